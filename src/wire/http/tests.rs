@@ -1,0 +1,182 @@
+//! Requests and answers as they are met.
+
+use super::*;
+use proptest::prelude::*;
+
+const ANY: Accept<'static> = Accept { method: "GET", path: None, host: None };
+const STRICT: Accept<'static> =
+    Accept { method: "GET", path: Some("/stream"), host: Some("live.example.com") };
+
+fn request(first_line: &str, headers: &[&str]) -> Vec<u8> {
+    format!("{first_line}\r\n{}\r\n\r\n", headers.join("\r\n")).into_bytes()
+}
+
+const GOOD: &[&str] = &["Host: live.example.com:8388", "Connection: Upgrade", "Upgrade: websocket"];
+
+fn is_taken(bytes: &[u8], accept: &Accept<'_>) -> bool {
+    matches!(sniff(bytes, accept), Verdict::Upgrade(_))
+}
+
+#[test]
+fn the_answer_to_a_key_is_the_one_of_rfc_6455() {
+    assert_eq!(websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+#[test]
+fn what_deployed_clients_send_is_taken() {
+    for headers in [
+        GOOD,
+        &["host: live.example.com", "connection: keep-alive, upgrade", "upgrade: WebSocket"],
+        &[
+            "Host: LIVE.example.com",
+            "Connection: keep-alive",
+            "Connection: Upgrade",
+            "Upgrade: h2c, websocket",
+        ],
+        &["Host: live.example.com", "Connection:upgrade", "Upgrade:websocket", "Content-Length: 17"],
+    ] {
+        assert!(is_taken(&request("GET /stream HTTP/1.1", headers), &STRICT), "{headers:?}");
+    }
+    assert!(is_taken(&request("GET /stream?ed=2048 HTTP/1.1", GOOD), &STRICT));
+    assert!(is_taken(&request("POST / HTTP/1.1", GOOD), &Accept { method: "POST", ..ANY }));
+}
+
+#[test]
+fn payload_begins_behind_the_head() {
+    let mut bytes = request("GET / HTTP/1.1", GOOD);
+    let head_len = bytes.len();
+    bytes.extend_from_slice(b"\r\n\r\npayload");
+    assert_eq!(
+        sniff(&bytes, &ANY),
+        Verdict::Upgrade(Upgrade { head_len, key: None, versioned: false, protocol: None })
+    );
+}
+
+#[test]
+fn what_is_no_upgrade_of_ours_is_not_taken() {
+    let host = "Host: live.example.com";
+    let cases: &[(&str, &[&str])] = &[
+        ("GET /stream HTTP/1.0", GOOD),
+        ("POST /stream HTTP/1.1", GOOD),
+        ("get /stream HTTP/1.1", GOOD),
+        ("GET /stream2 HTTP/1.1", GOOD),
+        ("GET / HTTP/1.1", GOOD),
+        ("GET /stream HTTP/1.1", &["Host: other", "Connection: Upgrade", "Upgrade: websocket"]),
+        ("GET /stream HTTP/1.1", &["Connection: Upgrade", "Upgrade: websocket"]),
+        ("GET /stream HTTP/1.1", &[host, host, "Connection: Upgrade", "Upgrade: websocket"]),
+        ("GET /stream HTTP/1.1", &[host, "Upgrade: websocket"]),
+        ("GET /stream HTTP/1.1", &[host, "Connection: Upgrade"]),
+        ("GET /stream HTTP/1.1", &[host, "Connection: Upgrade", "Upgrade: h2c"]),
+        ("GET /stream HTTP/1.1", &[host, "Connection: Upgrades", "Upgrade: websockets"]),
+        (
+            "GET /stream HTTP/1.1",
+            &[host, "Connection: Upgrade", "Upgrade: websocket", "Transfer-Encoding: chunked"],
+        ),
+    ];
+    for (first_line, headers) in cases {
+        assert_eq!(sniff(&request(first_line, headers), &STRICT), Verdict::Other, "{first_line} {headers:?}");
+    }
+}
+
+/// A verdict that waits for bytes that cannot matter would show in the timing.
+#[test]
+fn other_is_said_as_early_as_can_be() {
+    for (bytes, accept) in [
+        (&b"P"[..], &ANY),
+        (b"GET\t", &ANY),
+        (b"\x16\x03\x01", &ANY),
+        (b"GET /other HTTP", &STRICT),
+        (b"GET / HTTP/1.0\r\n", &ANY),
+        (b"GET / HTTP/1.1\r\nHost: x\0", &ANY),
+        (b"GET / HTTP/1.1\r\nbad header", &ANY),
+    ] {
+        assert_eq!(sniff(bytes, accept), Verdict::Other, "{:?}", String::from_utf8_lossy(bytes));
+    }
+    let long_target = [b"GET /".to_vec(), vec![b'a'; MAX_LINE]].concat();
+    assert_eq!(sniff(&long_target, &ANY), Verdict::Other);
+    let long_head = [b"GET / HTTP/1.1\r\n".to_vec(), b"A: b\r\n".repeat(90), b"C: ".to_vec()].concat();
+    assert_eq!(sniff(&long_head, &ANY), Verdict::NeedMore);
+    let too_long =
+        [b"GET / HTTP/1.1\r\n".to_vec(), format!("A: {}\r\n", "b".repeat(6000)).repeat(3).into()].concat();
+    assert_eq!(sniff(&too_long, &ANY), Verdict::Other);
+}
+
+#[test]
+fn a_request_is_written_as_simple_obfs_writes_it() {
+    let request = Request {
+        method: "GET",
+        path: "/",
+        host: "www.bing.com:8388",
+        user_agent: "curl/7.29.1",
+        nonce: [0; 16],
+        content_length: Some(5),
+    };
+    assert_eq!(
+        String::from_utf8(request.encode()).unwrap(),
+        "GET / HTTP/1.1\r\nHost: www.bing.com:8388\r\nUser-Agent: curl/7.29.1\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: 5\r\n\r\n"
+    );
+}
+
+#[test]
+fn answers() {
+    let good = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw";
+    assert_eq!(answer(good), Answer::Switched(good.len() - 3));
+    for cut in 0..good.len() - 3 {
+        assert_eq!(answer(&good[..cut]), Answer::NeedMore, "cut at {cut}");
+    }
+    assert_eq!(answer(b"HTTP/1.1 404 Not Found\r\n\r\n"), Answer::Refused("HTTP/1.1 404 Not Found".into()));
+    assert_eq!(answer(b"SSH-2.0-x\r\n"), Answer::Refused("SSH-2.0-x".into()));
+    assert!(matches!(
+        answer(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"),
+        Answer::Refused(_)
+    ));
+    let endless = [b"HTTP/1.1 101 Switching Protocols\r\nA: ".to_vec(), vec![b'a'; MAX_HEAD]].concat();
+    assert!(matches!(answer(&endless), Answer::Refused(line) if line.starts_with("HTTP/1.1 101")));
+}
+
+#[test]
+fn a_log_line_holds_no_control_characters() {
+    assert_eq!(first_line(b"\x1b[31mred\r\nsecond"), "\\u{1b}[31mred");
+    assert!(first_line(&[b'x'; 5000]).len() <= 120);
+}
+
+/// Bytes that are nearly requests, which random bytes never are.
+fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\n",
+        b"GET /stream HTTP/1.1\r\n",
+        b"Host: live.example.com\r\n",
+        b"Connection: Upgrade\r\n",
+        b"Upgrade: websocket\r\n",
+        b"Sec-WebSocket-Key: a_b-\r\n",
+        b"Content-Length: 3\r\n",
+        b"\r\n",
+        b"\n",
+        b": ",
+        b"\0",
+        b"x",
+    ];
+    let piece = proptest::sample::select(pieces);
+    (any::<bool>(), proptest::collection::vec(piece, 0..12)).prop_map(|(begin, pieces)| {
+        let mut bytes = if begin { b"GET /stream HTTP/1.1\r\n".to_vec() } else { Vec::new() };
+        bytes.extend(pieces.concat());
+        bytes
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_verdict_does_not_depend_on_the_cut(bytes in nearly_a_request()) {
+        let whole = sniff(&bytes, &STRICT);
+        let first = (0..=bytes.len()).map(|cut| sniff(&bytes[..cut], &STRICT)).find(|v| *v != Verdict::NeedMore);
+        prop_assert_eq!(first.unwrap_or(Verdict::NeedMore), whole);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = sniff(&bytes, &ANY);
+        let _ = answer(&bytes);
+        let _ = first_line(&bytes);
+    }
+}

@@ -1,0 +1,51 @@
+//! The formats on the wire, as pure functions of bytes: no sockets, no clocks, no tasks.
+//!
+//! A format that cuts the stream into frames is an [`Encoder`] for one direction and a
+//! [`Decoder`] for the other. Both leave the payload in the buffer that it was read into: it is
+//! never copied, and a decoder remembers no more than the head of one frame.
+
+use std::ops::Range;
+
+pub mod fake_tls;
+pub mod http;
+pub mod mux;
+pub mod websocket;
+
+/// Turns payload into frames.
+pub trait Encoder {
+    /// The most payload bytes that one frame carries.
+    const PAYLOAD: usize;
+
+    /// Appends to `head` what stands in front of `payload` on the wire. The payload stays where it
+    /// is, to be written behind the head; a format that masks it does so in place.
+    ///
+    /// `payload` has 1 to [`PAYLOAD`](Self::PAYLOAD) bytes: no payload makes no frame.
+    fn encode(&mut self, payload: &mut [u8], head: &mut Vec<u8>);
+}
+
+/// Finds the payload in frames, in place, whatever pieces they come in.
+pub trait Decoder {
+    /// What is wrong with the peer's bytes.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Reads on in `input` from `*at` and moves `*at` past what it has used.
+    ///
+    /// It is called again with the same `input` until it says [`Step::NeedMore`]; then all of
+    /// `input` is used, and the next call may bring a new one. Heads that are cut are kept in
+    /// the decoder.
+    ///
+    /// # Errors
+    ///
+    /// The peer's bytes are not the format. There is no way on from here: neither the decoder
+    /// nor the connection is of further use.
+    fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Self::Error>;
+}
+
+/// What a [`Decoder`] has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// These bytes of `input` are payload, at least one. They may be a part of a frame.
+    Payload(Range<usize>),
+    /// All of `input` is used.
+    NeedMore,
+}

@@ -1,0 +1,98 @@
+//! From data to frames.
+
+use super::{
+    METADATA_MIN, OPTION_DATA, OPTION_ERROR, STATUS_END, STATUS_KEEP, STATUS_KEEP_ALIVE, STATUS_NEW,
+};
+
+/// The target of a new session as v2ray-plugin's client writes it,
+/// [`Target::PLACEHOLDER`](super::Target::PLACEHOLDER): TCP, port 0, IPv4, 127.0.0.1.
+const PLACEHOLDER: [u8; 8] = [1, 0, 0, 1, 127, 0, 0, 1];
+
+/// The head of a new session without data: v2ray's client sends it when no data have come for the
+/// session in its first 100 ms.
+const OPEN: usize = 6 + PLACEHOLDER.len();
+/// The head of any later frame with data.
+const KEEP: usize = 8;
+
+/// Puts the data of one session into frames.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    id: u16,
+    opened: bool,
+}
+
+impl Encoder {
+    /// Bytes to leave free in front of the data: the longest head there is.
+    pub const HEAD: usize = OPEN + 2;
+
+    /// The most data in one frame, in bytes. (v2ray writes at most 8192, and reads any number.)
+    pub const PAYLOAD: usize = u16::MAX as usize;
+
+    /// An encoder for a session that this end begins: the first frame opens it.
+    pub fn client(id: u16) -> Self {
+        Self { id, opened: false }
+    }
+
+    /// An encoder for a session that the peer has begun.
+    pub fn server(id: u16) -> Self {
+        Self { id, opened: true }
+    }
+
+    /// Makes a frame of the data `frame[HEAD..]`, in place, with the head directly in front of
+    /// them: 8 bytes, or 16 if the frame opens the session. Returns where in `frame` it begins.
+    ///
+    /// # Panics
+    ///
+    /// If `frame` is shorter than [`HEAD`](Self::HEAD), or there are more data than
+    /// [`PAYLOAD`](Self::PAYLOAD).
+    pub fn encode(&mut self, frame: &mut [u8]) -> usize {
+        let (room, data) = frame.split_at_mut(Self::HEAD);
+        let length = u16::try_from(data.len()).expect("the data fit in a frame");
+        let (room, tail) = room.split_at_mut(OPEN);
+        tail.copy_from_slice(&length.to_be_bytes());
+        if self.opened {
+            let start = Self::HEAD - KEEP;
+            let head = short(self.id, STATUS_KEEP, OPTION_DATA);
+            room[start..].copy_from_slice(&head);
+            start
+        } else {
+            self.opened = true;
+            room.copy_from_slice(&open(self.id, OPTION_DATA));
+            0
+        }
+    }
+
+    /// The frame that opens the session without data, or `None` if it has been opened. It is for
+    /// a session in which the other end speaks first.
+    pub fn open(&mut self) -> Option<[u8; 14]> {
+        let closed = !std::mem::replace(&mut self.opened, true);
+        closed.then(|| open(self.id, 0))
+    }
+}
+
+/// The frame that ends a session, by an error or in peace. Also the answer to data for a session
+/// that is not known.
+pub fn end(id: u16, error: bool) -> [u8; 6] {
+    short(id, STATUS_END, if error { OPTION_ERROR } else { 0 })
+}
+
+/// The frame that says nothing: the peer throws it away.
+pub fn keep_alive() -> [u8; 6] {
+    short(0, STATUS_KEEP_ALIVE, 0)
+}
+
+/// A head without a target.
+fn short(id: u16, status: u8, option: u8) -> [u8; 6] {
+    let [high, low] = id.to_be_bytes();
+    [0, METADATA_MIN as u8, high, low, status, option]
+}
+
+/// A head with the placeholder for a target.
+fn open(id: u16, option: u8) -> [u8; OPEN] {
+    let mut head = [0; OPEN];
+    let (front, target) = head.split_at_mut(6);
+    front.copy_from_slice(&short(id, STATUS_NEW, option));
+    target.copy_from_slice(&PLACEHOLDER);
+    head[1] = (OPEN - 2) as u8;
+    head
+}

@@ -1,0 +1,215 @@
+//! Mux.Cool against captured connections of v2ray-plugin 1.3.1.
+
+use std::collections::BTreeMap;
+
+use obfs_rs::wire::mux::{self, Encoder, Head, IsMux, Status, Target, is_mux_stream};
+use obfs_rs::wire::websocket::{self, Role};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+#[path = "vectors/v2ray.rs"]
+mod v2ray;
+use v2ray::{Capture, split_head};
+
+/// The captures with how many sessions each has. All sessions of a capture have the same payload.
+fn all() -> [(Capture, u16); 2] {
+    [
+        (Capture::read(include_str!("vectors/v2ray-ws-mux1.json")), 1),
+        (Capture::read(include_str!("vectors/v2ray-ws-mux4.json")), 3),
+    ]
+}
+
+/// What is inside of the WebSocket frames that arrive in these pieces, piece by piece.
+fn unframe<'a>(role: Role, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let mut decoder = websocket::Decoder::new(role);
+    let mut inside = Vec::new();
+    for piece in pieces {
+        let mut input = piece.to_vec();
+        let mut at = 0;
+        while let websocket::Step::Data(range) = decoder.decode(&mut input, &mut at).unwrap() {
+            inside.push(input[range].to_vec());
+        }
+    }
+    inside
+}
+
+/// The two directions of a capture without their WebSocket frames: ours to read as a server, and
+/// as a client.
+fn streams(capture: &Capture) -> [Vec<u8>; 2] {
+    let (_, up) = split_head(&capture.wire.up);
+    let (_, down) = split_head(&capture.wire.down);
+    [unframe(Role::Server, [up]).concat(), unframe(Role::Client, [down]).concat()]
+}
+
+/// The frames of a stream that arrives in these pieces.
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Head, Vec<u8>)> {
+    let mut decoder = mux::Decoder::new();
+    let mut frames: Vec<(Head, Vec<u8>)> = Vec::new();
+    for piece in pieces {
+        let mut at = 0;
+        loop {
+            match decoder.decode(piece, &mut at).unwrap() {
+                mux::Step::NeedMore => break,
+                mux::Step::Frame(head) => frames.push((head, Vec::new())),
+                mux::Step::Data(id, range) => {
+                    let (head, data) = frames.last_mut().unwrap();
+                    assert_eq!(head.id, id);
+                    data.extend_from_slice(&piece[range]);
+                }
+            }
+        }
+        assert_eq!(at, piece.len());
+    }
+    assert!(decoder.is_between_frames());
+    frames
+}
+
+/// What each session had in it.
+fn sessions(frames: &[(Head, Vec<u8>)]) -> BTreeMap<u16, Vec<u8>> {
+    let mut sessions: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
+    for (head, data) in frames {
+        assert_eq!(usize::from(head.data.unwrap_or(0)), data.len());
+        sessions.entry(head.id).or_default().extend_from_slice(data);
+    }
+    sessions
+}
+
+#[test]
+fn both_directions_decode_to_the_payload_of_each_session() {
+    for (capture, count) in all() {
+        let [up, down] = streams(&capture);
+        for (stream, payload) in [(up, &capture.payload.up), (down, &capture.payload.down)] {
+            let frames = decode([&stream[..]]);
+            let sessions = sessions(&frames);
+            assert!(sessions.keys().copied().eq(1..=count));
+            assert!(sessions.values().all(|data| data == payload));
+            assert!(decode(stream.chunks(1)) == frames);
+            assert!(decode(stream.chunks(1009)) == frames);
+        }
+    }
+}
+
+#[test]
+fn sessions_begin_and_end_as_the_program_does_it() {
+    for (capture, count) in all() {
+        let [up, down] = streams(&capture);
+        let up = decode([&up[..]]);
+        for id in 1..=count {
+            let frames: Vec<_> = up.iter().filter(|(head, _)| head.id == id).collect();
+            assert_eq!(frames[0].0.status, Status::New(Target::PLACEHOLDER));
+            assert_eq!(frames.last().unwrap().0.status, Status::End);
+            for (head, _) in &frames[1..frames.len() - 1] {
+                assert_eq!(head.status, Status::Keep);
+            }
+        }
+        let down = decode([&down[..]]);
+        assert!(down.iter().all(|(head, _)| head.status == Status::Keep));
+    }
+}
+
+#[test]
+fn every_cut_of_the_first_bytes_decodes_to_the_same() {
+    for (capture, _) in all() {
+        for stream in streams(&capture) {
+            // As far as the end of some frame: what comes later is not cut.
+            let mut end = 0;
+            for (head, data) in decode([&stream[..]]) {
+                let mut bytes = Vec::new();
+                head.write(&mut bytes);
+                end += bytes.len() + data.len();
+                if end > 1600 {
+                    break;
+                }
+            }
+            let stream = &stream[..end];
+            let frames = decode([stream]);
+            for cut in 0..=1600 {
+                let (first, second) = stream.split_at(cut);
+                assert_eq!(decode([first, second]), frames, "cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_frames_are_written() {
+    for (capture, _) in all() {
+        for stream in streams(&capture) {
+            let mut written = Vec::new();
+            let mut in_place = Vec::new();
+            let mut encoders = BTreeMap::new();
+            for (head, data) in decode([&stream[..]]) {
+                head.write(&mut written);
+                written.extend_from_slice(&data);
+
+                let new = matches!(head.status, Status::New(_));
+                let encoder = encoders.entry(head.id).or_insert_with(|| match new {
+                    true => Encoder::client(head.id),
+                    false => Encoder::server(head.id),
+                });
+                if head.status == Status::End {
+                    in_place.extend_from_slice(&mux::end(head.id, head.error));
+                } else if head.data.is_some() {
+                    let mut frame = vec![0; Encoder::HEAD];
+                    frame.extend_from_slice(&data);
+                    let start = encoder.encode(&mut frame);
+                    in_place.extend_from_slice(&frame[start..]);
+                } else {
+                    in_place.extend_from_slice(&encoder.open().unwrap());
+                }
+            }
+            assert!(written == stream);
+            assert!(in_place == stream);
+        }
+    }
+}
+
+#[test]
+fn a_muxed_stream_is_told_from_a_bare_one() {
+    for (capture, _) in all() {
+        let [up, _] = streams(&capture);
+        for end in 0..10 {
+            assert_eq!(is_mux_stream(&up[..end]), IsMux::NeedMore);
+        }
+        for end in 10..100 {
+            assert_eq!(is_mux_stream(&up[..end]), IsMux::Yes);
+        }
+    }
+    // The payloads are random bytes, as a Shadowsocks stream's are.
+    let bare = Capture::read(include_str!("vectors/v2ray-ws.json"));
+    for payload in [&bare.payload.up, &bare.payload.down] {
+        for start in payload.windows(16) {
+            assert_eq!(is_mux_stream(start), IsMux::No);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Through both layers, cut on the wire.
+    #[test]
+    fn any_cuts_decode_to_the_payload(cuts in prop::collection::vec(any::<Index>(), 0..40)) {
+        for (capture, count) in all() {
+            for (role, wire, payload) in [
+                (Role::Server, &capture.wire.up, &capture.payload.up),
+                (Role::Client, &capture.wire.down, &capture.payload.down),
+            ] {
+                let (_, stream) = split_head(wire);
+                let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+                cuts.sort_unstable();
+                cuts.push(stream.len());
+                let mut start = 0;
+                let pieces = cuts.iter().map(|&end| {
+                    let piece = &stream[start..end];
+                    start = end;
+                    piece
+                });
+                let inside = unframe(role, pieces);
+                let sessions = sessions(&decode(inside.iter().map(Vec::as_slice)));
+                prop_assert_eq!(sessions.len(), usize::from(count));
+                prop_assert!(sessions.values().all(|data| data == payload));
+            }
+        }
+    }
+}
