@@ -1,0 +1,125 @@
+//! Hosts and ports as users write them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A host: an address, or a name that is looked up when it is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A literal address.
+    Ip(IpAddr),
+    /// A name for the resolver.
+    Name(String),
+}
+
+impl Host {
+    /// Reads one host: IPv4, IPv6 with or without brackets, or a name. `None` if it is none of them.
+    pub fn parse(text: &str) -> Option<Host> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+            return Some(Host::Ip(address.into()));
+        }
+        // shadowsocks-libev writes the wildcard `::0`, which the standard parser takes too.
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Some(Host::Ip(address));
+        }
+        let is_name = !text.is_empty()
+            && text.len() <= 253
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_') || !b.is_ascii());
+        is_name.then(|| Host::Name(text.to_owned()))
+    }
+
+    /// Whether this is the address that means "all of mine", which nobody dials.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self, Host::Ip(address) if address.is_unspecified())
+    }
+}
+
+impl fmt::Display for Host {
+    /// As it stands in front of a port: IPv6 in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Host::Ip(address) => address.fmt(f),
+            Host::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// A host and a TCP port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Where.
+    pub host: Host,
+    /// The port; 0 only where the system is to choose one (tests, the demo).
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Reads `host:port` (`[host]:port` for IPv6). `None` if a part is missing or wrong.
+    pub fn parse(text: &str) -> Option<HostPort> {
+        let (host, port) = text.rsplit_once(':')?;
+        // `::1:8080` could be an address or an address and a port: brackets say which.
+        if host.contains(':') && !host.starts_with('[') {
+            return None;
+        }
+        Some(HostPort { host: Host::parse(host)?, port: parse_port(port)? })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Reads a port a socket can have: 1 to 65535, digits only.
+pub fn parse_port(text: &str) -> Option<u16> {
+    let digits_only = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|&port| digits_only && port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_in_every_spelling() {
+        for (text, shown) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("::0", "[::]"),
+            ("www.example.com", "www.example.com"),
+            ("my_host", "my_host"),
+            ("bücher.example", "bücher.example"),
+        ] {
+            assert_eq!(Host::parse(text).map(|host| host.to_string()).as_deref(), Some(shown), "{text}");
+        }
+        for text in ["", "[::1", "[127.0.0.1]", "a b", "http://x", "a/b", "::1]"] {
+            assert_eq!(Host::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_needs_both_parts() {
+        assert_eq!(HostPort::parse("[::1]:80").unwrap().to_string(), "[::1]:80");
+        assert_eq!(HostPort::parse("localhost:8080").unwrap().port, 8080);
+        for text in ["127.0.0.1", "127.0.0.1:", ":80", "::1:80", "h:0", "h:65536", "h:+80", "h:x", "h:80:90"]
+        {
+            assert_eq!(HostPort::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_unspecified_addresses_are_wildcards() {
+        for text in ["0.0.0.0", "::", "::0", "[::]"] {
+            assert!(Host::parse(text).unwrap().is_wildcard(), "{text}");
+        }
+        for text in ["127.0.0.1", "::1", "localhost"] {
+            assert!(!Host::parse(text).unwrap().is_wildcard(), "{text}");
+        }
+    }
+}

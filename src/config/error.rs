@@ -1,0 +1,72 @@
+//! Why the program cannot start as it was asked to.
+
+use thiserror::Error;
+
+/// Why the program cannot start as it was asked to. Each names what was wrong, the value it had and
+/// what was expected, on one line.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// An option has a value that it cannot have.
+    #[error("option `{name}`: `{value}` is not {expected}")]
+    Option {
+        /// The option's name.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A variable, or the flag that stands for it, has a value that it cannot have.
+    #[error("{name}: `{value}` is not {expected}")]
+    Variable {
+        /// The variable or flag.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// The configuration file cannot be read or is not one.
+    #[error("configuration file {place}: {problem}")]
+    File {
+        /// The file, and the line if there is one.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// The command line is not one.
+    #[error("command line: {0} (see --help)")]
+    CommandLine(String),
+    /// Something that is needed was not given at all.
+    #[error("{name} is not set: expected {expected} (see obfs-rs --help)")]
+    Missing {
+        /// The variable, and the flag that would do.
+        name: String,
+        /// What it may be.
+        expected: String,
+    },
+}
+
+impl ConfigError {
+    pub(super) fn option(
+        name: impl Into<String>,
+        value: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        ConfigError::Option { name: name.into(), value: one_line(value), expected: expected.into() }
+    }
+
+    pub(super) fn variable(
+        name: impl Into<String>,
+        value: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        ConfigError::Variable { name: name.into(), value: one_line(value), expected: expected.into() }
+    }
+}
+
+/// A value as it can stand in a message of one line.
+fn one_line(value: impl Into<String>) -> String {
+    let value: String = value.into();
+    if value.contains(char::is_control) { value.escape_debug().to_string() } else { value }
+}

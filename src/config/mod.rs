@@ -1,0 +1,305 @@
+//! What the user asked for, checked once, at the start. After this nothing parses a string.
+//!
+//! Four places speak: the command line ([`cli`]), the `SS_*` variables ([`sip003`]) with the option
+//! string in one of them ([`options`]), and the JSON file that one of these may name ([`mod@file`]). The
+//! command line wins over the variables, and both win over the file. [`read`] puts them together.
+
+pub mod address;
+pub mod cli;
+mod endpoints;
+mod error;
+pub mod file;
+mod go_cli;
+pub mod options;
+mod read;
+pub mod role;
+pub mod sip003;
+mod values;
+mod web;
+
+pub use address::{Host, HostPort};
+pub use error::ConfigError;
+pub use options::UnknownOption;
+pub use read::{Command, Surroundings, read};
+pub use role::{Role, RoleReason};
+pub use sip003::PluginOption;
+pub use values::{without_port, without_query};
+pub use web::{ExtraRoot, TlsClientConfig, TlsServerConfig, WebBody, WebConfig};
+
+use crate::sniff::Rules;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing at all.
+    None,
+    /// What stops the program.
+    Error,
+    /// And what ends a tunnel that should have worked.
+    Warning,
+    /// And the start and the stop.
+    Info,
+    /// And a line a tunnel.
+    Debug,
+}
+
+/// When a client sends the application's first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// With the request, as its body: no round trip is lost, and simple-obfs does it so.
+    Eager,
+    /// After the 101, as RFC 6455 has it: passes every front proxy.
+    Standard,
+}
+
+/// What the client half needs to know beyond the sockets.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Where the host's plain connections come in.
+    pub listen: Vec<HostPort>,
+    /// The server halves, the preferred one first.
+    pub servers: Vec<HostPort>,
+    /// What the connections look like.
+    pub disguise: ClientDisguise,
+}
+
+/// What a client's connections look like.
+#[derive(Debug, Clone)]
+pub enum ClientDisguise {
+    /// An HTTP upgrade, then the raw stream.
+    Http(RequestConfig, Handshake),
+    /// simple-obfs's look-alike of TLS.
+    FakeTls {
+        /// The name in the hello.
+        server_name: String,
+    },
+    /// WebSocket or HTTPUpgrade, in TLS or not.
+    Web(WebConfig),
+}
+
+/// The upgrade request of a client.
+#[derive(Debug, Clone)]
+pub struct RequestConfig {
+    /// The method, `GET` unless told otherwise.
+    pub method: String,
+    /// The path with its leading slash, and the query if there is one.
+    pub path: String,
+    /// The value of the `Host` header.
+    pub host: String,
+}
+
+/// What the server half needs to know beyond the sockets.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The public addresses.
+    pub listen: Vec<HostPort>,
+    /// Shadowsocks.
+    pub backend: HostPort,
+    /// Which connections are ours.
+    pub rules: Rules,
+    /// The websites behind the server.
+    pub failover: Failover,
+    /// The TLS that is taken off before anything is looked at.
+    pub tls: Option<TlsServerConfig>,
+}
+
+/// Where visitors go.
+#[derive(Debug, Clone, Default)]
+pub struct Failover {
+    /// Those who speak HTTP, or anything but TLS.
+    pub plain: Option<HostPort>,
+    /// Those who speak TLS.
+    pub tls: Option<HostPort>,
+}
+
+/// Which upgrade requests a server takes as its own.
+#[derive(Debug, Clone)]
+pub struct HttpRule {
+    /// The one method.
+    pub method: String,
+    /// The one path (compared without its query); `None` takes any.
+    pub path: Option<String>,
+    /// The one host (compared without port and case); `None` takes any.
+    pub host: Option<String>,
+    /// Whether a request with `Sec-WebSocket-Version` is followed by WebSocket frames. simple-obfs's
+    /// clients send none; in its server's stead whoever does send it gets the raw stream.
+    pub websocket: bool,
+}
+
+impl HttpRule {
+    /// The rule as the format wants it.
+    pub fn accept(&self) -> crate::wire::http::Accept<'_> {
+        crate::wire::http::Accept {
+            method: &self.method,
+            path: self.path.as_deref(),
+            host: self.host.as_deref(),
+        }
+    }
+}
+
+/// Which hellos of `obfs=tls` a server takes as its own.
+#[derive(Debug, Clone)]
+pub struct FakeTlsRule {
+    /// The one server name (compared without port and case); `None` takes any.
+    pub server_name: Option<String>,
+}
+
+impl FakeTlsRule {
+    /// Whether a hello with this server name is taken.
+    pub fn takes(&self, server_name: &[u8]) -> bool {
+        self.server_name.as_ref().is_none_or(|wanted| {
+            std::str::from_utf8(server_name).is_ok_and(|name| without_port(name).eq_ignore_ascii_case(wanted))
+        })
+    }
+}
+
+impl fmt::Display for ClientConfig {
+    /// What the start-up line says of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server {}, disguise ", list(&self.servers))?;
+        match &self.disguise {
+            ClientDisguise::Http(RequestConfig { method, path, host }, handshake) => {
+                let handshake = match handshake {
+                    Handshake::Eager => "eager",
+                    Handshake::Standard => "standard",
+                };
+                write!(f, "http ({method} {path}, host {host}, {handshake})")
+            }
+            ClientDisguise::FakeTls { server_name } => write!(f, "tls (server name {server_name})"),
+            ClientDisguise::Web(web) => {
+                let body = match web.body {
+                    WebBody::Frames => "websocket",
+                    WebBody::Raw(_) => "httpupgrade",
+                };
+                write!(f, "{body} ({}, host {}, mux {}", web.path, web.host, web.mux)?;
+                if let Some(tls) = &web.tls {
+                    write!(f, ", TLS to {}", tls.server_name)?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ServerConfig {
+    /// What the start-up line says of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any = |value: &Option<String>| value.clone().unwrap_or_else(|| "any".to_owned());
+        write!(f, "backend {}, disguise ", self.backend)?;
+        if let Some(HttpRule { method, path, host, websocket }) = &self.rules.http {
+            let tls = if self.tls.is_some() { " in TLS" } else { "" };
+            let name = if *websocket { "websocket" } else { "http" };
+            write!(f, "{name}{tls} ({method}, path {}, host {}), ", any(path), any(host))?;
+        }
+        if let Some(FakeTlsRule { server_name }) = &self.rules.fake_tls {
+            write!(f, "tls (server name {}), ", any(server_name))?;
+        }
+        match (&self.failover.plain, &self.failover.tls) {
+            (None, None) => f.write_str("fallback a bare web server"),
+            (Some(plain), Some(tls)) if plain != tls => write!(f, "fallback {plain}, for TLS {tls}"),
+            (Some(site), _) | (None, Some(site)) => write!(f, "fallback {site}"),
+        }
+    }
+}
+
+fn list(addresses: &[HostPort]) -> String {
+    addresses.iter().map(HostPort::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+/// A half with its settings.
+#[derive(Debug, Clone)]
+pub enum Half {
+    /// The client half.
+    Client(ClientConfig),
+    /// The server half.
+    Server(ServerConfig),
+}
+
+/// What both halves have.
+#[derive(Debug, Clone)]
+pub struct TunnelConfig {
+    /// A tunnel on which nothing moved for so long is ended.
+    pub idle_timeout: Duration,
+    /// What is asked of the sockets.
+    pub sockets: SocketOptions,
+}
+
+/// What is asked of the sockets.
+#[derive(Debug, Clone, Default)]
+pub struct SocketOptions {
+    /// Send and take data with the SYN (RFC 7413), where the system can.
+    pub fast_open: bool,
+    /// Multipath TCP (RFC 8684), where the system can.
+    pub mptcp: bool,
+    /// The network interface that dialled connections leave by.
+    pub interface: Option<String>,
+    /// The address that is dialled from.
+    pub source: Option<IpAddr>,
+    /// Of a name's addresses, try IPv6 first.
+    pub ipv6_first: bool,
+    /// Where Android's VPN service takes the sockets that are to go around it.
+    pub protect: Option<PathBuf>,
+    /// `SO_MARK`, where the system has it.
+    pub mark: Option<u32>,
+}
+
+impl SocketOptions {
+    /// The same for connections to what stands behind a server. They are short: what saves round trips
+    /// or joins paths on the way between the halves gains nothing there.
+    pub fn behind(&self) -> SocketOptions {
+        SocketOptions { fast_open: false, mptcp: false, ..self.clone() }
+    }
+}
+
+/// What the process is asked to be.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessConfig {
+    /// The user to go on as, once everything is bound.
+    pub user: Option<String>,
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// The most files that may be open.
+    pub open_files: Option<u64>,
+}
+
+/// Everything, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The half and its settings.
+    pub half: Half,
+    /// What both halves have.
+    pub tunnel: TunnelConfig,
+    /// What the process is asked to be.
+    pub process: ProcessConfig,
+    /// Why this half.
+    pub role_reason: RoleReason,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// Whether a Shadowsocks program started us, so that we end when it does.
+    pub hosted: bool,
+    /// What nobody knows and the log warns about.
+    pub unknown: Vec<UnknownOption>,
+    /// The name server that was asked for, and that the log says is not asked.
+    pub nameserver: Option<String>,
+}
+
+impl Config {
+    /// The half this is for.
+    pub fn role(&self) -> Role {
+        match self.half {
+            Half::Client(_) => Role::Client,
+            Half::Server(_) => Role::Server,
+        }
+    }
+}
+
+/// Long enough for a quiet SSH session over lunch. Peers that are gone are found by TCP keep-alive
+/// long before.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(7200);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! The table of options: what each is called, whether it takes a value, which half knows it.
+//!
+//! Plugin options, the command line, `--help` and the "did you mean" of an unknown name all read
+//! this one table, so that none of them can know an option that another does not.
+
+mod table;
+
+pub use table::{Kind, OPTIONS, OptionSpec, Scope};
+
+use super::sip003::PluginOption;
+
+/// Names that hosts and other plugins put into the string and that ask nothing of this program:
+/// no warning for them.
+const SILENT: &[&str] = &["obfs-local", "obfs-server", "plugin"];
+
+/// Options that only servers have, by which a server is known: ours, and those of the programs
+/// whose option strings are handed to us.
+pub const SERVER_ONLY: &[&str] = &["failover", "fallback", "failover-tls", "fallback-tls", "key"];
+
+/// Options that only v2ray-plugin has among the programs whose strings are handed to us, as far as they
+/// say something about the disguise: with one of these and no `obfs`, WebSocket is meant.
+pub const V2RAY_ONLY: &[&str] = &["host", "path", "tls", "cert", "certRaw", "cert-raw", "key", "mux"];
+
+/// Options of which each says that simple-obfs's disguises are meant.
+const SIMPLE_OBFS_ONLY: &[&str] = &["obfs", "obfs-host", "obfs-uri", "http-method"];
+
+/// Whether two spellings of an option name are the same: case does not count, nor `_` for `-`. It does
+/// count in single letters, which run out otherwise.
+pub(super) fn same_name(a: &str, b: &str) -> bool {
+    if a.len() == 1 {
+        return a == b;
+    }
+    let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    a.len() == b.len() && a.bytes().map(fold).eq(b.bytes().map(fold))
+}
+
+/// The option that goes by this name.
+pub fn find(name: &str) -> Option<&'static OptionSpec> {
+    OPTIONS
+        .iter()
+        .find(|spec| same_name(spec.name, name) || spec.aliases.iter().any(|alias| same_name(alias, name)))
+}
+
+/// An option with a name that nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownOption {
+    /// The name as it was written.
+    pub name: String,
+    /// The known name that is nearest to it, if one is near enough to be what was meant.
+    pub nearest: Option<&'static str>,
+}
+
+/// Options that were looked up in the table.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Known options, in the order in which they count: the first of a name wins.
+    known: Vec<(&'static OptionSpec, PluginOption)>,
+    /// The rest, to be warned about.
+    pub unknown: Vec<UnknownOption>,
+    /// The first option that only a server has, as it was written.
+    server_only: Option<String>,
+    /// Whether an option was written that only v2ray-plugin has, and one that only simple-obfs has.
+    v2ray: bool,
+    simple_obfs: bool,
+}
+
+impl Options {
+    /// Looks every option up.
+    pub fn new(options: impl IntoIterator<Item = PluginOption>) -> Options {
+        let mut found = Options::default();
+        for option in options {
+            found.note_kind(&option);
+            match find(&option.key) {
+                Some(spec) => found.known.push((spec, option)),
+                None if SILENT.contains(&option.key.as_str()) => {}
+                None => {
+                    let nearest = nearest(&option.key);
+                    found.unknown.push(UnknownOption { name: option.key, nearest });
+                }
+            }
+        }
+        found
+    }
+
+    /// Adds what the configuration file says, behind all that was said before. `place` is its file and
+    /// line, under which an error in it will be told.
+    pub(super) fn add_from_file(&mut self, mut option: PluginOption, place: &str) {
+        self.note_kind(&option);
+        let name = format!("{place}: {}", option.key);
+        match find(&option.key) {
+            Some(spec) => {
+                option.key = name;
+                self.known.push((spec, option));
+            }
+            None => {
+                let nearest = nearest(&option.key);
+                self.unknown.push(UnknownOption { name, nearest });
+            }
+        }
+    }
+
+    /// Takes note of what an option says by being there.
+    fn note_kind(&mut self, option: &PluginOption) {
+        let among = |names: &[&str]| names.iter().any(|name| same_name(name, &option.key));
+        if self.server_only.is_none() && among(SERVER_ONLY) {
+            self.server_only = Some(option.key.clone());
+        }
+        self.v2ray |= among(V2RAY_ONLY);
+        self.simple_obfs |= among(SIMPLE_OBFS_ONLY);
+    }
+
+    /// The option of this table name, as it was first written.
+    pub fn get(&self, name: &str) -> Option<&PluginOption> {
+        debug_assert!(OPTIONS.iter().any(|spec| spec.name == name), "{name} is not in the table");
+        self.known.iter().find(|(spec, _)| spec.name == name).map(|(_, option)| option)
+    }
+
+    /// All options of this table name, in their order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &PluginOption> {
+        debug_assert!(OPTIONS.iter().any(|spec| spec.name == name), "{name} is not in the table");
+        self.known.iter().filter(move |(spec, _)| spec.name == name).map(|(_, option)| option)
+    }
+
+    /// Whether the options are those of v2ray-plugin, and none is simple-obfs's.
+    pub fn are_v2ray_plugins(&self) -> bool {
+        self.v2ray && !self.simple_obfs
+    }
+
+    /// The first option that only a server has, as it was written.
+    pub fn server_only(&self) -> Option<&str> {
+        self.server_only.as_deref()
+    }
+}
+
+/// The known name nearest to one that is not known.
+fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    OPTIONS
+        .iter()
+        .flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases))
+        .filter(|known| known.len() > 1)
+        .map(|known| (strsim::damerau_levenshtein(&name, &known.to_ascii_lowercase()), *known))
+        // Two slips of the finger, or one in three letters of a short name.
+        .filter(|(distance, known)| *distance <= 2.min(known.len() / 3 + 1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> Options {
+        Options::new(super::super::sip003::parse_options(text).unwrap())
+    }
+
+    #[test]
+    fn names_and_aliases_find_one_option() {
+        for name in ["obfs-uri", "path", "OBFS-URI", "obfs_uri"] {
+            assert_eq!(find(name).map(|spec| spec.name), Some("obfs-uri"), "{name}");
+        }
+        for name in ["fast-open", "fastOpen", "fast_open"] {
+            assert_eq!(find(name).map(|spec| spec.name), Some("fast-open"), "{name}");
+        }
+        assert!(find("obfs-hots").is_none());
+    }
+
+    #[test]
+    fn no_name_means_two_options() {
+        let mut seen = std::collections::HashSet::new();
+        for spec in OPTIONS {
+            for name in std::iter::once(&spec.name).chain(spec.aliases) {
+                let folded = name.to_ascii_lowercase().replace('_', "-");
+                let folded = if name.len() == 1 { (*name).to_owned() } else { folded };
+                assert!(seen.insert(folded), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_name_wins() {
+        assert_eq!(options("path=/a;obfs-uri=/b").get("obfs-uri").unwrap().value.as_deref(), Some("/a"));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        for (written, meant) in
+            [("obfs-hots", "obfs-host"), ("failovr", "failover"), ("pth", "path"), ("obsf", "obfs")]
+        {
+            assert_eq!(
+                options(written).unknown,
+                [UnknownOption { name: written.into(), nearest: Some(meant) }],
+                "{written}"
+            );
+        }
+        assert_eq!(options("zzz").unknown, [UnknownOption { name: "zzz".into(), nearest: None }]);
+    }
+
+    #[test]
+    fn androids_flag_is_taken_silently() {
+        for name in ["__android_vpn", "V"] {
+            assert_eq!(options(name).unknown, []);
+            assert!(options(name).get("V").is_some() && options(name).get("v").is_none());
+        }
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_options() {
+        assert_eq!(options("obfs=http;fallback=a:1").server_only(), Some("fallback"));
+        assert_eq!(options("obfs=http;obfs-host=a").server_only(), None);
+    }
+}

@@ -1,0 +1,334 @@
+//! The table itself.
+
+/// Which half an option speaks to. The other half takes it silently: hosts and users hand the same
+/// string to both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Both halves.
+    Both,
+    /// The client half alone.
+    Client,
+    /// The server half alone.
+    Server,
+}
+
+/// What stands behind an option's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or a truth value (`fast-open`, `fast-open=1`, `fast-open=false`).
+    Flag,
+    /// A value; the text is its name in `--help`.
+    Value(&'static str),
+    /// A value, and the option may be given several times.
+    Values(&'static str),
+}
+
+/// One option.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// The name in messages and in `--help`.
+    pub name: &'static str,
+    /// Other spellings in the wild.
+    pub aliases: &'static [&'static str],
+    /// The letter on the command line (and, as simple-obfs has it, a plugin option of one letter).
+    pub short: Option<char>,
+    /// With or without a value.
+    pub kind: Kind,
+    /// Which half it speaks to.
+    pub scope: Scope,
+    /// One sentence for `--help` and the manual.
+    pub help: &'static str,
+}
+
+const fn option(name: &'static str, kind: Kind, scope: Scope, help: &'static str) -> OptionSpec {
+    OptionSpec { name, aliases: &[], short: None, kind, scope, help }
+}
+
+/// Every option there is, in the order in which `--help` shows them.
+pub const OPTIONS: &[OptionSpec] = &[
+    option(
+        "obfs",
+        Kind::Value("DISGUISE"),
+        Scope::Both,
+        "What the connections look like: http (the default), an HTTP upgrade, or tls, a look-alike of a \
+         TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may \
+         take both: http,tls.",
+    ),
+    option(
+        "mode",
+        Kind::Value("MODE"),
+        Scope::Both,
+        "websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it. A server takes \
+         both where it takes one.",
+    ),
+    option(
+        "host",
+        Kind::Value("NAME"),
+        Scope::Both,
+        "WebSocket client: the name in the Host header and in the TLS hello (default: cloudfront.com). \
+         Server: the name whose certificate acme.sh has; requests are not compared with it.",
+    ),
+    OptionSpec {
+        aliases: &["peer"],
+        ..option(
+            "sni",
+            Kind::Value("NAME"),
+            Scope::Client,
+            "The name in the TLS hello, where it is not that of host.",
+        )
+    },
+    option("tls", Kind::Flag, Scope::Both, "TLS around WebSocket or HTTPUpgrade."),
+    option(
+        "cert",
+        Kind::Value("FILE"),
+        Scope::Both,
+        "Client: certificates in PEM to be trusted beside the system's. Server: its certificate chain \
+         (default: acme.sh's for host); it is read anew when it changes.",
+    ),
+    OptionSpec {
+        aliases: &["cert-raw"],
+        ..option(
+            "certRaw",
+            Kind::Value("BASE64"),
+            Scope::Client,
+            "The same as cert, as the text between the lines of a PEM file.",
+        )
+    },
+    option(
+        "key",
+        Kind::Value("FILE"),
+        Scope::Server,
+        "The certificate's key, in PEM (default: acme.sh's for host).",
+    ),
+    option(
+        "mux",
+        Kind::Value("SESSIONS"),
+        Scope::Both,
+        "WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server \
+         always takes both.",
+    ),
+    option(
+        "header",
+        Kind::Values("NAME: VALUE"),
+        Scope::Client,
+        "WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.",
+    ),
+    option(
+        "user-agent",
+        Kind::Value("TEXT"),
+        Scope::Client,
+        "WebSocket and HTTPUpgrade client: what the request's User-Agent says (default: Go-http-client/1.1).",
+    ),
+    option("fwmark", Kind::Value("NUMBER"), Scope::Both, "Mark outgoing packets (SO_MARK on Linux)."),
+    OptionSpec {
+        aliases: &["local-addr"],
+        ..option(
+            "localAddr",
+            Kind::Value("HOST"),
+            Scope::Both,
+            "In SS_LOCAL_HOST's place; several hosts with `|`.",
+        )
+    },
+    OptionSpec {
+        aliases: &["local-port"],
+        ..option("localPort", Kind::Value("PORT"), Scope::Both, "In SS_LOCAL_PORT's place.")
+    },
+    OptionSpec {
+        aliases: &["remote-addr"],
+        ..option(
+            "remoteAddr",
+            Kind::Value("HOST"),
+            Scope::Both,
+            "In SS_REMOTE_HOST's place; several hosts with `|`.",
+        )
+    },
+    OptionSpec {
+        aliases: &["remote-port"],
+        ..option("remotePort", Kind::Value("PORT"), Scope::Both, "In SS_REMOTE_PORT's place.")
+    },
+    option(
+        "obfs-host",
+        Kind::Value("NAME"),
+        Scope::Both,
+        "Client: the name in the Host header or in the TLS hello (default: the remote's own name). \
+         Server: take only connections that ask for this name (default: any).",
+    ),
+    OptionSpec {
+        aliases: &["path"],
+        ..option(
+            "obfs-uri",
+            Kind::Value("PATH"),
+            Scope::Both,
+            "Client: the path of the request (default: /). Server: take only requests for this path (default: any).",
+        )
+    },
+    option(
+        "http-method",
+        Kind::Value("METHOD"),
+        Scope::Both,
+        "The method of the request that is sent, or taken (default: GET).",
+    ),
+    option(
+        "handshake",
+        Kind::Value("WHEN"),
+        Scope::Client,
+        "eager: the first bytes travel with the request, as simple-obfs sends them (default). \
+         standard: they wait for the answer, which costs a round trip and passes every front proxy.",
+    ),
+    OptionSpec {
+        aliases: &["fallback"],
+        ..option(
+            "failover",
+            Kind::Value("HOST:PORT"),
+            Scope::Server,
+            "The website behind the server: whatever is not a tunnel goes there, untouched.",
+        )
+    },
+    OptionSpec {
+        aliases: &["fallback-tls"],
+        ..option(
+            "failover-tls",
+            Kind::Value("HOST:PORT"),
+            Scope::Server,
+            "The website for visitors who speak TLS, where it is another one than failover.",
+        )
+    },
+    option(
+        "reverse-proxy",
+        Kind::Flag,
+        Scope::Server,
+        "Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.",
+    ),
+    OptionSpec {
+        aliases: &["timeout"],
+        short: Some('t'),
+        ..option(
+            "t",
+            Kind::Value("SECONDS"),
+            Scope::Both,
+            "End a tunnel on which nothing moved for so long (default: 7200).",
+        )
+    },
+    OptionSpec {
+        aliases: &["fastOpen", "tfo"],
+        ..option(
+            "fast-open",
+            Kind::Flag,
+            Scope::Both,
+            "Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.",
+        )
+    },
+    option(
+        "mptcp",
+        Kind::Flag,
+        Scope::Both,
+        "Use Multipath TCP between the halves where the system has it, TCP where it has not.",
+    ),
+    OptionSpec {
+        aliases: &["interface"],
+        short: Some('i'),
+        ..option(
+            "i",
+            Kind::Value("INTERFACE"),
+            Scope::Both,
+            "Send what is dialled out of this network interface (not what stays on this machine).",
+        )
+    },
+    OptionSpec {
+        aliases: &["source-address", "bind-address"],
+        short: Some('b'),
+        ..option(
+            "b",
+            Kind::Value("ADDRESS"),
+            Scope::Both,
+            "Dial from this address of this machine; only addresses of its family are dialled then.",
+        )
+    },
+    OptionSpec {
+        aliases: &["ipv6-first"],
+        short: Some('6'),
+        ..option(
+            "6",
+            Kind::Flag,
+            Scope::Both,
+            "Of a name's addresses, try IPv6 first (default: the order of the system).",
+        )
+    },
+    OptionSpec {
+        aliases: &["nameserver"],
+        short: Some('d'),
+        ..option(
+            "d",
+            Kind::Value("ADDRESS"),
+            Scope::Both,
+            "Taken for old configurations and not followed, as simple-obfs does not follow it: names are \
+             looked up the way the system is set up. A line in the log says so.",
+        )
+    },
+    OptionSpec {
+        aliases: &["android-vpn", "__android_vpn"],
+        short: Some('V'),
+        ..option(
+            "V",
+            Kind::Flag,
+            Scope::Both,
+            "On Android: have every socket exempted from the VPN before it dials, by whoever listens on \
+             protect_path in the working directory.",
+        )
+    },
+    OptionSpec {
+        aliases: &["config"],
+        short: Some('c'),
+        ..option(
+            "c",
+            Kind::Value("FILE"),
+            Scope::Both,
+            "Read options from this JSON file, with the names they have here or in simple-obfs. Options and \
+             variables that are given otherwise win.",
+        )
+    },
+    OptionSpec {
+        aliases: &["user"],
+        short: Some('a'),
+        ..option(
+            "a",
+            Kind::Value("USER"),
+            Scope::Both,
+            "Once it listens, go on as this user (name or number) with the user's groups.",
+        )
+    },
+    OptionSpec {
+        aliases: &["pid-file"],
+        short: Some('f'),
+        ..option(
+            "f",
+            Kind::Value("FILE"),
+            Scope::Both,
+            "Write the process id into this file and go on in the background, logging to syslog; under a \
+             Shadowsocks program, which watches its plugin, in the foreground.",
+        )
+    },
+    OptionSpec {
+        aliases: &["nofile"],
+        short: Some('n'),
+        ..option(
+            "n",
+            Kind::Value("NUMBER"),
+            Scope::Both,
+            "The most files and connections that may be open (default: as many as the system allows).",
+        )
+    },
+    option(
+        "loglevel",
+        Kind::Value("LEVEL"),
+        Scope::Both,
+        "What is logged: error, warning, info (default), debug or none.",
+    ),
+    OptionSpec {
+        aliases: &["verbose"],
+        short: Some('v'),
+        ..option("v", Kind::Flag, Scope::Both, "The same as loglevel=debug.")
+    },
+    option("server", Kind::Flag, Scope::Both, "Be the server half."),
+    option("client", Kind::Flag, Scope::Both, "Be the client half."),
+];

@@ -1,0 +1,251 @@
+//! What was said, read as a whole.
+
+use super::read::http_host;
+use super::*;
+use std::ffi::OsString;
+
+/// The five variables of a host.
+fn hosted(remote: &str, local: &str, options: &str) -> Surroundings {
+    let split = |text: &str| {
+        let (host, port) = text.rsplit_once(':').unwrap();
+        (host.to_owned(), port.to_owned())
+    };
+    let ((remote_host, remote_port), (local_host, local_port)) = (split(remote), split(local));
+    let vars = [
+        (sip003::REMOTE_HOST, remote_host),
+        (sip003::REMOTE_PORT, remote_port),
+        (sip003::LOCAL_HOST, local_host),
+        (sip003::LOCAL_PORT, local_port),
+        (sip003::PLUGIN_OPTIONS, options.to_owned()),
+    ];
+    Surroundings {
+        args: vec!["/usr/bin/obfs-rs".into()],
+        vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        parent: None,
+    }
+}
+
+fn config(surroundings: &Surroundings) -> Config {
+    match read(surroundings) {
+        Ok(Command::Run(config)) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn client(options: &str) -> ClientConfig {
+    match config(&hosted("203.0.113.1:8388", "127.0.0.1:1984", options)).half {
+        Half::Client(client) => client,
+        Half::Server(server) => panic!("{server:?}"),
+    }
+}
+
+fn server(options: &str) -> ServerConfig {
+    match config(&hosted("0.0.0.0:80", "127.0.0.1:9000", options)).half {
+        Half::Server(server) => server,
+        Half::Client(client) => panic!("{client:?}"),
+    }
+}
+
+/// The request of a client whose disguise is http.
+fn request(options: &str) -> (RequestConfig, Handshake) {
+    match client(options).disguise {
+        ClientDisguise::Http(request, handshake) => (request, handshake),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn complaint(surroundings: &Surroundings) -> String {
+    let message = read(surroundings).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+fn addresses(list: &[HostPort]) -> Vec<String> {
+    list.iter().map(HostPort::to_string).collect()
+}
+
+#[test]
+fn a_client_with_nothing_said() {
+    let nothing = client("");
+    assert_eq!(addresses(&nothing.listen), ["127.0.0.1:1984"]);
+    assert_eq!(addresses(&nothing.servers), ["203.0.113.1:8388"]);
+    let (request, handshake) = request("");
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/"));
+    assert_eq!((request.host.as_str(), handshake), ("203.0.113.1:8388", Handshake::Eager));
+}
+
+#[test]
+fn a_client_with_everything_said() {
+    let (request, handshake) =
+        request("obfs=http;obfs-host=www.bing.com;path=stream;http-method=PUT;handshake=standard");
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("PUT", "/stream"));
+    assert_eq!((request.host.as_str(), handshake), ("www.bing.com:8388", Handshake::Standard));
+}
+
+#[test]
+fn the_host_header_has_the_port_that_is_dialled() {
+    let server = |text: &str| HostPort::parse(text);
+    for (name, dialled, wanted) in [
+        (Some("a.example"), "203.0.113.1:80", "a.example"),
+        (Some("a.example"), "203.0.113.1:8080", "a.example:8080"),
+        (Some("a.example:81"), "203.0.113.1:8080", "a.example:81"),
+        (None, "b.example:80", "b.example"),
+        (None, "b.example:8080", "b.example:8080"),
+        (None, "[::1]:80", "[::1]"),
+        (None, "[::1]:8080", "[::1]:8080"),
+    ] {
+        assert_eq!(http_host(name.map(str::to_owned), server(dialled).as_ref()), wanted);
+    }
+}
+
+#[test]
+fn a_client_in_fake_tls() {
+    for (options, wanted) in [("obfs=tls", "203.0.113.1"), ("obfs=tls;obfs-host=a.example", "a.example")] {
+        match client(options).disguise {
+            ClientDisguise::FakeTls { server_name } => assert_eq!(server_name, wanted),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_server_with_everything_said() {
+    let server = server("obfs=http;obfs-host=Live.Example.com:80;obfs-uri=/s?ed=1;fallback=[::1]:8080");
+    assert_eq!(addresses(&server.listen), ["0.0.0.0:80"]);
+    assert_eq!(server.backend.to_string(), "127.0.0.1:9000");
+    let http = server.rules.http.unwrap();
+    assert_eq!(http.host.as_deref(), Some("live.example.com"));
+    assert_eq!(http.path.as_deref(), Some("/s"));
+    assert!(server.rules.fake_tls.is_none());
+    assert_eq!(server.failover.plain.unwrap().to_string(), "[::1]:8080");
+    assert_eq!(server.failover.tls.unwrap().to_string(), "[::1]:8080");
+}
+
+#[test]
+fn a_server_for_both_disguises() {
+    for options in
+        ["obfs=http,tls;failover=a:1;failover-tls=b:2", "failover-tls=b:2;failover=a:1;obfs=tls,http"]
+    {
+        let server = server(options);
+        assert!(server.rules.http.is_some() && server.rules.fake_tls.is_some());
+        assert_eq!(server.failover.plain.unwrap().to_string(), "a:1");
+        assert_eq!(server.failover.tls.unwrap().to_string(), "b:2");
+    }
+    let server = server("obfs=tls,http;failover-tls=b:2");
+    assert_eq!(server.failover.plain.unwrap().to_string(), "b:2");
+}
+
+#[test]
+fn several_hosts_and_every_spelling_of_them() {
+    let config = config(&hosted("::0|0.0.0.0:80", "[::1]:9000", ""));
+    let Half::Server(server) = config.half else { panic!("not a server") };
+    assert_eq!(addresses(&server.listen), ["[::]:80", "0.0.0.0:80"]);
+    assert_eq!(server.backend.to_string(), "[::1]:9000");
+}
+
+#[test]
+fn the_command_line_wins() {
+    let mut surroundings = hosted("203.0.113.1:8388", "127.0.0.1:1984", "obfs-host=env.example;t=5");
+    surroundings.args = ["obfs-rs", "client", "--obfs-host", "cli.example", "--remote", "198.51.100.7:80"]
+        .map(OsString::from)
+        .to_vec();
+    let config = config(&surroundings);
+    assert_eq!(config.tunnel.idle_timeout, Duration::from_secs(5));
+    assert_eq!(config.role_reason, RoleReason::Subcommand);
+    let Half::Client(client) = config.half else { panic!("not a client") };
+    assert!(matches!(&client.disguise, ClientDisguise::Http(request, _) if request.host == "cli.example"));
+    assert_eq!(addresses(&client.servers), ["198.51.100.7:80"]);
+    assert_eq!(addresses(&client.listen), ["127.0.0.1:1984"]);
+}
+
+#[test]
+fn the_command_line_alone_is_enough() {
+    let args = "obfs-rs server --listen 0.0.0.0:80 --backend [::1]:9000 --fallback 127.0.0.1:8080 -t 9 -v";
+    let surroundings =
+        Surroundings { args: args.split(' ').map(OsString::from).collect(), ..Default::default() };
+    let config = config(&surroundings);
+    assert!(!config.hosted);
+    assert_eq!((config.log_level, config.tunnel.idle_timeout), (LogLevel::Debug, Duration::from_secs(9)));
+    let Half::Server(server) = config.half else { panic!("not a server") };
+    assert_eq!(server.failover.plain.unwrap().to_string(), "127.0.0.1:8080");
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for (args, wanted) in [
+        (vec!["obfs-rs", "--version"], env!("CARGO_PKG_VERSION")),
+        (vec!["obfs-rs", "--help"], "--plugin-opts"),
+        (vec!["obfs-rs", "client", "--help"], "obfs-rs client --listen"),
+        (vec!["obfs-rs", "server", "--help"], "--failover"),
+    ] {
+        let args = args.into_iter().map(OsString::from).collect();
+        match read(&Surroundings { args, ..Surroundings::default() }) {
+            Ok(Command::Print(text)) => assert!(text.contains(wanted), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_wrong_value_is_told_with_its_name() {
+    for (options, words) in [
+        ("obfs=htp", &["obfs", "htp", "http"][..]),
+        ("obfs", &["obfs", "disguise"]),
+        ("failover=127.0.0.1", &["failover", "127.0.0.1", "HOST:PORT"]),
+        ("fallback=::1:80", &["fallback", "::1:80", "[::1]:8080"]),
+        ("failover=a:99999", &["failover", "a:99999"]),
+        ("handshake=lazy", &["handshake", "lazy", "eager or standard"]),
+        ("t=0", &["`t`", "`0`", "seconds"]),
+        ("timeout=soon", &["timeout", "soon", "seconds"]),
+        ("loglevel=loud", &["loglevel", "loud", "warning"]),
+        ("fast-open=perhaps", &["fast-open", "perhaps", "true or false"]),
+        ("obfs-host=a b", &["obfs-host", "a b", "host name"]),
+        ("obfs-host=a\r\nX: y", &["obfs-host", r"a\r\nX: y"]),
+        ("obfs-uri=/a b", &["obfs-uri", "/a b", "path"]),
+        ("path=/\r\nX: y", &["path", r"/\r\nX: y"]),
+        ("http-method=G T", &["http-method", "G T", "method"]),
+        (r"obfs=http\", &["SS_PLUGIN_OPTIONS", "backslash"]),
+        ("server;client", &["server", "client"]),
+    ] {
+        let message = complaint(&hosted("203.0.113.1:8388", "127.0.0.1:1984", options));
+        for word in words {
+            assert!(message.contains(word), "{options}: {message}");
+        }
+    }
+}
+
+#[test]
+fn every_wrong_variable_is_told_with_its_name() {
+    for (remote, local, words) in [
+        ("203.0.113.1:http", "127.0.0.1:1984", &["SS_REMOTE_PORT", "http", "65535"][..]),
+        ("203.0.113.1:0", "127.0.0.1:1984", &["SS_REMOTE_PORT", "`0`"]),
+        ("203.0.113.1:80", "127.0.0.1:65536", &["SS_LOCAL_PORT", "65536"]),
+        ("a b:80", "127.0.0.1:1984", &["SS_REMOTE_HOST", "a b"]),
+        ("203.0.113.1|:80", "127.0.0.1:1984", &["SS_REMOTE_HOST", "203.0.113.1|"]),
+        ("203.0.113.1:80", ":1984", &["SS_LOCAL_HOST"]),
+    ] {
+        let message = complaint(&hosted(remote, local, ""));
+        for word in words {
+            assert!(message.contains(word), "{remote} {local}: {message}");
+        }
+    }
+    for name in [sip003::REMOTE_HOST, sip003::REMOTE_PORT, sip003::LOCAL_HOST, sip003::LOCAL_PORT] {
+        let mut surroundings = hosted("203.0.113.1:80", "127.0.0.1:1984", "");
+        surroundings.vars.retain(|(key, _)| key != name);
+        let message = complaint(&surroundings);
+        assert!(message.contains(name) && message.contains("not set"), "{message}");
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_told_in_one_line() {
+    for args in [
+        "obfs-rs client --obfs-hots x",
+        "obfs-rs frob",
+        "obfs-rs client --remote",
+        "obfs-rs client --remote x",
+    ] {
+        let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
+        complaint(&Surroundings { args, ..Surroundings::default() });
+    }
+}

@@ -1,0 +1,206 @@
+//! The values of single options, checked.
+
+use super::options::Options;
+use super::{ConfigError, Failover, Handshake, HostPort, LogLevel, ProcessConfig, SocketOptions};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whether a name of a `Host` header ends in a port.
+pub(super) fn has_port(host: &str) -> bool {
+    without_port(host).len() != host.len()
+}
+
+/// A `Host` header's name without its port.
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // The colons of a bare IPv6 address are not a port's.
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+/// A request target's path without its query.
+pub fn without_query(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+/// Whether a flag is set. `fast-open=false` says no.
+pub(super) fn flag(options: &Options, name: &str) -> Result<bool, ConfigError> {
+    let Some(option) = options.get(name) else { return Ok(false) };
+    match option.value.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("" | "1" | "true" | "yes" | "on") => Ok(true),
+        Some("0" | "false" | "no" | "off") => Ok(false),
+        Some(_) => Err(ConfigError::option(
+            &option.key,
+            option.value.clone().unwrap_or_default(),
+            "a flag's value (true or false)",
+        )),
+    }
+}
+
+/// The value of an option that has one, and the name it was written under.
+pub(super) fn value<'a>(
+    options: &'a Options,
+    name: &str,
+    expected: &str,
+) -> Result<Option<(&'a str, &'a str)>, ConfigError> {
+    let Some(option) = options.get(name) else { return Ok(None) };
+    match option.value.as_deref() {
+        Some(value) if !value.is_empty() => Ok(Some((&option.key, value))),
+        _ => Err(ConfigError::option(&option.key, "", expected)),
+    }
+}
+
+pub(super) fn handshake(options: &Options) -> Result<Handshake, ConfigError> {
+    let expected = "a handshake (eager or standard)";
+    match value(options, "handshake", expected)? {
+        None | Some((_, "eager")) => Ok(Handshake::Eager),
+        Some((_, "standard")) => Ok(Handshake::Standard),
+        Some((name, other)) => Err(ConfigError::option(name, other, expected)),
+    }
+}
+
+pub(super) fn seconds(options: &Options, name: &str) -> Result<Option<Duration>, ConfigError> {
+    /// A year: what is meant to be for ever fits, what would overflow a clock does not.
+    const MOST: u64 = 366 * 24 * 3600;
+    let expected = "a number of seconds from 1 to 31622400";
+    let Some((name, text)) = value(options, name, expected)? else { return Ok(None) };
+    match text.parse::<u64>() {
+        Ok(seconds @ 1..=MOST) => Ok(Some(Duration::from_secs(seconds))),
+        _ => Err(ConfigError::option(name, text, expected)),
+    }
+}
+
+pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
+    let expected = "a log level (error, warning, info, debug or none)";
+    let level = match value(options, "loglevel", expected)? {
+        None => LogLevel::Info,
+        Some((name, text)) => match text.to_ascii_lowercase().as_str() {
+            "none" => LogLevel::None,
+            "error" => LogLevel::Error,
+            "warning" | "warn" => LogLevel::Warning,
+            "info" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            _ => return Err(ConfigError::option(name, text, expected)),
+        },
+    };
+    Ok(if flag(options, "v")? { LogLevel::Debug } else { level })
+}
+
+/// The websites; one that is given alone serves both kinds of visitors.
+pub(super) fn failover(options: &Options) -> Result<Failover, ConfigError> {
+    let plain = website(options, "failover")?;
+    let tls = website(options, "failover-tls")?;
+    Ok(Failover { plain: plain.clone().or_else(|| tls.clone()), tls: tls.or(plain) })
+}
+
+pub(super) fn website(options: &Options, name: &str) -> Result<Option<HostPort>, ConfigError> {
+    let expected = "an address: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080";
+    let Some((name, text)) = value(options, name, expected)? else { return Ok(None) };
+    HostPort::parse(text).map(Some).ok_or_else(|| ConfigError::option(name, text, expected))
+}
+
+pub(super) fn host_header(options: &Options) -> Result<Option<String>, ConfigError> {
+    name(options, "obfs-host")
+}
+
+/// A host name that is fit for a head, under any of the options that have one.
+pub(super) fn name(options: &Options, option: &str) -> Result<Option<String>, ConfigError> {
+    let expected = "a host name (no spaces, slashes or control characters)";
+    let Some((name, text)) = value(options, option, expected)? else { return Ok(None) };
+    // It is copied into the head: what could end a header line there must not come in here.
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,".contains(&b);
+    if text.bytes().all(allowed) && text.len() <= 255 {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(ConfigError::option(name, text, expected))
+    }
+}
+
+pub(super) fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
+    let expected = "a mark (a number from 0 to 4294967295)";
+    let Some((name, text)) = value(options, "fwmark", expected)? else { return Ok(None) };
+    match text.parse() {
+        // v2ray-plugin's default, which means none.
+        Ok(0) => Ok(None),
+        Ok(mark) => Ok(Some(mark)),
+        Err(_) => Err(ConfigError::option(name, text, expected)),
+    }
+}
+
+pub(super) fn path(options: &Options) -> Result<Option<String>, ConfigError> {
+    let expected = "a path (printable ASCII without spaces)";
+    let Some((name, text)) = value(options, "obfs-uri", expected)? else { return Ok(None) };
+    if !text.bytes().all(|b| b.is_ascii_graphic()) || text.len() > 2048 {
+        return Err(ConfigError::option(name, text, expected));
+    }
+    Ok(Some(if text.starts_with('/') { text.to_owned() } else { format!("/{text}") }))
+}
+
+pub(super) fn method(options: &Options) -> Result<String, ConfigError> {
+    let expected = "an HTTP method (such as GET)";
+    let Some((name, text)) = value(options, "http-method", expected)? else { return Ok("GET".into()) };
+    if text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') && text.len() <= 32 {
+        Ok(text.to_owned())
+    } else {
+        Err(ConfigError::option(name, text, expected))
+    }
+}
+
+/// What is asked of the sockets.
+pub(super) fn sockets(options: &Options) -> Result<SocketOptions, ConfigError> {
+    let interface = value(options, "i", "the name of a network interface")?;
+    let source = match value(options, "b", ADDRESS)? {
+        None => None,
+        Some((name, text)) => Some(address(name, text)?),
+    };
+    Ok(SocketOptions {
+        fast_open: flag(options, "fast-open")?,
+        mptcp: flag(options, "mptcp")?,
+        interface: interface.map(|(_, name)| name.to_owned()),
+        source,
+        ipv6_first: flag(options, "6")?,
+        // The working directory changes when the process goes into the background.
+        protect: flag(options, "V")?.then(|| {
+            let name = PathBuf::from("protect_path");
+            std::path::absolute(&name).unwrap_or(name)
+        }),
+        mark: fwmark(options)?,
+    })
+}
+
+const ADDRESS: &str = "an address of this machine (such as 192.0.2.1 or 2001:db8::1)";
+
+fn address(name: &str, text: &str) -> Result<IpAddr, ConfigError> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| ConfigError::option(name, text, ADDRESS))
+}
+
+/// What the process is asked to be.
+pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
+    let expected = "a number of open files (1 or more)";
+    let open_files = match value(options, "n", expected)? {
+        None => None,
+        Some((name, text)) => match text.parse::<u64>() {
+            Ok(number @ 1..) => Some(number),
+            _ => return Err(ConfigError::option(name, text, expected)),
+        },
+    };
+    let user = value(options, "a", "the name or number of a user")?;
+    let pid_file = value(options, "f", "the name of a file")?;
+    Ok(ProcessConfig {
+        user: user.map(|(_, user)| user.to_owned()),
+        pid_file: pid_file.map(|(_, path)| path.into()),
+        open_files,
+    })
+}
+
+/// The name server that was asked for.
+pub(super) fn nameserver(options: &Options) -> Result<Option<String>, ConfigError> {
+    Ok(value(options, "d", "the address of a name server")?.map(|(_, text)| text.to_owned()))
+}
