@@ -1,0 +1,132 @@
+//! One outgoing connection: the socket with everything that was asked of it, and its handshake.
+
+use super::{protect, tcp};
+use crate::config::SocketOptions;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+/// How long one address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects to one address. With Fast Open, `first` travels in the SYN as far as it fits; returns how
+/// many bytes of it are on their way.
+///
+/// # Errors
+///
+/// What the socket was asked for cannot be had, or nobody answers there.
+pub(super) async fn connect(
+    address: SocketAddr,
+    options: &SocketOptions,
+    first: &[u8],
+) -> io::Result<(TcpStream, usize)> {
+    let socket = open(address, options)?;
+    if let Some(path) = &options.protect {
+        protect::exempt(path, &socket).await?;
+    }
+    match timeout(CONNECT_TIMEOUT, establish(socket, address, options, first)).await {
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
+    }
+}
+
+/// A socket for connections to this address.
+fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = match options.mptcp.then(|| tcp::multipath(domain)).flatten() {
+        Some(socket) => socket,
+        None => {
+            let socket = tcp::nonblocking(domain)?;
+            tcp::prepare_for(&socket, address.ip())?;
+            socket
+        }
+    };
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark).map_err(|error| with("mark", &mark.to_string(), &error))?;
+    }
+    // No device but its own leads to this machine.
+    if let Some(name) = options.interface.as_deref().filter(|_| !address.ip().is_loopback()) {
+        tcp::bind_device(&socket, name).map_err(|error| with("interface", name, &error))?;
+    }
+    if let Some(source) = options.source {
+        tcp::choose_port_late(&socket);
+        socket
+            .bind(&SocketAddr::new(source, 0).into())
+            .map_err(|error| with("source address", &source.to_string(), &error))?;
+    }
+    Ok(socket)
+}
+
+fn with(what: &str, name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {name}: {error}"))
+}
+
+/// Whether a device can be bound to.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn check_device(name: &str) -> io::Result<()> {
+    tcp::bind_device(&Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?, name)
+}
+
+async fn establish(
+    socket: Socket,
+    address: SocketAddr,
+    options: &SocketOptions,
+    first: &[u8],
+) -> io::Result<(TcpStream, usize)> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if options.fast_open && !first.is_empty() && tcp::dial_fast_open(&socket) {
+        return establish_with_data(socket, address, first).await;
+    }
+    let _ = (options, first);
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
+    Ok((stream, 0))
+}
+
+/// The handshake of a socket whose first write makes the SYN, if the kernel has a cookie of the server.
+/// Otherwise the kernel sends a plain SYN that asks for one, and takes no data yet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+async fn establish_with_data(
+    socket: Socket,
+    address: SocketAddr,
+    first: &[u8],
+) -> io::Result<(TcpStream, usize)> {
+    use rustix::io::Errno;
+    let waits = |error: &io::Error| {
+        [Errno::INPROGRESS, Errno::AGAIN]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    };
+    match socket.connect(&address.into()) {
+        Err(error) if !waits(&error) => return Err(error),
+        _ => {}
+    }
+    let sent = match socket.send(first) {
+        Ok(sent) => sent,
+        Err(error) if waits(&error) => 0,
+        Err(error) => return Err(error),
+    };
+    // Only now does the reactor see the socket: before the SYN is out, it would be told that it can be
+    // written to, which it is to be told when the connection stands.
+    let stream = TcpStream::from_std(socket.into())?;
+    loop {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => return Ok((stream, sent)),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                let not_yet = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+                let _ = stream.try_io(tokio::io::Interest::WRITABLE, not_yet);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
