@@ -1,0 +1,222 @@
+//! What a relay owes its two ends, on real sockets: once where the kernel may carry the bytes, once
+//! where they are copied.
+
+use super::*;
+use std::io::ErrorKind;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// A TCP stream whose bytes the kernel may not carry.
+struct Copied(TcpStream);
+
+impl AsyncRead for Copied {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Copied {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Transport for Copied {
+    fn tcp(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Kernel,
+    Copy,
+}
+
+const BOTH: [Way; 2] = [Way::Kernel, Way::Copy];
+
+/// The two ends of a connection over loopback.
+async fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (dialled.unwrap(), accepted.unwrap().0)
+}
+
+/// A relay between an application and a backend, and the two.
+async fn relay(way: Way, patience: Patience) -> (TcpStream, TcpStream, JoinHandle<Outcome>) {
+    let (app, near) = connection().await;
+    let (backend, far) = connection().await;
+    let (up, down) = (Flow::new(Identity), Flow::new(Identity));
+    let running = match way {
+        Way::Kernel => tokio::spawn(Relay::new(near, far, up, down, patience).run()),
+        Way::Copy => tokio::spawn(Relay::new(Copied(near), Copied(far), up, down, patience).run()),
+    };
+    (app, backend, running)
+}
+
+const PATIENT: Patience = Patience { idle: Duration::from_secs(60), half_closed: Duration::from_secs(60) };
+
+/// Bytes in which nothing can be lost or swapped unseen.
+fn bytes(count: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(count)
+    .collect()
+}
+
+/// Gives up on what does not end.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), what).await.expect("within 30 s")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn megabytes_pass_both_ways_at_once_and_are_counted() {
+    for way in BOTH {
+        let (app, backend, running) = relay(way, PATIENT).await;
+        let (up, down) = (bytes(9_000_001, 1), bytes(7_000_003, 2));
+        let exchange = |stream: TcpStream, send: Vec<u8>| async move {
+            let (mut from, mut to) = stream.into_split();
+            let sending = tokio::spawn(async move {
+                to.write_all(&send).await.unwrap();
+                to.shutdown().await.unwrap();
+            });
+            let mut got = Vec::new();
+            from.read_to_end(&mut got).await.unwrap();
+            sending.await.unwrap();
+            got
+        };
+        let (at_app, at_backend) =
+            soon(async { tokio::join!(exchange(app, up.clone()), exchange(backend, down.clone())) }).await;
+        assert!(at_app == down && at_backend == up, "{way:?}");
+        let outcome = soon(running).await.unwrap();
+        assert!(matches!(outcome.end, End::Closed), "{way:?}: {outcome:?}");
+        assert_eq!((outcome.up, outcome.down), (9_000_001, 7_000_003), "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_reader_loses_nothing_and_stops_the_sender() {
+    for way in BOTH {
+        let (mut app, backend, running) = relay(way, PATIENT).await;
+        // Send until nothing moves for a moment: everything between the two is full then.
+        let block = bytes(65_536, 3);
+        let mut sent = 0_usize;
+        while let Ok(ready) = timeout(Duration::from_millis(300), backend.writable()).await {
+            ready.unwrap();
+            sent += backend.try_write(&block[sent % block.len()..]).unwrap_or(0);
+        }
+        assert!(sent > 1_000_000 && sent < 100_000_000, "{way:?}: {sent} bytes on their way");
+        drop(backend);
+        let mut got = Vec::new();
+        soon(app.read_to_end(&mut got)).await.unwrap();
+        assert_eq!(got.len(), sent, "{way:?}");
+        assert!(got.chunks(block.len()).all(|chunk| chunk == &block[..chunk.len()]), "{way:?}");
+        drop(app);
+        assert_eq!(soon(running).await.unwrap().down, sent as u64, "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_direction_may_end_long_before_the_other() {
+    for way in BOTH {
+        let (mut app, mut backend, running) = relay(way, PATIENT).await;
+        app.write_all(b"question").await.unwrap();
+        app.shutdown().await.unwrap();
+        let mut question = Vec::new();
+        soon(backend.read_to_end(&mut question)).await.unwrap();
+        assert_eq!(question, b"question");
+        let answer = bytes(3_000_000, 4);
+        backend.write_all(&answer).await.unwrap();
+        drop(backend);
+        let mut got = Vec::new();
+        soon(app.read_to_end(&mut got)).await.unwrap();
+        assert!(got == answer, "{way:?}");
+        assert!(matches!(soon(running).await.unwrap().end, End::Closed), "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_in_the_middle_of_bulk_is_passed_on() {
+    for way in BOTH {
+        let (mut app, mut backend, running) = relay(way, PATIENT).await;
+        let mut block = vec![0; 65_536];
+        let sending = tokio::spawn(async move {
+            while app.write_all(&[7; 65_536]).await.is_ok() {}
+            // The reset has come through: nothing but an error is left.
+            app.read(&mut [0; 16]).await.map_err(|error| error.kind())
+        });
+        for _ in 0..64 {
+            soon(backend.read_exact(&mut block)).await.unwrap();
+        }
+        reset(&backend);
+        drop(backend);
+        let left = soon(sending).await.unwrap();
+        assert!(matches!(left, Err(ErrorKind::ConnectionReset) | Ok(0)), "{way:?}: {left:?}");
+        let outcome = soon(running).await.unwrap();
+        assert!(matches!(outcome.end, End::Reset(Side::Far, _)), "{way:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_a_reset_still_arrives() {
+    for way in BOTH {
+        let (mut app, mut backend, _running) = relay(way, PATIENT).await;
+        backend.write_all(b"last words").await.unwrap();
+        let mut words = [0; 10];
+        soon(app.read_exact(&mut words)).await.unwrap();
+        assert_eq!(&words, b"last words");
+        reset(&backend);
+        drop(backend);
+        let end = soon(app.read(&mut words)).await.map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_a_relay_sooner_when_one_side_has_ended() {
+    let impatient = Patience { idle: Duration::from_secs(60), half_closed: Duration::from_millis(50) };
+    for way in BOTH {
+        let (mut app, _backend, running) = relay(way, impatient).await;
+        app.shutdown().await.unwrap();
+        let outcome = soon(running).await.unwrap();
+        assert!(matches!(outcome.end, End::Idle(time) if time.as_millis() == 50), "{way:?}: {outcome:?}");
+    }
+    let (_app, _backend, running) =
+        relay(Way::Kernel, Patience { idle: Duration::from_millis(50), ..PATIENT }).await;
+    assert!(matches!(soon(running).await.unwrap().end, End::Idle(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_read_before_go_first() {
+    for pending in [&b"read before "[..], b""] {
+        let (mut app, near) = connection().await;
+        let (mut backend, far) = connection().await;
+        let up = Flow::with_pending(Identity, pending.to_vec(), pending.len());
+        let running = tokio::spawn(Relay::new(near, far, up, Flow::new(Identity), PATIENT).run());
+        app.write_all(b"and after").await.unwrap();
+        drop(app);
+        let mut got = Vec::new();
+        soon(backend.read_to_end(&mut got)).await.unwrap();
+        assert_eq!(got, [pending, b"and after"].concat());
+        drop(backend);
+        assert_eq!(soon(running).await.unwrap().up, got.len() as u64);
+    }
+}
