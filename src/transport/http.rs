@@ -1,0 +1,138 @@
+//! `obfs=http` on sockets: the upgrade is asked for, or granted; behind it the stream is raw.
+
+use crate::config::RequestConfig;
+use crate::relay::{Codec, CodecError, Pieces};
+use crate::wire::http::{Answer, Request, Upgrade, answer, answer_to, first_line, switching_protocols};
+use rand::RngExt as _;
+use std::io;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+/// How long a server may take to answer a request that waits for it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// As simple-obfs does it: some version of curl, the same for as long as the process lives.
+static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
+    let mut rng = rand::rng();
+    format!("curl/7.{}.{}", rng.random_range(29..=88), rng.random_range(0..=1))
+});
+
+/// Why a tunnel could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The server said something else than "go on".
+    #[error("the server did not switch protocols, it answered `{0}`")]
+    Refused(String),
+    /// The server closed before it had answered.
+    #[error("the server closed the connection before it answered{}", after(.0))]
+    Closed(String),
+    /// The server did not answer in time.
+    #[error("the server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Silent,
+    /// The connection broke.
+    #[error("the connection to the server broke: {0}")]
+    Broken(#[from] io::Error),
+}
+
+fn after(line: &str) -> String {
+    if line.is_empty() { String::new() } else { format!(" (after `{line}`)") }
+}
+
+/// A client's request. With `payload_len`, so many bytes of payload follow it in the same flight.
+pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
+    Request {
+        method: &config.method,
+        path: &config.path,
+        host: &config.host,
+        user_agent: &USER_AGENT,
+        nonce: rand::random(),
+        content_length: payload_len,
+    }
+    .encode()
+}
+
+/// Sends a request and waits until it is granted. `key` is the `Sec-WebSocket-Key` in it, where the
+/// answer is to show that it was read. Returns what came behind the answer.
+///
+/// # Errors
+///
+/// It was not granted, or not in time.
+pub async fn ask_and_wait<S>(server: &mut S, request: &[u8], key: Option<&str>) -> Result<Vec<u8>, OpenError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let exchange = async {
+        server.write_all(request).await?;
+        server.flush().await?;
+        let mut bytes = Vec::with_capacity(1024);
+        loop {
+            if server.read_buf(&mut bytes).await? == 0 {
+                return Err(OpenError::Closed(first_line(&bytes)));
+            }
+            match answer_to(&bytes, key) {
+                Answer::NeedMore => bytes.reserve(1024),
+                Answer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
+                Answer::Refused(line) => return Err(OpenError::Refused(line)),
+            }
+        }
+    };
+    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(OpenError::Silent))
+}
+
+/// Grants an upgrade, with one write. `protocol` is what of `Sec-WebSocket-Protocol` is echoed.
+///
+/// # Errors
+///
+/// The connection broke.
+pub async fn grant<S>(client: &mut S, upgrade: &Upgrade, protocol: Option<&str>) -> io::Result<()>
+where
+    S: AsyncWrite + Unpin,
+{
+    let answer = switching_protocols(upgrade.key.as_deref(), protocol, SystemTime::now());
+    client.write_all(&answer).await?;
+    client.flush().await
+}
+
+/// Takes a server's answer off the front of the stream that it heads, for a client that did not wait
+/// for it.
+#[derive(Debug, Default)]
+pub struct StripAnswer {
+    /// The head, as far as it has come.
+    head: Vec<u8>,
+    switched: bool,
+}
+
+impl Codec for StripAnswer {
+    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
+        if self.switched {
+            out.input(0..input.len());
+            return Ok(input.len());
+        }
+        let before = self.head.len();
+        self.head.extend_from_slice(input);
+        match answer(&self.head) {
+            Answer::NeedMore => Ok(0),
+            Answer::Refused(line) => Err(OpenError::Refused(line).into()),
+            Answer::Switched(head_len) => {
+                // The head did not end in what had come before, or it would have been taken then.
+                let payload = head_len.saturating_sub(before)..input.len();
+                let payload_len = payload.len();
+                out.input(payload);
+                self.switched = true;
+                self.head = Vec::new();
+                Ok(payload_len)
+            }
+        }
+    }
+
+    fn is_identity(&self) -> bool {
+        self.switched
+    }
+
+    fn end(&mut self) -> Result<(), CodecError> {
+        if self.switched { Ok(()) } else { Err(OpenError::Closed(first_line(&self.head)).into()) }
+    }
+}

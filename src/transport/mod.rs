@@ -1,0 +1,8 @@
+//! The disguises on sockets: what turns a fresh connection into a tunnel.
+
+pub mod fake_tls;
+pub mod framing;
+pub mod http;
+pub mod mux;
+pub mod tls;
+pub mod websocket;

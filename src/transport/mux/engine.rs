@@ -1,0 +1,383 @@
+//! The task of a connection.
+
+use super::looks::LOOK;
+use super::outbound::{HEADS, frame_up};
+use super::session::{Dial, Session, Socket};
+use super::{STALL, STALL_ALONE, TOTAL};
+use crate::relay::{End, Outcome, Patience, Side, Transport, reset};
+use crate::telemetry;
+use crate::transport::websocket::{Receive, Send};
+use crate::wire::mux::{self, Decoder, Encoder};
+use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// Bytes that are read at once.
+const SCRATCH: usize = 64 * 1024;
+
+/// Control frames that may wait to be written before those that can be left out are.
+const WORDS: usize = 64 * 1024;
+
+/// How long the parting words may take.
+const PARTING: Duration = Duration::from_secs(1);
+
+thread_local! {
+    pub(super) static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// A session that this end begins.
+#[derive(Debug)]
+pub struct Fresh {
+    /// The application's connection.
+    pub socket: TcpStream,
+    /// What has been read from it.
+    pub first: Vec<u8>,
+    /// Who it is, for the log.
+    pub peer: SocketAddr,
+}
+
+/// Where sessions come from.
+pub trait Incoming {
+    /// Whether the peer begins the sessions.
+    const SERVER: bool;
+
+    /// A session that this end begins. `Ready(None)` when there will be no more.
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Option<Fresh>>;
+
+    /// No further sessions are wanted; those that are on their way still come.
+    fn close(&mut self) {}
+
+    /// A socket for a session that the peer has begun; `None` where the peer begins none.
+    fn dial(&mut self) -> Option<Dial>;
+
+    /// A session has ended.
+    fn ended(&mut self) {}
+
+    /// Whether the sessions of this connection may ever be more than one at a time.
+    fn may_be_many(&self) -> bool {
+        true
+    }
+}
+
+/// A Mux.Cool connection.
+pub struct Mux<S, I> {
+    pub(super) wire: S,
+    pub(super) receive: Receive,
+    pub(super) send: Send,
+    pub(super) incoming: I,
+    pub(super) patience: Patience,
+    pub(super) decoder: Decoder,
+    pub(super) sessions: Vec<Session>,
+    /// Whose turn it is to be read.
+    pub(super) turn: usize,
+    pub(super) next_id: u16,
+    /// What the connection has not taken yet, from `written` on; always whole messages.
+    pub(super) out: Vec<u8>,
+    pub(super) written: usize,
+    /// There will be no more sessions of our own.
+    pub(super) no_more: bool,
+    /// There have been several sessions at once.
+    pub(super) crowded: bool,
+    /// Sessions whose socket was the first to end with id 0: their peer knows the end of a session only
+    /// by that of the connection.
+    pub(super) hang_up: bool,
+    pub(super) wire_over: Option<End>,
+    pub(super) up: u64,
+    pub(super) down: u64,
+}
+
+impl<S: Transport, I: Incoming> Mux<S, I> {
+    /// A connection whose handshake is done.
+    pub fn new(wire: S, receive: Receive, send: Send, incoming: I, patience: Patience) -> Self {
+        Mux {
+            wire,
+            receive,
+            send,
+            incoming,
+            patience,
+            decoder: Decoder::new(),
+            sessions: Vec::new(),
+            turn: 0,
+            next_id: 1,
+            out: Vec::new(),
+            written: 0,
+            no_more: I::SERVER,
+            crowded: false,
+            hang_up: false,
+            wire_over: None,
+            up: 0,
+            down: 0,
+        }
+    }
+
+    /// Serves the sessions until the connection is over. `first` is what has come of the stream so far,
+    /// `frames` what has come behind that and is still in frames.
+    pub async fn run(mut self, first: Vec<u8>, mut frames: Vec<u8>) -> Outcome {
+        let mut timer = pin!(tokio::time::sleep(LOOK));
+        let mut empty_since = Instant::now();
+        let mut first = Some(first);
+        let end = poll_fn(|cx| {
+            if let Some(first) = first.take() {
+                let mut session = 0..first.len();
+                if let Err(error) =
+                    self.demux(cx, &first, &mut session).and_then(|()| self.unframe(cx, &mut frames))
+                {
+                    self.wire_over = Some(End::Malformed(self.wire_side(), error));
+                }
+                frames = Vec::new();
+            }
+            self.poll(cx);
+            self.look(cx, timer.as_mut(), &mut empty_since)
+        })
+        .await;
+        self.part(&end).await;
+        for session in &mut self.sessions {
+            self.up += session.up;
+            self.down += session.down;
+        }
+        Outcome { up: self.up, down: self.down, end }
+    }
+
+    /// The side of the tunnel on which the connection is.
+    pub(super) fn wire_side(&self) -> Side {
+        if I::SERVER { Side::Near } else { Side::Far }
+    }
+
+    /// Does all there is to do, until everything waits.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let mut moved = false;
+            self.poll_out(cx);
+            self.poll_incoming(cx);
+            self.poll_sockets(cx);
+            if self.wire_over.is_none() && !self.must_pause() {
+                match self.poll_wire(cx) {
+                    Poll::Ready(Ok(())) => moved = true,
+                    Poll::Ready(Err(end)) => self.wire_over = Some(end),
+                    Poll::Pending => {}
+                }
+            }
+            if self.wire_over.is_none() && self.out.is_empty() {
+                moved |= self.poll_sessions(cx);
+            }
+            self.sweep();
+            if !moved {
+                // What came last may have left something to say.
+                if self.send.is_urgent() || !self.out.is_empty() {
+                    self.poll_out(cx);
+                    if self.out.is_empty() && self.wire_over.is_none() {
+                        // The sockets were not looked at while something waited.
+                        continue;
+                    }
+                }
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection is to be read no further for now.
+    fn must_pause(&self) -> bool {
+        let given_up = self.sessions.iter().any(|session| self.is_stalled(session));
+        let full = self.sessions.iter().any(|session| session.is_full() && !self.is_stalled(session));
+        full || (!given_up && self.waiting() >= TOTAL)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.sessions.iter().map(Session::waiting).sum()
+    }
+
+    /// Whether a session holds up the others.
+    pub(super) fn is_stalled(&self, session: &Session) -> bool {
+        let limit = if self.crowded { STALL } else { STALL_ALONE };
+        self.incoming.may_be_many()
+            && session.is_full()
+            && session.stalled_since.is_some_and(|since| since.elapsed() >= limit)
+    }
+
+    /// Writes what waits for the connection.
+    fn poll_out(&mut self, cx: &mut Context<'_>) {
+        if self.wire_over.is_some() {
+            return;
+        }
+        if self.send.is_urgent() && self.out.len() - self.written < WORDS {
+            self.send.urgent(&mut self.out);
+        }
+        while self.written < self.out.len() {
+            let left = self.out.get(self.written..).unwrap_or_default();
+            match Pin::new(&mut self.wire).poll_write(cx, left) {
+                Poll::Ready(Ok(n)) if n > 0 => self.written += n,
+                Poll::Ready(Ok(_)) => {
+                    return self.broke(io::ErrorKind::WriteZero.into());
+                }
+                Poll::Ready(Err(error)) => return self.broke(error),
+                Poll::Pending => return,
+            }
+        }
+        if !self.out.is_empty() {
+            self.out = Vec::new();
+            self.written = 0;
+        }
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.wire).poll_flush(cx) {
+            self.broke(error);
+        }
+    }
+
+    pub(super) fn broke(&mut self, error: io::Error) {
+        self.wire_over = Some(End::Reset(self.wire_side(), error));
+    }
+
+    /// Begins the sessions that this end wants.
+    pub(super) fn poll_incoming(&mut self, cx: &mut Context<'_>) {
+        while !self.no_more && self.wire_over.is_none() {
+            match self.incoming.poll_session(cx) {
+                Poll::Pending => return,
+                Poll::Ready(None) => self.no_more = true,
+                Poll::Ready(Some(fresh)) => {
+                    let mut encoder = Encoder::client(self.next_id);
+                    if fresh.first.is_empty() {
+                        if let Some(head) = encoder.open() {
+                            self.say(&head);
+                        }
+                    } else {
+                        let mut frame = vec![0; HEADS];
+                        frame.extend_from_slice(&fresh.first);
+                        let start = frame_up(&mut encoder, &mut self.send, &mut frame);
+                        self.out.extend_from_slice(frame.get(start..).unwrap_or_default());
+                    }
+                    self.adopt(fresh, encoder);
+                    self.poll_out(cx);
+                }
+            }
+        }
+    }
+
+    /// The first session of a client's connection, of which the beginning went with the handshake:
+    /// `rest` is what of its first frame did not. `encoder` is that of session 1.
+    pub fn with_first(mut self, fresh: Fresh, encoder: Encoder, rest: &[u8]) -> Self {
+        if !rest.is_empty() {
+            self.say(rest);
+        }
+        self.adopt(fresh, encoder);
+        self
+    }
+
+    fn adopt(&mut self, fresh: Fresh, encoder: Encoder) {
+        let mut session = Session::new(self.next_id, Socket::Open(fresh.socket), encoder);
+        session.peer = Some(fresh.peer);
+        session.up = fresh.first.len() as u64;
+        self.next_id = self.next_id.wrapping_add(1).max(1);
+        self.add(session);
+    }
+
+    pub(super) fn add(&mut self, session: Session) {
+        self.sessions.push(session);
+        self.crowded |= self.sessions.len() > 1;
+    }
+
+    /// Dials on, and gives the sockets what waits for them.
+    fn poll_sockets(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.sessions.len() {
+            let Some(session) = self.sessions.get_mut(index) else { return };
+            if let Socket::Dialling(dial) = &mut session.socket {
+                match dial.as_mut().poll(cx) {
+                    Poll::Pending => continue,
+                    Poll::Ready(Ok(socket)) => session.socket = Socket::Open(socket),
+                    Poll::Ready(Err(error)) => {
+                        tracing::warn!(%error, "no session: Shadowsocks cannot be reached");
+                        self.abort(index);
+                        continue;
+                    }
+                }
+            }
+            if session.poll_drain(cx).is_err() {
+                self.abort(index);
+            }
+        }
+    }
+
+    /// Ends a session by an error: the socket is reset, and the peer is told.
+    pub(super) fn abort(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        session.over = true;
+        session.reset();
+        if !std::mem::replace(&mut session.said_end, true) {
+            let end = mux::end(session.id, true);
+            self.hang_up |= session.id == 0;
+            self.say(&end);
+        }
+    }
+
+    /// Puts a frame without data into a message of its own.
+    pub(super) fn say(&mut self, frame: &[u8]) {
+        let mut message = vec![0; websocket::Encoder::HEAD];
+        message.extend_from_slice(frame);
+        let start = self.send.encode(&mut message);
+        self.out.extend_from_slice(message.get(start..).unwrap_or_default());
+    }
+
+    /// Says the end of a session, if there is any sense in it: with many unsaid words waiting, the peer
+    /// does not listen.
+    pub(super) fn say_end(&mut self, id: u16, error: bool) {
+        if self.out.len() - self.written < WORDS {
+            self.say(&mux::end(id, error));
+        }
+    }
+
+    /// Takes out the sessions that are over.
+    fn sweep(&mut self) {
+        let mut index = 0;
+        while let Some(session) = self.sessions.get_mut(index) {
+            // The other direction is done, so the end that was held back can be said.
+            if !I::SERVER && session.wire_ended && session.socket_ended && !session.said_end {
+                session.said_end = true;
+                let id = session.id;
+                self.say(&mux::end(id, false));
+                continue;
+            }
+            if session.is_done() {
+                let session = self.sessions.swap_remove(index);
+                self.up += session.up;
+                self.down += session.down;
+                self.incoming.ended();
+                if let Some(peer) = session.peer {
+                    let outcome = Outcome { up: session.up, down: session.down, end: End::Closed };
+                    telemetry::tunnel_ended(peer, "session", session.began, &outcome);
+                }
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Says goodbye, and sees to how the sockets end.
+    async fn part(&mut self, end: &End) {
+        if let End::Reset(..) = end {
+            for session in &self.sessions {
+                session.reset();
+            }
+            reset(self.wire.tcp());
+            return;
+        }
+        let code = if matches!(end, End::Malformed(..)) { CLOSE_PROTOCOL_ERROR } else { CLOSE_NORMAL };
+        let mut words = self.out.split_off(self.written.min(self.out.len()));
+        words.extend_from_slice(&self.send.close(code));
+        let wire = &mut self.wire;
+        let part = async {
+            wire.write_all(&words).await?;
+            wire.shutdown().await?;
+            let mut rest = vec![0; 4096];
+            while wire.read(&mut rest).await? > 0 {}
+            Ok::<_, io::Error>(())
+        };
+        // Whoever does not hear it has gone already.
+        let _ = timeout(PARTING, part).await;
+    }
+}

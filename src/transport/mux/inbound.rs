@@ -1,0 +1,163 @@
+//! From the connection to the sessions' sockets.
+
+use super::engine::{Incoming, Mux, ROOM};
+use super::session::{Session, Socket};
+use super::{HARD, SESSIONS, SOFT, TOTAL};
+use crate::relay::{CodecError, End, Transport};
+use crate::transport::websocket::Found;
+use crate::wire::mux::{Encoder, Network, Status, Step};
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::ReadBuf;
+
+/// Data for one session, as they are in the input.
+#[derive(Default)]
+struct Batch {
+    id: Option<u16>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl<S: Transport, I: Incoming> Mux<S, I> {
+    /// Reads the connection once.
+    pub(super) fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        ROOM.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(room);
+            match Pin::new(&mut self.wire).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Reset(self.wire_side(), error))),
+                Poll::Ready(Ok(())) => {}
+            }
+            let input = buffer.filled_mut();
+            if input.is_empty() {
+                return Poll::Ready(Err(End::Closed));
+            }
+            Poll::Ready(self.unframe(cx, input).map_err(|error| End::Malformed(self.wire_side(), error)))
+        })
+    }
+
+    /// Takes the WebSocket frames off.
+    pub(super) fn unframe(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Result<(), CodecError> {
+        let mut at = 0;
+        let mut pieces = Batch::default();
+        loop {
+            match self.receive.step(input, &mut at)? {
+                Found::NeedMore => break,
+                Found::End => {
+                    self.wire_over = Some(End::Closed);
+                    break;
+                }
+                Found::SessionEnd(id) => {
+                    self.deliver(cx, input, &mut pieces);
+                    if let Some(session) = self.session(id) {
+                        session.wire_ended = true;
+                    }
+                }
+                Found::Data(mut range) => self.demux_into(cx, input, &mut range, &mut pieces)?,
+            }
+        }
+        self.deliver(cx, input, &mut pieces);
+        Ok(())
+    }
+
+    /// Takes mux frames that are in no WebSocket frames.
+    pub(super) fn demux(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+        range: &mut Range<usize>,
+    ) -> Result<(), CodecError> {
+        let mut pieces = Batch::default();
+        self.demux_into(cx, input, range, &mut pieces)?;
+        self.deliver(cx, input, &mut pieces);
+        Ok(())
+    }
+
+    fn demux_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+        range: &mut Range<usize>,
+        pieces: &mut Batch,
+    ) -> Result<(), CodecError> {
+        let payload = input.get(..range.end).unwrap_or_default();
+        loop {
+            match self.decoder.decode(payload, &mut range.start)? {
+                Step::NeedMore => return Ok(()),
+                Step::Data(id, data) => {
+                    if pieces.id != Some(id) {
+                        self.deliver(cx, input, pieces);
+                        pieces.id = Some(id);
+                    }
+                    pieces.ranges.push(data);
+                }
+                Step::Frame(head) => {
+                    if !matches!(head.status, Status::Keep) {
+                        self.deliver(cx, input, pieces);
+                    }
+                    match head.status {
+                        Status::New(target) => self.begin(head.id, target.network),
+                        Status::End => self.ended(head.id, head.error),
+                        Status::Keep if self.session(head.id).is_none() => self.say_end(head.id, false),
+                        Status::Keep | Status::KeepAlive => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn session(&mut self, id: u16) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id && !session.over)
+    }
+
+    /// The peer begins a session. Its target is never looked at: there is only one backend.
+    fn begin(&mut self, id: u16, network: Network) {
+        if let Some(index) = self.sessions.iter().position(|session| session.id == id && !session.over) {
+            // The peer has forgotten the old one.
+            if let Some(session) = self.sessions.get_mut(index) {
+                session.over = true;
+                session.reset();
+            }
+        }
+        let refused = network != Network::Tcp || self.sessions.len() >= SESSIONS;
+        match self.incoming.dial().filter(|_| !refused) {
+            Some(dial) => self.add(Session::new(id, Socket::Dialling(dial), Encoder::server(id))),
+            None => self.say_end(id, true),
+        }
+    }
+
+    /// The peer ends a session.
+    fn ended(&mut self, id: u16, error: bool) {
+        let Some(session) = self.session(id) else { return };
+        if error {
+            session.over = true;
+            session.reset();
+        } else if session.wire_ended && session.said_end {
+            session.over = true;
+        } else {
+            // The second one from a client says that it takes nothing more; so does each one that it
+            // sends for data which it did not expect.
+            session.over = session.wire_ended && I::SERVER;
+            session.wire_ended = true;
+        }
+    }
+
+    /// Gives a session's socket the data that have come for it.
+    fn deliver(&mut self, cx: &mut Context<'_>, input: &[u8], pieces: &mut Batch) {
+        let Some(id) = pieces.id.take() else { return };
+        let (crowd, total) = (self.crowded, self.waiting());
+        if let Some(index) = self.sessions.iter().position(|session| session.id == id && !session.over)
+            && let Some(session) = self.sessions.get_mut(index)
+        {
+            let ok = session.give(cx, input, &pieces.ranges).is_ok();
+            let limit = if total >= TOTAL { SOFT } else { HARD };
+            let overrun = session.waiting() >= limit
+                && self.sessions.get(index).is_some_and(|session| self.is_stalled(session));
+            if !ok || overrun {
+                tracing::debug!(id, crowd, "a session is reset: its receiver takes nothing");
+                self.abort(index);
+            }
+        }
+        pieces.ranges.clear();
+    }
+}

@@ -1,0 +1,96 @@
+//! Looks at the clock.
+
+use super::engine::{Incoming, Mux};
+use super::session::Session;
+use super::{CLIENT_IDLE, SERVER_IDLE};
+use crate::relay::{End, Transport};
+use crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE};
+use crate::wire::mux;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// How often sessions that end or stall are looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+
+/// How long what waits for the sockets may take once the connection is over.
+const DRAIN: Duration = Duration::from_secs(5);
+
+impl<S: Transport, I: Incoming> Mux<S, I> {
+    /// Looks at the clock: ends sessions that stand still, and the connection when it is over.
+    pub(super) fn look(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        empty_since: &mut Instant,
+    ) -> Poll<End> {
+        loop {
+            if self.wire_over.is_some() {
+                // What has come is still delivered, for a while.
+                let waits = self.sessions.iter().any(|session| session.waiting() > 0 && !session.over);
+                let broken = matches!(self.wire_over, Some(End::Reset(..)));
+                if broken || !waits || empty_since.elapsed() > DRAIN {
+                    return Poll::Ready(self.wire_over.take().unwrap_or(End::Closed));
+                }
+            }
+            if self.hang_up && self.sessions.is_empty() && self.out.is_empty() {
+                return Poll::Ready(End::Closed);
+            }
+            if self.wire_over.is_none() && !self.sessions.is_empty() {
+                *empty_since = Instant::now();
+            }
+            let idle = if I::SERVER { SERVER_IDLE } else { CLIENT_IDLE };
+            let wanted = if self.wire_over.is_some() || self.sessions.iter().any(Session::wants_looks) {
+                LOOK
+            } else if self.sessions.is_empty() {
+                if empty_since.elapsed() >= idle || (self.no_more && !I::SERVER) {
+                    self.incoming.close();
+                    self.poll_incoming(cx);
+                    if self.sessions.is_empty() {
+                        return Poll::Ready(End::Closed);
+                    }
+                    continue;
+                }
+                idle.saturating_sub(empty_since.elapsed())
+            } else {
+                idle.min(self.patience.idle)
+            };
+            let due = Instant::now() + wanted;
+            if timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            timer.as_mut().reset(Instant::now() + wanted.max(Duration::from_millis(1)));
+            self.look_at_sessions();
+            self.poll(cx);
+        }
+    }
+
+    fn look_at_sessions(&mut self) {
+        let now = Instant::now();
+        let ours = self.send.peer_is_ours();
+        for index in 0..self.sessions.len() {
+            let patience = self.patience;
+            let Some(session) = self.sessions.get_mut(index) else { return };
+            let quiet = session.quiet_for(now);
+            let limit = match (session.socket_ended, session.wire_ended) {
+                (true, false) if I::SERVER && session.id == 0 && session.waiting() == 0 => Duration::ZERO,
+                (true, false) if I::SERVER && !ours => SERVER_GRACE,
+                (true, false) if !I::SERVER && !ours => CLIENT_GRACE,
+                (false, false) => patience.idle,
+                _ => patience.half_closed,
+            };
+            if quiet < limit {
+                continue;
+            }
+            session.over = true;
+            if !std::mem::replace(&mut session.said_end, true) {
+                let id = session.id;
+                self.say(&mux::end(id, false));
+            }
+        }
+    }
+}

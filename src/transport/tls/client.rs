@@ -1,0 +1,203 @@
+//! TLS on the client half: whom it trusts.
+
+use super::tickets::Tickets;
+use super::{CLIENT_ALPN, HANDSHAKE_TIMEOUT, TlsError, TlsStream};
+use crate::config::{ExtraRoot, TlsClientConfig};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use std::io;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tracing::debug;
+
+/// How rustls-webpki calls a server's certificate that says that it is an authority's; rustls passes it
+/// on as text only.
+const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
+
+/// Why there is no TLS with the server.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The server's certificate is not what it must be.
+    #[error("the server's certificate is not accepted for {name}: {reason}")]
+    Certificate {
+        /// The name it must have.
+        name: String,
+        /// What did not match.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("the TLS handshake failed: {0}")]
+    Failed(io::Error),
+    /// The server did not go on.
+    #[error("the TLS handshake took more than {} s", HANDSHAKE_TIMEOUT.as_secs())]
+    Silent,
+}
+
+/// Makes TLS connections to one server.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Trusts the system's roots, and the extra one.
+    ///
+    /// # Errors
+    ///
+    /// The extra root cannot be read, or there is no root at all.
+    pub fn new(config: &TlsClientConfig) -> Result<Connector, TlsError> {
+        let extra = extra_roots(config)?;
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (taken, ignored) = roots.add_parsable_certificates(found.certs);
+        debug!(taken, ignored, "the system's roots");
+        for root in &extra {
+            roots.add(root.clone()).map_err(|error| match &config.extra_root {
+                Some(ExtraRoot::File(path)) => TlsError::file(path, error),
+                _ => TlsError::Raw(error),
+            })?;
+        }
+        if roots.is_empty() {
+            let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            return Err(TlsError::NoRoots(errors.join("; ")));
+        }
+        let provider = super::provider();
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { webpki, pinned: extra }))
+            .with_no_client_auth();
+        tls.alpn_protocols = CLIENT_ALPN.iter().map(|name| name.to_vec()).collect();
+        tls.resumption = Resumption::store(Arc::new(Tickets::default()));
+        let server_name = ServerName::try_from(config.server_name.clone())
+            .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+        Ok(Connector { config: Arc::new(tls), server_name })
+    }
+
+    /// Makes a connection.
+    ///
+    /// # Errors
+    ///
+    /// The handshake failed, or took too long.
+    pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, ConnectError> {
+        let connection = ClientConnection::new(Arc::clone(&self.config), self.server_name.clone())
+            .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
+        let stream = TlsStream::handshake(tcp, connection).await.map_err(|error| self.explain(error))?;
+        let (kind, version) = (stream.connection.handshake_kind(), stream.connection.protocol_version());
+        debug!(?kind, ?version, "TLS");
+        Ok(stream)
+    }
+
+    /// Says what did not match, where it was the certificate.
+    fn explain(&self, error: io::Error) -> ConnectError {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return ConnectError::Silent;
+        }
+        let Some(rustls::Error::InvalidCertificate(what)) =
+            error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        else {
+            return ConnectError::Failed(error);
+        };
+        let reason = match what {
+            CertificateError::UnknownIssuer => {
+                "nobody whom this machine trusts has signed it (the option `cert` names one more)".to_owned()
+            }
+            CertificateError::Other(why) if why.to_string().contains(CA_AS_SERVER) => {
+                "it is an authority's own, and not the one that the option `cert` names".to_owned()
+            }
+            other => other.to_string(),
+        };
+        ConnectError::Certificate { name: self.server_name.to_str().into_owned(), reason }
+    }
+}
+
+fn extra_roots(config: &TlsClientConfig) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    match &config.extra_root {
+        None => Ok(Vec::new()),
+        Some(ExtraRoot::Raw(der)) => Ok(vec![CertificateDer::from(der.clone())]),
+        Some(ExtraRoot::File(path)) => {
+            let certificates: Result<Vec<_>, _> =
+                CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+            match certificates {
+                Ok(certificates) if certificates.is_empty() => {
+                    Err(TlsError::file(path, "no certificate is in it"))
+                }
+                Ok(certificates) => Ok(certificates),
+                Err(error) => Err(TlsError::file(path, error)),
+            }
+        }
+    }
+}
+
+/// The usual rules, and one more: a certificate that is itself among the configured ones is accepted
+/// although it says that it is an authority's. `openssl req -x509` makes such certificates, and users
+/// of v2ray-plugin have them, since Go's verifier does not mind.
+#[derive(Debug)]
+struct Verifier {
+    webpki: Arc<WebPkiServerVerifier>,
+    pinned: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let usual =
+            self.webpki.verify_server_cert(certificate, intermediates, server_name, ocsp_response, now);
+        match usual {
+            // Of all that webpki looks at, this comes after the dates.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(why)))
+                if self.pinned.contains(certificate) && why.to_string().contains(CA_AS_SERVER) =>
+            {
+                let parsed = ParsedCertificate::try_from(certificate)?;
+                rustls::client::verify_server_name(&parsed, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            usual => usual,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,289 @@
+//! TLS around a disguise: rustls on a socket.
+//!
+//! The stream is made here, on rustls alone, for what it costs: a thread's connections share one buffer
+//! for what comes off the wire, so that a read of the socket brings many records and an idle connection
+//! owns no buffer; and the last words of a handshake travel with the first of what it was made for.
+
+mod client;
+mod server;
+mod tickets;
+
+pub use client::{ConnectError, Connector};
+pub use server::Acceptor;
+
+use crate::relay::Transport;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{CipherSuite, Connection};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The only protocol that a client offers inside: a disguise is HTTP/1.1.
+const CLIENT_ALPN: &[&[u8]] = &[b"http/1.1"];
+
+/// What a server takes: the same as nginx without HTTP/2, for the visitors.
+const SERVER_ALPN: &[&[u8]] = &[b"http/1.1", b"http/1.0", b"http/0.9"];
+
+/// Bytes that are read off the wire at once: no more than a relay's buffer takes, so that what they hold
+/// fits into it.
+const SCRATCH: usize = 64 * 1024;
+
+/// Bytes that may wait inside rustls to be written. A relay writes no more before they have gone.
+const QUEUE: usize = 80 * 1024;
+
+/// What rustls computes with. Its own first choice is AES-256 with SHA-384; AES-128 with SHA-256, which
+/// browsers prefer, is as safe here, and processors have instructions for all of it.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
+}
+
+thread_local! {
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Why TLS cannot be had as it is configured.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds nothing that is wanted.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificate and key are no pair.
+    #[error("{} is not the key of the certificate in {}: {error}", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What rustls says.
+        error: rustls::Error,
+    },
+    /// rustls refuses something else.
+    #[error("{0}")]
+    Rustls(#[from] rustls::Error),
+    /// The root in `certRaw` is none.
+    #[error("`certRaw` holds no certificate: {0}")]
+    Raw(rustls::Error),
+    /// A client has nothing by which it could know its server.
+    #[error("there are no trusted roots on this machine ({0}), and `cert` names none")]
+    NoRoots(String),
+}
+
+impl TlsError {
+    fn file(path: &Path, reason: impl ToString) -> TlsError {
+        TlsError::File { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// A TLS connection whose handshake is done.
+#[derive(Debug)]
+pub struct TlsStream {
+    tcp: TcpStream,
+    connection: Box<Connection>,
+    /// The wire has ended.
+    eof: bool,
+    said_close: bool,
+    /// Nothing has been written since the handshake, so that what is left of it may go along.
+    fresh: bool,
+}
+
+impl TlsStream {
+    /// Makes the handshake. What is left to say of it in the end goes out with the first write, or
+    /// before the first wait.
+    async fn handshake(tcp: TcpStream, connection: impl Into<Connection>) -> io::Result<TlsStream> {
+        let mut connection = Box::new(connection.into());
+        connection.set_buffer_limit(Some(QUEUE));
+        let mut stream = TlsStream { tcp, connection, eof: false, said_close: false, fresh: true };
+        match timeout(HANDSHAKE_TIMEOUT, poll_fn(|cx| stream.poll_handshake(cx))).await {
+            Ok(result) => result.map(|()| stream),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.is_handshaking() {
+            if self.eof {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            ready!(self.poll_send(cx))?;
+            // A buffer without room: what comes behind the handshake stays in rustls.
+            ready!(self.poll_wire(cx, &mut ReadBuf::new(&mut [])))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves plaintext that is ready to `buffer`. `Ok(true)` when there was some, or there is no more.
+    fn take(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+        match self.connection.reader().read(buffer.initialize_unfilled()) {
+            Ok(n) => {
+                buffer.advance(n);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(self.eof),
+            // A peer that closes without saying so: what is inside has its own ends.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the wire once and lets rustls have it. Plaintext goes to `buffer` on the way, so that rustls
+    /// never holds more than one record.
+    fn poll_wire(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ROOM.with_borrow_mut(|room| {
+            let most = match buffer.remaining() {
+                // In a handshake. rustls takes no more plaintext than that before it is fetched.
+                0 => 16 * 1024,
+                remaining => remaining,
+            };
+            let most = most.min(room.len());
+            let mut wire = ReadBuf::new(room.get_mut(..most).unwrap_or_default());
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut wire))?;
+            let mut wire = wire.filled();
+            if wire.is_empty() {
+                self.eof = true;
+                self.connection.read_tls(&mut wire)?;
+                return Poll::Ready(Ok(()));
+            }
+            while !wire.is_empty() {
+                self.connection.read_tls(&mut wire)?;
+                let processed = self.connection.process_new_packets();
+                if let Err(error) = processed {
+                    // The alert that says what was wrong.
+                    let _ = self.poll_send(cx);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                }
+                while buffer.remaining() > 0 {
+                    let before = buffer.filled().len();
+                    if !self.take(buffer)? || buffer.filled().len() == before {
+                        break;
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Writes what rustls has ready for the wire.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut Wire { tcp: &mut self.tcp, cx }) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A socket as rustls writes to it.
+struct Wire<'a, 'b> {
+    tcp: &'a mut TcpStream,
+    cx: &'a mut Context<'b>,
+}
+
+impl io::Write for Wire<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match Pin::new(&mut *self.tcp).poll_write_vectored(self.cx, slices) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        loop {
+            if this.take(buffer)? {
+                return Poll::Ready(Ok(()));
+            }
+            // The rest of a handshake, and answers of the protocol's own, such as to a request for new keys.
+            if this.connection.wants_write()
+                && let Poll::Ready(Err(error)) = this.poll_send(cx)
+            {
+                return Poll::Ready(Err(error));
+            }
+            ready!(this.poll_wire(cx, buffer))?;
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        // What was taken before has to go first, or the queue would grow.
+        if !std::mem::take(&mut this.fresh) {
+            ready!(this.poll_send(cx))?;
+        }
+        let n = this.connection.writer().write_vectored(slices)?;
+        match this.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(n)),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.said_close, true) {
+            self.connection.send_close_notify();
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+impl Transport for TlsStream {
+    fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+}

@@ -1,0 +1,194 @@
+//! TLS on the server half: its certificate, which changes on disk every few weeks.
+
+use super::{SERVER_ALPN, TlsError, TlsStream};
+use crate::config::TlsServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, ServerConnection};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
+use tracing::{info, warn};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Takes TLS connections.
+#[derive(Clone)]
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+    pair: Arc<Pair>,
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").field("pair", &self.pair.files).finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// Reads the certificate and the key.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read, or are no pair.
+    pub fn new(config: &TlsServerConfig) -> Result<Acceptor, TlsError> {
+        let (certificate, key) = config
+            .candidates
+            .iter()
+            .find(|(certificate, key)| certificate.exists() && key.exists())
+            .or(config.candidates.first())
+            .cloned()
+            .unwrap_or_default();
+        let files = Files { certificate, key };
+        let first_look = files.look();
+        let pair = Arc::new(Pair {
+            current: RwLock::new(files.load()?),
+            files,
+            first_look,
+            kept_up: AtomicBool::new(false),
+        });
+        let mut tls = ServerConfig::builder_with_provider(super::provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&pair) as Arc<dyn ResolvesServerCert>);
+        tls.alpn_protocols = SERVER_ALPN.iter().map(|name| name.to_vec()).collect();
+        // Resumption without memory: the client keeps what is needed.
+        tls.ticketer = ring::Ticketer::new()?;
+        Ok(Acceptor { config: Arc::new(tls), pair })
+    }
+
+    /// Reads the files anew whenever they change, for as long as a clone of this lives. To be called
+    /// once there is a runtime; of several calls, the first counts.
+    pub fn keep_up(&self) {
+        if !self.pair.kept_up.swap(true, Ordering::Relaxed) {
+            tokio::spawn(keep_up(Arc::downgrade(&self.pair)));
+        }
+    }
+
+    /// Takes a connection.
+    ///
+    /// # Errors
+    ///
+    /// The handshake failed, or took too long.
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> {
+        let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
+        TlsStream::handshake(tcp, connection).await
+    }
+}
+
+/// The two files.
+#[derive(Debug, Clone)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// What a file is known by without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Look {
+    modified: Option<SystemTime>,
+    length: u64,
+    /// A file that was put in the other's place has another one.
+    inode: u64,
+}
+
+impl Files {
+    fn look(&self) -> [Option<Look>; 2] {
+        [&self.certificate, &self.key].map(|path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            #[cfg(unix)]
+            let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+            #[cfg(not(unix))]
+            let inode = 0;
+            Some(Look { modified: metadata.modified().ok(), length: metadata.len(), inode })
+        })
+    }
+
+    /// Reads both, and makes sure that they belong together.
+    fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+        let chain = chain(&self.certificate)?;
+        let key =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::file(&self.key, error))?;
+        // Looks at whether the key is the certificate's, too.
+        match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+            Ok(pair) => Ok(Arc::new(pair)),
+            Err(error) => Err(TlsError::Mismatch {
+                certificate: self.certificate.clone(),
+                key: self.key.clone(),
+                error,
+            }),
+        }
+    }
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| TlsError::file(path, error))?;
+    if chain.is_empty() { Err(TlsError::file(path, "no certificate is in it")) } else { Ok(chain) }
+}
+
+/// The pair that is served now.
+#[derive(Debug)]
+struct Pair {
+    current: RwLock<Arc<CertifiedKey>>,
+    files: Files,
+    /// What the files looked like before they were first read.
+    first_look: [Option<Look>; 2],
+    /// Whether somebody looks at the files already: every thread asks for it.
+    kept_up: AtomicBool,
+}
+
+impl ResolvesServerCert for Pair {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Looks at the files every now and then, and serves what they hold when they have changed. Where they
+/// are no pair, or are broken, the old one stays.
+async fn keep_up(pair: Weak<Pair>) {
+    let Some(mut seen) = pair.upgrade().map(|pair| pair.first_look.clone()) else { return };
+    let mut failed = 0;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(pair) = pair.upgrade() else { return };
+        let before = seen.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let now = pair.files.look();
+            // A pair that did not fit is looked at again: times of files are not fine enough to show
+            // every change.
+            let loaded = (now != before || failed > 0).then(|| pair.files.load());
+            if let Some(Ok(loaded)) = &loaded {
+                *pair.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(loaded);
+            }
+            (now, loaded)
+        });
+        let Ok((now, loaded)) = looked.await else { continue };
+        if now != seen {
+            failed = 0;
+            seen = now;
+        }
+        match loaded {
+            None => {}
+            Some(Ok(_)) => {
+                failed = 0;
+                info!("the certificate has changed; the new one is served");
+            }
+            Some(Err(error)) => {
+                failed += 1;
+                // A renewal writes two files: that they do not fit for a moment is nothing to tell.
+                if failed == 2 {
+                    warn!(%error, "the certificate has changed and cannot be used; the old one stays");
+                }
+            }
+        }
+    }
+}
