@@ -1,0 +1,101 @@
+//! The first bytes of a connection to the server half, read until it is known what they are.
+
+use crate::fallback::Fallback;
+use crate::relay;
+use crate::sniff::{Rules, Verdict};
+use crate::wire::fake_tls::ReceivedHello;
+use crate::wire::http::Upgrade;
+use std::io;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// How long a head may take. A visitor that stays silent is the website's after this, whose own
+/// time-out decides.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client's head comes in one go, or nearly so. Who takes longer is likely a visitor, so the website
+/// is dialled: its time-outs begin then, as if the visitor had come to it.
+const HESITATION: Duration = Duration::from_millis(250);
+
+/// Bytes that are read at once.
+const CHUNK: usize = 4096;
+
+/// What came.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A client of ours that asks for an upgrade, and all bytes that were read.
+    Http(Upgrade, Vec<u8>),
+    /// A client of ours with a hello of `obfs=tls`, and all bytes that were read.
+    FakeTls(ReceivedHello, Vec<u8>),
+    /// Anybody else, all bytes that were read, and the connection to the website if it was dialled
+    /// already.
+    Visitor(Vec<u8>, Option<TcpStream>),
+    /// The connection broke.
+    Gone(io::Error),
+}
+
+/// Reads until it is known what the connection is.
+pub async fn read<V: AsyncRead + Unpin>(visitor: &mut V, rules: &Rules, fallback: &Fallback) -> Arrival {
+    let mut first = FirstBytes { visitor, rules, bytes: Vec::new() };
+    let deadline = Instant::now() + HEAD_TIMEOUT;
+    let seen = match timeout(HESITATION, first.decide()).await {
+        Ok(seen) => seen,
+        Err(_) => {
+            match timeout_at(deadline, fallback.dial_early(rules.speech(&first.bytes))).await.ok().flatten() {
+                None => timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Verdict(Verdict::Visitor)),
+                Some(site) => {
+                    let seen = tokio::select! {
+                        biased;
+                        seen = first.decide() => seen,
+                        // The website has had enough of the silence, or greets: it is its visitor then.
+                        _ = site.readable() => Seen::Verdict(Verdict::Visitor),
+                        () = sleep_until(deadline) => Seen::Verdict(Verdict::Visitor),
+                    };
+                    return first.arrived(seen, Some(site));
+                }
+            }
+        }
+    };
+    first.arrived(seen, None)
+}
+
+/// What the bytes turned out to be.
+enum Seen {
+    Verdict(Verdict),
+    Broken(io::Error),
+}
+
+struct FirstBytes<'a, V> {
+    visitor: &'a mut V,
+    rules: &'a Rules,
+    bytes: Vec<u8>,
+}
+
+impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
+    /// Reads on until there is a verdict. Nothing is lost when it is dropped and called again.
+    async fn decide(&mut self) -> Seen {
+        loop {
+            match relay::read_some(self.visitor, &mut self.bytes, CHUNK).await {
+                // A head that ends before its end is for the website to judge.
+                Ok(0) => return Seen::Verdict(Verdict::Visitor),
+                Ok(_) => {}
+                Err(error) => return Seen::Broken(error),
+            }
+            match self.rules.sniff(&self.bytes) {
+                Verdict::NeedMore => {}
+                verdict => return Seen::Verdict(verdict),
+            }
+        }
+    }
+
+    fn arrived(self, seen: Seen, site: Option<TcpStream>) -> Arrival {
+        match seen {
+            Seen::Verdict(Verdict::Http(upgrade)) => Arrival::Http(upgrade, self.bytes),
+            Seen::Verdict(Verdict::FakeTls(hello)) => Arrival::FakeTls(hello, self.bytes),
+            Seen::Verdict(Verdict::Visitor | Verdict::NeedMore) => Arrival::Visitor(self.bytes, site),
+            Seen::Broken(error) => Arrival::Gone(error),
+        }
+    }
+}

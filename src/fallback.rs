@@ -1,0 +1,74 @@
+//! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
+
+use crate::bare_site;
+use crate::config::{Failover, HostPort, SocketOptions};
+use crate::net::dial::Dialer;
+use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
+use crate::sniff::Speech;
+use crate::telemetry;
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// Where visitors go.
+#[derive(Debug)]
+pub struct Fallback {
+    plain: Option<Dialer>,
+    tls: Option<Dialer>,
+    patience: Patience,
+}
+
+impl Fallback {
+    /// Visitors go to these websites; without one, to a bare web server with nothing on it.
+    pub fn new(sites: &Failover, sockets: &SocketOptions, patience: Patience) -> Fallback {
+        let dialer =
+            |site: &Option<HostPort>| site.clone().map(|site| Dialer::new(vec![site], sockets.clone()));
+        Fallback { plain: dialer(&sites.plain), tls: dialer(&sites.tls), patience }
+    }
+
+    fn site(&self, speech: Speech) -> Option<&Dialer> {
+        match speech {
+            Speech::Plain => self.plain.as_ref(),
+            Speech::Tls => self.tls.as_ref(),
+        }
+    }
+
+    /// A connection to the website for somebody who may yet turn out to be a client.
+    pub async fn dial_early(&self, speech: Speech) -> Option<TcpStream> {
+        self.site(speech)?.connect().await.ok()
+    }
+
+    /// Takes a visitor, with the bytes that were read from it, and sees it through.
+    pub async fn receive<V: Transport>(
+        &self,
+        visitor: V,
+        peer: SocketAddr,
+        speech: Speech,
+        bytes: Vec<u8>,
+        dialled: Option<TcpStream>,
+        began: Instant,
+    ) {
+        let Some(dialer) = self.site(speech) else {
+            let status = Box::pin(bare_site::serve(visitor, bytes)).await;
+            debug!(%peer, status, "visitor of the bare server");
+            return;
+        };
+        let site = match dialled {
+            Some(site) => site,
+            None => match Box::pin(dialer.connect()).await {
+                Ok(site) => site,
+                Err(error) => {
+                    warn!(%peer, %error, "the website cannot be reached");
+                    // What a visitor meets where no website listens.
+                    relay::reset(visitor.tcp());
+                    return;
+                }
+            },
+        };
+        let length = bytes.len();
+        let up = Flow::with_pending(Identity, bytes, length);
+        let outcome = Relay::new(visitor, site, up, Flow::new(Identity), self.patience).run().await;
+        telemetry::tunnel_ended(peer, "visitor", began, &outcome);
+    }
+}

@@ -1,0 +1,257 @@
+//! The door: arguments and environment become a configuration, which runs until it is asked to end.
+
+use obfs_rs::config::{self, Command, Config, Half, Surroundings};
+use obfs_rs::net::listen::BindError;
+use obfs_rs::net::process::{self, Parent};
+use obfs_rs::telemetry::{self, Destination};
+use obfs_rs::{client, demo, net, server};
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use tracing::{error, info, warn};
+
+/// The exit code of a configuration that cannot work, so that a service manager can tell it from a
+/// crash (v2ray-plugin has the same).
+const BAD_CONFIGURATION: u8 = 23;
+
+fn main() -> ExitCode {
+    let parent = Parent::remember();
+    let surroundings = Surroundings {
+        args: std::env::args_os().collect(),
+        vars: std::env::vars_os().collect(),
+        parent: process::parent_name(),
+    };
+    match config::read(&surroundings) {
+        Ok(Command::Print(text)) => {
+            // A reader that has seen enough (`| head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Demo) => with_runtime(tokio::runtime::Builder::new_multi_thread(), demo::run()),
+        Ok(Command::Manuals(folder)) => match write_manuals(&folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format_args!("cannot write manual pages into {}: {error}", folder.display()));
+                ExitCode::FAILURE
+            }
+        },
+        Ok(Command::Run(config)) => start(*config, &parent),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+/// Says on stderr why the program ends, in one line, whatever the log level.
+fn complain(error: &dyn Display) {
+    let _ = writeln!(std::io::stderr(), "obfs-rs: {error}");
+}
+
+fn with_runtime(mut builder: tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
+    match builder.enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            // Tunnels that are open end with the process; none of them may hold it up.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            complain(&format_args!("cannot start the runtime: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts a thread for each further core. They sleep until there is more to do than this one can.
+fn start_other_threads(half: &Bound) {
+    let start = |half: Bound| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || runtime.block_on(half.run()))
+    };
+    let started = half.for_other_cores().and_then(|halves| {
+        halves.into_iter().try_for_each(|half| {
+            start(half)?;
+            Ok(())
+        })
+    });
+    if let Err(error) = started {
+        warn!(%error, "not all cores can be used");
+    }
+}
+
+fn write_manuals(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (name, command) in config::cli::manuals() {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        std::fs::write(folder.join(format!("{name}.1")), page)?;
+    }
+    Ok(())
+}
+
+/// Becomes what the configuration asks for, step by step while there is one thread, and then runs.
+fn start(config: Config, parent: &Parent) -> ExitCode {
+    let refuse = |error: &dyn Display| {
+        complain(error);
+        ExitCode::from(BAD_CONFIGURATION)
+    };
+    if let Some(name) = &config.tunnel.sockets.interface
+        && let Err(error) = net::check_device(name)
+    {
+        return refuse(&format_args!("cannot use the network interface `{}`: {error}", name.escape_debug()));
+    }
+    #[cfg(unix)]
+    let user = match config.process.user.as_deref().map(net::user::User::find).transpose() {
+        Ok(user) => user,
+        Err(error) => return refuse(&error),
+    };
+    // A host takes a plugin that leaves for one that has ended.
+    #[cfg(unix)]
+    let background = match &config.process.pid_file {
+        None => None,
+        Some(path) if config.hosted => match net::daemon::write_pid(path) {
+            Ok(()) => None,
+            Err(error) => return refuse(&error),
+        },
+        Some(path) => match net::daemon::detach(path) {
+            Ok(net::daemon::Side::Started(code)) => return code,
+            Ok(net::daemon::Side::Background(background)) => Some(background),
+            Err(error) => return refuse(&error),
+        },
+    };
+    #[cfg(not(unix))]
+    if config.process.user.is_some() || config.process.pid_file.is_some() {
+        return refuse(
+            &"this system has neither users to go on as (`a`) nor a background with a pid file (`f`)",
+        );
+    }
+    #[cfg(not(unix))]
+    let background: Option<()> = None;
+    let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
+    telemetry::init(config.log_level, destination);
+    tell_what_is_ignored(&config);
+    let open_files = process::limit_open_files(config.process.open_files);
+    let hosted = config.hosted && background.is_none();
+    let half = match Bound::bind(config, open_files) {
+        Ok(half) => half,
+        Err(error) => {
+            return match error {
+                BindError::Tls(_) => refuse(&error),
+                BindError::Listen(_) => {
+                    complain(&error);
+                    ExitCode::FAILURE
+                }
+            };
+        }
+    };
+    #[cfg(unix)]
+    if let Some(user) = user
+        && let Err(error) = user.become_it()
+    {
+        return refuse(&error);
+    }
+    #[cfg(unix)]
+    if let Some(background) = background {
+        if let Err(error) = background.ready() {
+            complain(&format_args!("cannot go into the background: {error}"));
+            return ExitCode::FAILURE;
+        }
+        telemetry::went_into_background();
+    }
+    start_other_threads(&half);
+    with_runtime(tokio::runtime::Builder::new_current_thread(), run(half, hosted.then_some(parent)))
+}
+
+/// Warns of what was said and changes nothing.
+fn tell_what_is_ignored(config: &Config) {
+    for unknown in &config.unknown {
+        match unknown.nearest {
+            Some(nearest) => {
+                warn!("unknown option `{}`: did you mean `{nearest}`? It is ignored", unknown.name);
+            }
+            None => warn!("unknown option `{}`: it is ignored", unknown.name),
+        }
+    }
+    if let Some(server) = &config.nameserver {
+        warn!("the name server {server} is not asked: names are looked up the way the system is set up");
+    }
+}
+
+/// A half that listens.
+enum Bound {
+    Client(client::Client),
+    Server(server::Server),
+}
+
+impl Bound {
+    /// Listens, and says so.
+    fn bind(config: Config, open_files: Option<u64>) -> Result<Bound, BindError> {
+        let role = config.role();
+        let Config { half, tunnel, role_reason, .. } = config;
+        let described = match &half {
+            Half::Client(settings) => settings.to_string(),
+            Half::Server(settings) => settings.to_string(),
+        };
+        let bound = match half {
+            Half::Client(settings) => Bound::Client(client::Client::bind(settings, &tunnel)?),
+            Half::Server(settings) => Bound::Server(server::Server::bind(settings, &tunnel)?),
+        };
+        let listening = match &bound {
+            Bound::Client(client) => client.addresses(),
+            Bound::Server(server) => server.addresses(),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        info!(
+            open_files,
+            "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
+        );
+        Ok(bound)
+    }
+
+    fn for_other_cores(&self) -> std::io::Result<Vec<Bound>> {
+        Ok(match self {
+            Bound::Client(client) => client.for_other_cores()?.into_iter().map(Bound::Client).collect(),
+            Bound::Server(server) => server.for_other_cores()?.into_iter().map(Bound::Server).collect(),
+        })
+    }
+
+    /// Serves for ever.
+    async fn run(self) {
+        match self {
+            Bound::Client(client) => client.run().await,
+            Bound::Server(server) => server.run().await,
+        }
+    }
+}
+
+/// Runs a half until a signal or the parent's end.
+async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
+    let orphaned = async {
+        match parent {
+            Some(parent) => parent.gone().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = half.run() => {
+            complain(&"nothing listens any more");
+            ExitCode::FAILURE
+        }
+        signal = process::asked_to_end() => match signal {
+            Ok(signal) => {
+                info!("ending: {signal}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                error!(%error, "cannot listen for signals");
+                ExitCode::FAILURE
+            }
+        },
+        () = orphaned => {
+            info!("ending: the program that started us is gone");
+            ExitCode::SUCCESS
+        }
+    }
+}

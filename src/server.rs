@@ -1,0 +1,187 @@
+//! The server half: accept, look at the first bytes, open the disguise, dial Shadowsocks, relay; or
+//! hand the visitor to the website.
+
+use crate::arrival::{self, Arrival};
+use crate::config::{ServerConfig, TunnelConfig};
+use crate::fallback::Fallback;
+use crate::net::dial::{DialError, Dialer};
+use crate::net::listen::{BindError, Listeners};
+use crate::relay::{CodecError, Flow, Identity, Outcome, Patience, Relay};
+use crate::sniff::Speech;
+use crate::transport::tls::{Acceptor, TlsStream};
+use crate::wire::fake_tls::ReceivedHello;
+use crate::wire::http::Upgrade;
+use crate::{telemetry, transport};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+mod web;
+
+/// A server half that listens.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Listeners,
+    shared: Arc<Shared>,
+}
+
+/// What all connections of a server half share.
+#[derive(Debug)]
+struct Shared {
+    config: ServerConfig,
+    backend: Arc<Dialer>,
+    fallback: Fallback,
+    patience: Patience,
+    tls: Option<Acceptor>,
+}
+
+impl Server {
+    /// Listens on the public addresses.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be had, or the certificate cannot.
+    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Server, BindError> {
+        let tls = config.tls.as_ref().map(Acceptor::new).transpose()?;
+        let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
+        let behind = tunnel.sockets.behind();
+        let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
+        let patience = Patience::new(tunnel.idle_timeout);
+        let fallback = Fallback::new(&config.failover, &behind, patience);
+        Ok(Server { listeners, shared: Arc::new(Shared { config, backend, fallback, patience, tls }) })
+    }
+
+    /// The addresses that are listened on.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    /// The same half once more for each further core, to run on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// There are no descriptors left.
+    pub fn for_other_cores(&self) -> io::Result<Vec<Server>> {
+        let listeners = self.listeners.for_other_cores()?.into_iter();
+        Ok(listeners.map(|listeners| Server { listeners, shared: Arc::clone(&self.shared) }).collect())
+    }
+
+    /// Serves connections until it is dropped.
+    pub async fn run(self) {
+        let shared = self.shared;
+        if let Some(tls) = &shared.tls {
+            tls.keep_up();
+        }
+        self.listeners
+            .serve(move |visitor, peer| {
+                let shared = Arc::clone(&shared);
+                async move { shared.serve(visitor, peer).await }
+            })
+            .await;
+    }
+}
+
+impl Shared {
+    async fn serve(&self, visitor: TcpStream, peer: SocketAddr) {
+        let began = Instant::now();
+        match &self.tls {
+            None => self.plain(visitor, peer, began).await,
+            Some(tls) => match Box::pin(tls.accept(visitor)).await {
+                // On the heap: whoever comes without TLS has no room for it.
+                Ok(visitor) => Box::pin(self.inside_tls(visitor, peer, began)).await,
+                Err(error) => debug!(%peer, %error, "no TLS handshake"),
+            },
+        }
+    }
+
+    async fn plain(&self, mut visitor: TcpStream, peer: SocketAddr, began: Instant) {
+        // The stages before the relay are large and short: each is on the heap for as long as it runs,
+        // so that a tunnel does not carry them through its life.
+        let opened = match Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await {
+            Arrival::Http(upgrade, bytes) if self.config.rules.websocket() => {
+                // On the heap, so that other tunnels have no room for it.
+                Box::pin(self.web(visitor, upgrade, bytes)).await
+            }
+            Arrival::Http(upgrade, bytes) => self.http(visitor, upgrade, bytes).await,
+            Arrival::FakeTls(hello, bytes) => self.fake_tls(visitor, hello, bytes).await,
+            Arrival::Visitor(bytes, site) => {
+                let speech = self.config.rules.speech(&bytes);
+                return self.fallback.receive(visitor, peer, speech, bytes, site, began).await;
+            }
+            Arrival::Gone(error) => Err(NoTunnel::Gone(error)),
+        };
+        note(peer, began, opened);
+    }
+
+    /// What was in TLS is in the clear from here on, for the website, too.
+    async fn inside_tls(&self, mut visitor: TlsStream, peer: SocketAddr, began: Instant) {
+        let arrival = Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await;
+        let opened = match arrival {
+            Arrival::Http(upgrade, bytes) => self.web(visitor, upgrade, bytes).await,
+            Arrival::FakeTls(_, bytes) => {
+                return self.fallback.receive(visitor, peer, Speech::Plain, bytes, None, began).await;
+            }
+            Arrival::Visitor(bytes, site) => {
+                return self.fallback.receive(visitor, peer, Speech::Plain, bytes, site, began).await;
+            }
+            Arrival::Gone(error) => Err(NoTunnel::Gone(error)),
+        };
+        note(peer, began, opened);
+    }
+
+    /// `obfs=http`: grants the upgrade, dials Shadowsocks and relays what follows.
+    async fn http(
+        &self,
+        mut client: TcpStream,
+        upgrade: Upgrade,
+        mut bytes: Vec<u8>,
+    ) -> Result<Outcome, NoTunnel> {
+        // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
+        // anything.
+        transport::http::grant(&mut client, &upgrade, None).await.map_err(NoTunnel::Gone)?;
+        let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
+        bytes.drain(..upgrade.head_len.min(bytes.len()));
+        let payload_len = bytes.len();
+        let up = Flow::with_pending(Identity, bytes, payload_len);
+        Ok(Relay::new(client, backend, up, Flow::new(Identity), self.patience).run().await)
+    }
+
+    /// `obfs=tls`: dials Shadowsocks and relays records.
+    async fn fake_tls(
+        &self,
+        client: TcpStream,
+        hello: ReceivedHello,
+        bytes: Vec<u8>,
+    ) -> Result<Outcome, NoTunnel> {
+        let (up, down) = transport::fake_tls::server_flows(&hello, bytes).map_err(NoTunnel::Malformed)?;
+        let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
+        Ok(Relay::new(client, backend, up, down, self.patience).run().await)
+    }
+}
+
+/// Tells the log how a client fared.
+fn note(peer: SocketAddr, began: Instant, opened: Result<Outcome, NoTunnel>) {
+    match opened {
+        Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
+        Err(NoTunnel::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),
+        Err(NoTunnel::Gone(error)) => debug!(%peer, %error, "gone before there was a tunnel"),
+        Err(error) => warn!(%peer, %error, "no tunnel"),
+    }
+}
+
+/// Why a client got no tunnel.
+#[derive(Debug, Error)]
+enum NoTunnel {
+    #[error("the connection broke: {0}")]
+    Gone(io::Error),
+    #[error("Shadowsocks cannot be reached: {0}")]
+    Backend(DialError),
+    #[error("{0}")]
+    Malformed(CodecError),
+    #[error("closed before its first byte")]
+    Empty,
+}

@@ -1,0 +1,144 @@
+//! Which kind of first bytes are these? Asked of every connection to a server half, answered as a pure
+//! function of the bytes.
+
+use crate::config::{FakeTlsRule, HttpRule};
+use crate::wire::fake_tls::ReceivedHello;
+use crate::wire::http::{self, Upgrade};
+
+/// What a server half takes as its own.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Upgrade requests.
+    pub http: Option<HttpRule>,
+    /// The hellos of `obfs=tls`.
+    pub fake_tls: Option<FakeTlsRule>,
+}
+
+/// What the first bytes of a connection are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided: the bytes could still become a client's.
+    NeedMore,
+    /// An upgrade request that is taken.
+    Http(Upgrade),
+    /// A hello of `obfs=tls` that is taken.
+    FakeTls(ReceivedHello),
+    /// Anybody else.
+    Visitor,
+}
+
+/// What a visitor speaks, as far as its first byte tells: each has a website of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP in the clear, or anything that is not TLS.
+    Plain,
+    /// TLS: a handshake record (RFC 8446 section 5.1).
+    Tls,
+}
+
+impl Rules {
+    /// Decides what the first bytes of a connection are, as early as they allow. More bytes never
+    /// change a verdict other than [`Verdict::NeedMore`].
+    pub fn sniff(&self, bytes: &[u8]) -> Verdict {
+        if bytes.is_empty() {
+            return Verdict::NeedMore;
+        }
+        match self.speech(bytes) {
+            Speech::Plain => self.http.as_ref().map_or(Verdict::Visitor, |rule| sniff_http(bytes, rule)),
+            Speech::Tls => {
+                self.fake_tls.as_ref().map_or(Verdict::Visitor, |rule| sniff_fake_tls(bytes, rule))
+            }
+        }
+    }
+
+    /// Whether upgrade requests may ask for WebSocket frames.
+    pub fn websocket(&self) -> bool {
+        self.http.as_ref().is_some_and(|rule| rule.websocket)
+    }
+
+    /// What a connection with these first bytes speaks. One that says nothing is taken for what the
+    /// port is chiefly for.
+    pub fn speech(&self, bytes: &[u8]) -> Speech {
+        const HANDSHAKE: u8 = 0x16;
+        match bytes.first() {
+            Some(&HANDSHAKE) => Speech::Tls,
+            None if self.http.is_none() => Speech::Tls,
+            _ => Speech::Plain,
+        }
+    }
+}
+
+fn sniff_http(bytes: &[u8], rule: &HttpRule) -> Verdict {
+    match http::sniff(bytes, &rule.accept()) {
+        http::Verdict::NeedMore => Verdict::NeedMore,
+        http::Verdict::Upgrade(upgrade) => Verdict::Http(upgrade),
+        http::Verdict::Other => Verdict::Visitor,
+    }
+}
+
+fn sniff_fake_tls(bytes: &[u8], rule: &FakeTlsRule) -> Verdict {
+    match ReceivedHello::parse(bytes) {
+        Ok(None) => Verdict::NeedMore,
+        Ok(Some(hello)) if rule.takes(bytes.get(hello.server_name.clone()).unwrap_or_default()) => {
+            Verdict::FakeTls(hello)
+        }
+        Ok(Some(_)) | Err(_) => Verdict::Visitor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::fake_tls::ClientHello;
+
+    fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
+        Rules {
+            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, websocket: false }),
+            fake_tls: fake_tls
+                .map(|name| FakeTlsRule { server_name: (!name.is_empty()).then(|| name.to_owned()) }),
+        }
+    }
+
+    fn hello(name: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ClientHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
+        bytes
+    }
+
+    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+    /// The verdict, which must be the same whatever the pieces.
+    fn sniff(rules: &Rules, bytes: &[u8]) -> Verdict {
+        let first = (0..=bytes.len()).map(|cut| rules.sniff(&bytes[..cut])).find(|v| *v != Verdict::NeedMore);
+        let whole = rules.sniff(bytes);
+        assert_eq!(first.unwrap_or(Verdict::NeedMore), whole);
+        whole
+    }
+
+    #[test]
+    fn each_kind_is_taken_where_it_is_wanted() {
+        for (http, fake_tls) in [(true, None), (true, Some("")), (false, Some(""))] {
+            let rules = rules(http, fake_tls);
+            assert_eq!(matches!(sniff(&rules, UPGRADE), Verdict::Http(_)), http);
+            assert_eq!(matches!(sniff(&rules, &hello("a")), Verdict::FakeTls(_)), fake_tls.is_some());
+            assert_eq!(sniff(&rules, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Verdict::Visitor);
+            assert_eq!(sniff(&rules, b"\x16\x03\x01\x00\x00"), Verdict::Visitor);
+        }
+    }
+
+    #[test]
+    fn a_server_name_is_compared_where_there_is_one() {
+        let rules = rules(false, Some("www.example.com"));
+        assert!(matches!(sniff(&rules, &hello("WWW.example.com")), Verdict::FakeTls(_)));
+        assert!(matches!(sniff(&rules, &hello("www.example.com:8443")), Verdict::FakeTls(_)));
+        assert_eq!(sniff(&rules, &hello("other.example.com")), Verdict::Visitor);
+    }
+
+    #[test]
+    fn silence_is_taken_for_what_the_port_is_for() {
+        assert_eq!(rules(true, Some("")).speech(b""), Speech::Plain);
+        assert_eq!(rules(false, Some("")).speech(b""), Speech::Tls);
+        assert_eq!(rules(true, None).speech(b"\x16"), Speech::Tls);
+        assert_eq!(rules(false, Some("")).speech(b"G"), Speech::Plain);
+    }
+}

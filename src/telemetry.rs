@@ -1,0 +1,153 @@
+//! The log: one line an event, on stderr (in the background: to syslog), without payload and without
+//! keys.
+
+use crate::config::LogLevel;
+use crate::relay::{End, Outcome};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError};
+use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
+use tracing::{debug, warn};
+#[cfg(unix)]
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To whoever started us.
+    Stderr,
+    /// To the system's log; until [`went_into_background`], to stderr.
+    Syslog,
+}
+
+/// Starts the log. To be called once.
+pub fn init(level: LogLevel, destination: Destination) {
+    let level = match level {
+        LogLevel::None => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        .log_internal_errors(false);
+    match destination {
+        Destination::Stderr => log.with_writer(|| Stderr).init(),
+        #[cfg(unix)]
+        Destination::Syslog => log.without_time().with_writer(Syslog::default()).init(),
+        #[cfg(not(unix))]
+        Destination::Syslog => log.with_writer(|| Stderr).init(),
+    }
+}
+
+/// Whether there is no terminal any more, nor anybody else who reads stderr.
+static IN_BACKGROUND: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody reads stderr.
+pub fn went_into_background() {
+    IN_BACKGROUND.store(true, Ordering::Relaxed);
+}
+
+/// The system's log (RFC 3164, as the local socket takes it). Its daemon may be restarted, so the socket
+/// is made anew when it fails; what cannot be sent at once is dropped.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+struct Syslog(Mutex<Option<UnixDatagram>>);
+
+#[cfg(unix)]
+impl Syslog {
+    fn send(&self, line: &[u8]) {
+        /// Facility "daemon", severity "info".
+        const PRIORITY: u8 = 3 * 8 + 6;
+        let text = String::from_utf8_lossy(line);
+        let message = format!("<{PRIORITY}>obfs-rs[{}]: {}", std::process::id(), text.trim_end());
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if socket.as_ref().is_some_and(|socket| socket.send(message.as_bytes()).is_ok()) {
+            return;
+        }
+        *socket = UnixDatagram::unbound().ok().filter(|fresh| {
+            fresh.set_nonblocking(true).is_ok()
+                && fresh.connect("/dev/log").is_ok()
+                && fresh.send(message.as_bytes()).is_ok()
+        });
+    }
+}
+
+#[cfg(unix)]
+impl<'a> MakeWriter<'a> for Syslog {
+    type Writer = SyslogLine<'a>;
+
+    fn make_writer(&'a self) -> SyslogLine<'a> {
+        SyslogLine(self)
+    }
+}
+
+/// One line on its way to the system's log.
+#[cfg(unix)]
+struct SyslogLine<'a>(&'a Syslog);
+
+#[cfg(unix)]
+impl Write for SyslogLine<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if IN_BACKGROUND.load(Ordering::Relaxed) {
+            self.0.send(line);
+        } else {
+            Stderr.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// stderr as hosts leave it: it may be closed, and its reader may have stopped reading. Neither may
+/// stop the traffic, so a line that cannot be written at once is dropped.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if is_writable() {
+            let _ = io::stderr().write_all(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a line can be written without waiting for a reader.
+#[cfg(unix)]
+fn is_writable() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(n) if n > 0)
+}
+
+#[cfg(not(unix))]
+fn is_writable() -> bool {
+    true
+}
+
+/// The line that a connection gets when it has ended.
+pub fn tunnel_ended(peer: SocketAddr, verdict: &'static str, began: Instant, outcome: &Outcome) {
+    let Outcome { up, down, end } = outcome;
+    let seconds = format_args!("{:.3}", began.elapsed().as_secs_f64()).to_string();
+    match end {
+        // Somebody has set something up wrongly: this is to be seen without asking for it.
+        End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{verdict} ended"),
+        _ => debug!(%peer, up, down, seconds, %end, "{verdict} ended"),
+    }
+}
