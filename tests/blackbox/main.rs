@@ -1,0 +1,34 @@
+//! Black-box tests: the built binary between real programs.
+//!
+//! Each module shows one thing: that real hosts carry traffic through it (`hosts`), that it works
+//! with simple-obfs (`simple_obfs`), with what apps send (`apps`), behind front proxies
+//! (`fronts`), what its client half puts on the wire (`client_wire`), that nobody can tell the
+//! port from the website (`fallback`), how tunnels and processes live and die (`life`, `process`),
+//! how it takes its settings (`options`, `roles`), and that it is a drop-in for simple-obfs: its
+//! options and command lines (`simple_obfs_options`), what they make of the process
+//! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
+//! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
+//! (`web_fronts`) and in TLS (`tls_certificates`).
+
+mod support;
+
+mod apps;
+mod client_wire;
+mod fallback;
+mod fronts;
+mod hosts;
+mod life;
+mod mux_sessions;
+mod options;
+mod process;
+mod roles;
+mod simple_obfs;
+mod simple_obfs_options;
+mod simple_obfs_process;
+mod simple_obfs_tls;
+mod sockets;
+mod tls_certificates;
+mod v2ray_plugin;
+mod web_fronts;
+mod websocket_frames;
+mod websocket_library;

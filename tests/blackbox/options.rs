@@ -1,0 +1,354 @@
+//! How it takes its settings: what is refused, what is only warned about, what is understood.
+
+use crate::support::backend::{Backend, next};
+use crate::support::child::{Child, Exit};
+use crate::support::conn::{assert_echo, connect, recv_head, send};
+use crate::support::plugin::{Ours, Vars, client, ours, server};
+use crate::support::ports::free_port;
+use crate::support::{proc, secs, within};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Exit code of a configuration error, so that a service manager can tell it from a crash.
+const CONFIG_ERROR: i32 = 23;
+
+fn good(port: u16) -> Vars {
+    Vars { remote: ("127.0.0.1".into(), 1), local: ("127.0.0.1".into(), port), options: String::new() }
+}
+
+/// Starts it on bad input: exit code 23, soon, one line that has all the words, nothing listening.
+#[track_caller]
+fn assert_refused(what: &str, mut command: std::process::Command, port: u16, words: &[&str]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let started = Instant::now();
+    // A refusal is short; a plugin that starts anyway must not hold the test up.
+    command.env_remove("RUST_BACKTRACE");
+    let child = Child::spawn(what, command);
+    let Some(exit) = child.exit_within(secs(3)) else {
+        problems.push(format!("{what}: it runs (listening: {})", proc::port_listens(port)));
+        return problems;
+    };
+    // Asked for: 100 ms. Allowed here: what a loaded machine may add.
+    if started.elapsed() > secs(1) {
+        problems.push(format!("{what}: took {:?}", started.elapsed()));
+    }
+    child.wait_exit(secs(1));
+    let lines = child.lines();
+    if exit != Exit::Code(CONFIG_ERROR) {
+        problems.push(format!("{what}: {exit:?} instead of {CONFIG_ERROR}: {lines:?}"));
+    }
+    if lines.len() != 1 {
+        problems.push(format!("{what}: {} lines instead of one: {lines:?}", lines.len()));
+    }
+    let line = lines.join("\n");
+    for word in words {
+        if !line.to_lowercase().contains(&word.to_lowercase()) {
+            problems.push(format!("{what}: the line lacks “{word}”: {line:?}"));
+        }
+    }
+    problems
+}
+
+/// Option string → the words its error line must have: the option, the value (and what was expected).
+const BAD_OPTIONS: &[(&str, &[&str])] = &[
+    ("obfs=htpp", &["obfs", "htpp", "http"]),
+    ("obfs=", &["obfs", "http"]),
+    ("obfs=http;handshake=slow", &["handshake", "slow", "eager", "standard"]),
+    ("obfs=http;loglevel=loud", &["loglevel", "loud", "debug"]),
+    ("obfs=http;t=soon", &["t", "soon", "second"]),
+    ("obfs=http;t=-1", &["t", "-1"]),
+    ("obfs=http;server;failover=127.0.0.1", &["failover", "127.0.0.1", "port"]),
+    ("obfs=http;server;failover=127.0.0.1:", &["failover", "127.0.0.1:", "port"]),
+    ("obfs=http;server;failover=127.0.0.1:99999", &["failover", "99999", "port"]),
+    ("obfs=http;server;failover=127.0.0.1:http", &["failover", "http", "port"]),
+    ("obfs=http;server;failover=:8080", &["failover", ":8080", "host"]),
+    ("obfs=http;server;failover=", &["failover"]),
+    ("obfs=http;server;failover", &["failover"]),
+    ("obfs=http;server;fallback=localhost", &["fallback", "localhost", "port"]),
+    ("obfs=http;obfs-host=", &["obfs-host"]),
+    ("obfs=http;obfs-host=a b", &["obfs-host", "a b"]),
+    ("obfs=http;obfs-host=a\r\nX: y", &["obfs-host"]),
+    ("obfs=http;obfs-uri=/a b", &["obfs-uri", "/a b"]),
+    ("obfs=http;path=/a\nb", &["path"]),
+    ("obfs=http;http-method=GE T", &["http-method", "GE T"]),
+    ("obfs=http;http-method=", &["http-method"]),
+    ("obfs=http;obfs-host=a\\", &["\\"]),
+    ("obfs=http\\", &["\\"]),
+    ("obfs=http;server;client", &["server", "client"]),
+];
+
+#[test]
+fn bad_options_are_refused_with_one_line() {
+    within(secs(120), || {
+        let mut problems = Vec::new();
+        for (options, words) in BAD_OPTIONS {
+            let port = free_port();
+            let mut command = ours();
+            let server = options.contains("server");
+            let (there, here) = (("127.0.0.1".to_owned(), port), ("127.0.0.1".to_owned(), 1));
+            let (remote, local) = if server { (there, here) } else { (here, there) };
+            Vars { remote, local, options: (*options).to_owned() }.put(&mut command);
+            problems.extend(assert_refused(&format!("{options:?}"), command, port, words));
+        }
+        assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    });
+}
+
+#[test]
+fn bad_variables_are_refused_with_one_line() {
+    within(secs(120), || {
+        let mut problems = Vec::new();
+        let cases: &[(&str, Option<&str>, &[&str])] = &[
+            ("SS_REMOTE_HOST", None, &["SS_REMOTE_HOST"]),
+            ("SS_REMOTE_PORT", None, &["SS_REMOTE_PORT"]),
+            ("SS_LOCAL_HOST", None, &["SS_LOCAL_HOST"]),
+            ("SS_LOCAL_PORT", None, &["SS_LOCAL_PORT"]),
+            ("SS_REMOTE_HOST", Some(""), &["SS_REMOTE_HOST"]),
+            ("SS_LOCAL_HOST", Some(""), &["SS_LOCAL_HOST"]),
+            ("SS_REMOTE_PORT", Some("http"), &["SS_REMOTE_PORT", "http", "port"]),
+            ("SS_REMOTE_PORT", Some("70000"), &["SS_REMOTE_PORT", "70000", "port"]),
+            ("SS_REMOTE_PORT", Some("-1"), &["SS_REMOTE_PORT", "-1", "port"]),
+            ("SS_REMOTE_PORT", Some(""), &["SS_REMOTE_PORT", "port"]),
+            ("SS_REMOTE_PORT", Some("0"), &["SS_REMOTE_PORT", "0", "port"]),
+            ("SS_LOCAL_PORT", Some("80 80"), &["SS_LOCAL_PORT", "80 80", "port"]),
+            ("SS_LOCAL_PORT", Some("0x50"), &["SS_LOCAL_PORT", "0x50", "port"]),
+            ("SS_REMOTE_HOST", Some("[::1"), &["SS_REMOTE_HOST", "[::1"]),
+        ];
+        for (variable, value, words) in cases {
+            let port = free_port();
+            let mut command = ours();
+            good(port).put(&mut command);
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+            problems.extend(assert_refused(&format!("{variable}={value:?}"), command, port, words));
+        }
+        assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    });
+}
+
+/// Bytes that are no UTF-8 occur in environments; a panic is no error message.
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    within(secs(30), || {
+        use std::os::unix::ffi::OsStrExt;
+        let port = free_port();
+        let mut command = ours();
+        good(port).put(&mut command);
+        command.env("SS_PLUGIN_OPTIONS", std::ffi::OsStr::from_bytes(b"obfs=http;obfs-host=\xff\xfe"));
+        let problems = assert_refused("no UTF-8", command, port, &["SS_PLUGIN_OPTIONS"]);
+        assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    });
+}
+
+/// Started by hand, with nothing: says what is missing.
+#[test]
+fn nothing_at_all_is_refused() {
+    within(secs(30), || {
+        let problems = assert_refused("nothing", ours(), 1, &["SS_REMOTE_HOST"]);
+        assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    });
+}
+
+/// Each unknown option is warned about with the nearest known name, and everything else works.
+#[test]
+fn unknown_options_are_warned_about_with_the_nearest_name() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        let server = server(Ours, echo.addr, "obfs=http");
+        for (given, nearest) in [
+            ("obfs-hots=x", "obfs-host"),
+            ("faillover=127.0.0.1:80", "failover"),
+            ("obfs-uro=/x", "obfs-uri"),
+            ("hanshake=standard", "handshake"),
+            ("fst-open", "fast-open"),
+            ("log-level=info", "loglevel"),
+        ] {
+            let client = client(Ours, server.addr, &format!("obfs=http;obfs-host=www.bing.com;{given}"));
+            let name = given.split('=').next().expect("a name");
+            let line = client.child.wait_text(name);
+            assert!(line.contains(nearest), "{given}: {line}");
+            assert!(line.to_uppercase().contains("WARN"), "{given}: {line}");
+            assert_echo(&connect(client.addr), b"it works all the same");
+        }
+    });
+}
+
+/// Options of other programs and of every host: no warning.
+#[test]
+fn known_options_do_not_warn() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        let server = server(Ours, echo.addr, "obfs=http;reverse_proxy;fast-open;t=60;;v;");
+        for options in [
+            ";;obfs=http;;obfs-host=www.bing.com;;",
+            "obfs=http;obfs-host=www.bing.com;fast-open",
+            "obfs=http;obfs-host=www.bing.com;fast-open=true",
+            "obfs=http;obfs-host=www.bing.com;loglevel=warning;http-method=GET;t=300",
+            "client;obfs-host=www.bing.com",
+            "",
+        ] {
+            let client = client(Ours, server.addr, options);
+            assert_echo(&connect(client.addr), b"hello");
+            for half in [&client, &server] {
+                let lines = half.child.lines().join("\n");
+                assert!(!lines.to_uppercase().contains("WARN"), "{options}: {lines}");
+            }
+        }
+    });
+}
+
+/// A repeated key: the first counts. An escaped separator belongs to the value.
+#[test]
+fn repeats_and_escapes() {
+    within(secs(60), || {
+        for (options, line) in [
+            ("obfs-host=first.example;obfs-host=second.example", "first.example"),
+            ("obfs-ho\\st=escaped.example", "escaped.example"),
+            ("obfs-host=e\\s\\c.example", "esc.example"),
+        ] {
+            let (remote, connections) = Backend::manual();
+            let client = client(Ours, remote.addr, options);
+            let app = connect(client.addr);
+            send(&app, b"x");
+            let head = recv_head(&next(&connections));
+            assert!(
+                head.contains(&format!("\r\nHost: {line}:{}\r\n", remote.addr.port())),
+                "{options}: {head}"
+            );
+        }
+    });
+}
+
+/// `loglevel`: nothing at all under `none`, a line for each tunnel under `debug` and `v`.
+#[test]
+fn loglevel_decides_what_is_written() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        for (options, expect_any, expect_tunnel) in [
+            ("loglevel=none", false, false),
+            ("loglevel=error", false, false),
+            ("loglevel=info", true, false),
+            ("loglevel=debug", true, true),
+            ("v", true, true),
+        ] {
+            let server = server(Ours, echo.addr, &format!("obfs=http;{options}"));
+            let tunnel = connect(server.addr);
+            let from = tunnel.local_addr().expect("an address").to_string();
+            send(&tunnel, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            recv_head(&tunnel);
+            assert_echo(&tunnel, b"not for the log");
+            assert_eq!(crate::support::hosts::close(&tunnel), crate::support::conn::End::Fin);
+            if expect_tunnel {
+                let line = server.child.wait_text(&from);
+                assert!(!line.contains("not for the log"), "{line}");
+            }
+            server.child.signal(rustix::process::Signal::TERM);
+            server.child.wait_exit(secs(5));
+            let lines = server.child.lines();
+            assert_eq!(!lines.is_empty(), expect_any, "{options}: {lines:?}");
+            assert_eq!(lines.iter().any(|l| l.contains(&from)), expect_tunnel, "{options}: {lines:?}");
+        }
+    });
+}
+
+// ---- the command line
+
+fn run(arguments: &[&str]) -> (Exit, String) {
+    let mut command = ours();
+    command.args(arguments);
+    let child = Child::spawn(&format!("{arguments:?}"), command);
+    let exit = child.wait_exit(secs(5));
+    (exit, child.lines().join("\n"))
+}
+
+#[test]
+fn help_and_version_are_answered() {
+    within(secs(30), || {
+        let (exit, text) = run(&["--version"]);
+        assert_eq!(exit, Exit::Code(0));
+        assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        let (exit, text) = run(&["--help"]);
+        assert_eq!(exit, Exit::Code(0));
+        for word in ["client", "server", "demo"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        // An example for each, and the options by their names.
+        for (role, words) in [
+            ("client", ["obfs-rs client --", "--obfs-host", "--handshake"]),
+            ("server", ["obfs-rs server --", "--failover", "--obfs-uri"]),
+        ] {
+            let (exit, text) = run(&[role, "--help"]);
+            assert_eq!(exit, Exit::Code(0));
+            for word in words {
+                assert!(text.contains(word), "{role}, {word}: {text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_bad_command_line_is_refused() {
+    within(secs(30), || {
+        for (arguments, words) in [
+            (
+                &["server", "--listen", "127.0.0.1:1", "--backend", "127.0.0.1:2", "--failover", "nowhere"][..],
+                &["failover", "nowhere"][..],
+            ),
+            (&["client", "--no-such-flag"], &["--no-such-flag"]),
+            (&["clinet"], &["clinet"]),
+            (&["client", "--listen", "127.0.0.1:1", "--remote", "127.0.0.1"], &["remote", "127.0.0.1"]),
+        ] {
+            let (exit, text) = run(arguments);
+            assert_eq!(exit, Exit::Code(CONFIG_ERROR), "{arguments:?}: {text}");
+            for word in words {
+                assert!(text.contains(word), "{arguments:?} lacks {word}: {text}");
+            }
+        }
+    });
+}
+
+/// Without a host: both halves by the command line alone.
+#[test]
+fn both_halves_run_from_the_command_line() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        let (public, local) = (free_port(), free_port());
+        let mut command = ours();
+        command.args(["server", "--listen", &format!("127.0.0.1:{public}")]);
+        command.args(["--backend", &echo.addr.to_string(), "--obfs", "http", "--obfs-uri", "/s"]);
+        let server = Child::spawn("server by command line", command);
+        server.wait_listening(public);
+        let mut command = ours();
+        command.args(["client", "--listen", &format!("127.0.0.1:{local}")]);
+        command.args(["--remote", &format!("127.0.0.1:{public}"), "--obfs-uri", "/s"]);
+        command.args(["--obfs-host", "www.bing.com"]);
+        let client = Child::spawn("client by command line", command);
+        client.wait_listening(local);
+        assert_echo(&connect(SocketAddr::from(([127, 0, 0, 1], local))), b"hello");
+    });
+}
+
+/// Both given: the command line wins, and what it does not say comes from the environment.
+#[test]
+fn the_command_line_beats_the_environment() {
+    within(secs(60), || {
+        let (remote, connections) = Backend::manual();
+        let port = free_port();
+        let mut command = ours();
+        Vars {
+            remote: ("127.0.0.1".into(), remote.addr.port()),
+            local: ("127.0.0.1".into(), port),
+            options: "obfs=http;obfs-host=environment.example;obfs-uri=/kept".into(),
+        }
+        .put(&mut command);
+        command.args(["client", "--obfs-host", "command.example"]);
+        let child = Child::spawn("client", command);
+        child.wait_listening(port);
+        let app = connect(SocketAddr::from(([127, 0, 0, 1], port)));
+        send(&app, b"x");
+        let head = recv_head(&next(&connections));
+        assert!(head.starts_with("GET /kept HTTP/1.1\r\nHost: command.example:"), "{head}");
+    });
+}

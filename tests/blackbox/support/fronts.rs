@@ -1,0 +1,62 @@
+//! The front proxies that stand before the server half in real deployments.
+
+use super::child::Child;
+use super::peers;
+use super::ports::free_port;
+use super::tempdir::TempDir;
+use std::net::SocketAddr;
+use std::process::Command;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Nginx,
+    Caddy,
+    HaProxy,
+    Envoy,
+}
+
+pub struct Front {
+    pub child: Child,
+    pub addr: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Front {
+    /// A front proxy that passes on to the server half at `upstream`.
+    #[track_caller]
+    pub fn start(kind: Kind, upstream: SocketAddr) -> Front {
+        let dir = TempDir::new("front");
+        let port = free_port();
+        let config = match kind {
+            Kind::Nginx => include_str!("../../fronts/nginx.conf"),
+            Kind::Caddy => include_str!("../../fronts/Caddyfile"),
+            Kind::HaProxy => include_str!("../../fronts/haproxy.cfg"),
+            Kind::Envoy => include_str!("../../fronts/envoy.yaml"),
+        }
+        .replace("@PORT@", &port.to_string())
+        .replace("@UPSTREAM@", &upstream.port().to_string())
+        .replace("@DIR@", &dir.path().display().to_string());
+        let (program, file) = match kind {
+            Kind::Nginx => ("nginx", "nginx.conf"),
+            Kind::Caddy => ("caddy", "Caddyfile"),
+            Kind::HaProxy => ("haproxy", "haproxy.cfg"),
+            Kind::Envoy => ("envoy", "envoy.yaml"),
+        };
+        let file = dir.write(file, config);
+        let mut command = Command::new(peers::path(program));
+        match kind {
+            Kind::Nginx => command.arg("-e").arg(dir.path().join("nginx.err")).arg("-c").arg(file),
+            Kind::Caddy => {
+                command.env("HOME", dir.path()).args(["run", "--adapter", "caddyfile", "--config"]).arg(file)
+            }
+            Kind::HaProxy => command.arg("-f").arg(file),
+            Kind::Envoy => {
+                command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "warning", "-c"]).arg(file)
+            }
+        };
+        let child = Child::spawn(&format!("{kind:?} (the front)"), command);
+        child.wait_listening(port);
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        Front { child, addr, _dir: dir }
+    }
+}

