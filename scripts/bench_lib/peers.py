@@ -1,0 +1,247 @@
+"""The contenders: how each pair is started, and where its programs come from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from .procs import BenchError, find_program
+
+# Program -> Debian package.
+PACKAGES = {
+    "haproxy": "haproxy",
+    "obfs-local": "simple-obfs",
+    "obfs-server": "simple-obfs",
+    "ss-v2ray-plugin": "shadowsocks-v2ray-plugin",
+    "nginx": "nginx-light",
+    "iperf3": "iperf3",
+    "wrk": "wrk",
+    "openssl": "openssl",
+}
+
+HOST = "www.bing.com"
+
+# One thread for each half: the stricter yardstick, because a second thread
+# costs HAProxy more CPU per byte and per request on a small machine, where two
+# halves, the load tool and the backend already share the cores.
+HAPROXY_CONFIG = """\
+global
+  nbthread 1
+defaults
+  mode tcp
+  {splice}
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+listen half
+  bind 127.0.0.1:{listen}
+  server next 127.0.0.1:{upstream}
+"""
+
+# Two columns, because `splice-auto` leaves it to a heuristic whether splice(2)
+# is used at all, and HAProxy 2.6 was seen (with perf) to receive and send a
+# whole bulk flow through its buffers. The other two options always splice.
+SPLICE_AUTO = "option splice-auto"
+SPLICE_ALWAYS = "option splice-request\n  option splice-response"
+
+# Not a CA: some verifiers refuse a CA's certificate as a server's own.
+CERTIFICATE_CONFIG = f"""\
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = {HOST}
+[extensions]
+basicConstraints = critical,CA:FALSE
+subjectAltName = DNS:{HOST}
+"""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One column: a name for --only, a title, and how its pair starts."""
+
+    name: str
+    title: str
+    kind: str  # "direct", "haproxy" or "plugin"
+    programs: tuple = ()  # server half, client half; None stands for ours
+    # Plugin options, or lines of HAProxy's configuration.
+    server: str = ""
+    client: str = ""
+    # What the client half must put on the wire first.
+    opening: str = ""
+
+    @property
+    def ours(self):
+        return None in self.programs
+
+
+HAPROXY = ("haproxy", "haproxy")
+SIMPLE_OBFS = ("obfs-server", "obfs-local")
+V2RAY = ("ss-v2ray-plugin", "ss-v2ray-plugin")
+OURS = (None, None)
+OBFS_CLIENT = f"obfs-host={HOST}"
+# wss without mux, so that each connection pays for its own TLS handshake, as
+# the "new connections" row wants it.
+WSS_SERVER = f"server;tls;mux=0;host={HOST};cert={{cert}};key={{key}}"
+WSS_CLIENT = f"tls;mux=0;host={HOST};cert={{cert}}"
+
+
+def _plugin(name, title, programs, server, client, opening):
+    return Contender(name, title, "plugin", programs, server, client, opening)
+
+
+def _obfs(prefix, title, programs, flag):
+    return [
+        _plugin(f"{prefix}-{kind}", f"{title} {kind}", programs, f"{flag}obfs={kind}", f"obfs={kind};{OBFS_CLIENT}", kind)
+        for kind in ("http", "tls")
+    ]
+
+
+def _websocket(prefix, title, programs):
+    server, client = "server;mode=websocket", f"mode=websocket;host={HOST}"
+    # v2ray-plugin's server has to be told, too: it takes one or the other.
+    plain = f"{server};mux=0", f"{client};mux=0"
+    return [
+        _plugin(f"{prefix}-ws", f"{title} ws", programs, *plain, "ws"),
+        _plugin(f"{prefix}-ws-mux", f"{title} ws mux", programs, server, client, "ws"),
+        _plugin(f"{prefix}-wss", f"{title} wss", programs, WSS_SERVER, WSS_CLIENT, "tls"),
+    ]
+
+
+_OURS_OBFS = _obfs("ours", "ours", OURS, "server;")
+CONTENDERS = [
+    Contender("direct", "direct", "direct"),
+    Contender("haproxy", "HAProxy, splice-auto", "haproxy", HAPROXY, SPLICE_AUTO, SPLICE_AUTO),
+    Contender("haproxy-splice", "HAProxy, always splice", "haproxy", HAPROXY, SPLICE_ALWAYS, SPLICE_ALWAYS),
+    *_obfs("simple-obfs", "simple-obfs", SIMPLE_OBFS, ""),
+    *_websocket("v2ray", "v2ray", V2RAY),
+    _OURS_OBFS[0],
+    _plugin(
+        "ours-httpupgrade",
+        "ours httpupgrade",
+        OURS,
+        "server;mode=httpupgrade",
+        f"mode=httpupgrade;host={HOST}",
+        "httpupgrade",
+    ),
+    _OURS_OBFS[1],
+    *_websocket("ours", "ours", OURS),
+]
+
+
+def opening_matches(kind, data):
+    """Whether a client's first bytes are those of the disguise asked for.
+
+    Plugins must let unknown options pass, so a program that does not have a
+    disguise yet may carry bytes under another one; its figures would then
+    stand in the wrong column.
+    """
+    head = data.lower()
+    if kind == "tls":
+        return data[:2] == b"\x16\x03"
+    is_upgrade = head.startswith(b"get ") and b"\r\nupgrade: websocket" in head
+    versioned = b"\r\nsec-websocket-version:" in head
+    with_body = b"\r\ncontent-length:" in head
+    return is_upgrade and {
+        "ws": versioned,
+        "http": with_body and not versioned,
+        "httpupgrade": not with_body and not versioned,
+    }[kind]
+
+
+class Bench:
+    """What all measurements share: programs, certificate, scratch space."""
+
+    def __init__(self, directory, binary):
+        self.directory = directory
+        self.binary = binary
+        self.cert = os.path.join(directory, "cert.pem")
+        self.key = os.path.join(directory, "key.pem")
+
+    def program(self, name):
+        path = self.binary if name is None else find_program(name)
+        if path is None:
+            raise BenchError(f"{name or 'our binary'} is not installed")
+        return path
+
+    def file(self, name, text):
+        path = os.path.join(self.directory, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def half(self, contender, role, listen, upstream):
+        """(argv, environment) of one half."""
+        program = self.program(contender.programs[0 if role == "server" else 1])
+        options = contender.server if role == "server" else contender.client
+        if contender.kind == "haproxy":
+            text = HAPROXY_CONFIG.format(splice=options, listen=listen, upstream=upstream)
+            return [program, "-db", "-f", self.file(f"haproxy-{listen}.cfg", text)], {}
+        if "{cert}" in options:
+            self.make_certificate()
+        # SIP003: the local side is where the server half sends to, and where
+        # the client half listens.
+        remote, local = (listen, upstream) if role == "server" else (upstream, listen)
+        return [program], {
+            "SS_REMOTE_HOST": "127.0.0.1",
+            "SS_REMOTE_PORT": str(remote),
+            "SS_LOCAL_HOST": "127.0.0.1",
+            "SS_LOCAL_PORT": str(local),
+            "SS_PLUGIN_OPTIONS": options.format(cert=self.cert, key=self.key),
+        }
+
+    def make_certificate(self):
+        """Self-signed, P-256, as ACME clients ask for today."""
+        if os.path.exists(self.cert):
+            return
+        config = self.file("openssl.cnf", CERTIFICATE_CONFIG)
+        command = f"req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -config {config}"
+        made = subprocess.run(
+            [self.program("openssl"), *command.split(), "-keyout", self.key, "-out", self.cert],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        if made.returncode:
+            raise BenchError(f"openssl: {made.stderr.strip()[-160:]}")
+
+
+def missing_packages(contenders, tools):
+    programs = {name for contender in contenders for name in contender.programs if name}
+    if any("{cert}" in contender.server for contender in contenders):
+        programs.add("openssl")
+    return sorted({PACKAGES[name] for name in programs | set(tools) if not find_program(name)})
+
+
+def install(packages):
+    """Installs with apt-get when we are root or sudo asks for no password.
+
+    Returns what is still missing: the caller names it and goes on without.
+    """
+    apt, sudo = find_program("apt-get"), find_program("sudo")
+    if os.geteuid() == 0:
+        prefix = []
+    elif sudo and subprocess.run([sudo, "-n", "true"], capture_output=True).returncode == 0:
+        prefix = [sudo, "-n"]
+    else:
+        return packages
+    if not apt:
+        return packages
+    print(f"installing {' '.join(packages)}", file=sys.stderr)
+    command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt, "-qq"]
+    done = subprocess.run([*command, "install", "-y", "--no-install-recommends", *packages], stdout=sys.stderr, timeout=900)
+    return packages if done.returncode else []
+
+
+def versions(packages):
+    """Installed versions, so that a published table can be repeated."""
+    query = shutil.which("dpkg-query")
+    if not query:
+        return {}
+    listed = subprocess.run(
+        [query, "-W", "-f", "${Package} ${Version}\n", *packages], capture_output=True, text=True, timeout=30
+    )
+    return dict(line.split(" ", 1) for line in listed.stdout.splitlines() if not line.endswith(" "))
