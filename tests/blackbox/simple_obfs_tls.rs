@@ -14,7 +14,7 @@ use crate::support::site::{INDEX, Site};
 use crate::support::tempdir::TempDir;
 use crate::support::{STEP, assert_same, noise, secs, within};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const MB: usize = 1024 * 1024;
 
@@ -331,7 +331,9 @@ fn curl_and_openssl_see_the_site_behind_the_port() {
         let certificate = |addr: SocketAddr| {
             let mut command = bare(peers::path("openssl"));
             command.args(["s_client", "-connect", &addr.to_string(), "-servername", "www.example.com"]);
-            let child = Child::spawn("openssl s_client", command);
+            // What it writes to stderr could come to stand between these lines.
+            command.stdout(Stdio::piped()).stderr(Stdio::null());
+            let child = Child::spawn_as_is("openssl s_client", command);
             child.wait_exit(secs(10));
             let lines = child.lines();
             let from =
