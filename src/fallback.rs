@@ -3,10 +3,11 @@
 use crate::bare_site;
 use crate::config::{Failover, HostPort, SocketOptions};
 use crate::net::dial::Dialer;
+use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
 use crate::sniff::Speech;
 use crate::telemetry;
-use std::net::SocketAddr;
+use crate::wire::http::Upgrade;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -39,20 +40,21 @@ impl Fallback {
         self.site(speech)?.connect().await.ok()
     }
 
-    /// Takes a visitor, with the bytes that were read from it, and sees it through.
+    /// Takes a visitor, with the bytes that were read from it, and sees it through. Returns it if it
+    /// turns out to be a client after all.
     pub async fn receive<V: Transport>(
         &self,
         visitor: V,
-        peer: SocketAddr,
+        peer: Origin,
         speech: Speech,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
         began: Instant,
-    ) {
+    ) -> Option<Claimed<V>> {
         let Some(dialer) = self.site(speech) else {
             let status = Box::pin(bare_site::serve(visitor, bytes)).await;
             debug!(%peer, status, "visitor of the bare server");
-            return;
+            return None;
         };
         let site = match dialled {
             Some(site) => site,
@@ -62,7 +64,7 @@ impl Fallback {
                     warn!(%peer, %error, "the website cannot be reached");
                     // What a visitor meets where no website listens.
                     relay::reset(visitor.tcp());
-                    return;
+                    return None;
                 }
             },
         };
@@ -70,5 +72,18 @@ impl Fallback {
         let up = Flow::with_pending(Identity, bytes, length);
         let outcome = Relay::new(visitor, site, up, Flow::new(Identity), self.patience).run().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
+        None
     }
+}
+
+/// A visitor that came to the website first, and then, on the same connection, asked for an upgrade that
+/// is ours. The website has answered all it was asked.
+#[derive(Debug)]
+pub struct Claimed<V> {
+    /// Its connection.
+    pub visitor: V,
+    /// What it asks for.
+    pub upgrade: Upgrade,
+    /// The request, and what came behind it.
+    pub bytes: Vec<u8>,
 }

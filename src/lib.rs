@@ -16,6 +16,7 @@
 //! | [`config`] | what the user asked for, checked once; after this nothing parses a string |
 //! | [`client`], [`server`] | the two lines above |
 //! | [`sniff`] | which kind of first bytes are these? |
+//! | [`origin`] | where a connection came from |
 //! | [`arrival`] | the first bytes of a connection, read until that is known |
 //! | [`fallback`], [`bare_site`] | whoever is no client of ours: to the website, or to a bare web server |
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
@@ -32,6 +33,7 @@ pub mod config;
 pub mod demo;
 pub mod fallback;
 pub mod net;
+pub mod origin;
 pub mod relay;
 pub mod server;
 pub mod sniff;

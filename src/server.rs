@@ -3,9 +3,10 @@
 
 use crate::arrival::{self, Arrival};
 use crate::config::{ServerConfig, TunnelConfig};
-use crate::fallback::Fallback;
+use crate::fallback::{Claimed, Fallback};
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
+use crate::origin::Origin;
 use crate::relay::{CodecError, Flow, Identity, Outcome, Patience, Relay};
 use crate::sniff::Speech;
 use crate::transport::tls::{Acceptor, TlsStream};
@@ -88,6 +89,8 @@ impl Server {
 impl Shared {
     async fn serve(&self, visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
+        // Whoever is gone already leaves no trace but this.
+        let Ok(peer) = Origin::of(&visitor, peer) else { return };
         match &self.tls {
             None => self.plain(visitor, peer, began).await,
             Some(tls) => match Box::pin(tls.accept(visitor)).await {
@@ -98,19 +101,21 @@ impl Shared {
         }
     }
 
-    async fn plain(&self, mut visitor: TcpStream, peer: SocketAddr, began: Instant) {
+    async fn plain(&self, mut visitor: TcpStream, peer: Origin, began: Instant) {
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.
         let opened = match Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await {
-            Arrival::Http(upgrade, bytes) if self.config.rules.websocket() => {
-                // On the heap, so that other tunnels have no room for it.
-                Box::pin(self.web(visitor, upgrade, bytes)).await
-            }
-            Arrival::Http(upgrade, bytes) => self.http(visitor, upgrade, bytes).await,
+            Arrival::Http(upgrade, bytes) => self.upgraded(visitor, upgrade, bytes).await,
             Arrival::FakeTls(hello, bytes) => self.fake_tls(visitor, hello, bytes).await,
             Arrival::Visitor(bytes, site) => {
                 let speech = self.config.rules.speech(&bytes);
-                return self.fallback.receive(visitor, peer, speech, bytes, site, began).await;
+                let visit = self.fallback.receive(visitor, peer, speech, bytes, site, began);
+                match visit.await {
+                    None => return,
+                    Some(Claimed { visitor, upgrade, bytes }) => {
+                        Box::pin(self.upgraded(visitor, upgrade, bytes)).await
+                    }
+                }
             }
             Arrival::Gone(error) => Err(NoTunnel::Gone(error)),
         };
@@ -118,19 +123,35 @@ impl Shared {
     }
 
     /// What was in TLS is in the clear from here on, for the website, too.
-    async fn inside_tls(&self, mut visitor: TlsStream, peer: SocketAddr, began: Instant) {
+    async fn inside_tls(&self, mut visitor: TlsStream, peer: Origin, began: Instant) {
         let arrival = Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await;
-        let opened = match arrival {
-            Arrival::Http(upgrade, bytes) => self.web(visitor, upgrade, bytes).await,
-            Arrival::FakeTls(_, bytes) => {
-                return self.fallback.receive(visitor, peer, Speech::Plain, bytes, None, began).await;
+        let (bytes, site) = match arrival {
+            Arrival::Http(upgrade, bytes) => {
+                return note(peer, began, self.web(visitor, upgrade, bytes).await);
             }
-            Arrival::Visitor(bytes, site) => {
-                return self.fallback.receive(visitor, peer, Speech::Plain, bytes, site, began).await;
-            }
-            Arrival::Gone(error) => Err(NoTunnel::Gone(error)),
+            Arrival::FakeTls(_, bytes) => (bytes, None),
+            Arrival::Visitor(bytes, site) => (bytes, site),
+            Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
         };
-        note(peer, began, opened);
+        let visit = self.fallback.receive(visitor, peer, Speech::Plain, bytes, site, began);
+        if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
+            note(peer, began, Box::pin(self.web(visitor, upgrade, bytes)).await);
+        }
+    }
+
+    /// A client whose upgrade is taken.
+    async fn upgraded(
+        &self,
+        client: TcpStream,
+        upgrade: Upgrade,
+        bytes: Vec<u8>,
+    ) -> Result<Outcome, NoTunnel> {
+        if self.config.rules.websocket() {
+            // On the heap, so that other tunnels have no room for it.
+            Box::pin(self.web(client, upgrade, bytes)).await
+        } else {
+            self.http(client, upgrade, bytes).await
+        }
     }
 
     /// `obfs=http`: grants the upgrade, dials Shadowsocks and relays what follows.
@@ -142,7 +163,7 @@ impl Shared {
     ) -> Result<Outcome, NoTunnel> {
         // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
         // anything.
-        transport::http::grant(&mut client, &upgrade, None).await.map_err(NoTunnel::Gone)?;
+        transport::http::grant(&mut client, upgrade.key(&bytes), None).await.map_err(NoTunnel::Gone)?;
         let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
         bytes.drain(..upgrade.head_len.min(bytes.len()));
         let payload_len = bytes.len();
@@ -164,7 +185,7 @@ impl Shared {
 }
 
 /// Tells the log how a client fared.
-fn note(peer: SocketAddr, began: Instant, opened: Result<Outcome, NoTunnel>) {
+fn note(peer: Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {
     match opened {
         Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
         Err(NoTunnel::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),

@@ -3,8 +3,8 @@
 
 use crate::config::LogLevel;
 use crate::relay::{End, Outcome};
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,7 +142,7 @@ fn is_writable() -> bool {
 }
 
 /// The line that a connection gets when it has ended.
-pub fn tunnel_ended(peer: SocketAddr, verdict: &'static str, began: Instant, outcome: &Outcome) {
+pub fn tunnel_ended(peer: impl Display, verdict: &'static str, began: Instant, outcome: &Outcome) {
     let Outcome { up, down, end } = outcome;
     let seconds = format_args!("{:.3}", began.elapsed().as_secs_f64()).to_string();
     match end {

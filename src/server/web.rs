@@ -39,17 +39,17 @@ impl Shared {
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
     ) -> Result<Outcome, NoTunnel> {
-        let rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
-        drop(bytes);
         // What is base64 is safe to echo.
-        let protocol = upgrade.protocol.as_deref().and_then(|value| std::str::from_utf8(value).ok());
+        let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
         let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA).ok());
         let protocol = protocol.filter(|_| early.is_some());
-        http::grant(&mut client, &upgrade, protocol).await.map_err(NoTunnel::Gone)?;
+        http::grant(&mut client, upgrade.key(&bytes), protocol).await.map_err(NoTunnel::Gone)?;
         let early = early.unwrap_or_default();
+        let rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
         if upgrade.versioned {
-            let key = upgrade.key.unwrap_or_default();
-            self.websocket(client, &key, early, rest).await
+            let directions = websocket::directions(Role::Server, upgrade.key(&bytes).unwrap_or_default());
+            drop(bytes);
+            self.websocket(client, directions, early, rest).await
         } else {
             let payload = [early, rest].concat();
             let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
@@ -63,11 +63,10 @@ impl Shared {
     async fn websocket<S: Transport>(
         &self,
         client: S,
-        key: &[u8],
+        (receive, send): (Receive, Send),
         early: Vec<u8>,
         mut frames: Vec<u8>,
     ) -> Result<Outcome, NoTunnel> {
-        let (receive, send) = websocket::directions(Role::Server, key);
         let mut opening = Opening { client, receive, send, payload: early };
         let result = match opening.receive.take(&mut frames, &mut opening.payload) {
             Ok(true) => {

@@ -2,7 +2,7 @@
 
 use crate::config::RequestConfig;
 use crate::relay::{Codec, CodecError, Pieces};
-use crate::wire::http::{Answer, Request, Upgrade, answer, answer_to, first_line, switching_protocols};
+use crate::wire::http::{Answer, Request, answer, answer_to, first_line, switching_protocols};
 use rand::RngExt as _;
 use std::io;
 use std::sync::LazyLock;
@@ -82,16 +82,17 @@ where
     timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(OpenError::Silent))
 }
 
-/// Grants an upgrade, with one write. `protocol` is what of `Sec-WebSocket-Protocol` is echoed.
+/// Grants an upgrade, with one write. `key` is its `Sec-WebSocket-Key`, and `protocol` what of
+/// `Sec-WebSocket-Protocol` is echoed.
 ///
 /// # Errors
 ///
 /// The connection broke.
-pub async fn grant<S>(client: &mut S, upgrade: &Upgrade, protocol: Option<&str>) -> io::Result<()>
+pub async fn grant<S>(client: &mut S, key: Option<&[u8]>, protocol: Option<&str>) -> io::Result<()>
 where
     S: AsyncWrite + Unpin,
 {
-    let answer = switching_protocols(upgrade.key.as_deref(), protocol, SystemTime::now());
+    let answer = switching_protocols(key, protocol, SystemTime::now());
     client.write_all(&answer).await?;
     client.flush().await
 }

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::SystemTime;
 
 /// More headers than any tunnel's request has, proxies in front included.
@@ -84,14 +85,26 @@ pub enum Verdict {
 pub struct Upgrade {
     /// The length of the head in bytes; payload begins there.
     pub head_len: usize,
-    /// The value of `Sec-WebSocket-Key`, an opaque string: deployed clients send URL-safe base64,
-    /// and HTTPUpgrade sends none.
-    pub key: Option<Vec<u8>>,
+    /// Where the value of `Sec-WebSocket-Key` stands, an opaque string: deployed clients send URL-safe
+    /// base64, and HTTPUpgrade sends none.
+    pub key: Option<Range<usize>>,
     /// Whether there is a `Sec-WebSocket-Version`: WebSocket frames follow then, and else the raw
     /// stream.
     pub versioned: bool,
-    /// The value of `Sec-WebSocket-Protocol`, which may hold the first bytes of the stream.
-    pub protocol: Option<Vec<u8>>,
+    /// Where the value of `Sec-WebSocket-Protocol` stands, which may hold the first bytes of the stream.
+    pub protocol: Option<Range<usize>>,
+}
+
+impl Upgrade {
+    /// The value of `Sec-WebSocket-Key` in the bytes that this was read from.
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.key.clone().and_then(|range| bytes.get(range))
+    }
+
+    /// The value of `Sec-WebSocket-Protocol` in the bytes that this was read from.
+    pub fn protocol<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.protocol.clone().and_then(|range| bytes.get(range))
+    }
 }
 
 /// Decides what the first bytes of a connection are, as early as they allow.
@@ -120,7 +133,7 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
         Ok(httparse::Status::Partial) => Verdict::NeedMore,
         Ok(httparse::Status::Complete(head_len)) => match head.get(..head_len) {
             Some(head) if !has_long_line(head) && is_upgrade(request.headers, accept) => {
-                let value = |name| header(request.headers, name).map(<[u8]>::to_vec);
+                let value = |name| header(request.headers, name).map(|value| range_in(head, value));
                 Verdict::Upgrade(Upgrade {
                     head_len,
                     key: value("sec-websocket-key"),
@@ -161,6 +174,12 @@ fn is_upgrade(headers: &[httparse::Header<'_>], accept: &Accept<'_>) -> bool {
 /// The value of the first header of that name.
 fn header<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
     headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+}
+
+/// Where in `whole` a part of it stands.
+fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
 }
 
 /// Whether a list-valued header (RFC 9110 section 5.6.1) has this token, in any case.
