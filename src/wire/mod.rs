@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+pub mod client_hello;
 pub mod fake_tls;
 pub mod http;
 pub mod mux;

@@ -1,0 +1,226 @@
+//! The ClientHello of real TLS, as far as a server that may hand it on needs to know it: which name it
+//! asks for, and which protocols it offers inside.
+//!
+//! Sources: RFC 8446 sections 4.1.2 (ClientHello) and 5.1 (records), RFC 6066 section 3 (server_name),
+//! RFC 7301 section 3.1 (application_layer_protocol_negotiation).
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+/// The longest hello that is read to its end, in bytes without the heads of its records. Those of
+/// browsers have 2 KiB, with post-quantum keys.
+pub const MAX_HELLO: usize = 16 * 1024;
+
+/// The most records that a hello may be cut into.
+const MAX_RECORDS: usize = 64;
+
+/// Type, version and length.
+const RECORD_HEAD: usize = 5;
+/// Type and length.
+const MESSAGE_HEAD: usize = 4;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const SERVER_NAME: u16 = 0;
+const ALPN: u16 = 16;
+
+/// The bytes are not, and cannot become, a ClientHello that is understood here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a TLS ClientHello")]
+pub struct NotAHello;
+
+/// What a ClientHello asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientHello<'a> {
+    /// The name of the server, as it is written. An IP address is none.
+    pub server_name: Option<&'a [u8]>,
+    /// The list of protocols, each behind its length; `None` without the extension.
+    alpn: Option<&'a [u8]>,
+}
+
+/// The body of the hello that a connection begins with: out of one record as it lies there, out of
+/// several put together. `None` as long as it is not complete.
+///
+/// # Errors
+///
+/// It is no hello. More bytes never change that, nor a body that was found.
+pub fn body(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotAHello> {
+    let mut rest = bytes;
+    let mut whole: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+    // What the records announce, whether it is there or not.
+    let mut announced = 0;
+    for _ in 0..MAX_RECORDS {
+        let Some(length) = record_length(rest)? else { return Ok(None) };
+        announced += length;
+        let end = rest.len().min(RECORD_HEAD + length);
+        let fragment = rest.get(RECORD_HEAD..end).unwrap_or_default();
+        match &mut whole {
+            whole if whole.is_empty() => *whole = Cow::Borrowed(fragment),
+            whole => whole.to_mut().extend_from_slice(fragment),
+        }
+        if let Some(length) = message_length(&whole)? {
+            match announced.cmp(&(MESSAGE_HEAD + length)) {
+                Ordering::Less => {}
+                Ordering::Equal if whole.len() == announced => return Ok(Some(without_head(whole))),
+                Ordering::Equal => return Ok(None),
+                // What follows the hello in its record would be another message, which nobody sends.
+                Ordering::Greater => return Err(NotAHello),
+            }
+        }
+        if end < RECORD_HEAD + length {
+            return Ok(None);
+        }
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    Err(NotAHello)
+}
+
+/// The length of a record's fragment, once its head is complete.
+fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotAHello> {
+    /// RFC 8446 section 5.1: 2^14 bytes of plaintext.
+    const MOST: usize = 16 * 1024;
+    match *bytes {
+        [kind, ..] if kind != HANDSHAKE => Err(NotAHello),
+        [_, major, ..] if major != 3 => Err(NotAHello),
+        [_, _, _, high, low, ..] => match usize::from(u16::from_be_bytes([high, low])) {
+            length @ 1..=MOST => Ok(Some(length)),
+            _ => Err(NotAHello),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The length of the message's body, once its head is complete.
+fn message_length(message: &[u8]) -> Result<Option<usize>, NotAHello> {
+    match *message {
+        [kind, ..] if kind != CLIENT_HELLO => Err(NotAHello),
+        [_, high, middle, low, ..] => {
+            let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+            if length <= MAX_HELLO { Ok(Some(length)) } else { Err(NotAHello) }
+        }
+        _ => Ok(None),
+    }
+}
+
+fn without_head(message: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    match message {
+        Cow::Borrowed(message) => Cow::Borrowed(message.get(MESSAGE_HEAD..).unwrap_or_default()),
+        Cow::Owned(mut message) => {
+            message.drain(..message.len().min(MESSAGE_HEAD));
+            Cow::Owned(message)
+        }
+    }
+}
+
+impl<'a> ClientHello<'a> {
+    /// Reads the [body] of a hello.
+    ///
+    /// # Errors
+    ///
+    /// Its lengths do not fit together.
+    pub fn parse(body: &'a [u8]) -> Result<ClientHello<'a>, NotAHello> {
+        let mut reader = Reader(body);
+        // legacy_version and random
+        reader.take(2 + 32)?;
+        let session_id = reader.vector8()?;
+        let cipher_suites = reader.vector16()?;
+        let compression_methods = reader.vector8()?;
+        if session_id.len() > 32
+            || cipher_suites.is_empty()
+            || cipher_suites.len() % 2 != 0
+            || compression_methods.is_empty()
+        {
+            return Err(NotAHello);
+        }
+        let mut hello = ClientHello { server_name: None, alpn: None };
+        if reader.0.is_empty() {
+            return Ok(hello);
+        }
+        let mut extensions = Reader(reader.vector16()?);
+        if !reader.0.is_empty() {
+            return Err(NotAHello);
+        }
+        while !extensions.0.is_empty() {
+            let kind = extensions.u16()?;
+            let data = extensions.vector16()?;
+            match kind {
+                SERVER_NAME if hello.server_name.is_none() => hello.server_name = host_name(data)?,
+                ALPN if hello.alpn.is_none() => hello.alpn = Some(protocols(data)?),
+                SERVER_NAME | ALPN => return Err(NotAHello),
+                _ => {}
+            }
+        }
+        Ok(hello)
+    }
+
+    /// Whether it says which protocols it offers.
+    pub fn has_alpn(&self) -> bool {
+        self.alpn.is_some()
+    }
+
+    /// Whether this protocol is among those that it offers.
+    pub fn offers(&self, protocol: &[u8]) -> bool {
+        let mut list = Reader(self.alpn.unwrap_or_default());
+        std::iter::from_fn(|| list.vector8().ok()).any(|offered| offered == protocol)
+    }
+}
+
+/// The first host name of a server_name extension.
+fn host_name(data: &[u8]) -> Result<Option<&[u8]>, NotAHello> {
+    const HOST_NAME: u8 = 0;
+    let mut list = Reader(Reader(data).vector16()?);
+    while !list.0.is_empty() {
+        let kind = list.u8()?;
+        let name = list.vector16()?;
+        if name.is_empty() {
+            return Err(NotAHello);
+        }
+        if kind == HOST_NAME {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The list of an ALPN extension, each entry of which is there and not empty.
+fn protocols(data: &[u8]) -> Result<&[u8], NotAHello> {
+    let list = Reader(data).vector16()?;
+    let mut entries = Reader(list);
+    while !entries.0.is_empty() {
+        if entries.vector8()?.is_empty() {
+            return Err(NotAHello);
+        }
+    }
+    Ok(list)
+}
+
+/// The bytes that are left.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], NotAHello> {
+        let (taken, rest) = self.0.split_at_checked(n).ok_or(NotAHello)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, NotAHello> {
+        self.take(1)?.first().copied().ok_or(NotAHello)
+    }
+
+    fn u16(&mut self) -> Result<u16, NotAHello> {
+        Ok(u16::from(self.u8()?) << 8 | u16::from(self.u8()?))
+    }
+
+    fn vector8(&mut self) -> Result<&'a [u8], NotAHello> {
+        let length = self.u8()?;
+        self.take(length.into())
+    }
+
+    fn vector16(&mut self) -> Result<&'a [u8], NotAHello> {
+        let length = self.u16()?;
+        self.take(length.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;
