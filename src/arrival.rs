@@ -1,8 +1,8 @@
 //! The first bytes of a connection to the server half, read until it is known what they are.
 
-use crate::fallback::Fallback;
+use crate::fallback::{Fallback, Place};
 use crate::relay;
-use crate::sniff::{Rules, Verdict};
+use crate::sniff::{Rules, Speech, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use std::io;
@@ -29,6 +29,9 @@ pub enum Arrival {
     Http(Upgrade, Vec<u8>),
     /// A client of ours with a hello of `obfs=tls`, and all bytes that were read.
     FakeTls(ReceivedHello, Vec<u8>),
+    /// Real TLS: all bytes that were read, a complete hello in front, and the connection to the website
+    /// for TLS if it was dialled already.
+    Tls(Vec<u8>, Option<TcpStream>),
     /// Anybody else, all bytes that were read, and the connection to the website if it was dialled
     /// already.
     Visitor(Vec<u8>, Option<TcpStream>),
@@ -36,14 +39,20 @@ pub enum Arrival {
     Gone(io::Error),
 }
 
-/// Reads until it is known what the connection is.
-pub async fn read<V: AsyncRead + Unpin>(visitor: &mut V, rules: &Rules, fallback: &Fallback) -> Arrival {
+/// Reads until it is known what the connection is. `place` says where a visitor goes by what it speaks.
+pub async fn read<V: AsyncRead + Unpin>(
+    visitor: &mut V,
+    rules: &Rules,
+    fallback: &Fallback,
+    place: impl Fn(Speech) -> Place,
+) -> Arrival {
     let mut first = FirstBytes { visitor, rules, bytes: Vec::new() };
     let deadline = Instant::now() + HEAD_TIMEOUT;
     let seen = match timeout(HESITATION, first.decide()).await {
         Ok(seen) => seen,
         Err(_) => {
-            match timeout_at(deadline, fallback.dial_early(rules.speech(&first.bytes))).await.ok().flatten() {
+            let place = place(rules.speech(&first.bytes));
+            match timeout_at(deadline, fallback.dial_early(place)).await.ok().flatten() {
                 None => timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Verdict(Verdict::Visitor)),
                 Some(site) => {
                     let seen = tokio::select! {
@@ -94,6 +103,7 @@ impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
         match seen {
             Seen::Verdict(Verdict::Http(upgrade)) => Arrival::Http(upgrade, self.bytes),
             Seen::Verdict(Verdict::FakeTls(hello)) => Arrival::FakeTls(hello, self.bytes),
+            Seen::Verdict(Verdict::Tls) => Arrival::Tls(self.bytes, site),
             Seen::Verdict(Verdict::Visitor | Verdict::NeedMore) => Arrival::Visitor(self.bytes, site),
             Seen::Broken(error) => Arrival::Gone(error),
         }

@@ -63,10 +63,12 @@ async fn demonstrate() -> Result<bool> {
             listen: vec![loopback(0)],
             backend: loopback(echo.port()),
             rules: Rules {
-                http: Some(HttpRule { method: "GET".into(), path: None, host: None, websocket: false }),
+                http: Some(HttpRule { method: "GET".into(), path: None, host: None, websocket: None }),
                 ..Rules::default()
             },
-            failover: Failover { plain: Some(loopback(site.port())), tls: None },
+            failover: Failover { plain: Some(loopback(site.port())), ..Failover::default() },
+            auto: false,
+            routes: Vec::new(),
             tls: None,
         },
         &tunnel,

@@ -1,11 +1,10 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
 use crate::bare_site;
-use crate::config::{Failover, HostPort, SocketOptions};
+use crate::config::{Clear, HostPort, ServerConfig, SocketOptions};
 use crate::net::dial::Dialer;
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
-use crate::sniff::Speech;
 use crate::telemetry;
 use crate::wire::http::Upgrade;
 use tokio::net::TcpStream;
@@ -17,27 +16,73 @@ use tracing::{debug, warn};
 pub struct Fallback {
     plain: Option<Dialer>,
     tls: Option<Dialer>,
+    h2: Option<Dialer>,
+    clear: ClearSite,
+    names: Vec<Dialer>,
     patience: Patience,
+}
+
+/// Where those go who come to a port for TLS without it.
+#[derive(Debug)]
+enum ClearSite {
+    Plain,
+    Other(Box<Dialer>),
+    Refused,
+}
+
+/// Which of the websites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The one for HTTP, and for what was inside TLS.
+    Plain,
+    /// The one for those who come to a port for TLS without it.
+    Clear,
+    /// The one for TLS, raw.
+    Tls,
+    /// The one for HTTP/2, which was inside TLS.
+    H2,
+    /// The one for this route of names, raw TLS.
+    Name(usize),
 }
 
 impl Fallback {
     /// Visitors go to these websites; without one, to a bare web server with nothing on it.
-    pub fn new(sites: &Failover, sockets: &SocketOptions, patience: Patience) -> Fallback {
-        let dialer =
-            |site: &Option<HostPort>| site.clone().map(|site| Dialer::new(vec![site], sockets.clone()));
-        Fallback { plain: dialer(&sites.plain), tls: dialer(&sites.tls), patience }
-    }
-
-    fn site(&self, speech: Speech) -> Option<&Dialer> {
-        match speech {
-            Speech::Plain => self.plain.as_ref(),
-            Speech::Tls => self.tls.as_ref(),
+    pub fn new(config: &ServerConfig, sockets: &SocketOptions, patience: Patience) -> Fallback {
+        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone());
+        let sites = &config.failover;
+        Fallback {
+            plain: sites.plain.as_ref().map(dialer),
+            tls: sites.tls.as_ref().map(dialer),
+            h2: sites.h2.as_ref().map(dialer),
+            clear: match &sites.clear {
+                Clear::Plain => ClearSite::Plain,
+                Clear::Site(site) => ClearSite::Other(Box::new(dialer(site))),
+                Clear::Refused => ClearSite::Refused,
+            },
+            names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
+            patience,
         }
     }
 
+    fn site(&self, place: Place) -> Option<&Dialer> {
+        match (place, &self.clear) {
+            (Place::Plain, _) | (Place::Clear, ClearSite::Plain) => self.plain.as_ref(),
+            (Place::Clear, ClearSite::Other(site)) => Some(site),
+            (Place::Clear, ClearSite::Refused) => None,
+            (Place::Tls, _) => self.tls.as_ref(),
+            (Place::H2, _) => self.h2.as_ref(),
+            (Place::Name(index), _) => self.names.get(index),
+        }
+    }
+
+    /// Whether there is a website of this kind.
+    pub fn has(&self, place: Place) -> bool {
+        self.site(place).is_some()
+    }
+
     /// A connection to the website for somebody who may yet turn out to be a client.
-    pub async fn dial_early(&self, speech: Speech) -> Option<TcpStream> {
-        self.site(speech)?.connect().await.ok()
+    pub async fn dial_early(&self, place: Place) -> Option<TcpStream> {
+        self.site(place)?.connect().await.ok()
     }
 
     /// Takes a visitor, with the bytes that were read from it, and sees it through. Returns it if it
@@ -46,12 +91,12 @@ impl Fallback {
         &self,
         visitor: V,
         peer: Origin,
-        speech: Speech,
+        place: Place,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
         began: Instant,
     ) -> Option<Claimed<V>> {
-        let Some(dialer) = self.site(speech) else {
+        let Some(dialer) = self.site(place) else {
             let status = Box::pin(bare_site::serve(visitor, bytes)).await;
             debug!(%peer, status, "visitor of the bare server");
             return None;

@@ -195,8 +195,8 @@ impl Bound {
             Half::Server(settings) => settings.to_string(),
         };
         let bound = match half {
-            Half::Client(settings) => Bound::Client(client::Client::bind(settings, &tunnel)?),
-            Half::Server(settings) => Bound::Server(server::Server::bind(settings, &tunnel)?),
+            Half::Client(settings) => Bound::Client(client::Client::bind(*settings, &tunnel)?),
+            Half::Server(settings) => Bound::Server(server::Server::bind(*settings, &tunnel)?),
         };
         let listening = match &bound {
             Bound::Client(client) => client.addresses(),

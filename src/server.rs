@@ -3,13 +3,13 @@
 
 use crate::arrival::{self, Arrival};
 use crate::config::{ServerConfig, TunnelConfig};
-use crate::fallback::{Claimed, Fallback};
+use crate::fallback::{Claimed, Fallback, Place};
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::origin::Origin;
 use crate::relay::{CodecError, Flow, Identity, Outcome, Patience, Relay};
-use crate::sniff::Speech;
-use crate::transport::tls::{Acceptor, TlsStream};
+use crate::sniff::{Rules, Speech};
+use crate::transport::tls::Acceptor;
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use crate::{telemetry, transport};
@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+mod tls;
 mod web;
 
 /// A server half that listens.
@@ -38,6 +39,8 @@ struct Shared {
     fallback: Fallback,
     patience: Patience,
     tls: Option<Acceptor>,
+    /// Which connections are ours inside TLS.
+    inside: Rules,
 }
 
 impl Server {
@@ -47,13 +50,16 @@ impl Server {
     ///
     /// One of them cannot be had, or the certificate cannot.
     pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Server, BindError> {
-        let tls = config.tls.as_ref().map(Acceptor::new).transpose()?;
+        let h2 = config.failover.h2.is_some();
+        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
         let behind = tunnel.sockets.behind();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let patience = Patience::new(tunnel.idle_timeout);
-        let fallback = Fallback::new(&config.failover, &behind, patience);
-        Ok(Server { listeners, shared: Arc::new(Shared { config, backend, fallback, patience, tls }) })
+        let fallback = Fallback::new(&config, &behind, patience);
+        let inside = config.rules.inside_tls();
+        let shared = Shared { config, backend, fallback, patience, tls, inside };
+        Ok(Server { listeners, shared: Arc::new(shared) })
     }
 
     /// The addresses that are listened on.
@@ -87,30 +93,26 @@ impl Server {
 }
 
 impl Shared {
-    async fn serve(&self, visitor: TcpStream, peer: SocketAddr) {
+    async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         // Whoever is gone already leaves no trace but this.
         let Ok(peer) = Origin::of(&visitor, peer) else { return };
-        match &self.tls {
-            None => self.plain(visitor, peer, began).await,
-            Some(tls) => match Box::pin(tls.accept(visitor)).await {
-                // On the heap: whoever comes without TLS has no room for it.
-                Ok(visitor) => Box::pin(self.inside_tls(visitor, peer, began)).await,
-                Err(error) => debug!(%peer, %error, "no TLS handshake"),
-            },
-        }
-    }
-
-    async fn plain(&self, mut visitor: TcpStream, peer: Origin, began: Instant) {
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.
-        let opened = match Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await {
+        let arrival =
+            arrival::read(&mut visitor, &self.config.rules, &self.fallback, |speech| self.place(speech));
+        let opened = match Box::pin(arrival).await {
             Arrival::Http(upgrade, bytes) => self.upgraded(visitor, upgrade, bytes).await,
             Arrival::FakeTls(hello, bytes) => self.fake_tls(visitor, hello, bytes).await,
+            // On the heap: whoever comes without TLS has no room for it.
+            Arrival::Tls(bytes, site) => return Box::pin(self.tls(visitor, bytes, site, peer, began)).await,
             Arrival::Visitor(bytes, site) => {
-                let speech = self.config.rules.speech(&bytes);
-                let visit = self.fallback.receive(visitor, peer, speech, bytes, site, began);
-                match visit.await {
+                let place = self.place(self.config.rules.speech(&bytes));
+                if place == Place::Tls && self.tls.is_some() && !self.fallback.has(place) {
+                    // Nobody else is there to say what is wrong with it.
+                    return Box::pin(self.tls(visitor, bytes, None, peer, began)).await;
+                }
+                match self.fallback.receive(visitor, peer, place, bytes, site, began).await {
                     None => return,
                     Some(Claimed { visitor, upgrade, bytes }) => {
                         Box::pin(self.upgraded(visitor, upgrade, bytes)).await
@@ -122,20 +124,12 @@ impl Shared {
         note(peer, began, opened);
     }
 
-    /// What was in TLS is in the clear from here on, for the website, too.
-    async fn inside_tls(&self, mut visitor: TlsStream, peer: Origin, began: Instant) {
-        let arrival = Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await;
-        let (bytes, site) = match arrival {
-            Arrival::Http(upgrade, bytes) => {
-                return note(peer, began, self.web(visitor, upgrade, bytes).await);
-            }
-            Arrival::FakeTls(_, bytes) => (bytes, None),
-            Arrival::Visitor(bytes, site) => (bytes, site),
-            Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
-        };
-        let visit = self.fallback.receive(visitor, peer, Speech::Plain, bytes, site, began);
-        if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
-            note(peer, began, Box::pin(self.web(visitor, upgrade, bytes)).await);
+    /// Where visitors go by what they speak to the port.
+    fn place(&self, speech: Speech) -> Place {
+        match speech {
+            Speech::Tls => Place::Tls,
+            Speech::Plain if self.tls.is_some() => Place::Clear,
+            Speech::Plain => Place::Plain,
         }
     }
 

@@ -2,6 +2,7 @@
 //! function of the bytes.
 
 use crate::config::{FakeTlsRule, HttpRule};
+use crate::wire::client_hello::{self, ClientHello};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::{self, Upgrade};
 
@@ -12,6 +13,8 @@ pub struct Rules {
     pub http: Option<HttpRule>,
     /// The hellos of `obfs=tls`.
     pub fake_tls: Option<FakeTlsRule>,
+    /// Whether real TLS is asked for its name. If not, it is a visitor's whatever it asks for.
+    pub tls: bool,
 }
 
 /// What the first bytes of a connection are.
@@ -23,6 +26,8 @@ pub enum Verdict {
     Http(Upgrade),
     /// A hello of `obfs=tls` that is taken.
     FakeTls(ReceivedHello),
+    /// A complete hello of real TLS.
+    Tls,
     /// Anybody else.
     Visitor,
 }
@@ -45,15 +50,25 @@ impl Rules {
         }
         match self.speech(bytes) {
             Speech::Plain => self.http.as_ref().map_or(Verdict::Visitor, |rule| sniff_http(bytes, rule)),
-            Speech::Tls => {
-                self.fake_tls.as_ref().map_or(Verdict::Visitor, |rule| sniff_fake_tls(bytes, rule))
-            }
+            Speech::Tls => match &self.fake_tls {
+                Some(rule) => match sniff_fake_tls(bytes, rule) {
+                    Verdict::Visitor if self.tls => sniff_tls(bytes),
+                    verdict => verdict,
+                },
+                None if self.tls => sniff_tls(bytes),
+                None => Verdict::Visitor,
+            },
         }
+    }
+
+    /// The rules for what is inside TLS.
+    pub fn inside_tls(&self) -> Rules {
+        Rules { http: self.http.clone(), fake_tls: None, tls: false }
     }
 
     /// Whether upgrade requests may ask for WebSocket frames.
     pub fn websocket(&self) -> bool {
-        self.http.as_ref().is_some_and(|rule| rule.websocket)
+        self.http.as_ref().is_some_and(|rule| rule.websocket.is_some())
     }
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
@@ -86,6 +101,14 @@ fn sniff_fake_tls(bytes: &[u8], rule: &FakeTlsRule) -> Verdict {
     }
 }
 
+fn sniff_tls(bytes: &[u8]) -> Verdict {
+    match client_hello::body(bytes) {
+        Ok(None) => Verdict::NeedMore,
+        Ok(Some(body)) if ClientHello::parse(&body).is_ok() => Verdict::Tls,
+        Ok(Some(_)) | Err(_) => Verdict::Visitor,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,9 +116,10 @@ mod tests {
 
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
         Rules {
-            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, websocket: false }),
+            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, websocket: None }),
             fake_tls: fake_tls
                 .map(|name| FakeTlsRule { server_name: (!name.is_empty()).then(|| name.to_owned()) }),
+            tls: false,
         }
     }
 

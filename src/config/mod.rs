@@ -6,10 +6,12 @@
 
 pub mod address;
 pub mod cli;
+mod disguise;
 mod endpoints;
 mod error;
 pub mod file;
 mod go_cli;
+pub mod names;
 pub mod options;
 mod read;
 pub mod role;
@@ -19,6 +21,7 @@ mod web;
 
 pub use address::{Host, HostPort};
 pub use error::ConfigError;
+pub use names::{NamePattern, NameRoute};
 pub use options::UnknownOption;
 pub use read::{Command, Surroundings, read};
 pub use role::{Role, RoleReason};
@@ -99,21 +102,41 @@ pub struct ServerConfig {
     pub listen: Vec<HostPort>,
     /// Shadowsocks.
     pub backend: HostPort,
+    /// Whether every kind of client is taken.
+    pub auto: bool,
     /// Which connections are ours.
     pub rules: Rules,
     /// The websites behind the server.
     pub failover: Failover,
-    /// The TLS that is taken off before anything is looked at.
+    /// The TLS of our own name.
     pub tls: Option<TlsServerConfig>,
+    /// Where TLS for other names goes.
+    pub routes: Vec<NameRoute>,
 }
 
 /// Where visitors go.
 #[derive(Debug, Clone, Default)]
 pub struct Failover {
-    /// Those who speak HTTP, or anything but TLS.
+    /// Those who speak HTTP, or anything but TLS; on a server with a certificate, within TLS.
     pub plain: Option<HostPort>,
-    /// Those who speak TLS.
+    /// Those who speak TLS, raw; on a server with a certificate, those whose TLS is not for it.
     pub tls: Option<HostPort>,
+    /// Those who speak HTTP/2 within TLS.
+    pub h2: Option<HostPort>,
+    /// On a server with a certificate, those who come without TLS.
+    pub clear: Clear,
+}
+
+/// What visitors meet who come to a port for TLS without it.
+#[derive(Debug, Clone, Default)]
+pub enum Clear {
+    /// What those within TLS meet: the port serves both.
+    #[default]
+    Plain,
+    /// This website.
+    Site(HostPort),
+    /// What nginx tells them: that this is a port for HTTPS.
+    Refused,
 }
 
 /// Which upgrade requests a server takes as its own.
@@ -125,9 +148,16 @@ pub struct HttpRule {
     pub path: Option<String>,
     /// The one host (compared without port and case); `None` takes any.
     pub host: Option<String>,
-    /// Whether a request with `Sec-WebSocket-Version` is followed by WebSocket frames. simple-obfs's
-    /// clients send none; in its server's stead whoever does send it gets the raw stream.
-    pub websocket: bool,
+    /// What becomes of requests with a `Sec-WebSocket-Version`. simple-obfs's clients send none; in its
+    /// server's stead (`None`) whoever does send it is taken like the others and gets the raw stream.
+    pub websocket: Option<WebSocketRule>,
+}
+
+/// Which WebSocket requests a server takes as its own; frames follow them.
+#[derive(Debug, Clone)]
+pub struct WebSocketRule {
+    /// The one path (compared without its query). Never any: a website may have WebSockets of its own.
+    pub path: String,
 }
 
 impl HttpRule {
@@ -136,6 +166,7 @@ impl HttpRule {
         crate::wire::http::Accept {
             method: &self.method,
             path: self.path.as_deref(),
+            websocket_path: self.websocket.as_ref().map(|rule| rule.path.as_str()),
             host: self.host.as_deref(),
         }
     }
@@ -190,18 +221,51 @@ impl fmt::Display for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let any = |value: &Option<String>| value.clone().unwrap_or_else(|| "any".to_owned());
         write!(f, "backend {}, disguise ", self.backend)?;
+        if self.auto {
+            f.write_str("auto: ")?;
+        }
         if let Some(HttpRule { method, path, host, websocket }) = &self.rules.http {
-            let tls = if self.tls.is_some() { " in TLS" } else { "" };
-            let name = if *websocket { "websocket" } else { "http" };
-            write!(f, "{name}{tls} ({method}, path {}, host {}), ", any(path), any(host))?;
+            let tls = match (&self.tls, self.auto) {
+                (None, _) => "",
+                (Some(_), false) => " in TLS",
+                (Some(_), true) => " in TLS or not",
+            };
+            let (name, path) = match websocket {
+                None => ("http", any(path)),
+                Some(WebSocketRule { path: one }) if path.as_ref() == Some(one) => ("websocket", one.clone()),
+                Some(WebSocketRule { path: one }) => {
+                    ("http and websocket", format!("{}, of websocket {one}", any(path)))
+                }
+            };
+            write!(f, "{name}{tls} ({method}, path {path}, host {}), ", any(host))?;
         }
         if let Some(FakeTlsRule { server_name }) = &self.rules.fake_tls {
             write!(f, "tls (server name {}), ", any(server_name))?;
         }
-        match (&self.failover.plain, &self.failover.tls) {
-            (None, None) => f.write_str("fallback a bare web server"),
-            (Some(plain), Some(tls)) if plain != tls => write!(f, "fallback {plain}, for TLS {tls}"),
-            (Some(site), _) | (None, Some(site)) => write!(f, "fallback {site}"),
+        self.failover.fmt(f)?;
+        for route in &self.routes {
+            write!(f, ", {route}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.plain, &self.tls) {
+            (None, None) => f.write_str("fallback a bare web server")?,
+            (Some(plain), Some(tls)) if plain == tls => write!(f, "fallback {plain}")?,
+            (Some(plain), Some(tls)) => write!(f, "fallback {plain}, for TLS {tls}")?,
+            (Some(plain), None) => write!(f, "fallback {plain}")?,
+            (None, Some(tls)) => write!(f, "fallback a bare web server, for TLS {tls}")?,
+        }
+        if let Some(h2) = &self.h2 {
+            write!(f, ", for HTTP/2 {h2}")?;
+        }
+        match &self.clear {
+            Clear::Plain => Ok(()),
+            Clear::Site(site) => write!(f, ", without TLS {site}"),
+            Clear::Refused => f.write_str(", without TLS a page that says so"),
         }
     }
 }
@@ -214,9 +278,9 @@ fn list(addresses: &[HostPort]) -> String {
 #[derive(Debug, Clone)]
 pub enum Half {
     /// The client half.
-    Client(ClientConfig),
+    Client(Box<ClientConfig>),
     /// The server half.
-    Server(ServerConfig),
+    Server(Box<ServerConfig>),
 }
 
 /// What both halves have.

@@ -1,6 +1,7 @@
 //! From what was said to a configuration.
 
 use super::address::{Host, HostPort};
+use super::disguise::{Disguise, disguises};
 use super::endpoints::Addresses;
 use super::file::File;
 use super::options::Options;
@@ -99,15 +100,16 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
     if as_v2ray_plugin {
         addresses = addresses.or(go_cli::defaults(role));
     }
-    let disguises = disguises(&options, as_v2ray_plugin)?;
+    let disguises = disguises(&options, role, as_v2ray_plugin)?;
     let hosted = [sip003::REMOTE_HOST, sip003::LOCAL_HOST]
         .iter()
         .all(|name| surroundings.vars.iter().any(|(key, _)| key == name));
 
     let half = match role {
-        Role::Client => Half::Client(client(&options, &addresses, &disguises)?),
+        Role::Client => Half::Client(Box::new(client(&options, &addresses, &disguises)?)),
         Role::Server => {
-            Half::Server(server(&options, &addresses, &disguises, surroundings.var("HOME")?.as_deref())?)
+            let home = surroundings.var("HOME")?;
+            Half::Server(Box::new(server(&options, &addresses, &disguises, home.as_deref())?))
         }
     };
     Ok(Command::Run(Box::new(Config {
@@ -133,16 +135,26 @@ fn client(
     let servers = addresses.remote(Role::Client)?;
     let listen = addresses.local(Role::Client)?;
     // A server's option in a client's string is checked all the same: it is the string of both.
-    failover(options)?;
+    failover(options, flag(options, "tls")?, false)?;
+    names::routes(options)?;
     handshake(options)?;
     let name = host_header(options)?;
+    let hello_name = names::client_name(options)?;
+    if !flag(options, "tls")?
+        && disguises.first() != Some(&Disguise::FakeTls)
+        && let Some(sni) = names::first(options, false)
+    {
+        return Err(web::needs_tls(sni));
+    }
     let disguise = match disguises.first() {
         Some(Disguise::WebSocket) => ClientDisguise::Web(web::client(options, true, handshake(options)?)?),
         Some(Disguise::HttpUpgrade) => ClientDisguise::Web(web::client(options, false, handshake(options)?)?),
         Some(Disguise::FakeTls) => ClientDisguise::FakeTls {
-            server_name: name.unwrap_or_else(|| servers.first().map(name_of).unwrap_or_default()),
+            server_name: name
+                .or(hello_name)
+                .unwrap_or_else(|| servers.first().map(name_of).unwrap_or_default()),
         },
-        Some(Disguise::Http) | None => {
+        Some(Disguise::Http | Disguise::Auto) | None => {
             let request = RequestConfig {
                 method: method(options)?,
                 path: path(options)?.unwrap_or_else(|| "/".to_owned()),
@@ -184,95 +196,36 @@ fn server(
     let mut backends = addresses.local(Role::Server)?;
     handshake(options)?;
     let host = host_header(options)?.map(|host| without_port(&host).to_ascii_lowercase());
-    let mut rules = Rules::default();
-    for disguise in disguises {
-        match disguise {
-            Disguise::FakeTls => rules.fake_tls = Some(FakeTlsRule { server_name: host.clone() }),
-            disguise => {
-                let before = rules.http.take();
-                let websocket = matches!(disguise, Disguise::WebSocket | Disguise::HttpUpgrade)
-                    || before.is_some_and(|rule| rule.websocket);
-                let path = path(options)?.map(|path| without_query(&path).to_owned());
-                rules.http = Some(HttpRule {
-                    method: method(options)?,
-                    // v2ray-plugin's server takes one path, `/` by default.
-                    path: if websocket { Some(path.unwrap_or_else(|| "/".to_owned())) } else { path },
-                    host: host.clone(),
-                    websocket,
-                });
-            }
-        }
-    }
+    let takes = |disguise| disguises.contains(&disguise);
+    let auto = takes(Disguise::Auto);
+    let frames = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
+    let path = path(options)?.map(|path| without_query(&path).to_owned());
+    // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
+    let one_path = path.clone().unwrap_or_else(|| "/".to_owned());
+    let raw_path = if auto || takes(Disguise::Http) { path } else { Some(one_path.clone()) };
+    let http = HttpRule {
+        method: method(options)?,
+        path: raw_path,
+        host: host.clone(),
+        websocket: frames.then_some(WebSocketRule { path: one_path }),
+    };
+    let fake_tls = auto || takes(Disguise::FakeTls);
     // A client's options in a server's string are checked all the same: it is the string of both.
     web::mux(options)?;
     web::headers(options)?;
     let tls = flag(options, "tls")?.then(|| web::tls_server(options, home)).transpose()?;
-    Ok(ServerConfig { listen, backend: backends.swap_remove(0), rules, failover: failover(options)?, tls })
-}
-
-/// A disguise by its name in `obfs` or `mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disguise {
-    Http,
-    FakeTls,
-    WebSocket,
-    HttpUpgrade,
-}
-
-/// The disguises that are named; where none is, WebSocket if the options or the program's name are
-/// v2ray-plugin's, and http otherwise. A client wears the first; a server takes all.
-fn disguises(options: &Options, as_v2ray_plugin: bool) -> Result<Vec<Disguise>, ConfigError> {
-    let disguises = match (obfs(options)?, mode(options)?) {
-        (Some(obfs), None) => obfs,
-        (None, Some(mode)) => vec![mode],
-        (Some(obfs), Some(mode)) if obfs.contains(&mode) => obfs,
-        (Some(_), Some(_)) => {
-            let mode = options.get("mode").and_then(|option| option.value.as_deref()).unwrap_or_default();
-            let Some(obfs) = options.get("obfs") else { return Ok(Vec::new()) };
-            return Err(web::contradiction(obfs, &format!("mode={mode}")));
-        }
-        (None, None) if as_v2ray_plugin || options.are_v2ray_plugins() => vec![Disguise::WebSocket],
-        (None, None) => vec![Disguise::Http],
+    let routes = names::routes(options)?;
+    if tls.is_none()
+        && !takes(Disguise::FakeTls)
+        && let Some(sni) = names::first(options, true)
+    {
+        return Err(web::needs_tls(sni));
+    }
+    let rules = Rules {
+        http: (frames || takes(Disguise::Http)).then_some(http),
+        fake_tls: fake_tls.then_some(FakeTlsRule { server_name: host }),
+        tls: tls.is_some() || !routes.is_empty(),
     };
-    // simple-obfs's disguises have no TLS around them, and no sessions in them.
-    if let Some(inner) = disguises.iter().find(|d| matches!(d, Disguise::Http | Disguise::FakeTls))
-        && !disguises.contains(&Disguise::WebSocket)
-        && let Some(tls) = options.get("tls")
-        && flag(options, "tls")?
-    {
-        let name = if *inner == Disguise::Http { "http" } else { "tls" };
-        return Err(web::contradiction(tls, &format!("obfs={name}")));
-    }
-    if disguises.contains(&Disguise::FakeTls)
-        && let Some(tls) = options.get("tls")
-        && flag(options, "tls")?
-    {
-        return Err(web::contradiction(tls, "obfs=tls"));
-    }
-    Ok(disguises)
-}
-
-fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
-    let expected = "a disguise (http, tls or websocket; a server may take both of http,tls)";
-    let Some((name, text)) = value(options, "obfs", expected)? else { return Ok(None) };
-    text.split(',')
-        .map(|disguise| match disguise.trim() {
-            "http" => Ok(Disguise::Http),
-            "tls" => Ok(Disguise::FakeTls),
-            "websocket" | "ws" => Ok(Disguise::WebSocket),
-            "httpupgrade" => Ok(Disguise::HttpUpgrade),
-            _ => Err(ConfigError::option(name, text, expected)),
-        })
-        .collect::<Result<_, _>>()
-        .map(Some)
-}
-
-fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
-    let expected = "a mode (websocket or httpupgrade)";
-    match value(options, "mode", expected)? {
-        None => Ok(None),
-        Some((_, "websocket" | "ws")) => Ok(Some(Disguise::WebSocket)),
-        Some((_, "httpupgrade" | "http-upgrade")) => Ok(Some(Disguise::HttpUpgrade)),
-        Some((name, other)) => Err(ConfigError::option(name, other, expected)),
-    }
+    let failover = failover(options, tls.is_some(), auto)?;
+    Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes })
 }

@@ -34,14 +34,14 @@ fn config(surroundings: &Surroundings) -> Config {
 
 fn client(options: &str) -> ClientConfig {
     match config(&hosted("203.0.113.1:8388", "127.0.0.1:1984", options)).half {
-        Half::Client(client) => client,
+        Half::Client(client) => *client,
         Half::Server(server) => panic!("{server:?}"),
     }
 }
 
 fn server(options: &str) -> ServerConfig {
     match config(&hosted("0.0.0.0:80", "127.0.0.1:9000", options)).half {
-        Half::Server(server) => server,
+        Half::Server(server) => *server,
         Half::Client(client) => panic!("{client:?}"),
     }
 }

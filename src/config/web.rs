@@ -74,6 +74,8 @@ pub enum ExtraRoot {
 pub struct TlsServerConfig {
     /// Certificate chain and key, both files in PEM. The first pair of which both exist is taken.
     pub candidates: Vec<(PathBuf, PathBuf)>,
+    /// A name that is ours whether the certificate has it or not.
+    pub name: Option<String>,
 }
 
 fn option_error(name: &str, value: &str, expected: &str) -> ConfigError {
@@ -83,6 +85,12 @@ fn option_error(name: &str, value: &str, expected: &str) -> ConfigError {
 /// Two options that exclude one another. The message names both.
 pub(super) fn contradiction(option: &PluginOption, other: &str) -> ConfigError {
     let expected = format!("possible beside `{other}`: leave one of them out");
+    ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
+}
+
+/// An option that says nothing without TLS. The message names both.
+pub(super) fn needs_tls(option: &PluginOption) -> ConfigError {
+    let expected = "possible without `tls`: add it, or leave this out";
     ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
 }
 
@@ -204,10 +212,11 @@ pub(super) fn headers(options: &Options) -> Result<Vec<(String, String)>, Config
 }
 
 fn tls_client(options: &Options, host: &str) -> Result<TlsClientConfig, ConfigError> {
-    let name = super::values::name(options, "sni")?;
+    let name = super::names::client_name(options)?;
     let server_name = name.unwrap_or_else(|| without_port(host).trim_matches(['[', ']']).to_owned());
     if rustls::pki_types::ServerName::try_from(server_name.as_str()).is_err() {
-        let option = options.get("sni").or_else(|| options.get("host")).map_or("host", |option| &option.key);
+        let sni = super::names::first(options, false);
+        let option = sni.or_else(|| options.get("host")).map_or("host", |option| &option.key);
         return Err(option_error(option, &server_name, "a name that a certificate can have"));
     }
     let extra_root = match (file(options, "cert")?, cert_raw(options)?) {
@@ -239,19 +248,20 @@ fn cert_raw(options: &Options) -> Result<Option<Vec<u8>>, ConfigError> {
 /// A server's certificate and key: the named files, or those of acme.sh for `host`, RSA or ECC.
 pub(super) fn tls_server(options: &Options, home: Option<&str>) -> Result<TlsServerConfig, ConfigError> {
     let (certificate, key) = (file(options, "cert")?, file(options, "key")?);
+    let host = host(options)?;
+    let name = host.as_deref().map(|host| without_port(host).to_owned());
     if let (Some(certificate), Some(key)) = (&certificate, &key) {
-        return Ok(TlsServerConfig { candidates: vec![(certificate.clone(), key.clone())] });
+        return Ok(TlsServerConfig { candidates: vec![(certificate.clone(), key.clone())], name });
     }
-    let Some(host) = host(options)? else {
+    let Some(host) = name.clone() else {
         return Err(ConfigError::Missing {
             name: "`cert` and `key` (or `host`)".into(),
             expected: "the files of the certificate and of its key, or the name for which acme.sh has them"
                 .into(),
         });
     };
-    let host = without_port(&host);
     let home = Path::new(home.unwrap_or("/")).join(".acme.sh");
-    let candidates = [host.to_owned(), format!("{host}_ecc")]
+    let candidates = [host.clone(), format!("{host}_ecc")]
         .into_iter()
         .map(|folder| {
             let folder = home.join(folder);
@@ -260,5 +270,5 @@ pub(super) fn tls_server(options: &Options, home: Option<&str>) -> Result<TlsSer
             (certificate, key)
         })
         .collect();
-    Ok(TlsServerConfig { candidates })
+    Ok(TlsServerConfig { candidates, name })
 }

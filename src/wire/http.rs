@@ -65,8 +65,22 @@ pub struct Accept<'a> {
     pub method: &'a str,
     /// The one path, without a query; `None` takes any.
     pub path: Option<&'a str>,
+    /// The one path of requests with a `Sec-WebSocket-Version`, where that is another matter: a
+    /// website may have WebSockets of its own.
+    pub websocket_path: Option<&'a str>,
     /// The one host, without a port, in lower case; `None` takes any.
     pub host: Option<&'a str>,
+}
+
+impl Accept<'_> {
+    /// Whether a request with this path, with a `Sec-WebSocket-Version` or without, is taken.
+    fn takes_path(&self, path: &str, versioned: bool) -> bool {
+        let wanted = match self.websocket_path {
+            Some(wanted) if versioned => Some(wanted),
+            _ => self.path,
+        };
+        wanted.is_none_or(|wanted| crate::config::without_query(path) == wanted)
+    }
 }
 
 /// What the first bytes of a connection are.
@@ -120,7 +134,8 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(head);
     if let Some(path) = request.path
-        && accept.path.is_some_and(|wanted| path.split('?').next() != Some(wanted))
+        && !accept.takes_path(path, false)
+        && !accept.takes_path(path, true)
     {
         return Verdict::Other;
     }
@@ -134,12 +149,12 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
         Ok(httparse::Status::Complete(head_len)) => match head.get(..head_len) {
             Some(head) if !has_long_line(head) && is_upgrade(request.headers, accept) => {
                 let value = |name| header(request.headers, name).map(|value| range_in(head, value));
-                Verdict::Upgrade(Upgrade {
-                    head_len,
-                    key: value("sec-websocket-key"),
-                    versioned: header(request.headers, "sec-websocket-version").is_some(),
-                    protocol: value("sec-websocket-protocol"),
-                })
+                let versioned = header(request.headers, "sec-websocket-version").is_some();
+                if !accept.takes_path(request.path.unwrap_or_default(), versioned) {
+                    return Verdict::Other;
+                }
+                let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
+                Verdict::Upgrade(Upgrade { head_len, key, versioned, protocol })
             }
             _ => Verdict::Other,
         },

@@ -50,7 +50,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "obfs",
         Kind::Value("DISGUISE"),
         Scope::Both,
-        "What the connections look like: http (the default), an HTTP upgrade, or tls, a look-alike of a \
+        "What the connections look like: http (a client's default), an HTTP upgrade, or tls, a look-alike of a \
          TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may \
          take both: http,tls.",
     ),
@@ -58,8 +58,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "mode",
         Kind::Value("MODE"),
         Scope::Both,
-        "websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it. A server takes \
-         both where it takes one.",
+        "websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes \
+         both where it takes one. A server's default is auto: every kind of client on one port.",
     ),
     option(
         "host",
@@ -72,9 +72,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         aliases: &["peer"],
         ..option(
             "sni",
-            Kind::Value("NAME"),
-            Scope::Client,
-            "The name in the TLS hello, where it is not that of host.",
+            Kind::Values("NAME[:HOST:PORT]"),
+            Scope::Both,
+            "Client: the name in the TLS hello, where it is not that of host. Server: TLS for this name, \
+             or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.",
         )
     },
     option("tls", Kind::Flag, Scope::Both, "TLS around WebSocket or HTTPUpgrade."),
@@ -190,7 +191,28 @@ pub const OPTIONS: &[OptionSpec] = &[
             "failover-tls",
             Kind::Value("HOST:PORT"),
             Scope::Server,
-            "The website for visitors who speak TLS, where it is another one than failover.",
+            "The website for visitors who speak TLS, where it is another one than failover. With tls: \
+             where TLS goes that is not for the server's own name, or that no client of ours would speak.",
+        )
+    },
+    OptionSpec {
+        aliases: &["fallback-http"],
+        ..option(
+            "failover-http",
+            Kind::Value("HOST:PORT"),
+            Scope::Server,
+            "With tls: the website for visitors who come without TLS (default: with mode=auto that of \
+             failover; else failover-tls, or a page that says that this is a port for HTTPS).",
+        )
+    },
+    OptionSpec {
+        aliases: &["fallback-h2"],
+        ..option(
+            "failover-h2",
+            Kind::Value("HOST:PORT"),
+            Scope::Server,
+            "With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks \
+             HTTP/2 in the clear; `same` is the port of failover.",
         )
     },
     option(

@@ -99,7 +99,8 @@ impl Connector {
     pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, ConnectError> {
         let connection = ClientConnection::new(Arc::clone(&self.config), self.server_name.clone())
             .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
-        let stream = TlsStream::handshake(tcp, connection).await.map_err(|error| self.explain(error))?;
+        let stream =
+            TlsStream::new(tcp, connection).handshake().await.map_err(|error| self.explain(error))?;
         let (kind, version) = (stream.connection.handshake_kind(), stream.connection.protocol_version());
         debug!(?kind, ?version, "TLS");
         Ok(stream)

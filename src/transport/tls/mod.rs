@@ -9,7 +9,7 @@ mod server;
 mod tickets;
 
 pub use client::{ConnectError, Connector};
-pub use server::Acceptor;
+pub use server::{Acceptor, NoTls};
 
 use crate::relay::Transport;
 use rustls::crypto::{CryptoProvider, ring};
@@ -35,6 +35,9 @@ const CLIENT_ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// What a server takes: the same as nginx without HTTP/2, for the visitors.
 const SERVER_ALPN: &[&[u8]] = &[b"http/1.1", b"http/1.0", b"http/0.9"];
+
+/// What a server takes before all others when it has a website that speaks it.
+const H2: &[u8] = b"h2";
 
 /// Bytes that are read off the wire at once: no more than a relay's buffer takes, so that what they hold
 /// fits into it.
@@ -106,16 +109,43 @@ pub struct TlsStream {
 }
 
 impl TlsStream {
-    /// Makes the handshake. What is left to say of it in the end goes out with the first write, or
-    /// before the first wait.
-    async fn handshake(tcp: TcpStream, connection: impl Into<Connection>) -> io::Result<TlsStream> {
+    /// A connection on which nothing has been said.
+    fn new(tcp: TcpStream, connection: impl Into<Connection>) -> TlsStream {
         let mut connection = Box::new(connection.into());
         connection.set_buffer_limit(Some(QUEUE));
-        let mut stream = TlsStream { tcp, connection, eof: false, said_close: false, fresh: true };
-        match timeout(HANDSHAKE_TIMEOUT, poll_fn(|cx| stream.poll_handshake(cx))).await {
-            Ok(result) => result.map(|()| stream),
+        TlsStream { tcp, connection, eof: false, said_close: false, fresh: true }
+    }
+
+    /// Takes bytes that were read off the wire before. Nothing is written.
+    fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.connection.read_tls(&mut bytes)?;
+            self.connection
+                .process_new_packets()
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the handshake. What is left to say of it in the end goes out with the first write, or
+    /// before the first wait.
+    async fn handshake(mut self) -> io::Result<TlsStream> {
+        match timeout(HANDSHAKE_TIMEOUT, poll_fn(|cx| self.poll_handshake(cx))).await {
+            Ok(result) => result.map(|()| self),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+
+    /// Says what there is to say, an alert, in the time that a connection has that is done with.
+    async fn say_last(&mut self) {
+        const LAST_WORDS: Duration = Duration::from_secs(1);
+        // Whoever does not hear it has gone already.
+        let _ = timeout(LAST_WORDS, poll_fn(|cx| self.poll_send(cx))).await;
+    }
+
+    /// Whether HTTP/2 is spoken inside.
+    pub fn is_h2(&self) -> bool {
+        self.connection.alpn_protocol() == Some(H2)
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,11 +1,12 @@
 //! TLS on the server half: its certificate, which changes on disk every few weeks.
 
-use super::{SERVER_ALPN, TlsError, TlsStream};
+use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
 use std::io;
@@ -13,11 +14,23 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tracing::{info, warn};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Why a connection has no TLS.
+#[derive(Debug, Error)]
+pub enum NoTls {
+    /// Its hello is refused. Nothing has been written to it.
+    #[error("{1}")]
+    Refused(TcpStream, io::Error),
+    /// The handshake went wrong.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
 
 /// Takes TLS connections.
 #[derive(Clone)]
@@ -38,7 +51,9 @@ impl Acceptor {
     /// # Errors
     ///
     /// They cannot be read, or are no pair.
-    pub fn new(config: &TlsServerConfig) -> Result<Acceptor, TlsError> {
+    ///
+    /// With `h2`, HTTP/2 is taken where it is offered.
+    pub fn new(config: &TlsServerConfig, h2: bool) -> Result<Acceptor, TlsError> {
         let (certificate, key) = config
             .candidates
             .iter()
@@ -58,7 +73,8 @@ impl Acceptor {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&pair) as Arc<dyn ResolvesServerCert>);
-        tls.alpn_protocols = SERVER_ALPN.iter().map(|name| name.to_vec()).collect();
+        let protocols = h2.then_some(&H2).into_iter().chain(SERVER_ALPN);
+        tls.alpn_protocols = protocols.map(|name| name.to_vec()).collect();
         // Resumption without memory: the client keeps what is needed.
         tls.ticketer = ring::Ticketer::new()?;
         Ok(Acceptor { config: Arc::new(tls), pair })
@@ -72,14 +88,34 @@ impl Acceptor {
         }
     }
 
-    /// Takes a connection.
+    /// Takes a connection of which these bytes have been read. With `or_give_back`, one whose hello
+    /// is refused comes back as it was, so that somebody else may answer it.
     ///
     /// # Errors
     ///
     /// The handshake failed, or took too long.
-    pub async fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> {
+    pub async fn accept(&self, tcp: TcpStream, first: &[u8], or_give_back: bool) -> Result<TlsStream, NoTls> {
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
-        TlsStream::handshake(tcp, connection).await
+        let mut stream = TlsStream::new(tcp, connection);
+        match stream.feed(first) {
+            Ok(()) => Ok(stream.handshake().await?),
+            Err(error) if or_give_back => Err(NoTls::Refused(stream.tcp, error)),
+            Err(error) => {
+                stream.say_last().await;
+                Err(NoTls::Failed(error))
+            }
+        }
+    }
+
+    /// Whether the certificate that is served now has this name.
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        let pair = self.pair.resolve_now();
+        let certificate = pair.end_entity_cert().ok().and_then(|der| ParsedCertificate::try_from(der).ok());
+        let name = ServerName::try_from(name.strip_suffix(b".").unwrap_or(name));
+        match (certificate, name) {
+            (Some(certificate), Ok(name)) => verify_server_name(&certificate, &name).is_ok(),
+            _ => false,
+        }
     }
 }
 
@@ -146,9 +182,15 @@ struct Pair {
     kept_up: AtomicBool,
 }
 
+impl Pair {
+    fn resolve_now(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl ResolvesServerCert for Pair {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.resolve_now())
     }
 }
 

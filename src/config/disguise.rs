@@ -1,0 +1,92 @@
+//! What the connections look like: the options `obfs` and `mode`.
+
+use super::options::Options;
+use super::values::{flag, value};
+use super::web::contradiction;
+use super::{ConfigError, Role};
+
+/// A disguise by its name in `obfs` or `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disguise {
+    Http,
+    FakeTls,
+    WebSocket,
+    HttpUpgrade,
+    /// Whichever it is: a server's alone.
+    Auto,
+}
+
+/// The disguises that are named. Where none is, a server takes all there are, and a client wears
+/// WebSocket if the options or the program's name are v2ray-plugin's, and http otherwise.
+pub(super) fn disguises(
+    options: &Options,
+    role: Role,
+    as_v2ray_plugin: bool,
+) -> Result<Vec<Disguise>, ConfigError> {
+    let named = match (obfs(options)?, mode(options)?) {
+        (Some(obfs), None) => Some(obfs),
+        (None, Some(mode)) => Some(vec![mode]),
+        (Some(obfs), Some(mode)) if obfs.contains(&mode) => Some(obfs),
+        (Some(_), Some(_)) => {
+            let mode = options.get("mode").and_then(|option| option.value.as_deref()).unwrap_or_default();
+            let Some(obfs) = options.get("obfs") else { return Ok(Vec::new()) };
+            return Err(contradiction(obfs, &format!("mode={mode}")));
+        }
+        (None, None) => None,
+    };
+    let disguises = match (named, role) {
+        // To a client, "whichever it is" says nothing.
+        (Some(named), Role::Client) if named == [Disguise::Auto] => None,
+        (None, Role::Server) => Some(vec![Disguise::Auto]),
+        (named, _) => named,
+    };
+    let disguises = disguises.unwrap_or_else(|| {
+        vec![if as_v2ray_plugin || options.are_v2ray_plugins() {
+            Disguise::WebSocket
+        } else {
+            Disguise::Http
+        }]
+    });
+    without_contradiction(options, disguises)
+}
+
+/// simple-obfs's disguises have no TLS around them, and no sessions in them.
+fn without_contradiction(options: &Options, disguises: Vec<Disguise>) -> Result<Vec<Disguise>, ConfigError> {
+    let Some(tls) = options.get("tls") else { return Ok(disguises) };
+    if !flag(options, "tls")? {
+        return Ok(disguises);
+    }
+    if disguises.contains(&Disguise::FakeTls) {
+        return Err(contradiction(tls, "obfs=tls"));
+    }
+    if disguises.contains(&Disguise::Http) && !disguises.contains(&Disguise::WebSocket) {
+        return Err(contradiction(tls, "obfs=http"));
+    }
+    Ok(disguises)
+}
+
+fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
+    let expected = "a disguise (http, tls or websocket; a server may take both of http,tls)";
+    let Some((name, text)) = value(options, "obfs", expected)? else { return Ok(None) };
+    text.split(',')
+        .map(|disguise| match disguise.trim() {
+            "http" => Ok(Disguise::Http),
+            "tls" => Ok(Disguise::FakeTls),
+            "websocket" | "ws" => Ok(Disguise::WebSocket),
+            "httpupgrade" => Ok(Disguise::HttpUpgrade),
+            _ => Err(ConfigError::option(name, text, expected)),
+        })
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
+    let expected = "a mode (websocket, httpupgrade or, for a server, auto)";
+    match value(options, "mode", expected)? {
+        None => Ok(None),
+        Some((_, "auto")) => Ok(Some(Disguise::Auto)),
+        Some((_, "websocket" | "ws")) => Ok(Some(Disguise::WebSocket)),
+        Some((_, "httpupgrade" | "http-upgrade")) => Ok(Some(Disguise::HttpUpgrade)),
+        Some((name, other)) => Err(ConfigError::option(name, other, expected)),
+    }
+}

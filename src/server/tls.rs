@@ -1,0 +1,113 @@
+//! The server half for those who speak real TLS: its own name is answered here, and the same question
+//! asked of what is inside; other names, and hellos that no client of ours would send, go on as they are.
+
+use super::{NoTunnel, Shared, note};
+use crate::arrival::{self, Arrival};
+use crate::config::names;
+use crate::fallback::{Claimed, Place};
+use crate::origin::Origin;
+use crate::transport::tls::{Acceptor, NoTls, TlsStream};
+use crate::wire::client_hello::{self, ClientHello};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// Who answers a hello.
+enum Answerer<'a> {
+    /// We do.
+    Us(&'a Acceptor),
+    /// A server behind us.
+    Site(Place),
+}
+
+impl Shared {
+    /// Takes a connection that began with a hello, or what looked like one. `site` is a connection to
+    /// the website for TLS, if there is one already.
+    pub(super) async fn tls(
+        &self,
+        visitor: TcpStream,
+        bytes: Vec<u8>,
+        site: Option<TcpStream>,
+        peer: Origin,
+        began: Instant,
+    ) {
+        let (visitor, place) = match self.answerer(&bytes, peer) {
+            Answerer::Site(place) => (visitor, place),
+            Answerer::Us(acceptor) => {
+                let or_give_back = self.fallback.has(Place::Tls);
+                match Box::pin(acceptor.accept(visitor, &bytes, or_give_back)).await {
+                    Ok(visitor) => {
+                        drop((bytes, site));
+                        return self.inside_tls(visitor, peer, began).await;
+                    }
+                    Err(NoTls::Refused(visitor, error)) => {
+                        debug!(%peer, %error, "a hello for the website");
+                        (visitor, Place::Tls)
+                    }
+                    Err(NoTls::Failed(error)) => return debug!(%peer, %error, "no TLS handshake"),
+                }
+            }
+        };
+        let site = site.filter(|_| place == Place::Tls);
+        // Nobody knows what is inside, so nobody comes back from there.
+        let _ = self.fallback.receive(visitor, peer, place, bytes, site, began).await;
+    }
+
+    fn answerer(&self, bytes: &[u8], peer: Origin) -> Answerer<'_> {
+        let ours = self.tls.as_ref().map_or(Answerer::Site(Place::Tls), Answerer::Us);
+        let Ok(Some(body)) = client_hello::body(bytes) else { return ours };
+        let Ok(hello) = ClientHello::parse(&body) else { return ours };
+        if let Some(name) = hello.server_name {
+            if let Some((index, _)) = names::route(&self.config.routes, name) {
+                return Answerer::Site(Place::Name(index));
+            }
+            if self.fallback.has(Place::Tls) && !self.is_our_name(name) {
+                debug!(%peer, name = %name.escape_ascii(), "TLS for another name");
+                return Answerer::Site(Place::Tls);
+            }
+        }
+        if self.fallback.has(Place::Tls) && !self.may_be_a_clients(&hello) {
+            return Answerer::Site(Place::Tls);
+        }
+        ours
+    }
+
+    fn is_our_name(&self, name: &[u8]) -> bool {
+        let named = self.config.tls.as_ref().and_then(|tls| tls.name.as_ref());
+        named.is_some_and(|named| name.eq_ignore_ascii_case(named.as_bytes()))
+            || self.tls.as_ref().is_some_and(|tls| tls.has_name(name))
+    }
+
+    /// Whether a client of ours may have sent this. It must not offer HTTP/2, which it could not speak
+    /// if it were taken, and some proxies in front offer nothing.
+    fn may_be_a_clients(&self, hello: &ClientHello<'_>) -> bool {
+        match (hello.offers(b"h2"), self.fallback.has(Place::H2)) {
+            // Visitors are answered here, too.
+            (true, true) => true,
+            (true, false) => false,
+            (false, _) => !hello.has_alpn() || hello.offers(b"http/1.1"),
+        }
+    }
+
+    /// What was in TLS is in the clear from here on, for the website, too.
+    async fn inside_tls(&self, mut visitor: TlsStream, peer: Origin, began: Instant) {
+        if visitor.is_h2() {
+            let _ = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began).await;
+            return;
+        }
+        let arrival = arrival::read(&mut visitor, &self.inside, &self.fallback, |_| Place::Plain);
+        let (bytes, site) = match Box::pin(arrival).await {
+            Arrival::Http(upgrade, bytes) => {
+                return note(peer, began, self.web(visitor, upgrade, bytes).await);
+            }
+            Arrival::Visitor(bytes, site) => (bytes, site),
+            // Not asked for.
+            Arrival::FakeTls(_, bytes) | Arrival::Tls(bytes, _) => (bytes, None),
+            Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
+        };
+        let visit = self.fallback.receive(visitor, peer, Place::Plain, bytes, site, began);
+        if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
+            note(peer, began, Box::pin(self.web(visitor, upgrade, bytes)).await);
+        }
+    }
+}
