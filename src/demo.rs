@@ -63,7 +63,7 @@ async fn demonstrate() -> Result<bool> {
             listen: vec![loopback(0)],
             backend: loopback(echo.port()),
             rules: Rules {
-                http: Some(HttpRule { method: "GET".into(), path: None, host: None, websocket: None }),
+                http: Some(HttpRule { method: "GET".into(), path: None, host: None, web: None }),
                 ..Rules::default()
             },
             failover: Failover { plain: Some(loopback(site.port())), ..Failover::default() },

@@ -68,7 +68,7 @@ impl Rules {
 
     /// Whether upgrade requests may ask for WebSocket frames.
     pub fn websocket(&self) -> bool {
-        self.http.as_ref().is_some_and(|rule| rule.websocket.is_some())
+        self.http.as_ref().is_some_and(|rule| rule.web.is_some())
     }
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
@@ -112,11 +112,13 @@ fn sniff_tls(bytes: &[u8]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::WebRule;
     use crate::wire::fake_tls::ClientHello;
+    use proptest::prelude::*;
 
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
         Rules {
-            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, websocket: None }),
+            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web: None }),
             fake_tls: fake_tls
                 .map(|name| FakeTlsRule { server_name: (!name.is_empty()).then(|| name.to_owned()) }),
             tls: false,
@@ -156,6 +158,115 @@ mod tests {
         assert!(matches!(sniff(&rules, &hello("WWW.example.com")), Verdict::FakeTls(_)));
         assert!(matches!(sniff(&rules, &hello("www.example.com:8443")), Verdict::FakeTls(_)));
         assert_eq!(sniff(&rules, &hello("other.example.com")), Verdict::Visitor);
+    }
+
+    /// A server for every kind of client, with a certificate.
+    fn auto() -> Rules {
+        let web = Some(WebRule { path: "/stream".into() });
+        Rules {
+            http: Some(HttpRule { method: "GET".into(), path: Some("/".into()), host: None, web }),
+            fake_tls: Some(FakeTlsRule { server_name: None }),
+            tls: true,
+        }
+    }
+
+    /// The first flight of a rustls client.
+    fn real_hello() -> Vec<u8> {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let name = "www.example.com".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn request(path: &str, headers: &[&str]) -> Vec<u8> {
+        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{headers}\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// What a kind of client sends first, and what that is. `None`: a visitor.
+    fn kinds() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let version = "Sec-WebSocket-Version: 13";
+        let early = "Sec-WebSocket-Protocol: aGVsbG8";
+        vec![
+            ("obfs=http", request("/", &[key, "Content-Length: 3"]), Some("raw")),
+            ("obfs=http at another path", request("/stream", &[key]), None),
+            ("HTTPUpgrade", request("/stream", &[]), Some("raw")),
+            ("HTTPUpgrade at another path", request("/", &[]), None),
+            ("HTTPUpgrade with early data", request("/stream", &[early]), Some("early")),
+            ("WebSocket", request("/stream", &[key, version]), Some("frames")),
+            ("WebSocket, a query", request("/stream?ed=2048", &[key, version]), Some("frames")),
+            ("WebSocket with early data", request("/stream", &[key, version, early]), Some("early frames")),
+            ("the website's own WebSocket", request("/chat", &[key, version]), None),
+            ("obfs=tls", hello("www.example.com"), Some("fake TLS")),
+            ("real TLS", real_hello(), Some("TLS")),
+            ("TLS that is none", b"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00".to_vec(), None),
+            ("a page", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), None),
+            ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), None),
+            ("anything", b"\x05\x01\x00".to_vec(), None),
+        ]
+    }
+
+    fn kind(verdict: &Verdict) -> Option<&'static str> {
+        match verdict {
+            Verdict::Http(Upgrade { versioned: true, protocol: Some(_), .. }) => Some("early frames"),
+            Verdict::Http(Upgrade { versioned: false, protocol: Some(_), .. }) => Some("early"),
+            Verdict::Http(Upgrade { versioned: true, .. }) => Some("frames"),
+            Verdict::Http(Upgrade { versioned: false, .. }) => Some("raw"),
+            Verdict::FakeTls(_) => Some("fake TLS"),
+            Verdict::Tls => Some("TLS"),
+            Verdict::Visitor => None,
+            Verdict::NeedMore => Some("undecided"),
+        }
+    }
+
+    #[test]
+    fn every_kind_is_told_from_the_others() {
+        for (name, bytes, wanted) in kinds() {
+            assert_eq!(kind(&sniff(&auto(), &bytes)), wanted, "{name}");
+            // What follows changes nothing.
+            let more = [&bytes[..], b"more of it, whatever it is"].concat();
+            assert_eq!(kind(&sniff(&auto(), &more)), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn inside_tls_there_is_no_tls() {
+        let inside = auto().inside_tls();
+        assert_eq!(sniff(&inside, &real_hello()), Verdict::Visitor);
+        assert_eq!(sniff(&inside, &hello("a")), Verdict::Visitor);
+        assert_eq!(kind(&sniff(&inside, &request("/stream", &[]))), Some("raw"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_no_cut_changes_a_verdict(
+            which in 0..15_usize,
+            spoilt in proptest::collection::vec((0..600_usize, any::<u8>()), 0..4),
+            noise in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut bytes = kinds().swap_remove(which).1;
+            for (at, byte) in spoilt {
+                if let Some(old) = bytes.get_mut(at) { *old = byte; }
+            }
+            bytes.extend(noise);
+            sniff(&auto(), &bytes);
+        }
+
+        #[test]
+        fn nor_do_bytes_of_any_kind(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            sniff(&auto(), &bytes);
+        }
     }
 
     #[test]

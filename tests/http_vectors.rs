@@ -32,7 +32,7 @@ static VECTOR: LazyLock<Vector> = LazyLock::new(|| {
     }
 });
 
-const ANY: Accept<'static> = Accept { method: "GET", path: None, websocket_path: None, host: None };
+const ANY: Accept<'static> = Accept { method: "GET", path: None, web_path: None, host: None };
 
 fn upgrade(bytes: &[u8]) -> Upgrade {
     match sniff(bytes, &ANY) {

@@ -144,18 +144,20 @@ pub enum Clear {
 pub struct HttpRule {
     /// The one method.
     pub method: String,
-    /// The one path (compared without its query); `None` takes any.
+    /// The one path (compared without its query); `None` takes any. Where there is a [`WebRule`], of
+    /// simple-obfs's requests alone.
     pub path: Option<String>,
     /// The one host (compared without port and case); `None` takes any.
     pub host: Option<String>,
-    /// What becomes of requests with a `Sec-WebSocket-Version`. simple-obfs's clients send none; in its
-    /// server's stead (`None`) whoever does send it is taken like the others and gets the raw stream.
-    pub websocket: Option<WebSocketRule>,
+    /// Which requests of WebSocket and HTTPUpgrade are taken; frames follow those with a
+    /// `Sec-WebSocket-Version`. simple-obfs's clients send none; in its server's stead (`None`) whoever
+    /// does send it is taken like the others and gets the raw stream.
+    pub web: Option<WebRule>,
 }
 
-/// Which WebSocket requests a server takes as its own; frames follow them.
+/// Which requests of WebSocket and HTTPUpgrade a server takes as its own.
 #[derive(Debug, Clone)]
-pub struct WebSocketRule {
+pub struct WebRule {
     /// The one path (compared without its query). Never any: a website may have WebSockets of its own.
     pub path: String,
 }
@@ -166,7 +168,7 @@ impl HttpRule {
         crate::wire::http::Accept {
             method: &self.method,
             path: self.path.as_deref(),
-            websocket_path: self.websocket.as_ref().map(|rule| rule.path.as_str()),
+            web_path: self.web.as_ref().map(|rule| rule.path.as_str()),
             host: self.host.as_deref(),
         }
     }
@@ -224,16 +226,16 @@ impl fmt::Display for ServerConfig {
         if self.auto {
             f.write_str("auto: ")?;
         }
-        if let Some(HttpRule { method, path, host, websocket }) = &self.rules.http {
+        if let Some(HttpRule { method, path, host, web }) = &self.rules.http {
             let tls = match (&self.tls, self.auto) {
                 (None, _) => "",
                 (Some(_), false) => " in TLS",
                 (Some(_), true) => " in TLS or not",
             };
-            let (name, path) = match websocket {
+            let (name, path) = match web {
                 None => ("http", any(path)),
-                Some(WebSocketRule { path: one }) if path.as_ref() == Some(one) => ("websocket", one.clone()),
-                Some(WebSocketRule { path: one }) => {
+                Some(WebRule { path: one }) if path.as_ref() == Some(one) => ("websocket", one.clone()),
+                Some(WebRule { path: one }) => {
                     ("http and websocket", format!("{}, of websocket {one}", any(path)))
                 }
             };

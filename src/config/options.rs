@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn names_and_aliases_find_one_option() {
-        for name in ["obfs-uri", "path", "OBFS-URI", "obfs_uri"] {
+        for name in ["obfs-uri", "OBFS-URI", "obfs_uri"] {
             assert_eq!(find(name).map(|spec| spec.name), Some("obfs-uri"), "{name}");
         }
         for name in ["fast-open", "fastOpen", "fast_open"] {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_name_wins() {
-        assert_eq!(options("path=/a;obfs-uri=/b").get("obfs-uri").unwrap().value.as_deref(), Some("/a"));
+        assert_eq!(options("fallback=a;failover=b").get("failover").unwrap().value.as_deref(), Some("a"));
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn client(
         Some(Disguise::Http | Disguise::Auto) | None => {
             let request = RequestConfig {
                 method: method(options)?,
-                path: path(options)?.unwrap_or_else(|| "/".to_owned()),
+                path: path(options, &["obfs-uri", "path"])?.unwrap_or_else(|| "/".to_owned()),
                 host: http_host(name, servers.first()),
             };
             ClientDisguise::Http(request, handshake(options)?)
@@ -199,15 +199,16 @@ fn server(
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
     let frames = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
-    let path = path(options)?.map(|path| without_query(&path).to_owned());
+    let without_query = |path: String| without_query(&path).to_owned();
     // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
-    let one_path = path.clone().unwrap_or_else(|| "/".to_owned());
-    let raw_path = if auto || takes(Disguise::Http) { path } else { Some(one_path.clone()) };
+    let web_path = path(options, &["path", "obfs-uri"])?.map_or_else(|| "/".to_owned(), without_query);
+    let path = path(options, &["obfs-uri", "path"])?.map(without_query);
+    let path = if auto || takes(Disguise::Http) { path } else { Some(web_path.clone()) };
     let http = HttpRule {
         method: method(options)?,
-        path: raw_path,
+        path,
         host: host.clone(),
-        websocket: frames.then_some(WebSocketRule { path: one_path }),
+        web: frames.then_some(WebRule { path: web_path }),
     };
     let fake_tls = auto || takes(Disguise::FakeTls);
     // A client's options in a server's string are checked all the same: it is the string of both.

@@ -171,13 +171,19 @@ pub(super) fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
     }
 }
 
-pub(super) fn path(options: &Options) -> Result<Option<String>, ConfigError> {
+/// The path under the first of these names that is given: simple-obfs and v2ray-plugin have each their
+/// own. The others are checked all the same.
+pub(super) fn path(options: &Options, names: &[&str]) -> Result<Option<String>, ConfigError> {
     let expected = "a path (printable ASCII without spaces)";
-    let Some((name, text)) = value(options, "obfs-uri", expected)? else { return Ok(None) };
-    if !text.bytes().all(|b| b.is_ascii_graphic()) || text.len() > 2048 {
-        return Err(ConfigError::option(name, text, expected));
+    let mut first = None;
+    for name in names {
+        let Some((name, text)) = value(options, name, expected)? else { continue };
+        if !text.bytes().all(|b| b.is_ascii_graphic()) || text.len() > 2048 {
+            return Err(ConfigError::option(name, text, expected));
+        }
+        first.get_or_insert_with(|| if text.starts_with('/') { text.to_owned() } else { format!("/{text}") });
     }
-    Ok(Some(if text.starts_with('/') { text.to_owned() } else { format!("/{text}") }))
+    Ok(first)
 }
 
 pub(super) fn method(options: &Options) -> Result<String, ConfigError> {

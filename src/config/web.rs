@@ -112,7 +112,7 @@ pub(super) fn client(
     if let (false, Some(1..), Some(option)) = (frames, mux, options.get("mux")) {
         return Err(contradiction(option, &format!("mode={mode}")));
     }
-    let path = path(options)?.unwrap_or_else(|| "/".to_owned());
+    let path = path(options, &["path", "obfs-uri"])?.unwrap_or_else(|| "/".to_owned());
     let (path, early_data) = match crate::wire::websocket::split_early_data(&path) {
         (path, Some(limit)) => (path.into_owned(), limit.min(MOST_EARLY_DATA)),
         (path, None) => (path.into_owned(), 0),

@@ -57,29 +57,30 @@ impl Shared {
         let ours = self.tls.as_ref().map_or(Answerer::Site(Place::Tls), Answerer::Us);
         let Ok(Some(body)) = client_hello::body(bytes) else { return ours };
         let Ok(hello) = ClientHello::parse(&body) else { return ours };
-        if let Some(name) = hello.server_name {
-            if let Some((index, _)) = names::route(&self.config.routes, name) {
-                return Answerer::Site(Place::Name(index));
-            }
-            if self.fallback.has(Place::Tls) && !self.is_our_name(name) {
-                debug!(%peer, name = %name.escape_ascii(), "TLS for another name");
-                return Answerer::Site(Place::Tls);
-            }
+        let route = hello.server_name.and_then(|name| names::route(&self.config.routes, name));
+        if let Some((index, _)) = route {
+            return Answerer::Site(Place::Name(index));
         }
-        if self.fallback.has(Place::Tls) && !self.may_be_a_clients(&hello) {
+        if self.fallback.has(Place::Tls) && !(self.is_for_us(&hello, peer) && self.may_be_a_clients(&hello)) {
+            let name = hello.server_name.unwrap_or_default();
+            debug!(%peer, name = %name.escape_ascii(), "TLS for the website");
             return Answerer::Site(Place::Tls);
         }
         ours
     }
 
-    fn is_our_name(&self, name: &[u8]) -> bool {
+    /// Whether a hello asks for a name of ours, or for none (RFC 6066: an address is none) at an address
+    /// that our certificate has.
+    fn is_for_us(&self, hello: &ClientHello<'_>, peer: Origin) -> bool {
+        let address = peer.reached.ip().to_canonical().to_string();
+        let asked = hello.server_name.unwrap_or(address.as_bytes());
         let named = self.config.tls.as_ref().and_then(|tls| tls.name.as_ref());
-        named.is_some_and(|named| name.eq_ignore_ascii_case(named.as_bytes()))
-            || self.tls.as_ref().is_some_and(|tls| tls.has_name(name))
+        named.is_some_and(|named| asked.eq_ignore_ascii_case(named.as_bytes()))
+            || self.tls.as_ref().is_some_and(|tls| tls.has_name(asked))
     }
 
-    /// Whether a client of ours may have sent this. It must not offer HTTP/2, which it could not speak
-    /// if it were taken, and some proxies in front offer nothing.
+    /// Whether a client of ours may have sent this. It does not offer HTTP/2, which it could not speak if
+    /// it were taken; some, and some proxies in front, offer nothing.
     fn may_be_a_clients(&self, hello: &ClientHello<'_>) -> bool {
         match (hello.offers(b"h2"), self.fallback.has(Place::H2)) {
             // Visitors are answered here, too.

@@ -65,18 +65,18 @@ pub struct Accept<'a> {
     pub method: &'a str,
     /// The one path, without a query; `None` takes any.
     pub path: Option<&'a str>,
-    /// The one path of requests with a `Sec-WebSocket-Version`, where that is another matter: a
-    /// website may have WebSockets of its own.
-    pub websocket_path: Option<&'a str>,
+    /// The one path of WebSocket and HTTPUpgrade, where that is another matter. simple-obfs's requests
+    /// are told from theirs by having a key and no version.
+    pub web_path: Option<&'a str>,
     /// The one host, without a port, in lower case; `None` takes any.
     pub host: Option<&'a str>,
 }
 
 impl Accept<'_> {
-    /// Whether a request with this path, with a `Sec-WebSocket-Version` or without, is taken.
-    fn takes_path(&self, path: &str, versioned: bool) -> bool {
-        let wanted = match self.websocket_path {
-            Some(wanted) if versioned => Some(wanted),
+    /// Whether a request with this path is taken, of WebSocket and HTTPUpgrade (`web`) or of simple-obfs.
+    fn takes_path(&self, path: &str, web: bool) -> bool {
+        let wanted = match self.web_path {
+            Some(wanted) if web => Some(wanted),
             _ => self.path,
         };
         wanted.is_none_or(|wanted| crate::config::without_query(path) == wanted)
@@ -150,10 +150,10 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
             Some(head) if !has_long_line(head) && is_upgrade(request.headers, accept) => {
                 let value = |name| header(request.headers, name).map(|value| range_in(head, value));
                 let versioned = header(request.headers, "sec-websocket-version").is_some();
-                if !accept.takes_path(request.path.unwrap_or_default(), versioned) {
+                let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
+                if !accept.takes_path(request.path.unwrap_or_default(), versioned || key.is_none()) {
                     return Verdict::Other;
                 }
-                let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
                 Verdict::Upgrade(Upgrade { head_len, key, versioned, protocol })
             }
             _ => Verdict::Other,

@@ -8,11 +8,14 @@
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
-//! (`web_fronts`) and in TLS (`tls_certificates`).
+//! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
+//! answers which TLS there (`auto_tls`).
 
 mod support;
 
 mod apps;
+mod auto;
+mod auto_tls;
 mod client_wire;
 mod fallback;
 mod fronts;

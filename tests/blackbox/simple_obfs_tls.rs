@@ -3,18 +3,17 @@
 
 use crate::fallback::compare::{Probe, Step, play};
 use crate::support::backend::{Backend, next};
-use crate::support::child::{Child, Exit};
+use crate::support::child::Child;
 use crate::support::conn::{End, assert_echo, connect, exchange, fin, recv, recv_to_end, send};
 use crate::support::hosts::{Family, Host, curl, socks};
 use crate::support::netns;
 use crate::support::peers::{self, need};
 use crate::support::plugin::{Make, Ours, SimpleObfs, bare, client, our_path, server};
-use crate::support::ports::free_port;
 use crate::support::site::{INDEX, Site};
-use crate::support::tempdir::TempDir;
+use crate::support::tls_site::{PAGE, TlsSite};
 use crate::support::{STEP, assert_same, noise, secs, within};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const MB: usize = 1024 * 1024;
 
@@ -262,57 +261,6 @@ fn shadowsocks_rust_carries_traffic() {
     });
 }
 
-/// nginx with TLS and a certificate of its own.
-struct TlsSite {
-    addr: SocketAddr,
-    _child: Child,
-    _dir: TempDir,
-}
-
-const PAGE: &str = "<title>A shop for garden chairs, safely</title>\n";
-
-impl TlsSite {
-    #[track_caller]
-    fn start() -> TlsSite {
-        let dir = TempDir::new("tls-site");
-        let port = free_port();
-        let root = dir.path().display().to_string();
-        let mut openssl = bare(peers::path("openssl"));
-        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-batch"]);
-        openssl.args(["-subj", "/CN=www.example.com", "-addext", "subjectAltName=DNS:www.example.com"]);
-        openssl.args(["-keyout", &format!("{root}/key.pem"), "-out", &format!("{root}/cert.pem")]);
-        let openssl = Child::spawn("openssl", openssl);
-        assert_eq!(openssl.wait_exit(secs(30)), Exit::Code(0), "{}", openssl.show_log());
-        dir.write("root/index.html", PAGE);
-        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-        // Short time-outs: what a probe leaves open ends soon.
-        let config = format!(
-            r#"
-worker_processes 1; daemon off; pid {root}/pid; error_log {root}/error.log; {user}
-events {{ worker_connections 900; }}
-http {{
-  access_log off;
-  client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fcgi;
-  uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
-  keepalive_timeout 1s; client_header_timeout 2s; client_body_timeout 2s; send_timeout 10s;
-  server {{
-    listen 127.0.0.1:{port} ssl http2 backlog=1024;
-    ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    root {root}/root;
-  }}
-}}
-"#
-        );
-        let file = dir.write("nginx.conf", config);
-        let mut command = Command::new(peers::path("nginx"));
-        command.arg("-c").arg(file).arg("-e").arg(dir.path().join("error.log"));
-        let child = Child::spawn("nginx (the website with TLS)", command);
-        child.wait_listening(port);
-        TlsSite { addr: SocketAddr::from(([127, 0, 0, 1], port)), _child: child, _dir: dir }
-    }
-}
-
 /// A browser's view: the page and the certificate of the site, over every TLS version it has.
 #[test]
 fn curl_and_openssl_see_the_site_behind_the_port() {
@@ -363,7 +311,7 @@ fn caught_hello(program: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 /// Real hellos of several clients, whole and broken, and what scanners send to TLS ports.
-fn tls_probes() -> Vec<Probe> {
+pub fn tls_probes() -> Vec<Probe> {
     let probe = |name: &str, steps: Vec<Step>| Probe { name: name.to_owned(), steps };
     let openssl = |words: &[&str]| caught_hello("openssl", &[&["s_client"], words, &["-connect"]].concat());
     let mut probes = Vec::new();
@@ -456,7 +404,7 @@ fn shape(bytes: &[u8]) -> Vec<String> {
     shape
 }
 
-fn tls_differences(site: SocketAddr, port: SocketAddr, probes: &[Probe]) -> Vec<String> {
+pub fn tls_differences(site: SocketAddr, port: SocketAddr, probes: &[Probe]) -> Vec<String> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = probes
             .iter()

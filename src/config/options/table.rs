@@ -154,15 +154,19 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Client: the name in the Host header or in the TLS hello (default: the remote's own name). \
          Server: take only connections that ask for this name (default: any).",
     ),
-    OptionSpec {
-        aliases: &["path"],
-        ..option(
-            "obfs-uri",
-            Kind::Value("PATH"),
-            Scope::Both,
-            "Client: the path of the request (default: /). Server: take only requests for this path (default: any).",
-        )
-    },
+    option(
+        "obfs-uri",
+        Kind::Value("PATH"),
+        Scope::Both,
+        "Client: the path of the request (default: that of path, or /). Server: take only requests for this \
+         path (default: that of path, or any).",
+    ),
+    option(
+        "path",
+        Kind::Value("PATH"),
+        Scope::Both,
+        "The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).",
+    ),
     option(
         "http-method",
         Kind::Value("METHOD"),

@@ -107,7 +107,7 @@ impl Acceptor {
         }
     }
 
-    /// Whether the certificate that is served now has this name.
+    /// Whether the certificate that is served now has this name, or address.
     pub fn has_name(&self, name: &[u8]) -> bool {
         let pair = self.pair.resolve_now();
         let certificate = pair.end_entity_cert().ok().and_then(|der| ParsedCertificate::try_from(der).ok());

@@ -3,9 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 
-const ANY: Accept<'static> = Accept { method: "GET", path: None, websocket_path: None, host: None };
+const ANY: Accept<'static> = Accept { method: "GET", path: None, web_path: None, host: None };
 const STRICT: Accept<'static> =
-    Accept { method: "GET", path: Some("/stream"), websocket_path: None, host: Some("live.example.com") };
+    Accept { method: "GET", path: Some("/stream"), web_path: None, host: Some("live.example.com") };
 
 fn request(first_line: &str, headers: &[&str]) -> Vec<u8> {
     format!("{first_line}\r\n{}\r\n\r\n", headers.join("\r\n")).into_bytes()

@@ -15,6 +15,7 @@ pub mod ports;
 pub mod proc;
 pub mod site;
 pub mod tempdir;
+pub mod tls_site;
 pub mod v2ray;
 pub mod websocket;
 

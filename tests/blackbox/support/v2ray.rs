@@ -10,6 +10,9 @@ use std::process::{Command, Stdio};
 /// The name in the tests' certificates.
 pub const NAME: &str = "live.example.com";
 
+/// openssl's words for keys of P-256.
+const EC: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+
 /// A certificate and its key, in a directory of their own.
 pub struct Certificate {
     pub dir: TempDir,
@@ -21,22 +24,29 @@ impl Certificate {
     /// A self-signed certificate for `name`, as ACME clients ask for one: P-256, no authority.
     #[track_caller]
     pub fn new(name: &str) -> Certificate {
-        Certificate::with(name, "FALSE")
+        Certificate::with(name, "FALSE", EC)
+    }
+
+    /// One for RSA, whose signatures are all of one length.
+    #[track_caller]
+    pub fn rsa(name: &str) -> Certificate {
+        Certificate::with(name, "FALSE", &["rsa:2048"])
     }
 
     /// The same as `openssl req -x509` makes it by default: it says that it is an authority's.
     #[track_caller]
     pub fn authority(name: &str) -> Certificate {
-        Certificate::with(name, "TRUE")
+        Certificate::with(name, "TRUE", EC)
     }
 
     #[track_caller]
-    fn with(name: &str, authority: &str) -> Certificate {
+    fn with(name: &str, authority: &str, key_kind: &[&str]) -> Certificate {
         let dir = TempDir::new("certificate");
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         let status = Command::new(peers::path("openssl"))
-            .args(["req", "-x509", "-nodes", "-days", "3", "-newkey", "ec", "-pkeyopt"])
-            .args(["ec_paramgen_curve:P-256", "-subj", &format!("/CN={name}")])
+            .args(["req", "-x509", "-nodes", "-days", "3", "-newkey"])
+            .args(key_kind)
+            .args(["-subj", &format!("/CN={name}")])
             .args(["-addext", &format!("subjectAltName=DNS:{name}")])
             .args(["-addext", &format!("basicConstraints=critical,CA:{authority}")])
             .arg("-keyout")
