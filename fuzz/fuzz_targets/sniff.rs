@@ -1,0 +1,35 @@
+//! The first bytes of a connection, whatever they are: no panic, and one verdict however they are cut.
+//!
+//! `cargo fuzz run sniff` (nightly, or `RUSTC_BOOTSTRAP=1`).
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use obfs_rs::config::{FakeTlsRule, HttpRule, WebRule};
+use obfs_rs::sniff::{Rules, Verdict};
+
+fuzz_target!(|data: &[u8]| {
+    // The first byte says where the rest is cut.
+    let Some((&cut, bytes)) = data.split_first() else { return };
+    for named in [false, true] {
+        let name = named.then(|| "www.example.com".to_owned());
+        let rules = Rules {
+            http: Some(HttpRule {
+                method: "GET".into(),
+                path: named.then(|| "/".to_owned()),
+                host: name.clone(),
+                web: Some(WebRule { path: "/stream".into() }),
+            }),
+            fake_tls: Some(FakeTlsRule { server_name: name }),
+            tls: true,
+        };
+        let whole = rules.sniff(bytes);
+        let at = usize::from(cut) * (bytes.len() + 1) / 256;
+        let first = rules.sniff(&bytes[..at]);
+        assert!(first == Verdict::NeedMore || first == whole, "cut at {at}: {first:?}, then {whole:?}");
+        if let Verdict::Http(upgrade) = &whole {
+            assert!(upgrade.head_len <= bytes.len());
+            let _ = (upgrade.key(bytes), upgrade.protocol(bytes));
+        }
+    }
+});
