@@ -1,14 +1,18 @@
 //! `mode=auto`: every kind of client on one port, and visitors with TLS and without.
 
 use crate::support::backend::Backend;
+use crate::support::child::Child;
 use crate::support::conn::{assert_echo, connect};
 use crate::support::hosts::curl;
-use crate::support::peers::need;
-use crate::support::plugin::{Make, Ours, Plugin, SimpleObfs, V2ray, client, server};
+use crate::support::peers::{self, need};
+use crate::support::plugin::{Make, Ours, Plugin, SimpleObfs, V2ray, bare, client, server};
 use crate::support::site::{INDEX, Site, big};
+use crate::support::tempdir::TempDir;
+use crate::support::tls_site::TlsSite;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{assert_same, noise, secs, within};
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Clients of every kind for one server, each with a name for messages. `trusted` are the options of
@@ -121,4 +125,52 @@ impl Drop for Named<'_> {
             eprintln!("--- the client was {}", self.0);
         }
     }
+}
+
+/// A real browser, over HTTP, HTTPS and HTTP/2, beside a tunnel on the same port.
+#[test]
+fn a_browser_opens_the_page_through_the_port() {
+    within(secs(180), || {
+        need!("openssl", "nginx", "chromium");
+        let certificate = Certificate::new(NAME);
+        let site = TlsSite::with(&certificate, BROWSED);
+        let echo = Backend::echo();
+        for (scheme, more, protocol) in [
+            ("http", String::new(), "http/1.1"),
+            ("https", String::new(), "http/1.1"),
+            ("https", format!("failover-h2={}", site.h2), "h2"),
+            ("https", format!("failover-tls={}", site.addr), "h2"),
+        ] {
+            let more = format!("failover={};{more}", site.plain);
+            let server = server(Ours, echo.addr, &options(&certificate, &more));
+            let tunnel = client(Ours, server.addr, "obfs=http");
+            let stream = connect(tunnel.addr);
+            assert_echo(&stream, &noise(10_000, 1));
+            let seen = browse(&format!("{scheme}://{NAME}:{}/", server.addr.port()));
+            // The page's script writes down what the browser says of it.
+            assert!(seen.contains("Chairs for gardens"), "{scheme} {more}: {seen}");
+            assert!(seen.contains(&format!("over {protocol}")), "{scheme} {more}: {seen}");
+            assert_echo(&stream, &noise(10_000, 2));
+        }
+    });
+}
+
+const BROWSED: &str = "<!doctype html><title>Chairs</title><h1>Chairs for gardens</h1><p id=how>\n\
+    <script>how.textContent = 'over ' + performance.getEntriesByType('navigation')[0].nextHopProtocol</script>\n";
+
+/// The page as Chromium has it after its scripts have run.
+#[track_caller]
+fn browse(url: &str) -> String {
+    let profile = TempDir::new("chromium");
+    let mut command = bare(peers::path("chromium"));
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+    command.args(["--disable-dev-shm-usage", "--ignore-certificate-errors", "--dump-dom"]);
+    command.arg(format!("--user-data-dir={}", profile.path().display()));
+    command.arg(format!("--host-resolver-rules=MAP {NAME} 127.0.0.1")).arg(url);
+    command.env("HOME", profile.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = Child::spawn_as_is("chromium", command);
+    child.wait_exit(secs(60));
+    child.lines().join("\n")
 }

