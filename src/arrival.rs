@@ -1,6 +1,7 @@
 //! The first bytes of a connection to the server half, read until it is known what they are.
 
 use crate::fallback::Fallback;
+use crate::origin::Origin;
 use crate::relay;
 use crate::sniff::{Rules, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
@@ -36,14 +37,28 @@ pub enum Arrival {
     Gone(io::Error),
 }
 
+impl Arrival {
+    /// All bytes that were read, if there is still somebody.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Arrival::Http(_, bytes) | Arrival::FakeTls(_, bytes) | Arrival::Visitor(bytes, _) => bytes,
+            Arrival::Gone(_) => &[],
+        }
+    }
+}
+
 /// Reads until it is known what the connection is.
-pub async fn read<V: AsyncRead + Unpin>(visitor: &mut V, rules: &Rules, fallback: &Fallback) -> Arrival {
+pub async fn read<V>(visitor: &mut V, peer: &Origin, rules: &Rules, fallback: &Fallback) -> Arrival
+where
+    V: AsyncRead + Unpin,
+{
     let mut first = FirstBytes { visitor, rules, bytes: Vec::new() };
     let deadline = Instant::now() + HEAD_TIMEOUT;
     let seen = match timeout(HESITATION, first.decide()).await {
         Ok(seen) => seen,
         Err(_) => {
-            match timeout_at(deadline, fallback.dial_early(rules.speech(&first.bytes))).await.ok().flatten() {
+            let dialling = fallback.dial_early(rules.speech(&first.bytes), peer);
+            match timeout_at(deadline, dialling).await.ok().flatten() {
                 None => timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Verdict(Verdict::Visitor)),
                 Some(site) => {
                     let seen = tokio::select! {

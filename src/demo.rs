@@ -3,8 +3,8 @@
 
 use crate::client::Client;
 use crate::config::{
-    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Handshake, Host, HostPort, HttpRule,
-    RequestConfig, ServerConfig, SocketOptions, TunnelConfig,
+    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Fronts, Handshake, Host, HostPort,
+    HttpRule, RequestConfig, ServerConfig, SocketOptions, TunnelConfig,
 };
 use crate::net::process;
 use crate::server::Server;
@@ -66,8 +66,9 @@ async fn demonstrate() -> Result<bool> {
                 http: Some(HttpRule { method: "GET".into(), path: None, host: None, websocket: false }),
                 ..Rules::default()
             },
-            failover: Failover { plain: Some(loopback(site.port())), tls: None },
+            failover: Failover { plain: Some(loopback(site.port())), ..Failover::default() },
             tls: None,
+            fronts: Fronts::default(),
         },
         &tunnel,
     )?;

@@ -2,12 +2,14 @@
 
 use crate::bare_site;
 use crate::config::{Failover, HostPort, SocketOptions};
-use crate::net::dial::Dialer;
+use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
 use crate::sniff::Speech;
 use crate::telemetry;
 use crate::wire::http::Upgrade;
+use crate::wire::proxy_protocol::Version;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -17,6 +19,8 @@ use tracing::{debug, warn};
 pub struct Fallback {
     plain: Option<Dialer>,
     tls: Option<Dialer>,
+    /// The PROXY header that the websites are told with who came.
+    proxy: Option<Version>,
     patience: Patience,
 }
 
@@ -25,7 +29,7 @@ impl Fallback {
     pub fn new(sites: &Failover, sockets: &SocketOptions, patience: Patience) -> Fallback {
         let dialer =
             |site: &Option<HostPort>| site.clone().map(|site| Dialer::new(vec![site], sockets.clone()));
-        Fallback { plain: dialer(&sites.plain), tls: dialer(&sites.tls), patience }
+        Fallback { plain: dialer(&sites.plain), tls: dialer(&sites.tls), proxy: sites.proxy, patience }
     }
 
     fn site(&self, speech: Speech) -> Option<&Dialer> {
@@ -36,8 +40,18 @@ impl Fallback {
     }
 
     /// A connection to the website for somebody who may yet turn out to be a client.
-    pub async fn dial_early(&self, speech: Speech) -> Option<TcpStream> {
-        self.site(speech)?.connect().await.ok()
+    pub async fn dial_early(&self, speech: Speech, peer: &Origin) -> Option<TcpStream> {
+        self.dial(self.site(speech)?, peer).await.ok()
+    }
+
+    /// A connection to a website, which is told first of all who came, if it wants to know.
+    async fn dial(&self, site: &Dialer, peer: &Origin) -> Result<TcpStream, DialError> {
+        let mut site = site.connect().await?;
+        if let Some(version) = self.proxy {
+            // A fresh socket has room for it. One that broke at once is a visitor's to see, as without it.
+            let _ = site.write_all(&peer.header(version)).await;
+        }
+        Ok(site)
     }
 
     /// Takes a visitor, with the bytes that were read from it, and sees it through. Returns it if it
@@ -45,7 +59,7 @@ impl Fallback {
     pub async fn receive<V: Transport>(
         &self,
         visitor: V,
-        peer: Origin,
+        peer: &Origin,
         speech: Speech,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
@@ -58,7 +72,7 @@ impl Fallback {
         };
         let site = match dialled {
             Some(site) => site,
-            None => match Box::pin(dialer.connect()).await {
+            None => match Box::pin(self.dial(dialer, peer)).await {
                 Ok(site) => site,
                 Err(error) => {
                     warn!(%peer, %error, "the website cannot be reached");

@@ -87,24 +87,31 @@ impl Server {
 }
 
 impl Shared {
-    async fn serve(&self, visitor: TcpStream, peer: SocketAddr) {
+    async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         // Whoever is gone already leaves no trace but this.
-        let Ok(peer) = Origin::of(&visitor, peer) else { return };
+        let Ok(mut peer) = Origin::of(&visitor, peer) else { return };
+        if self.config.fronts.begin_with_header(peer.visitor.ip())
+            && let Err(error) = Box::pin(peer.read_header(&mut visitor)).await
+        {
+            return error.tell(peer);
+        }
         match &self.tls {
-            None => self.plain(visitor, peer, began).await,
+            None => self.plain(visitor, &mut peer, began).await,
             Some(tls) => match Box::pin(tls.accept(visitor)).await {
                 // On the heap: whoever comes without TLS has no room for it.
-                Ok(visitor) => Box::pin(self.inside_tls(visitor, peer, began)).await,
+                Ok(visitor) => Box::pin(self.inside_tls(visitor, &mut peer, began)).await,
                 Err(error) => debug!(%peer, %error, "no TLS handshake"),
             },
         }
     }
 
-    async fn plain(&self, mut visitor: TcpStream, peer: Origin, began: Instant) {
+    async fn plain(&self, mut visitor: TcpStream, peer: &mut Origin, began: Instant) {
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.
-        let opened = match Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await {
+        let arrival = Box::pin(arrival::read(&mut visitor, peer, &self.config.rules, &self.fallback)).await;
+        peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
+        let opened = match arrival {
             Arrival::Http(upgrade, bytes) => self.upgraded(visitor, upgrade, bytes).await,
             Arrival::FakeTls(hello, bytes) => self.fake_tls(visitor, hello, bytes).await,
             Arrival::Visitor(bytes, site) => {
@@ -123,8 +130,9 @@ impl Shared {
     }
 
     /// What was in TLS is in the clear from here on, for the website, too.
-    async fn inside_tls(&self, mut visitor: TlsStream, peer: Origin, began: Instant) {
-        let arrival = Box::pin(arrival::read(&mut visitor, &self.config.rules, &self.fallback)).await;
+    async fn inside_tls(&self, mut visitor: TlsStream, peer: &mut Origin, began: Instant) {
+        let arrival = Box::pin(arrival::read(&mut visitor, peer, &self.config.rules, &self.fallback)).await;
+        peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let (bytes, site) = match arrival {
             Arrival::Http(upgrade, bytes) => {
                 return note(peer, began, self.web(visitor, upgrade, bytes).await);
@@ -185,7 +193,7 @@ impl Shared {
 }
 
 /// Tells the log how a client fared.
-fn note(peer: Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {
+fn note(peer: &Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {
     match opened {
         Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
         Err(NoTunnel::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),

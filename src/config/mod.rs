@@ -9,7 +9,9 @@ pub mod cli;
 mod endpoints;
 mod error;
 pub mod file;
+mod fronts;
 mod go_cli;
+pub mod network;
 pub mod options;
 mod read;
 pub mod role;
@@ -19,6 +21,7 @@ mod web;
 
 pub use address::{Host, HostPort};
 pub use error::ConfigError;
+pub use fronts::Fronts;
 pub use options::UnknownOption;
 pub use read::{Command, Surroundings, read};
 pub use role::{Role, RoleReason};
@@ -27,6 +30,7 @@ pub use values::{without_port, without_query};
 pub use web::{ExtraRoot, TlsClientConfig, TlsServerConfig, WebBody, WebConfig};
 
 use crate::sniff::Rules;
+use crate::wire::proxy_protocol;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -105,6 +109,8 @@ pub struct ServerConfig {
     pub failover: Failover,
     /// The TLS that is taken off before anything is looked at.
     pub tls: Option<TlsServerConfig>,
+    /// Who stands in front, and is believed.
+    pub fronts: Fronts,
 }
 
 /// Where visitors go.
@@ -114,6 +120,8 @@ pub struct Failover {
     pub plain: Option<HostPort>,
     /// Those who speak TLS.
     pub tls: Option<HostPort>,
+    /// The PROXY header that tells the websites who came.
+    pub proxy: Option<proxy_protocol::Version>,
 }
 
 /// Which upgrade requests a server takes as its own.
@@ -202,7 +210,11 @@ impl fmt::Display for ServerConfig {
             (None, None) => f.write_str("fallback a bare web server"),
             (Some(plain), Some(tls)) if plain != tls => write!(f, "fallback {plain}, for TLS {tls}"),
             (Some(site), _) | (None, Some(site)) => write!(f, "fallback {site}"),
+        }?;
+        if let Some(version) = self.failover.proxy {
+            write!(f, " with PROXY {version}")?;
         }
+        self.fronts.fmt(f)
     }
 }
 

@@ -15,7 +15,17 @@ const SILENT: &[&str] = &["obfs-local", "obfs-server", "plugin"];
 
 /// Options that only servers have, by which a server is known: ours, and those of the programs
 /// whose option strings are handed to us.
-pub const SERVER_ONLY: &[&str] = &["failover", "fallback", "failover-tls", "fallback-tls", "key"];
+pub const SERVER_ONLY: &[&str] = &[
+    "failover",
+    "fallback",
+    "failover-tls",
+    "fallback-tls",
+    "failover-proxy",
+    "fallback-proxy",
+    "proxy-protocol",
+    "trusted",
+    "key",
+];
 
 /// Options that only v2ray-plugin has among the programs whose strings are handed to us, as far as they
 /// say something about the disguise: with one of these and no `obfs`, WebSocket is meant.

@@ -3,6 +3,7 @@
 use super::address::{Host, HostPort};
 use super::endpoints::Addresses;
 use super::file::File;
+use super::fronts::fronts;
 use super::options::Options;
 use super::role::{self, Role};
 use super::values::*;
@@ -134,6 +135,7 @@ fn client(
     let listen = addresses.local(Role::Client)?;
     // A server's option in a client's string is checked all the same: it is the string of both.
     failover(options)?;
+    fronts(options)?;
     handshake(options)?;
     let name = host_header(options)?;
     let disguise = match disguises.first() {
@@ -207,7 +209,14 @@ fn server(
     web::mux(options)?;
     web::headers(options)?;
     let tls = flag(options, "tls")?.then(|| web::tls_server(options, home)).transpose()?;
-    Ok(ServerConfig { listen, backend: backends.swap_remove(0), rules, failover: failover(options)?, tls })
+    Ok(ServerConfig {
+        listen,
+        backend: backends.swap_remove(0),
+        rules,
+        failover: failover(options)?,
+        tls,
+        fronts: fronts(options)?,
+    })
 }
 
 /// A disguise by its name in `obfs` or `mode`.

@@ -1,5 +1,6 @@
 //! The values of single options, checked.
 
+use super::fronts::failover_proxy;
 use super::options::Options;
 use super::{ConfigError, Failover, Handshake, HostPort, LogLevel, ProcessConfig, SocketOptions};
 use std::net::IpAddr;
@@ -96,7 +97,8 @@ pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
 pub(super) fn failover(options: &Options) -> Result<Failover, ConfigError> {
     let plain = website(options, "failover")?;
     let tls = website(options, "failover-tls")?;
-    Ok(Failover { plain: plain.clone().or_else(|| tls.clone()), tls: tls.or(plain) })
+    let proxy = failover_proxy(options, &["failover", "failover-tls"])?;
+    Ok(Failover { plain: plain.clone().or_else(|| tls.clone()), tls: tls.or(plain), proxy })
 }
 
 pub(super) fn website(options: &Options, name: &str) -> Result<Option<HostPort>, ConfigError> {
