@@ -1,6 +1,7 @@
 //! The first bytes of a connection to the server half, read until it is known what they are.
 
 use crate::fallback::{Fallback, Place};
+use crate::origin::Origin;
 use crate::relay;
 use crate::sniff::{Rules, Speech, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
@@ -39,9 +40,23 @@ pub enum Arrival {
     Gone(io::Error),
 }
 
+impl Arrival {
+    /// All bytes that were read, if there is still somebody.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Arrival::Http(_, bytes)
+            | Arrival::FakeTls(_, bytes)
+            | Arrival::Tls(bytes, _)
+            | Arrival::Visitor(bytes, _) => bytes,
+            Arrival::Gone(_) => &[],
+        }
+    }
+}
+
 /// Reads until it is known what the connection is. `place` says where a visitor goes by what it speaks.
 pub async fn read<V: AsyncRead + Unpin>(
     visitor: &mut V,
+    peer: &Origin,
     rules: &Rules,
     fallback: &Fallback,
     place: impl Fn(Speech) -> Place,
@@ -51,8 +66,8 @@ pub async fn read<V: AsyncRead + Unpin>(
     let seen = match timeout(HESITATION, first.decide()).await {
         Ok(seen) => seen,
         Err(_) => {
-            let place = place(rules.speech(&first.bytes));
-            match timeout_at(deadline, fallback.dial_early(place)).await.ok().flatten() {
+            let dialling = fallback.dial_early(place(rules.speech(&first.bytes)), peer);
+            match timeout_at(deadline, dialling).await.ok().flatten() {
                 None => timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Verdict(Verdict::Visitor)),
                 Some(site) => {
                     let seen = tokio::select! {

@@ -3,8 +3,8 @@
 
 use crate::client::Client;
 use crate::config::{
-    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Handshake, Host, HostPort, HttpRule,
-    RequestConfig, ServerConfig, SocketOptions, TunnelConfig,
+    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Fronts, Handshake, Host, HostPort,
+    HttpRule, RequestConfig, ServerConfig, SocketOptions, TunnelConfig,
 };
 use crate::net::process;
 use crate::server::Server;
@@ -70,6 +70,7 @@ async fn demonstrate() -> Result<bool> {
             auto: false,
             routes: Vec::new(),
             tls: None,
+            fronts: Fronts::default(),
         },
         &tunnel,
     )?;

@@ -2,11 +2,13 @@
 
 use crate::bare_site;
 use crate::config::{Clear, HostPort, ServerConfig, SocketOptions};
-use crate::net::dial::Dialer;
+use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
 use crate::telemetry;
 use crate::wire::http::Upgrade;
+use crate::wire::proxy_protocol::Version;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -19,6 +21,8 @@ pub struct Fallback {
     h2: Option<Dialer>,
     clear: ClearSite,
     names: Vec<Dialer>,
+    /// The PROXY header that the websites are told with who came.
+    proxy: Option<Version>,
     patience: Patience,
 }
 
@@ -60,6 +64,7 @@ impl Fallback {
                 Clear::Refused => ClearSite::Refused,
             },
             names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
+            proxy: sites.proxy,
             patience,
         }
     }
@@ -81,8 +86,20 @@ impl Fallback {
     }
 
     /// A connection to the website for somebody who may yet turn out to be a client.
-    pub async fn dial_early(&self, place: Place) -> Option<TcpStream> {
-        self.site(place)?.connect().await.ok()
+    pub async fn dial_early(&self, place: Place, peer: &Origin) -> Option<TcpStream> {
+        self.dial(place, self.site(place)?, peer).await.ok()
+    }
+
+    /// A connection to a website, which is told first of all who came, if it wants to know.
+    async fn dial(&self, place: Place, site: &Dialer, peer: &Origin) -> Result<TcpStream, DialError> {
+        let mut site = site.connect().await?;
+        // Servers of other names are nothing of ours, and expect nothing.
+        let to_be_told = !matches!(place, Place::Name(_));
+        if let Some(version) = self.proxy.filter(|_| to_be_told) {
+            // A fresh socket has room for it. One that broke at once is a visitor's to see, as without it.
+            let _ = site.write_all(&peer.header(version)).await;
+        }
+        Ok(site)
     }
 
     /// Takes a visitor, with the bytes that were read from it, and sees it through. Returns it if it
@@ -90,7 +107,7 @@ impl Fallback {
     pub async fn receive<V: Transport>(
         &self,
         visitor: V,
-        peer: Origin,
+        peer: &Origin,
         place: Place,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
@@ -103,7 +120,7 @@ impl Fallback {
         };
         let site = match dialled {
             Some(site) => site,
-            None => match Box::pin(dialer.connect()).await {
+            None => match Box::pin(self.dial(place, dialer, peer)).await {
                 Ok(site) => site,
                 Err(error) => {
                     warn!(%peer, %error, "the website cannot be reached");

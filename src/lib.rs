@@ -20,7 +20,7 @@
 //! | [`arrival`] | the first bytes of a connection, read until that is known |
 //! | [`fallback`], [`bare_site`] | whoever is no client of ours: to the website, or to a bare web server |
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
-//! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, and Mux.Cool, whose task passes the bytes of its sessions itself |
+//! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers, and Mux.Cool, whose task passes the bytes of its sessions itself |
 //! | [`relay`] | two streams become one: half-closes, resets, time-outs, codecs on the way |
 //! | [`net`] | listening, dialling, socket options, signals, the parent process, the background, users |
 //! | [`telemetry`] | the log |

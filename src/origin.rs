@@ -1,8 +1,12 @@
 //! Where a connection came from.
 
+use crate::config::Fronts;
+use crate::transport::proxy_protocol::{self, ReceiveError};
+use crate::wire::forwarded_for;
+use crate::wire::proxy_protocol::{Addresses, Version};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 
 /// The two ends of a connection that was accepted, as the visitor has them.
@@ -12,6 +16,10 @@ pub struct Origin {
     pub visitor: SocketAddr,
     /// The address that it came to.
     pub reached: SocketAddr,
+    /// The proxy by whose PROXY header the two are known.
+    front: Option<SocketAddr>,
+    /// For whom the visitor, a proxy, speaks: for the log.
+    forwarded_for: Option<IpAddr>,
 }
 
 impl Origin {
@@ -21,12 +29,102 @@ impl Origin {
     ///
     /// It is gone already.
     pub fn of(socket: &TcpStream, visitor: SocketAddr) -> io::Result<Origin> {
-        Ok(Origin { visitor, reached: socket.local_addr()? })
+        let reached = canonical(socket.local_addr()?);
+        Ok(Origin { visitor: canonical(visitor), reached, front: None, forwarded_for: None })
+    }
+
+    /// Reads the PROXY header that the connection must begin with, and believes it.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub async fn read_header(&mut self, socket: &mut TcpStream) -> Result<(), ReceiveError> {
+        // Where the proxy speaks for itself, the ends of the socket are the right ones.
+        if let Some(Addresses { source, destination }) = proxy_protocol::receive(socket).await? {
+            self.front = Some(self.visitor);
+            self.visitor = canonical(source);
+            self.reached = canonical(destination);
+        }
+        Ok(())
+    }
+
+    /// Looks into the first bytes of the stream for whom the visitor speaks, if it is a proxy that is
+    /// trusted.
+    pub fn read_forwarded_for(&mut self, bytes: &[u8], fronts: &Fronts) {
+        if fronts.trust(self.visitor.ip()) {
+            self.forwarded_for = forwarded_for::last_untrusted(bytes, |address| fronts.trust(address));
+        }
+    }
+
+    /// The PROXY header for a website: the connection's two ends. Whom a proxy in front speaks for the
+    /// website reads from its requests itself, each of which may speak for another.
+    pub fn header(&self, version: Version) -> Vec<u8> {
+        Addresses { source: self.visitor, destination: self.reached }.encode(version)
+    }
+}
+
+/// A socket for both families has IPv4 in IPv6's clothes.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
     }
 }
 
 impl fmt::Display for Origin {
+    /// The visitor, and the proxies by which it is known, the nearest to it first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.visitor.fmt(f)
+        if let Some(address) = self.forwarded_for {
+            write!(f, "{address} via ")?;
+        }
+        self.visitor.fmt(f)?;
+        match self.front {
+            Some(front) => write!(f, " via {front}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::network::Network;
+
+    fn origin(visitor: &str, front: Option<&str>) -> Origin {
+        let address = |text: &str| text.parse().unwrap();
+        Origin {
+            visitor: address(visitor),
+            reached: address("192.0.2.1:80"),
+            front: front.map(address),
+            forwarded_for: None,
+        }
+    }
+
+    #[test]
+    fn the_log_names_the_visitor_and_who_speaks_for_it() {
+        const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";
+        let trusted = vec![Network::parse("10.0.0.0/8").unwrap()];
+        let fronts = Fronts { trusted, proxy_protocol: true };
+        for (visitor, front, shown) in [
+            ("198.51.100.1:5", None, "198.51.100.1:5"),
+            ("198.51.100.1:5", Some("10.0.0.1:6"), "198.51.100.1:5 via 10.0.0.1:6"),
+            ("10.0.0.2:5", None, "203.0.113.7 via 10.0.0.2:5"),
+            ("10.0.0.2:5", Some("10.0.0.1:6"), "203.0.113.7 via 10.0.0.2:5 via 10.0.0.1:6"),
+        ] {
+            let mut origin = origin(visitor, front);
+            origin.read_forwarded_for(HEAD, &fronts);
+            assert_eq!(origin.to_string(), shown);
+            origin.read_forwarded_for(HEAD, &Fronts::default());
+            assert_eq!(
+                origin.header(Version::V1),
+                format!("PROXY TCP4 {} 192.0.2.1 5 80\r\n", origin.visitor.ip()).as_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn ipv4_is_shown_as_such() {
+        assert_eq!(canonical("[::ffff:192.0.2.1]:80".parse().unwrap()).to_string(), "192.0.2.1:80");
+        assert_eq!(canonical("[fe80::1%2]:80".parse().unwrap()).to_string(), "[fe80::1%2]:80");
     }
 }

@@ -96,23 +96,32 @@ impl Shared {
     async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         // Whoever is gone already leaves no trace but this.
-        let Ok(peer) = Origin::of(&visitor, peer) else { return };
+        let Ok(mut peer) = Origin::of(&visitor, peer) else { return };
+        if self.config.fronts.begin_with_header(peer.visitor.ip())
+            && let Err(error) = Box::pin(peer.read_header(&mut visitor)).await
+        {
+            return error.tell(peer);
+        }
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.
-        let arrival =
-            arrival::read(&mut visitor, &self.config.rules, &self.fallback, |speech| self.place(speech));
-        let opened = match Box::pin(arrival).await {
+        let place = |speech| self.place(speech);
+        let arrival = arrival::read(&mut visitor, &peer, &self.config.rules, &self.fallback, place);
+        let arrival = Box::pin(arrival).await;
+        peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
+        let opened = match arrival {
             Arrival::Http(upgrade, bytes) => self.upgraded(visitor, upgrade, bytes).await,
             Arrival::FakeTls(hello, bytes) => self.fake_tls(visitor, hello, bytes).await,
             // On the heap: whoever comes without TLS has no room for it.
-            Arrival::Tls(bytes, site) => return Box::pin(self.tls(visitor, bytes, site, peer, began)).await,
+            Arrival::Tls(bytes, site) => {
+                return Box::pin(self.tls(visitor, bytes, site, &mut peer, began)).await;
+            }
             Arrival::Visitor(bytes, site) => {
                 let place = self.place(self.config.rules.speech(&bytes));
                 if place == Place::Tls && self.tls.is_some() && !self.fallback.has(place) {
                     // Nobody else is there to say what is wrong with it.
-                    return Box::pin(self.tls(visitor, bytes, None, peer, began)).await;
+                    return Box::pin(self.tls(visitor, bytes, None, &mut peer, began)).await;
                 }
-                match self.fallback.receive(visitor, peer, place, bytes, site, began).await {
+                match self.fallback.receive(visitor, &peer, place, bytes, site, began).await {
                     None => return,
                     Some(Claimed { visitor, upgrade, bytes }) => {
                         Box::pin(self.upgraded(visitor, upgrade, bytes)).await
@@ -121,7 +130,7 @@ impl Shared {
             }
             Arrival::Gone(error) => Err(NoTunnel::Gone(error)),
         };
-        note(peer, began, opened);
+        note(&peer, began, opened);
     }
 
     /// Where visitors go by what they speak to the port.
@@ -179,7 +188,7 @@ impl Shared {
 }
 
 /// Tells the log how a client fared.
-fn note(peer: Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {
+fn note(peer: &Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {
     match opened {
         Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
         Err(NoTunnel::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),

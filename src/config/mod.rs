@@ -10,8 +10,10 @@ mod disguise;
 mod endpoints;
 mod error;
 pub mod file;
+mod fronts;
 mod go_cli;
 pub mod names;
+pub mod network;
 pub mod options;
 mod read;
 pub mod role;
@@ -21,6 +23,7 @@ mod web;
 
 pub use address::{Host, HostPort};
 pub use error::ConfigError;
+pub use fronts::Fronts;
 pub use names::{NamePattern, NameRoute};
 pub use options::UnknownOption;
 pub use read::{Command, Surroundings, read};
@@ -30,6 +33,7 @@ pub use values::{without_port, without_query};
 pub use web::{ExtraRoot, TlsClientConfig, TlsServerConfig, WebBody, WebConfig};
 
 use crate::sniff::Rules;
+use crate::wire::proxy_protocol;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -112,6 +116,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsServerConfig>,
     /// Where TLS for other names goes.
     pub routes: Vec<NameRoute>,
+    /// Who stands in front, and is believed.
+    pub fronts: Fronts,
 }
 
 /// Where visitors go.
@@ -125,6 +131,8 @@ pub struct Failover {
     pub h2: Option<HostPort>,
     /// On a server with a certificate, those who come without TLS.
     pub clear: Clear,
+    /// The PROXY header that tells the websites who came.
+    pub proxy: Option<proxy_protocol::Version>,
 }
 
 /// What visitors meet who come to a port for TLS without it.
@@ -248,7 +256,7 @@ impl fmt::Display for ServerConfig {
         for route in &self.routes {
             write!(f, ", {route}")?;
         }
-        Ok(())
+        self.fronts.fmt(f)
     }
 }
 
@@ -265,9 +273,13 @@ impl fmt::Display for Failover {
             write!(f, ", for HTTP/2 {h2}")?;
         }
         match &self.clear {
-            Clear::Plain => Ok(()),
-            Clear::Site(site) => write!(f, ", without TLS {site}"),
-            Clear::Refused => f.write_str(", without TLS a page that says so"),
+            Clear::Plain => {}
+            Clear::Site(site) => write!(f, ", without TLS {site}")?,
+            Clear::Refused => f.write_str(", without TLS a page that says so")?,
+        }
+        match self.proxy {
+            Some(version) => write!(f, " with PROXY {version}"),
+            None => Ok(()),
         }
     }
 }

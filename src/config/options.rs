@@ -24,6 +24,10 @@ pub const SERVER_ONLY: &[&str] = &[
     "fallback-http",
     "failover-h2",
     "fallback-h2",
+    "failover-proxy",
+    "fallback-proxy",
+    "proxy-protocol",
+    "trusted",
     "key",
 ];
 

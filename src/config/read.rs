@@ -4,6 +4,7 @@ use super::address::{Host, HostPort};
 use super::disguise::{Disguise, disguises};
 use super::endpoints::Addresses;
 use super::file::File;
+use super::fronts::fronts;
 use super::options::Options;
 use super::role::{self, Role};
 use super::values::*;
@@ -137,6 +138,7 @@ fn client(
     // A server's option in a client's string is checked all the same: it is the string of both.
     failover(options, flag(options, "tls")?, false)?;
     names::routes(options)?;
+    fronts(options)?;
     handshake(options)?;
     let name = host_header(options)?;
     let hello_name = names::client_name(options)?;
@@ -228,5 +230,6 @@ fn server(
         tls: tls.is_some() || !routes.is_empty(),
     };
     let failover = failover(options, tls.is_some(), auto)?;
-    Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes })
+    let fronts = fronts(options)?;
+    Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes, fronts })
 }

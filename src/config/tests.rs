@@ -136,6 +136,32 @@ fn a_server_for_both_disguises() {
 }
 
 #[test]
+fn who_stands_in_front_and_how_the_site_is_told() {
+    let nobody = server("failover=a:1");
+    assert!(
+        nobody.fronts.trusted.is_empty() && !nobody.fronts.proxy_protocol && nobody.failover.proxy.is_none()
+    );
+    let shown = nobody.to_string();
+    assert!(!shown.contains("PROXY") && !shown.contains("Forwarded"), "{shown}");
+
+    let told = server(
+        "trusted=10.0.0.0/8, 127.0.0.1|::1;proxy-protocol=in;fallback=a:1;trusted=192.0.2.1;fallback-proxy=v2",
+    );
+    let shown = told.to_string();
+    assert!(shown.contains("fallback a:1 with PROXY v2, "), "{shown}");
+    assert!(
+        shown.ends_with("PROXY header and X-Forwarded-For taken from 10.0.0.0/8, 127.0.0.1, ::1, 192.0.2.1")
+    );
+    for (address, trusted) in [("10.9.8.7", true), ("::1", true), ("192.0.2.1", true), ("127.0.0.2", false)] {
+        assert_eq!(told.fronts.trust(address.parse().unwrap()), trusted, "{address}");
+    }
+    // X-Forwarded-For alone; and visitors' TLS has a site, too.
+    let server = server("trusted=127.0.0.1;failover-tls=b:2;failover-proxy=v1");
+    assert!(!server.fronts.begin_with_header("127.0.0.1".parse().unwrap()));
+    assert!(server.to_string().contains("fallback b:2 with PROXY v1, X-Forwarded-For taken from 127.0.0.1"));
+}
+
+#[test]
 fn several_hosts_and_every_spelling_of_them() {
     let config = config(&hosted("::0|0.0.0.0:80", "[::1]:9000", ""));
     let Half::Server(server) = config.half else { panic!("not a server") };
@@ -206,6 +232,12 @@ fn every_wrong_value_is_told_with_its_name() {
         ("http-method=G T", &["http-method", "G T", "method"]),
         (r"obfs=http\", &["SS_PLUGIN_OPTIONS", "backslash"]),
         ("server;client", &["server", "client"]),
+        ("proxy-protocol=in", &["proxy-protocol", "`in`", "`trusted`"]),
+        ("proxy-protocol=1;trusted=::1", &["proxy-protocol", "`1`", "expected in"]),
+        ("trusted=10.0.0.0/33", &["trusted", "10.0.0.0/33", "ADDRESS/PREFIX"]),
+        ("trusted=10.0.0.1,;proxy-protocol=in", &["trusted", "10.0.0.1,"]),
+        ("failover-proxy=v1;trusted=::1", &["failover-proxy", "`v1`", "`failover`"]),
+        ("failover-proxy=2;failover=a:1", &["failover-proxy", "`2`", "v1 or v2"]),
     ] {
         let message = complaint(&hosted("203.0.113.1:8388", "127.0.0.1:1984", options));
         for word in words {

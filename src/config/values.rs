@@ -1,5 +1,6 @@
 //! The values of single options, checked.
 
+use super::fronts::failover_proxy;
 use super::options::Options;
 use super::{
     Clear, ConfigError, Failover, Handshake, HostPort, LogLevel, PluginOption, ProcessConfig, SocketOptions,
@@ -99,6 +100,7 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
     let plain = website(options, "failover")?;
     let tls = website(options, "failover-tls")?;
     let clear = website(options, "failover-http")?;
+    let proxy = failover_proxy(options, &["failover", "failover-tls", "failover-http", "failover-h2"])?;
     let h2 = match options.get("failover-h2") {
         Some(option) if is_same(option) => match &plain {
             Some(plain) => Some(plain.clone()),
@@ -114,7 +116,7 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
         }
         // One that is given alone serves both kinds of visitors.
         let (plain, tls) = (plain.clone().or_else(|| tls.clone()), tls.or(plain));
-        return Ok(Failover { plain, tls, h2, clear: Clear::Plain });
+        return Ok(Failover { plain, tls, h2, clear: Clear::Plain, proxy });
     }
     let clear = match (clear, &tls) {
         (Some(site), _) => Clear::Site(site),
@@ -123,7 +125,7 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
         (None, Some(tls)) => Clear::Site(tls.clone()),
         (None, None) => Clear::Refused,
     };
-    Ok(Failover { plain, tls, h2, clear })
+    Ok(Failover { plain, tls, h2, clear, proxy })
 }
 
 /// Whether `failover-h2` means the port of `failover`.

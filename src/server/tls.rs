@@ -28,7 +28,7 @@ impl Shared {
         visitor: TcpStream,
         bytes: Vec<u8>,
         site: Option<TcpStream>,
-        peer: Origin,
+        peer: &mut Origin,
         began: Instant,
     ) {
         let (visitor, place) = match self.answerer(&bytes, peer) {
@@ -53,7 +53,7 @@ impl Shared {
         let _ = self.fallback.receive(visitor, peer, place, bytes, site, began).await;
     }
 
-    fn answerer(&self, bytes: &[u8], peer: Origin) -> Answerer<'_> {
+    fn answerer(&self, bytes: &[u8], peer: &Origin) -> Answerer<'_> {
         let ours = self.tls.as_ref().map_or(Answerer::Site(Place::Tls), Answerer::Us);
         let Ok(Some(body)) = client_hello::body(bytes) else { return ours };
         let Ok(hello) = ClientHello::parse(&body) else { return ours };
@@ -71,7 +71,7 @@ impl Shared {
 
     /// Whether a hello asks for a name of ours, or for none (RFC 6066: an address is none) at an address
     /// that our certificate has.
-    fn is_for_us(&self, hello: &ClientHello<'_>, peer: Origin) -> bool {
+    fn is_for_us(&self, hello: &ClientHello<'_>, peer: &Origin) -> bool {
         let address = peer.reached.ip().to_canonical().to_string();
         let asked = hello.server_name.unwrap_or(address.as_bytes());
         let named = self.config.tls.as_ref().and_then(|tls| tls.name.as_ref());
@@ -91,13 +91,15 @@ impl Shared {
     }
 
     /// What was in TLS is in the clear from here on, for the website, too.
-    async fn inside_tls(&self, mut visitor: TlsStream, peer: Origin, began: Instant) {
+    async fn inside_tls(&self, mut visitor: TlsStream, peer: &mut Origin, began: Instant) {
         if visitor.is_h2() {
             let _ = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began).await;
             return;
         }
-        let arrival = arrival::read(&mut visitor, &self.inside, &self.fallback, |_| Place::Plain);
-        let (bytes, site) = match Box::pin(arrival).await {
+        let arrival = arrival::read(&mut visitor, peer, &self.inside, &self.fallback, |_| Place::Plain);
+        let arrival = Box::pin(arrival).await;
+        peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
+        let (bytes, site) = match arrival {
             Arrival::Http(upgrade, bytes) => {
                 return note(peer, began, self.web(visitor, upgrade, bytes).await);
             }

@@ -8,8 +8,10 @@ use std::ops::Range;
 
 pub mod client_hello;
 pub mod fake_tls;
+pub mod forwarded_for;
 pub mod http;
 pub mod mux;
+pub mod proxy_protocol;
 pub mod websocket;
 
 /// Turns payload into frames.

@@ -9,7 +9,8 @@
 //! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
-//! answers which TLS there (`auto_tls`).
+//! answers which TLS there (`auto_tls`); and that it knows, and tells the website, where visitors came from
+//! (`origin`).
 
 mod support;
 
@@ -23,6 +24,7 @@ mod hosts;
 mod life;
 mod mux_sessions;
 mod options;
+mod origin;
 mod process;
 mod roles;
 mod simple_obfs;

@@ -219,6 +219,30 @@ pub const OPTIONS: &[OptionSpec] = &[
              HTTP/2 in the clear; `same` is the port of failover.",
         )
     },
+    OptionSpec {
+        aliases: &["fallback-proxy"],
+        ..option(
+            "failover-proxy",
+            Kind::Value("VERSION"),
+            Scope::Server,
+            "Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must \
+             expect one.",
+        )
+    },
+    option(
+        "proxy-protocol",
+        Kind::Value("DIRECTION"),
+        Scope::Server,
+        "in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that \
+         says where the visitor came from; without one they are closed.",
+    ),
+    option(
+        "trusted",
+        Kind::Values("NETWORKS"),
+        Scope::Server,
+        "The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about \
+         where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.",
+    ),
     option(
         "reverse-proxy",
         Kind::Flag,

@@ -1,8 +1,9 @@
 //! TCP connections with deadlines, and how they end.
 
 use super::STEP;
+use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How a connection ended, seen from its reader.
@@ -24,6 +25,19 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
         }
         Err(e) => panic!("cannot connect to {addr}: {e}"),
     }
+}
+
+/// Connects from an address of this machine, by which a peer can tell one from another.
+#[track_caller]
+pub fn connect_from(source: IpAddr, addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(source, 0).into()).expect("bind an address of this machine");
+    if let Err(e) = socket.connect_timeout(&addr.into(), STEP) {
+        panic!("cannot connect from {source} to {addr}: {e}");
+    }
+    let stream = TcpStream::from(socket);
+    prepare(&stream);
+    stream
 }
 
 /// Gives a stream the limits every test stream has.

@@ -25,17 +25,30 @@ impl Front {
     /// A front proxy that passes on to the server half at `upstream`.
     #[track_caller]
     pub fn start(kind: Kind, upstream: SocketAddr) -> Front {
-        let dir = TempDir::new("front");
-        let port = free_port();
         let config = match kind {
             Kind::Nginx => include_str!("../../fronts/nginx.conf"),
             Kind::Caddy => include_str!("../../fronts/Caddyfile"),
             Kind::HaProxy => include_str!("../../fronts/haproxy.cfg"),
             Kind::Envoy => include_str!("../../fronts/envoy.yaml"),
-        }
-        .replace("@PORT@", &port.to_string())
-        .replace("@UPSTREAM@", &upstream.port().to_string())
-        .replace("@DIR@", &dir.path().display().to_string());
+        };
+        Front::start_with(kind, config, upstream)
+    }
+
+    /// HAProxy in `mode tcp`, which says with `send-proxy` or `send-proxy-v2` who came.
+    #[track_caller]
+    pub fn with_proxy_header(header: &str, upstream: SocketAddr) -> Front {
+        let config = include_str!("../../fronts/haproxy-proxy-protocol.cfg").replace("@HEADER@", header);
+        Front::start_with(Kind::HaProxy, &config, upstream)
+    }
+
+    #[track_caller]
+    fn start_with(kind: Kind, config: &str, upstream: SocketAddr) -> Front {
+        let dir = TempDir::new("front");
+        let port = free_port();
+        let config = config
+            .replace("@PORT@", &port.to_string())
+            .replace("@UPSTREAM@", &upstream.port().to_string())
+            .replace("@DIR@", &dir.path().display().to_string());
         let (program, file) = match kind {
             Kind::Nginx => ("nginx", "nginx.conf"),
             Kind::Caddy => ("caddy", "Caddyfile"),

@@ -1,0 +1,81 @@
+//! What stands in front of a server and speaks for its visitors, and how the website behind is told.
+
+use super::ConfigError;
+use super::network::Network;
+use super::options::Options;
+use super::values::value;
+use crate::wire::proxy_protocol::Version;
+use std::fmt;
+use std::net::IpAddr;
+
+/// What stands in front of a server.
+#[derive(Debug, Clone, Default)]
+pub struct Fronts {
+    /// Whose word is taken about where visitors come from.
+    pub trusted: Vec<Network>,
+    /// Whether they say it with the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+impl Fronts {
+    /// Whether the word of this address is taken.
+    pub fn trust(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether a connection from this address begins with a PROXY header.
+    pub fn begin_with_header(&self, address: IpAddr) -> bool {
+        self.proxy_protocol && self.trust(address)
+    }
+}
+
+impl fmt::Display for Fronts {
+    /// What the start-up line says of it, with the comma in front.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.trusted.is_empty() {
+            return Ok(());
+        }
+        let header = if self.proxy_protocol { "PROXY header and " } else { "" };
+        let trusted: Vec<_> = self.trusted.iter().map(Network::to_string).collect();
+        write!(f, ", {header}X-Forwarded-For taken from {}", trusted.join(", "))
+    }
+}
+
+/// `trusted` and `proxy-protocol`.
+pub(super) fn fronts(options: &Options) -> Result<Fronts, ConfigError> {
+    let mut trusted = Vec::new();
+    for option in options.all("trusted") {
+        let text = option.value.as_deref().unwrap_or_default();
+        for network in text.split([',', '|']).map(str::trim) {
+            let expected = "addresses of proxies in front (ADDRESS or ADDRESS/PREFIX, such as 10.0.0.0/8)";
+            let network = Network::parse(network);
+            trusted.push(network.ok_or_else(|| ConfigError::option(&option.key, text, expected))?);
+        }
+    }
+    let expected = "a direction of the PROXY protocol: expected in (for the website there is failover-proxy)";
+    let proxy_protocol = match value(options, "proxy-protocol", expected)? {
+        None => false,
+        Some((name, "in")) if trusted.is_empty() => {
+            let expected = "possible without `trusted`, which names the addresses it is taken from";
+            return Err(ConfigError::option(name, "in", expected));
+        }
+        Some((_, "in")) => true,
+        Some((name, other)) => return Err(ConfigError::option(name, other, expected)),
+    };
+    Ok(Fronts { trusted, proxy_protocol })
+}
+
+/// `failover-proxy`, which needs a website to be told to: one of the options `sites`.
+pub(super) fn failover_proxy(options: &Options, sites: &[&str]) -> Result<Option<Version>, ConfigError> {
+    let expected = "a version of the PROXY protocol (v1 or v2)";
+    let Some((name, text)) = value(options, "failover-proxy", expected)? else { return Ok(None) };
+    let version = match text {
+        "v1" => Version::V1,
+        "v2" => Version::V2,
+        other => return Err(ConfigError::option(name, other, expected)),
+    };
+    if sites.iter().all(|site| options.get(site).is_none()) {
+        return Err(ConfigError::option(name, text, "possible without `failover`, the website that is told"));
+    }
+    Ok(Some(version))
+}
