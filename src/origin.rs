@@ -6,7 +6,7 @@ use crate::wire::forwarded_for;
 use crate::wire::proxy_protocol::{Addresses, Version};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpStream;
 
 /// The two ends of a connection that was accepted, as the visitor has them.
@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 pub struct Origin {
     /// Who came.
     pub visitor: SocketAddr,
-    /// The address that it came to.
-    pub reached: SocketAddr,
+    /// The address that it came to, where somebody wants to know.
+    reached: Option<SocketAddr>,
     /// The proxy by whose PROXY header the two are known.
     front: Option<SocketAddr>,
     /// For whom the visitor, a proxy, speaks: for the log.
@@ -23,14 +23,28 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The ends of the socket itself.
+    /// Of a connection that was accepted from this address.
+    pub fn new(visitor: SocketAddr) -> Origin {
+        Origin { visitor: canonical(visitor), reached: None, front: None, forwarded_for: None }
+    }
+
+    /// Asks the socket for its other end too, which costs a system call.
     ///
     /// # Errors
     ///
     /// It is gone already.
-    pub fn of(socket: &TcpStream, visitor: SocketAddr) -> io::Result<Origin> {
-        let reached = canonical(socket.local_addr()?);
-        Ok(Origin { visitor: canonical(visitor), reached, front: None, forwarded_for: None })
+    pub fn ask_where_to(&mut self, socket: &TcpStream) -> io::Result<()> {
+        self.reached = Some(canonical(socket.local_addr()?));
+        Ok(())
+    }
+
+    /// The address that it came to; that of nobody if that was not [asked](Self::ask_where_to).
+    pub fn reached(&self) -> SocketAddr {
+        let nobody = match self.visitor {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        self.reached.unwrap_or(SocketAddr::new(nobody, 0))
     }
 
     /// Reads the PROXY header that the connection must begin with, and believes it.
@@ -43,7 +57,7 @@ impl Origin {
         if let Some(Addresses { source, destination }) = proxy_protocol::receive(socket).await? {
             self.front = Some(self.visitor);
             self.visitor = canonical(source);
-            self.reached = canonical(destination);
+            self.reached = Some(canonical(destination));
         }
         Ok(())
     }
@@ -59,7 +73,7 @@ impl Origin {
     /// The PROXY header for a website: the connection's two ends. Whom a proxy in front speaks for the
     /// website reads from its requests itself, each of which may speak for another.
     pub fn header(&self, version: Version) -> Vec<u8> {
-        Addresses { source: self.visitor, destination: self.reached }.encode(version)
+        Addresses { source: self.visitor, destination: self.reached() }.encode(version)
     }
 }
 
@@ -94,7 +108,7 @@ mod tests {
         let address = |text: &str| text.parse().unwrap();
         Origin {
             visitor: address(visitor),
-            reached: address("192.0.2.1:80"),
+            reached: Some(address("192.0.2.1:80")),
             front: front.map(address),
             forwarded_for: None,
         }

@@ -95,8 +95,13 @@ impl Server {
 impl Shared {
     async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
-        // Whoever is gone already leaves no trace but this.
-        let Ok(mut peer) = Origin::of(&visitor, peer) else { return };
+        let mut peer = Origin::new(peer);
+        // A website may want to be told, and a certificate may be for an address.
+        if (self.tls.is_some() || self.config.failover.proxy.is_some())
+            && peer.ask_where_to(&visitor).is_err()
+        {
+            return debug!(%peer, "gone already");
+        }
         if self.config.fronts.begin_with_header(peer.visitor.ip())
             && let Err(error) = Box::pin(peer.read_header(&mut visitor)).await
         {

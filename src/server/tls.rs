@@ -72,7 +72,7 @@ impl Shared {
     /// Whether a hello asks for a name of ours, or for none (RFC 6066: an address is none) at an address
     /// that our certificate has.
     fn is_for_us(&self, hello: &ClientHello<'_>, peer: &Origin) -> bool {
-        let address = peer.reached.ip().to_canonical().to_string();
+        let address = peer.reached().ip().to_string();
         let asked = hello.server_name.unwrap_or(address.as_bytes());
         let named = self.config.tls.as_ref().and_then(|tls| tls.name.as_ref());
         named.is_some_and(|named| asked.eq_ignore_ascii_case(named.as_bytes()))
