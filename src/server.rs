@@ -52,7 +52,7 @@ impl Server {
         let behind = tunnel.sockets.behind();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let patience = Patience::new(tunnel.idle_timeout);
-        let fallback = Fallback::new(&config.failover, &behind, patience);
+        let fallback = Fallback::new(&config.failover, &behind, patience, config.rules.clone());
         Ok(Server { listeners, shared: Arc::new(Shared { config, backend, fallback, patience, tls }) })
     }
 

