@@ -5,6 +5,7 @@ use crate::config::{Clear, HostPort, ServerConfig, SocketOptions};
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
+use crate::sniff::Rules;
 use crate::telemetry;
 use crate::wire::http::Upgrade;
 use crate::wire::proxy_protocol::Version;
@@ -12,6 +13,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
+
+pub mod follow;
 
 /// Where visitors go.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Fallback {
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
     patience: Patience,
+    /// Who is no visitor, also of those who come later on a visitor's connection.
+    rules: Rules,
 }
 
 /// Where those go who come to a port for TLS without it.
@@ -66,6 +71,7 @@ impl Fallback {
             names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
             proxy: sites.proxy,
             patience,
+            rules: config.rules.inside_tls(),
         }
     }
 
@@ -130,11 +136,45 @@ impl Fallback {
                 }
             },
         };
+        if matches!(place, Place::Plain | Place::Clear) && self.rules.http.is_some() {
+            // On the heap: only those who are followed have the room for it.
+            return Box::pin(self.follow(visitor, site, peer, bytes, began)).await;
+        }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
         let outcome = Relay::new(visitor, site, up, Flow::new(Identity), self.patience).run().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
+    }
+
+    /// Joins a visitor to the website, until it asks for an upgrade that is ours.
+    async fn follow<V: Transport>(
+        &self,
+        visitor: V,
+        site: TcpStream,
+        peer: &Origin,
+        mut bytes: Vec<u8>,
+        began: Instant,
+    ) -> Option<Claimed<V>> {
+        // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
+        let decided = !bytes.is_empty();
+        let (requests, answers, talk) = follow::directions(&self.rules, decided);
+        let mut up = Flow::new(requests);
+        // There are no bytes that a website may not get.
+        let _ = up.feed(&mut bytes);
+        drop(bytes);
+        let relay = Relay::new(visitor, site, up, Flow::new(answers), self.patience);
+        let (outcome, given_back) = relay.run_or_give_back().await;
+        telemetry::tunnel_ended(peer, "visitor", began, &outcome);
+        let Some((visitor, requests)) = given_back else {
+            if let Some(why) = talk.unclear() {
+                debug!(%peer, %why, "its connection was the website's for good");
+            }
+            return None;
+        };
+        let (upgrade, bytes, requests) = requests.into_claim()?;
+        debug!(%peer, requests, "a visitor at the website became a client");
+        Some(Claimed { visitor, upgrade, bytes })
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //! client half:  accept ──► dial ──► open(disguise) ──► relay
 //! server half:  accept ──► sniff ──► open(disguise) ──► dial backend ──► relay
-//!                             └────► not ours: fallback ──► relay (raw, from the first byte)
+//!                             └────► not ours: fallback ──► relay (untouched, from the first byte)
 //! ```
 //!
 //! Where to find what:
@@ -18,7 +18,7 @@
 //! | [`sniff`] | which kind of first bytes are these? |
 //! | [`origin`] | where a connection came from |
 //! | [`arrival`] | the first bytes of a connection, read until that is known |
-//! | [`fallback`], [`bare_site`] | whoever is no client of ours: to the website, or to a bare web server |
+//! | [`fallback`], [`bare_site`] | whoever is no client of ours: to the website, and back when a later request is ours; or to a bare web server |
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
 //! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers, and Mux.Cool, whose task passes the bytes of its sessions itself |
 //! | [`relay`] | two streams become one: half-closes, resets, time-outs, codecs on the way |

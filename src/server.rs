@@ -129,6 +129,8 @@ impl Shared {
                 match self.fallback.receive(visitor, &peer, place, bytes, site, began).await {
                     None => return,
                     Some(Claimed { visitor, upgrade, bytes }) => {
+                        // A proxy in front may speak for another user than before.
+                        peer.read_forwarded_for(&bytes, &self.config.fronts);
                         Box::pin(self.upgraded(visitor, upgrade, bytes)).await
                     }
                 }

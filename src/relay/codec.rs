@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Why a codec cannot go on.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +22,37 @@ pub trait Codec {
         false
     }
 
+    /// How many of the next bytes pass as they are, though nobody has seen them yet. The kernel may carry
+    /// these; the codec is told that they have [passed by](Self::passed_by).
+    fn untouched(&self) -> u64 {
+        if self.is_identity() { u64::MAX } else { 0 }
+    }
+
+    /// So many of the [untouched](Self::untouched) bytes have passed by.
+    fn passed_by(&mut self, _n: u64) {}
+
+    /// The most bytes that may be read at once, which bounds what a codec holds back. While there is no
+    /// room nothing is read, until the other direction has brought something or the
+    /// [deadline](Self::deadline) is there.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// When the codec [wants to speak](Self::wants_to_speak) at the latest, if it holds something back.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The flow breaks off. Appends what was held back: what had come before its source broke.
+    fn let_go(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Whether the stream from the near side is not for the far side any more:
+    /// [`Relay::run_or_give_back`](super::Relay::run_or_give_back) ends as soon as all that passed is
+    /// written in both directions. What is held back goes with the codec.
+    fn wants_out(&self) -> bool {
+        false
+    }
+
     /// The stream has ended.
     ///
     /// # Errors
@@ -35,9 +67,11 @@ pub trait Codec {
         false
     }
 
-    /// Appends what the codec has to say of its own, such as the answer to a ping. It is written between
-    /// two pieces of the stream.
-    fn interject(&mut self, _out: &mut Vec<u8>) {}
+    /// Appends what the codec has to say of its own, such as the answer to a ping, or what it held back.
+    /// It is written between two pieces of the stream. Returns how many payload bytes it carries.
+    fn interject(&mut self, _out: &mut Vec<u8>) -> usize {
+        0
+    }
 
     /// Whether the codec says the end of the stream itself, in its own terms: the connection stays open
     /// for what may come the other way and for its [last words](Self::last_words).
@@ -118,7 +152,7 @@ impl Pieces {
     }
 
     /// The pieces as slices. A range that a codec got wrong is cut, not trusted.
-    pub(super) fn slices<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn slices<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.list.iter().map(move |piece| match piece {
             Piece::Input(range) => input.get(range.clone()).unwrap_or_default(),
             Piece::Head(range) => self.heads.get(range.clone()).unwrap_or_default(),

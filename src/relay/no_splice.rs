@@ -36,6 +36,7 @@ impl Spliced {
         _: &mut Context<'_>,
         _: &TcpStream,
         _: &TcpStream,
+        _: u64,
     ) -> Poll<Result<Moved, SpliceError>> {
         Poll::Ready(Err(SpliceError::NoPipe))
     }

@@ -91,12 +91,13 @@ impl Spliced {
         self.pipe.is_some()
     }
 
-    /// Empties the pipe into the sink, or fills it from the source.
+    /// Empties the pipe into the sink, or fills it from the source with no more than `most` bytes.
     pub(super) fn step(
         &mut self,
         cx: &mut Context<'_>,
         source: &TcpStream,
         sink: &TcpStream,
+        most: u64,
     ) -> Poll<Result<Moved, SpliceError>> {
         if let Some(pipe) = &mut self.pipe {
             let n = ready!(poll_splice_out(cx, pipe, sink)).map_err(SpliceError::Sink)?;
@@ -111,7 +112,8 @@ impl Spliced {
         // Waiting for the source needs no pipe.
         ready!(source.poll_read_ready(cx)).map_err(SpliceError::Source)?;
         let mut pipe = Pipe::take().map_err(|_| SpliceError::NoPipe)?;
-        match poll_splice_in(cx, &pipe, source) {
+        let most = usize::try_from(most).map_or(MOST, |most| most.min(MOST));
+        match poll_splice_in(cx, &pipe, source, most) {
             Poll::Ready(Ok(0)) => {
                 pipe.give_back();
                 Poll::Ready(Ok(Moved::End))
@@ -143,12 +145,17 @@ fn is_refusal(error: &io::Error) -> bool {
     refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn poll_splice_in(cx: &mut Context<'_>, pipe: &Pipe, source: &TcpStream) -> Poll<io::Result<usize>> {
+fn poll_splice_in(
+    cx: &mut Context<'_>,
+    pipe: &Pipe,
+    source: &TcpStream,
+    most: usize,
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(source.poll_read_ready(cx))?;
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         // The pipe is empty, so it is the source that would block.
-        match source.try_io(Interest::READABLE, || Ok(splice(source, None, &pipe.entry, None, MOST, flags)?))
+        match source.try_io(Interest::READABLE, || Ok(splice(source, None, &pipe.entry, None, most, flags)?))
         {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             result => return Poll::Ready(result),

@@ -1,6 +1,8 @@
 //! What a relay owes its two ends, on real sockets: once where the kernel may carry the bytes, once
 //! where they are copied.
 
+mod give_back;
+
 use super::*;
 use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
@@ -219,4 +221,14 @@ async fn bytes_read_before_go_first() {
         drop(backend);
         assert_eq!(soon(running).await.unwrap().up, got.len() as u64);
     }
+}
+
+/// Each tunnel has this for as long as it lives.
+#[tokio::test]
+async fn a_running_relay_has_room_for_one_relay() {
+    let (_app, near) = connection().await;
+    let (_backend, far) = connection().await;
+    let relay = Relay::new(near, far, Flow::new(Identity), Flow::new(Identity), PATIENT);
+    let size = size_of_val(&relay);
+    assert!(size_of_val(&relay.run()) < 2 * size, "{size}");
 }

@@ -110,6 +110,7 @@ impl Shared {
         };
         let visit = self.fallback.receive(visitor, peer, Place::Plain, bytes, site, began);
         if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
+            peer.read_forwarded_for(&bytes, &self.config.fronts);
             note(peer, began, Box::pin(self.web(visitor, upgrade, bytes)).await);
         }
     }

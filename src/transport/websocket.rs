@@ -285,8 +285,9 @@ impl Codec for Send {
         self.is_urgent()
     }
 
-    fn interject(&mut self, out: &mut Vec<u8>) {
+    fn interject(&mut self, out: &mut Vec<u8>) -> usize {
         self.urgent(out);
+        0
     }
 
     fn says_end(&self) -> bool {

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::SystemTime;
 
+pub mod framing;
+
 /// More headers than any tunnel's request has, proxies in front included.
 const MAX_HEADERS: usize = 96;
 

@@ -100,6 +100,47 @@ fn ordinary() -> Vec<Probe> {
                 Send(request("GET /shop/", "Connection: close\r\n").into()),
             ],
         ),
+        probe(
+            "kept alive: the second request in pieces",
+            vec![
+                Send(request("GET /", "").into()),
+                Pause(200),
+                Send(b"GET /sh".to_vec()),
+                Pause(300),
+                Send(b"op/ HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n".to_vec()),
+            ],
+        ),
+        probe(
+            "kept alive: half of the second request, slowly",
+            vec![Send(request("GET /", "").into()), Pause(200), Send(b"GET /api HTTP/1.1\r\nHo".to_vec())],
+        ),
+        probe(
+            "kept alive: half of the second request, then the end",
+            vec![
+                Send(request("GET /", "").into()),
+                Pause(200),
+                Send(b"GET /api HTTP/1.1\r\nHo".to_vec()),
+                Fin,
+            ],
+        ),
+        says(
+            "kept alive: POST, chunked POST, HEAD, GET at once",
+            request("POST /made", "Content-Length: 5\r\n")
+                + "hello"
+                + &request("POST /made", "Transfer-Encoding: chunked\r\n")
+                + "5\r\nhello\r\n0\r\n\r\n"
+                + &request("HEAD /style.css", "")
+                + &request("GET /style.css", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n")
+                + &request("GET /api", ""),
+        ),
+        says("kept alive: 40 requests at once", request("GET /api", "").repeat(40)),
+        says(
+            "kept alive: a big download, and a page",
+            request("GET /big.bin", "") + &request("GET /api", ""),
+        ),
+        says("kept alive: a page, and something that is no request", request("GET /", "") + "hello\r\n\r\n"),
+        says("kept alive: a page, and HTTP/1.0", request("GET /", "") + "GET /api HTTP/1.0\r\n\r\n"),
+        says("kept alive: an empty line between", request("GET /", "") + "\r\n" + &request("GET /api", "")),
         says(
             "two requests, close after the first",
             request("GET /", "Connection: close\r\n") + &request("GET /api", ""),
@@ -287,11 +328,6 @@ fn almost_upgrades() -> Vec<Probe> {
         ),
         says("an upgrade by HEAD", upgrade.replace("GET", "HEAD")),
         says("an upgrade by get", upgrade.replace("GET", "get")),
-        says("an upgrade as the second request", request("GET /api", "") + &upgrade),
-        probe(
-            "an upgrade later on the connection",
-            vec![Send(request("GET /api", "").into()), Pause(200), Send(upgrade.clone().into())],
-        ),
         says("an upgrade with a broken header", upgrade.replace("\r\nUpgrade", "\r\nBro ken: x\r\nUpgrade")),
         says("an upgrade with a folded header", upgrade.replace("\r\nUpgrade", "\r\nX: a\r\n b\r\nUpgrade")),
         says(
@@ -318,5 +354,20 @@ pub fn wrong_address() -> Vec<Probe> {
         says("upgrade: two hosts", to("/stream", "Host: www.example.com\r\nHost: other.example\r\n")),
         says("upgrade: another path, with payload", to("/other", HOST) + "payload of a client"),
         slowly("upgrade: another path, slowly", to("/other", HOST), 7, 5),
+        says("upgrade: as the second request", request("GET /api", "") + &to("/", HOST)),
+        probe(
+            "upgrade: later on the connection",
+            vec![Send(request("GET /api", "").into()), Pause(200), Send(to("/", HOST).into())],
+        ),
+        probe(
+            "upgrade: later on the connection, in two pieces",
+            vec![
+                Send(request("GET /api", "").into()),
+                Pause(200),
+                Send(to("/other", HOST)[..40].into()),
+                Pause(300),
+                Send(to("/other", HOST)[40..].into()),
+            ],
+        ),
     ]
 }

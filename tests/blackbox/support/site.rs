@@ -24,8 +24,15 @@ pub fn big() -> Vec<u8> {
 }
 
 impl Site {
+    /// One whose time-outs are short: a probe that leaves the connection open sees it end soon, and how.
     #[track_caller]
     pub fn start() -> Site {
+        Site::with_keepalive("1s")
+    }
+
+    /// One that keeps connections for so long, for proxies that pool them.
+    #[track_caller]
+    pub fn with_keepalive(keepalive: &str) -> Site {
         let dir = TempDir::new("site");
         let port = free_port();
         dir.write("root/index.html", INDEX);
@@ -34,7 +41,6 @@ impl Site {
         dir.write("root/shop/index.html", "the shop\n");
         dir.write("root/big.bin", big());
         let root = dir.path().display();
-        // Short time-outs: a probe that leaves the connection open sees it end soon, and how.
         // As root, nginx would drop to a user who cannot read the files of the test.
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let config = format!(
@@ -47,7 +53,7 @@ http {{
   uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
   types {{ text/html html; text/css css; }}
   default_type application/octet-stream;
-  keepalive_timeout 1s; client_header_timeout 3s; client_body_timeout 3s; send_timeout 10s;
+  keepalive_timeout {keepalive}; client_header_timeout 3s; client_body_timeout 3s; send_timeout 10s;
   server {{
     listen 127.0.0.1:{port} backlog=1024;
     root {root}/root;

@@ -33,7 +33,12 @@ impl Ws {
     /// The same with further headers; returns the answer's head, too.
     #[track_caller]
     pub fn open_with(addr: SocketAddr, path: &str, headers: &str) -> (Ws, String) {
-        let stream = connect(addr);
+        Ws::upgrade(connect(addr), path, headers)
+    }
+
+    /// The same on a connection that is there.
+    #[track_caller]
+    pub fn upgrade(stream: TcpStream, path: &str, headers: &str) -> (Ws, String) {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: live.example.com\r\nUser-Agent: Go-http-client/1.1\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\

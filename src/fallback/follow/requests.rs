@@ -1,0 +1,237 @@
+//! From the visitor to the website.
+
+use super::{HOLD, MAX_HELD, Message, Talk};
+use crate::relay::{Codec, CodecError, Pieces};
+use crate::sniff::{Rules, Verdict};
+use crate::wire::http::Upgrade;
+use crate::wire::http::framing::{Head, Request, Unclear};
+use std::mem::take;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Follows the requests of a visitor, and holds back what may be for us.
+#[derive(Debug)]
+pub struct Requests<'r> {
+    rules: &'r Rules,
+    talk: Arc<Talk>,
+    message: Message,
+    /// The head that comes is the website's.
+    decided: bool,
+    /// The body that comes may have waited for a `100`.
+    starts_body: bool,
+    /// What the website has not got: the beginning of a head, or a request for us and what is behind it.
+    held: Vec<u8>,
+    /// Since when.
+    since: Option<Instant>,
+    /// What is held is this.
+    claim: Option<Upgrade>,
+    /// Requests that the website got.
+    count: u64,
+}
+
+/// What comes of the bytes at the beginning of a request.
+enum Whose {
+    /// Nobody knows yet.
+    Unknown,
+    /// Ours.
+    Ours(Upgrade),
+    /// The website's.
+    Theirs,
+}
+
+impl<'r> Requests<'r> {
+    pub(super) fn new(rules: &'r Rules, talk: Arc<Talk>, decided: bool) -> Requests<'r> {
+        Requests {
+            rules,
+            talk,
+            message: Message::Head(Head::of_request()),
+            decided,
+            starts_body: false,
+            held: Vec::new(),
+            since: None,
+            claim: None,
+            count: 0,
+        }
+    }
+
+    /// The upgrade that was asked for, all bytes from its first on, and how many requests the website got
+    /// before it. `None` if there was none.
+    pub fn into_claim(self) -> Option<(Upgrade, Vec<u8>, u64)> {
+        self.claim.map(|upgrade| (upgrade, self.held, self.count))
+    }
+
+    /// Looks at the next bytes and says how many of them pass; the others are held. What was held before
+    /// passes in front of them if it is moved to `released`.
+    fn follow(&mut self, input: &[u8], released: &mut Vec<u8>) -> Result<usize, Unclear> {
+        let mut at = 0;
+        while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) {
+            let used = match &mut self.message {
+                Message::Body(body) => {
+                    if take(&mut self.starts_body) {
+                        self.talk.asked().body_comes();
+                    }
+                    body.read(rest)?
+                }
+                Message::Head(head) => {
+                    let ended = head.read(rest)?;
+                    let request = ended.map(|_| Request::of(head));
+                    if !self.decided {
+                        let before = self.held.len();
+                        match self.whose(rest, ended) {
+                            // One that could be read in two ways is nobody's but the website's.
+                            Whose::Ours(upgrade) if matches!(request, Some(Ok(_) | Err(Unclear::Last))) => {
+                                self.hold(rest, before);
+                                self.claim = Some(upgrade);
+                                return Ok(at);
+                            }
+                            Whose::Unknown => {
+                                self.hold(rest, before);
+                                return Ok(at);
+                            }
+                            Whose::Ours(_) | Whose::Theirs => {
+                                self.decided = true;
+                                self.held.truncate(before);
+                                released.append(&mut take(&mut self.held));
+                            }
+                        }
+                    }
+                    if let Some(request) = request {
+                        let request = request?;
+                        self.talk.asked().ask(&request)?;
+                        self.count += 1;
+                        self.decided = false;
+                        self.starts_body = true;
+                        self.message = Message::Body(request.body);
+                    }
+                    ended
+                }
+            };
+            self.note_end();
+            let Some(used) = used else { return Ok(input.len()) };
+            at += used;
+        }
+        Ok(at)
+    }
+
+    /// Whose the request is that begins with what is held and goes on with `rest`, in which its head has
+    /// `ended` there. Where something was held, `rest` is held too afterwards.
+    fn whose(&mut self, rest: &[u8], ended: Option<usize>) -> Whose {
+        let before = self.held.len();
+        let verdict = if before == 0 {
+            self.rules.sniff(rest)
+        } else {
+            self.held.extend_from_slice(rest);
+            self.rules.sniff(&self.held)
+        };
+        match (verdict, ended) {
+            (Verdict::NeedMore, None) => Whose::Unknown,
+            (Verdict::Http(upgrade), Some(n)) if upgrade.head_len == before + n => Whose::Ours(upgrade),
+            _ => Whose::Theirs,
+        }
+    }
+
+    /// Holds `rest` back, if it is not yet held behind the `before` bytes that were.
+    fn hold(&mut self, rest: &[u8], before: usize) {
+        if before == 0 {
+            self.held = rest.to_vec();
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// Takes note of it if the request is complete.
+    fn note_end(&mut self) {
+        if let Message::Body(body) = &self.message
+            && body.is_over()
+        {
+            self.message = Message::Head(Head::of_request());
+        }
+    }
+
+    /// Takes what is held back, for the website.
+    fn release(&mut self, out: &mut Vec<u8>) -> usize {
+        let n = self.held.len();
+        out.append(&mut take(&mut self.held));
+        self.claim = None;
+        self.decided = true;
+        n
+    }
+}
+
+impl Codec for Requests<'_> {
+    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
+        let mut released = Vec::new();
+        let clear = self.talk.unclear().is_none();
+        if clear && self.claim.is_some() {
+            self.held.extend_from_slice(input);
+            return Ok(0);
+        }
+        let followed = if clear { self.follow(input, &mut released) } else { Ok(input.len()) };
+        let passed = followed.unwrap_or_else(|why| {
+            self.talk.give_up(why);
+            input.len()
+        });
+        if self.talk.unclear().is_some() {
+            self.release(&mut released);
+        }
+        let length = released.len() + passed;
+        if !released.is_empty() {
+            out.head(|out| out.append(&mut released));
+        }
+        out.input(0..passed);
+        Ok(length)
+    }
+
+    fn is_identity(&self) -> bool {
+        self.held.is_empty() && self.talk.unclear().is_some()
+    }
+
+    fn untouched(&self) -> u64 {
+        if self.is_identity() { u64::MAX } else { self.message.untouched() }
+    }
+
+    fn passed_by(&mut self, n: u64) {
+        if let Message::Body(body) = &mut self.message {
+            if take(&mut self.starts_body) {
+                self.talk.asked().body_comes();
+            }
+            body.skip(n);
+            self.note_end();
+        }
+    }
+
+    /// Behind the end of a body no more comes in one read than may be held.
+    fn room(&self) -> usize {
+        if self.wants_out() {
+            return 0;
+        }
+        let room = MAX_HELD.saturating_sub(self.held.len());
+        usize::try_from(self.untouched()).unwrap_or(usize::MAX).saturating_add(room)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.held.is_empty() && self.claim.is_none()).map(|since| since + HOLD)
+    }
+
+    fn wants_to_speak(&self) -> bool {
+        let late = || self.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        !self.held.is_empty() && (self.talk.unclear().is_some() || late())
+    }
+
+    fn interject(&mut self, out: &mut Vec<u8>) -> usize {
+        self.release(out)
+    }
+
+    fn end(&mut self) -> Result<(), CodecError> {
+        self.talk.give_up(Unclear::Ended);
+        Ok(())
+    }
+
+    fn let_go(&mut self, out: &mut Vec<u8>) {
+        self.talk.give_up(Unclear::Ended);
+        self.release(out);
+    }
+
+    fn wants_out(&self) -> bool {
+        self.claim.is_some() && self.talk.unclear().is_none() && self.talk.asked().is_empty()
+    }
+}

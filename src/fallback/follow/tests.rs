@@ -1,0 +1,342 @@
+//! What is held back and what is ours, on bytes alone.
+
+use super::*;
+use crate::config::HttpRule;
+use crate::relay::{Codec as _, Pieces};
+use proptest::prelude::*;
+use tokio::time::{Instant, sleep_until};
+
+fn rules(path: Option<&str>) -> Rules {
+    let path = path.map(str::to_owned);
+    Rules { http: Some(HttpRule { method: "GET".into(), path, host: None, web: None }), ..Rules::default() }
+}
+
+const UPGRADE: &str = "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const PAGE: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn pass(codec: &mut impl crate::relay::Codec, input: &[u8]) -> Vec<u8> {
+    let mut input = input.to_vec();
+    let mut pieces = Pieces::default();
+    let length = codec.pass(&mut input, &mut pieces).unwrap();
+    let passed: Vec<u8> = pieces.slices(&input).flatten().copied().collect();
+    assert_eq!(passed.len(), length, "what passes is counted");
+    passed
+}
+
+/// What became of a stream of requests.
+#[derive(Debug, PartialEq, Eq)]
+struct Followed {
+    /// Where the upgrade begins, if there is one for us.
+    claim: Option<usize>,
+    unclear: Option<Unclear>,
+}
+
+/// Follows a stream that comes in pieces of these lengths, with each answer complete as soon as its
+/// request is, and checks that no byte is lost.
+fn follow(rules: &Rules, bytes: &[u8], pieces: &[usize]) -> Followed {
+    let (mut requests, _, talk) = directions(rules, false);
+    let mut lengths = pieces.iter().copied().chain(std::iter::repeat(*pieces.last().unwrap()));
+    let (mut passed, mut at) = (Vec::new(), 0);
+    while at < bytes.len() && !requests.wants_out() {
+        let piece = lengths.next().unwrap().clamp(1, requests.room()).min(bytes.len() - at);
+        passed.extend(pass(&mut requests, &bytes[at..at + piece]));
+        at += piece;
+        while !talk.asked().is_empty() {
+            talk.asked().answered();
+        }
+        assert!(bytes.starts_with(&passed), "only what came passes");
+        assert!(at - passed.len() <= MAX_HELD);
+    }
+    let unclear = talk.unclear();
+    match requests.into_claim() {
+        Some((_, held, _)) => {
+            assert_eq!([&passed[..], &held].concat(), &bytes[..at]);
+            Followed { claim: Some(passed.len()), unclear }
+        }
+        None => {
+            assert!(unclear.is_none() || passed == bytes, "what is unclear passes");
+            Followed { claim: None, unclear }
+        }
+    }
+}
+
+fn found(rules: &Rules, text: &str) -> Followed {
+    let whole = follow(rules, text.as_bytes(), &[usize::MAX]);
+    for piece in 1..text.len().min(40) {
+        assert_eq!(follow(rules, text.as_bytes(), &[piece]), whole, "in pieces of {piece}");
+    }
+    whole
+}
+
+#[test]
+fn an_upgrade_behind_any_clear_request_is_ours() {
+    for before in [
+        "",
+        PAGE,
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "GET /other HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        for count in 1..3 {
+            let before = before.repeat(count);
+            let text = format!("{before}{UPGRADE}payload");
+            let whole = Followed { claim: Some(before.len()), unclear: None };
+            assert_eq!(found(&rules(Some("/tunnel")), &text), whole, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_not_at_a_clear_boundary_is_the_websites() {
+    let n = UPGRADE.len();
+    for (text, unclear) in [
+        (format!("POST / HTTP/1.1\r\nContent-Length: {n}\r\n\r\n{UPGRADE}"), None),
+        (format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{n:x}\r\n{UPGRADE}\r\n"), None),
+        (
+            format!("POST / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n{UPGRADE}"),
+            Some(Unclear::Length),
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n{UPGRADE}"),
+            Some(Unclear::Both),
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0 \r\n\r\n{UPGRADE}"),
+            Some(Unclear::Chunk),
+        ),
+        (format!("GET / HTTP/1.1\r\nConnection: close\r\n\r\n{UPGRADE}"), Some(Unclear::Last)),
+        (format!("GET / HTTP/1.0\r\n\r\n{UPGRADE}"), Some(Unclear::StartLine)),
+        (format!("{PAGE}\r\n{UPGRADE}"), Some(Unclear::StartLine)),
+        (format!("{PAGE}{}", UPGRADE.replace("\r\n\r\n", "\r\n x\r\n\r\n")), Some(Unclear::Field)),
+        (format!("{PAGE}{}", UPGRADE.replace("\r\n", "\n")), Some(Unclear::StartLine)),
+        (
+            format!(
+                "{PAGE}{}",
+                UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+            ),
+            Some(Unclear::Length),
+        ),
+        (format!("\x16\x03\x01{UPGRADE}"), Some(Unclear::StartLine)),
+        (format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{UPGRADE}"), Some(Unclear::StartLine)),
+        (format!("CONNECT a:1 HTTP/1.1\r\n\r\n{UPGRADE}"), Some(Unclear::Connect)),
+    ] {
+        for rules in [rules(None), rules(Some("/tunnel"))] {
+            assert_eq!(found(&rules, &text), Followed { claim: None, unclear }, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_head_that_is_decided_is_the_websites_and_the_next_is_not() {
+    let rules = rules(None);
+    let (mut requests, _, talk) = directions(&rules, true);
+    let (start, rest) = UPGRADE.as_bytes().split_at(30);
+    assert_eq!(pass(&mut requests, start), start);
+    assert_eq!(pass(&mut requests, rest), rest);
+    assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), b"");
+    assert!(!requests.wants_out(), "the website has not answered");
+    talk.asked().answered();
+    assert!(requests.wants_out() && requests.room() == 0);
+    assert_eq!(requests.into_claim().map(|(_, bytes, count)| (bytes, count)), Some((UPGRADE.into(), 1)));
+}
+
+/// Only what may be a client's waits, and no longer than that.
+#[tokio::test]
+async fn the_beginning_of_a_head_is_held_for_a_second() {
+    let rules = rules(Some("/tunnel"));
+    let (mut requests, _, _) = directions(&rules, false);
+    let began = Instant::now();
+    assert_eq!(pass(&mut requests, b"GET /t"), b"");
+    let deadline = requests.deadline().unwrap();
+    assert!(deadline >= began + HOLD);
+    assert_eq!(pass(&mut requests, b"un"), b"");
+    assert_eq!(requests.deadline(), Some(deadline), "more bytes buy no time");
+    sleep_until(deadline).await;
+    assert!(requests.wants_to_speak());
+    let mut out = Vec::new();
+    assert_eq!(requests.interject(&mut out), 8);
+    assert_eq!(out, b"GET /tun");
+    assert!(requests.deadline().is_none() && !requests.wants_to_speak());
+    // The rest of it is the website's, and so is not what comes then.
+    let rest = &UPGRADE.as_bytes()[8..];
+    assert_eq!(pass(&mut requests, rest), rest);
+    assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), b"");
+
+    let (mut requests, _, _) = directions(&rules, false);
+    for (input, passed) in
+        [("GET", ""), (" /", ""), ("x", ""), (" ", "GET /x "), ("HTTP/1.1\r\n", "HTTP/1.1\r\n")]
+    {
+        assert_eq!(pass(&mut requests, input.as_bytes()), passed.as_bytes());
+        assert_eq!(requests.deadline().is_some(), passed.is_empty());
+    }
+}
+
+#[test]
+fn what_is_held_is_released_when_the_website_says_something_unclear() {
+    for (said, why) in [
+        ("HTTP/1.1 101 \r\n\r\n", Unclear::Switched),
+        ("HTTP/1.1 200 OK\r\n\r\n", Unclear::UntilClose),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", Unclear::Last),
+        ("HTTP/1.0 200 OK\r\n", Unclear::StartLine),
+        (&format!("{OK}{OK}"), Unclear::Unasked),
+    ] {
+        let rules = rules(None);
+        let (mut requests, mut answers, talk) = directions(&rules, true);
+        assert_eq!(pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes()), PAGE.as_bytes());
+        assert_eq!(pass(&mut requests, b"payload"), b"");
+        assert_eq!(pass(&mut answers, said.as_bytes()), said.as_bytes());
+        assert_eq!(talk.unclear(), Some(why));
+        assert!(requests.wants_to_speak() && !requests.wants_out() && !requests.is_identity());
+        let mut out = Vec::new();
+        requests.interject(&mut out);
+        assert_eq!(out, format!("{UPGRADE}payload").as_bytes());
+        assert!(requests.is_identity() && answers.is_identity());
+        assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), UPGRADE.as_bytes());
+        assert!(requests.into_claim().is_none());
+    }
+}
+
+#[test]
+fn an_upgrade_waits_for_the_last_byte_of_the_last_answer() {
+    for answers_to in
+        [&[OK, OK][..], &["HTTP/1.1 100 \r\n\r\n", OK, "HTTP/1.1 103 \r\n\r\n", "HTTP/1.1 304 \r\n\r\n"]]
+    {
+        let rules = rules(None);
+        let (mut requests, mut answers, talk) = directions(&rules, true);
+        pass(&mut requests, format!("{PAGE}{PAGE}{UPGRADE}").as_bytes());
+        let text = answers_to.concat();
+        for byte in text.as_bytes() {
+            assert!(!requests.wants_out());
+            assert_eq!(pass(&mut answers, &[*byte]), [*byte]);
+        }
+        assert!(requests.wants_out());
+        assert_eq!(talk.unclear(), None);
+        // A word too many, and it is not ours any more.
+        pass(&mut answers, b"H");
+        assert!(!requests.wants_out() && requests.wants_to_speak());
+    }
+}
+
+#[test]
+fn only_so_much_is_held() {
+    let rules = rules(None);
+    let (mut requests, _, _) = directions(&rules, true);
+    assert_eq!(requests.room(), MAX_HELD);
+    pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes());
+    assert_eq!(requests.room(), MAX_HELD - UPGRADE.len());
+    while requests.room() > 0 {
+        let piece = vec![7; requests.room().min(10_000)];
+        assert_eq!(pass(&mut requests, &piece), b"");
+    }
+    assert!(!requests.wants_out());
+    assert_eq!(requests.into_claim().map(|(_, bytes, _)| bytes.len()), Some(MAX_HELD));
+}
+
+#[test]
+fn ends_release_what_is_held() {
+    type End = fn(&mut Requests<'_>, &mut Answers);
+    let ends: [End; 2] = [|requests, _| requests.end().unwrap(), |_, answers| answers.end().unwrap()];
+    for end in ends {
+        for held in ["GET /", UPGRADE] {
+            let rules = rules(None);
+            let (mut requests, mut answers, _) = directions(&rules, true);
+            pass(&mut requests, format!("{PAGE}{held}").as_bytes());
+            end(&mut requests, &mut answers);
+            assert!(requests.wants_to_speak());
+            let mut out = Vec::new();
+            requests.interject(&mut out);
+            assert_eq!(out, held.as_bytes());
+        }
+    }
+    let rules = rules(None);
+    let (mut requests, _, _) = directions(&rules, true);
+    pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes());
+    let mut out = Vec::new();
+    requests.let_go(&mut out);
+    assert_eq!(out, UPGRADE.as_bytes());
+}
+
+#[test]
+fn bodies_need_not_be_looked_at() {
+    let rules = rules(None);
+    let (mut requests, mut answers, talk) = directions(&rules, true);
+    pass(&mut requests, b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx");
+    assert_eq!((requests.untouched(), requests.room()), (999_999, 999_999 + MAX_HELD));
+    requests.passed_by(999_999);
+    assert_eq!((requests.untouched(), requests.room()), (0, MAX_HELD));
+    pass(&mut requests, UPGRADE.as_bytes());
+    pass(&mut answers, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx");
+    assert_eq!(answers.untouched(), 999_999);
+    answers.passed_by(999_998);
+    assert!(!requests.wants_out());
+    answers.passed_by(1);
+    assert!(requests.wants_out() && talk.unclear().is_none());
+}
+
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof![
+        Just(UPGRADE.as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 0..60),
+        "[ -~]{0,30}(\r\n){0,2}".prop_map(String::into_bytes),
+    ];
+    let headers = "(X-[a-z]{1,5}: [ -~]{0,9}\r\n){0,2}";
+    (prop::sample::select(&["GET", "POST", "HEAD", "PUT"][..]), headers, text, any::<bool>()).prop_map(
+        |(method, headers, body, chunked)| {
+            let (length, body) = if chunked && !body.is_empty() {
+                let chunk = [format!("{:X}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+                ("Transfer-Encoding: chunked".to_owned(), chunk)
+            } else {
+                (format!("Content-Length: {}", body.len()), body)
+            };
+            let head = format!("{method} /page HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n\r\n");
+            [head.into_bytes(), body].concat()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_first_upgrade_behind_valid_requests_is_ours_whatever_the_pieces(
+        before in prop::collection::vec(request(), 0..6),
+        behind in prop::collection::vec(any::<u8>(), 0..50),
+        pieces in prop::collection::vec(1..60_usize, 1..20),
+        path in prop::sample::select(&[None, Some("/tunnel")][..]),
+    ) {
+        let before = before.concat();
+        let bytes = [&before, UPGRADE.as_bytes(), &behind].concat();
+        let ours = Followed { claim: Some(before.len()), unclear: None };
+        prop_assert_eq!(follow(&rules(path), &bytes, &pieces), ours);
+    }
+
+    #[test]
+    fn a_takeover_never_depends_on_the_pieces(
+        messages in prop::collection::vec(request(), 0..4),
+        broken in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::sample::select(&b"\r\n :;,0aG\0"[..])), 0..4),
+        pieces in prop::collection::vec(1..60_usize, 1..20),
+    ) {
+        let mut bytes = [&messages.concat(), UPGRADE.as_bytes(), b"behind"].concat();
+        for (at, byte) in broken {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let whole = follow(&rules(None), &bytes, &[usize::MAX]);
+        prop_assert_eq!(follow(&rules(None), &bytes, &pieces), whole);
+    }
+
+    #[test]
+    fn any_bytes_pass_without_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        pieces in prop::collection::vec(1..60_usize, 1..20),
+    ) {
+        let whole = follow(&rules(None), &bytes, &[usize::MAX]);
+        prop_assert_eq!(follow(&rules(None), &bytes, &pieces), whole);
+        let rules = rules(None);
+        let (mut requests, mut answers, _) = directions(&rules, true);
+        pass(&mut requests, PAGE.as_bytes());
+        prop_assert_eq!(pass(&mut answers, &bytes), bytes);
+    }
+}

@@ -1,0 +1,297 @@
+//! The head of a message (RFC 9112 sections 2 to 5), read byte by byte.
+
+use super::{MAX_HEAD, Unclear};
+
+/// A head on its way, and what it says about what follows it.
+#[derive(Debug, Clone)]
+pub struct Head {
+    place: Place,
+    /// Bytes so far.
+    len: usize,
+    word: Word,
+    field: Field,
+    method: Method,
+    status: u16,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    expects: bool,
+}
+
+/// What the next byte belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Method,
+    Target,
+    /// So many bytes of a request's version are there.
+    Version(usize),
+    /// So many bytes of an answer's version and status are there.
+    Status(usize),
+    Reason,
+    /// A CR has come.
+    LineFeed,
+    FieldStart,
+    Name,
+    Value,
+    /// The CR of the empty line has come.
+    LastLineFeed,
+    Ended,
+}
+
+/// The headers that say something about bodies and connections.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Other,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    Expect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Head,
+    Other,
+}
+
+impl Head {
+    fn at(place: Place) -> Head {
+        Head {
+            place,
+            len: 0,
+            word: Word::default(),
+            field: Field::Other,
+            method: Method::Other,
+            status: 0,
+            length: None,
+            chunked: false,
+            close: false,
+            expects: false,
+        }
+    }
+
+    /// A request's head of which nothing has come.
+    pub fn of_request() -> Head {
+        Head::at(Place::Method)
+    }
+
+    /// An answer's.
+    pub fn of_answer() -> Head {
+        Head::at(Place::Status(0))
+    }
+
+    /// The trailers of a chunked body: a head without its start line.
+    pub(super) fn of_trailers() -> Head {
+        Head::at(Place::FieldStart)
+    }
+
+    /// Whether nothing of it has come.
+    pub fn is_new(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads on. The head ends after so many bytes of `input`; `None`: not in it.
+    ///
+    /// # Errors
+    ///
+    /// This is no head of HTTP/1.1, or an unclear one. That is told at the first byte that shows it.
+    pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, Unclear> {
+        for (at, &byte) in input.iter().enumerate() {
+            self.len += 1;
+            if self.len > MAX_HEAD {
+                return Err(Unclear::LongHead);
+            }
+            self.place = self.step(byte)?;
+            if self.place == Place::Ended {
+                return Ok(Some(at + 1));
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, byte: u8) -> Result<Place, Unclear> {
+        const VERSION: &[u8] = b"HTTP/1.1\r";
+        const STATUS: &[u8] = b"HTTP/1.1 ";
+        /// Behind the version: three digits and a space (RFC 9112 section 4).
+        const REASON: usize = STATUS.len() + 4;
+        Ok(match self.place {
+            Place::Method if is_token(byte) => {
+                self.word.push(byte);
+                Place::Method
+            }
+            Place::Method if byte == b' ' && !self.word.is_empty() => {
+                self.method = match self.word.get() {
+                    b"CONNECT" => return Err(Unclear::Connect),
+                    b"HEAD" => Method::Head,
+                    _ => Method::Other,
+                };
+                self.word = Word::default();
+                Place::Target
+            }
+            Place::Target if byte > b' ' && byte != DEL => {
+                self.word.push(byte);
+                Place::Target
+            }
+            Place::Target if byte == b' ' && !self.word.is_empty() => Place::Version(0),
+            Place::Version(n) if VERSION.get(n) == Some(&byte) => {
+                if n + 1 == VERSION.len() {
+                    Place::LineFeed
+                } else {
+                    Place::Version(n + 1)
+                }
+            }
+            Place::Status(n) if n < STATUS.len() && STATUS.get(n) == Some(&byte) => Place::Status(n + 1),
+            Place::Status(n) if (STATUS.len()..REASON - 1).contains(&n) && byte.is_ascii_digit() => {
+                self.status = self.status * 10 + u16::from(byte - b'0');
+                Place::Status(n + 1)
+            }
+            Place::Status(n) if n == REASON - 1 && byte == b' ' && (100..600).contains(&self.status) => {
+                Place::Reason
+            }
+            Place::Reason if is_text(byte) => Place::Reason,
+            Place::Reason if byte == b'\r' => Place::LineFeed,
+            Place::Method | Place::Target | Place::Version(_) | Place::Status(_) | Place::Reason => {
+                return Err(Unclear::StartLine);
+            }
+            Place::LineFeed if byte == b'\n' => Place::FieldStart,
+            Place::FieldStart if byte == b'\r' => Place::LastLineFeed,
+            Place::LastLineFeed if byte == b'\n' => Place::Ended,
+            Place::FieldStart if is_token(byte) => {
+                self.word = Word::default();
+                self.word.push(byte.to_ascii_lowercase());
+                Place::Name
+            }
+            Place::Name if is_token(byte) => {
+                self.word.push(byte.to_ascii_lowercase());
+                Place::Name
+            }
+            Place::Name if byte == b':' => {
+                self.field = match self.word.get() {
+                    b"content-length" => Field::ContentLength,
+                    b"transfer-encoding" => Field::TransferEncoding,
+                    b"connection" => Field::Connection,
+                    b"expect" => Field::Expect,
+                    _ => Field::Other,
+                };
+                self.word = Word::default();
+                Place::Value
+            }
+            Place::Value if byte == b'\r' => {
+                self.item()?;
+                Place::LineFeed
+            }
+            Place::Value if is_text(byte) => {
+                match (self.field, byte) {
+                    (Field::Other, _) => {}
+                    (_, b',') => self.item()?,
+                    (_, b' ' | b'\t') => self.word.gap(),
+                    _ => self.word.push(byte.to_ascii_lowercase()),
+                }
+                Place::Value
+            }
+            _ => return Err(Unclear::Field),
+        })
+    }
+
+    /// One item of a value has ended; each of these headers is a list (RFC 9110 section 5.6.1), or must
+    /// not be one.
+    fn item(&mut self) -> Result<(), Unclear> {
+        let word = std::mem::take(&mut self.word);
+        match self.field {
+            Field::Other => {}
+            Field::ContentLength => {
+                if self.length.is_some() {
+                    return Err(Unclear::Length);
+                }
+                self.length = Some(number(word.get()).ok_or(Unclear::Length)?);
+            }
+            Field::TransferEncoding => {
+                if self.chunked || word.get() != b"chunked" {
+                    return Err(Unclear::Encoding);
+                }
+                self.chunked = true;
+            }
+            Field::Connection => self.close |= word.get() == b"close",
+            Field::Expect => self.expects = true,
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::Head
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunked
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.close
+    }
+
+    pub(super) fn expects(&self) -> bool {
+        self.expects
+    }
+}
+
+/// Digits and nothing else, of a number that fits.
+fn number(digits: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let first = digit(digits.first()?)?;
+    digits.iter().skip(1).try_fold(first, |n, byte| n.checked_mul(10)?.checked_add(digit(byte)?))
+}
+
+const DEL: u8 = 0x7f;
+
+/// `tchar` (RFC 9110 section 5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What stands in a value (RFC 9110 section 5.5): no control character but the tab.
+pub(super) fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != DEL)
+}
+
+/// The last word that was read, as far as it can be one that matters.
+#[derive(Debug, Clone, Default)]
+struct Word {
+    bytes: [u8; 20],
+    len: usize,
+    /// White space has come behind it.
+    gap: bool,
+}
+
+impl Word {
+    fn push(&mut self, byte: u8) {
+        match self.bytes.get_mut(self.len) {
+            Some(slot) if !self.gap => {
+                *slot = byte;
+                self.len += 1;
+            }
+            // Longer than all that matter, or two words: it is none of them.
+            _ => self.len = usize::MAX,
+        }
+    }
+
+    fn gap(&mut self) {
+        self.gap = self.len > 0;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The word; empty when it is none that could matter.
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
