@@ -24,6 +24,7 @@
 //! | [`net`] | listening, dialling, socket options, signals, the parent process, the background, users |
 //! | [`telemetry`] | the log |
 //! | [`demo`] | `obfs-rs demo`: all of it in one process |
+//! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |
 
 pub mod arrival;
 pub mod bare_site;
@@ -32,6 +33,7 @@ pub mod config;
 pub mod demo;
 pub mod fallback;
 pub mod net;
+pub mod probe;
 pub mod relay;
 pub mod server;
 pub mod sniff;

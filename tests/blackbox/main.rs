@@ -8,7 +8,7 @@
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
-//! (`web_fronts`) and in TLS (`tls_certificates`).
+//! (`web_fronts`) and in TLS (`tls_certificates`). The operator's own scanner is in `probe`.
 
 mod support;
 
@@ -20,6 +20,7 @@ mod hosts;
 mod life;
 mod mux_sessions;
 mod options;
+mod probe;
 mod process;
 mod roles;
 mod simple_obfs;
