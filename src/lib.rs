@@ -25,6 +25,7 @@
 //! | [`net`] | listening, dialling, socket options, signals, the parent process, the background, users |
 //! | [`telemetry`] | the log |
 //! | [`demo`] | `obfs-rs demo`: all of it in one process |
+//! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |
 
 pub mod arrival;
 pub mod bare_site;
@@ -34,6 +35,7 @@ pub mod demo;
 pub mod fallback;
 pub mod net;
 pub mod origin;
+pub mod probe;
 pub mod relay;
 pub mod server;
 pub mod sniff;

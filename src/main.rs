@@ -4,7 +4,7 @@ use obfs_rs::config::{self, Command, Config, Half, Surroundings};
 use obfs_rs::net::listen::BindError;
 use obfs_rs::net::process::{self, Parent};
 use obfs_rs::telemetry::{self, Destination};
-use obfs_rs::{client, demo, net, server};
+use obfs_rs::{client, demo, net, probe, server};
 use std::fmt::Display;
 use std::io::Write as _;
 use std::path::Path;
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Demo) => with_runtime(tokio::runtime::Builder::new_multi_thread(), demo::run()),
+        Ok(Command::Probe(config)) => {
+            with_runtime(tokio::runtime::Builder::new_current_thread(), probe::run(*config))
+        }
         Ok(Command::Manuals(folder)) => match write_manuals(&folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

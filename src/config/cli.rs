@@ -5,6 +5,7 @@ use super::ConfigError;
 use super::endpoints::{Addresses, Setting, Style, split_address};
 use super::go_cli;
 use super::options::{Kind, OPTIONS, OptionSpec, Scope};
+use super::probe::{self, ProbeConfig};
 use super::role::Role;
 use super::sip003::PluginOption;
 use clap::builder::StyledStr;
@@ -20,6 +21,8 @@ pub enum Parsed {
     Print(String),
     /// `obfs-rs demo`.
     Demo,
+    /// `obfs-rs probe`.
+    Probe(Box<ProbeConfig>),
     /// `obfs-rs man`: write the manual pages into this folder.
     Manuals(PathBuf),
     /// Be a half.
@@ -70,6 +73,7 @@ pub fn command() -> Command {
         .subcommand(Command::new("demo").about(
             "Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.",
         ))
+        .subcommand(probe::command())
         .subcommand(
             Command::new("man").hide(true).about("Write the manual pages into a folder.").arg(
                 Arg::new("folder")
@@ -227,7 +231,10 @@ pub fn manuals() -> Vec<(String, Command)> {
         let command = simple_obfs(role);
         (command.get_name().to_owned(), command)
     });
-    std::iter::once((own.get_name().to_owned(), own)).chain(halves).chain(drop_ins).collect()
+    let probe = "obfs-rs-probe".to_owned();
+    let probe = (probe.clone(), probe::command().bin_name("obfs-rs probe").display_name(probe));
+    let own = (own.get_name().to_owned(), own);
+    [own, probe].into_iter().chain(halves).chain(drop_ins).collect()
 }
 
 /// Reads a command line. `program` is the name the program was started by.
@@ -261,6 +268,7 @@ pub fn parse(program: &str, args: &[OsString]) -> Result<Parsed, ConfigError> {
     }
     let (matches, role) = match matches.subcommand() {
         Some(("demo", _)) => return Ok(Parsed::Demo),
+        Some(("probe", found)) => return Ok(Parsed::Probe(Box::new(probe::parse(found)?))),
         Some(("man", found)) => {
             return Ok(Parsed::Manuals(found.get_one::<PathBuf>("folder").cloned().unwrap_or_default()));
         }
@@ -330,8 +338,9 @@ fn simple_obfs_addresses(matches: &ArgMatches, role: Role) -> Result<Addresses, 
 /// clap explains itself on several lines; a host's log wants one.
 fn one_line_error(error: &clap::Error) -> ConfigError {
     let text = error.render().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    ConfigError::CommandLine(first.trim_start_matches("error: ").to_owned())
+    // What is wrong may be listed below the line that says so; an empty line ends it.
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    ConfigError::CommandLine(lines.join(" ").trim_start_matches("error: ").to_owned())
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub enum Command {
     Run(Box<Config>),
     /// Show on this machine that it works.
     Demo,
+    /// Compare a server with the website behind it.
+    Probe(Box<ProbeConfig>),
     /// Write the manual pages into this folder.
     Manuals(PathBuf),
     /// Print this text and end well: `--help`, `--version`.
@@ -66,6 +68,7 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
     let cli = match cli::parse(&program, &surroundings.args)? {
         cli::Parsed::Print(text) => return Ok(Command::Print(text)),
         cli::Parsed::Demo => return Ok(Command::Demo),
+        cli::Parsed::Probe(config) => return Ok(Command::Probe(config)),
         cli::Parsed::Manuals(folder) => return Ok(Command::Manuals(folder)),
         cli::Parsed::Run(cli) => *cli,
     };

@@ -10,7 +10,7 @@
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
 //! answers which TLS there (`auto_tls`); and that it knows, and tells the website, where visitors came from
-//! (`origin`).
+//! (`origin`). The operator's own scanner is in `probe`.
 
 mod support;
 
@@ -26,6 +26,7 @@ mod life;
 mod mux_sessions;
 mod options;
 mod origin;
+mod probe;
 mod process;
 mod roles;
 mod simple_obfs;

@@ -278,7 +278,7 @@ fn help_and_version_are_answered() {
         assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
         let (exit, text) = run(&["--help"]);
         assert_eq!(exit, Exit::Code(0));
-        for word in ["client", "server", "demo"] {
+        for word in ["client", "server", "demo", "probe"] {
             assert!(text.contains(word), "{word}: {text}");
         }
         // An example for each, and the options by their names.

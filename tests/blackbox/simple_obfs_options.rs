@@ -456,6 +456,7 @@ fn manual_pages_are_made_from_the_same_definitions() {
         assert_eq!(exit, Exit::Code(0), "{lines:?}");
         for (page, words) in [
             ("obfs-rs.1", &["obfs\\-rs", "demo"][..]),
+            ("obfs-rs-probe.1", &["obfs\\-rs probe", "\\-\\-site"]),
             ("obfs-rs-client.1", &["obfs\\-rs client", "\\-\\-handshake", "\\-\\-remote"]),
             ("obfs-rs-server.1", &["obfs\\-rs server", "\\-\\-failover", "\\-\\-backend"]),
             ("obfs-local.1", &["obfs\\-local", "\\-\\-obfs\\-host", "\\fB\\-l\\fR"]),

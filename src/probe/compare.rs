@@ -1,0 +1,295 @@
+//! Whether two visitors saw the same: a pure comparison of what they saw.
+//!
+//! Not compared is what differs between two honest connections to one site: the time in `Date`, values
+//! of headers that the site itself varies, and what is random in TLS. How a TLS library orders and cuts
+//! what it says is told apart, in [`super::notes`].
+
+use super::http_answer::{self, Mask};
+use super::seen::{Agreed, End, Handshake, Seen};
+use super::tls_answer;
+use std::time::Duration;
+
+/// Times are compared in classes with these limits, in seconds…
+const CLASSES: [u64; 3] = [1, 4, 15];
+
+/// …and two times so close together are the same on both sides of a limit…
+const SAME_TIME: Duration = Duration::from_millis(750);
+
+/// …as are times that differ by less than this part of the longer.
+const SAME_PART: u32 = 4;
+
+/// What came so late that it might have come behind the end of the other's watch says nothing.
+const EDGE: Duration = Duration::from_secs(1);
+
+/// How much of an answer is shown where it begins to differ, in bytes.
+const EXCERPT: usize = 60;
+
+/// In what two visits can differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Whether there was a connection.
+    Connection,
+    /// What a TLS handshake agreed on.
+    Handshake,
+    /// What came.
+    Answer,
+    /// How the connection ended.
+    End,
+    /// When the answer or the end came.
+    Time,
+}
+
+impl Kind {
+    /// As it stands in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Connection => "connection",
+            Kind::Handshake => "handshake",
+            Kind::Answer => "answer",
+            Kind::End => "end",
+            Kind::Time => "time",
+        }
+    }
+}
+
+/// A difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// In what.
+    pub kind: Kind,
+    /// In which part of it.
+    pub what: String,
+    /// What the site did there.
+    pub site: String,
+    /// What the server did there.
+    pub server: String,
+    /// More time would not have made it go away.
+    pub for_good: bool,
+}
+
+impl Difference {
+    fn new(kind: Kind, what: impl Into<String>, site: impl Into<String>, server: impl Into<String>) -> Self {
+        Difference {
+            kind,
+            what: what.into(),
+            site: site.into(),
+            server: server.into(),
+            for_good: kind == Kind::Handshake,
+        }
+    }
+}
+
+/// How two visits compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Where they differ.
+    pub differences: Vec<Difference>,
+    /// They are the same as far as both were watched, and one went on at the very end of that.
+    pub at_the_edge: bool,
+}
+
+/// Compares a visit to the site with one to the server.
+pub fn compare(site: &Seen, server: &Seen, mask: &Mask) -> Comparison {
+    let mut found = Comparison::default();
+    if let (End::Failed(a), End::Failed(b)) = (&site.end, &server.end)
+        && a == b
+    {
+        return found;
+    }
+    if let Some(difference) = connections(site, server) {
+        found.differences.push(difference);
+        return found;
+    }
+    if let (Some(site), Some(server)) = (&site.tls, &server.tls) {
+        found.differences.extend(handshakes(site, server));
+    }
+    let late = is_cut_short(site, server, mask) || is_cut_short(server, site, mask);
+    match answers(site, server, mask) {
+        Some(_) if late => found.at_the_edge = true,
+        Some(difference) => found.differences.push(difference),
+        None => {}
+    }
+    let (a, b) = (ending(site), ending(server));
+    if a != b {
+        if late {
+            found.at_the_edge = true;
+        } else {
+            found.differences.push(Difference::new(Kind::End, "the end", a, b));
+        }
+    }
+    found.differences.extend(times(site, server));
+    found
+}
+
+fn connections(site: &Seen, server: &Seen) -> Option<Difference> {
+    let failure = |seen: &Seen| match &seen.end {
+        End::Failed(why) => why.clone(),
+        _ => "there is one".to_owned(),
+    };
+    let failed = |seen: &Seen| matches!(seen.end, End::Failed(_));
+    (failed(site) || failed(server))
+        .then(|| Difference::new(Kind::Connection, "the connection", failure(site), failure(server)))
+}
+
+fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
+    let agreed = |outcome: &Result<Agreed, String>| match outcome {
+        Ok(agreed) => format!("agreed on {}", agreed.version),
+        Err(why) => format!("failed: {why}"),
+    };
+    let (a, b) = match (&site.outcome, &server.outcome) {
+        (Ok(_), Ok(_)) if !site.is_subject => return Vec::new(),
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(a), Err(b)) if a == b => return Vec::new(),
+        // One may only have been late.
+        (a, b) => {
+            let difference = Difference::new(Kind::Handshake, "the handshake", agreed(a), agreed(b));
+            return vec![Difference { for_good: false, ..difference }];
+        }
+    };
+    let leaf = |agreed: &Agreed| match agreed.certificates.first() {
+        Some(certificate) => tls_answer::digest(certificate),
+        None => "none".to_owned(),
+    };
+    let chain = |agreed: &Agreed| {
+        let others: Vec<_> = agreed.certificates.iter().skip(1).map(|der| tls_answer::digest(der)).collect();
+        if others.is_empty() { "none".to_owned() } else { others.join(" ") }
+    };
+    let alpn = |agreed: &Agreed| agreed.alpn.clone().unwrap_or_else(|| "none".to_owned());
+    [
+        ("TLS version", a.version.clone(), b.version.clone()),
+        ("cipher suite", a.suite.clone(), b.suite.clone()),
+        ("key exchange", a.group.clone(), b.group.clone()),
+        ("ALPN", alpn(a), alpn(b)),
+        ("certificate", leaf(a), leaf(b)),
+        ("certificates behind the first", chain(a), chain(b)),
+    ]
+    .into_iter()
+    .filter(|(_, a, b)| a != b)
+    .map(|(what, a, b)| Difference::new(Kind::Handshake, what, a, b))
+    .collect()
+}
+
+/// What came over the wire in the clear: where there was no handshake, its remains.
+fn visible(seen: &Seen) -> &[u8] {
+    match &seen.tls {
+        Some(Handshake { outcome: Err(_), flight, .. }) => flight,
+        _ => &seen.bytes,
+    }
+}
+
+/// What came, read as TLS.
+pub fn tls_answer(seen: &Seen) -> tls_answer::Answer {
+    let first_flight = seen.marks.first().copied().unwrap_or(usize::MAX);
+    tls_answer::read(visible(seen), &seen.session_id, first_flight)
+}
+
+/// What came is TLS, and not hidden in it.
+pub fn answered_in_tls(seen: &Seen) -> bool {
+    tls_answer::is_tls(visible(seen))
+}
+
+fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
+    if answered_in_tls(site) && answered_in_tls(server) {
+        let (a, b) = (tls_answer(site).items, tls_answer(server).items);
+        let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        if at == a.len() && at == b.len() {
+            return None;
+        }
+        let show =
+            |items: &[tls_answer::Item]| items.get(at).map_or("nothing".to_owned(), ToString::to_string);
+        let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, part {}", at + 1) };
+        let for_good = at < a.len() && at < b.len();
+        return Some(Difference { for_good, ..Difference::new(Kind::Answer, what, show(&a), show(&b)) });
+    }
+    let a = http_answer::without_varying(visible(site), mask);
+    let b = http_answer::without_varying(visible(server), mask);
+    if a == b {
+        return clocks(site, server);
+    }
+    let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, from byte {at}") };
+    let for_good = at < a.len() && at < b.len();
+    Some(Difference { for_good, ..Difference::new(Kind::Answer, what, excerpt(&a, at), excerpt(&b, at)) })
+}
+
+fn clocks(site: &Seen, server: &Seen) -> Option<Difference> {
+    let apart = http_answer::clocks_apart(visible(site), visible(server))?;
+    let server = format!("{} s apart from it", apart.as_secs());
+    Some(Difference {
+        for_good: true,
+        ..Difference::new(Kind::Answer, "the time in Date", "the site's clock", server)
+    })
+}
+
+/// What stands at a place, with the start of its line.
+fn excerpt(bytes: &[u8], at: usize) -> String {
+    let line = bytes.get(..at).unwrap_or(bytes).iter().rposition(|&byte| byte == b'\n').map_or(0, |n| n + 1);
+    let start = line.max(at.saturating_sub(EXCERPT / 2));
+    let shown = bytes.get(start..).unwrap_or_default();
+    match shown.get(..EXCERPT) {
+        _ if shown.is_empty() => "nothing".to_owned(),
+        Some(start) => format!("\"{}\"…", start.escape_ascii()),
+        None => format!("\"{}\"", shown.escape_ascii()),
+    }
+}
+
+/// Whether `other` would have looked like `open`, had it been watched no longer: what it did then came
+/// when the watch over `open` was ending, or behind that.
+fn is_cut_short(open: &Seen, other: &Seen, mask: &Mask) -> bool {
+    if open.end != End::Open || open.tls.is_some() != other.tls.is_some() {
+        return false;
+    }
+    let edge = open.until.saturating_sub(EDGE);
+    if answers(open, other, mask).is_none() {
+        return other.until >= edge;
+    }
+    let length = other.length_before(edge);
+    let early = Seen { bytes: other.bytes.get(..length).unwrap_or_default().to_vec(), ..other.clone() };
+    answers(open, &early, mask).is_none()
+}
+
+/// How it ended, in words.
+pub fn ending(seen: &Seen) -> String {
+    let end = match &seen.end {
+        End::Fin => "closed (FIN)",
+        End::Reset => "closed (RST)",
+        End::Open => "stays open",
+        End::Unread => "goes on",
+        End::Failed(why) => why,
+    };
+    match &seen.tls {
+        Some(Handshake { alert: Some(alert), .. }) => format!("{alert}, then {end}"),
+        Some(Handshake { outcome: Ok(_), close_notify: true, .. }) => format!("close_notify, then {end}"),
+        Some(Handshake { outcome: Ok(_), .. }) if seen.ended() => format!("no close_notify, {end}"),
+        _ => end.to_owned(),
+    }
+}
+
+fn class(time: Duration) -> usize {
+    CLASSES.iter().filter(|limit| time >= Duration::from_secs(**limit)).count()
+}
+
+fn same_time(a: Duration, b: Duration) -> bool {
+    let apart = a.abs_diff(b);
+    class(a) == class(b) || apart < SAME_TIME || apart < a.max(b) / SAME_PART
+}
+
+fn times(site: &Seen, server: &Seen) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut differ = |what: &str, a: Duration, b: Duration| {
+        if !same_time(a, b) {
+            let show = |time: Duration| format!("after {:.1} s", time.as_secs_f32());
+            found.push(Difference::new(Kind::Time, what, show(a), show(b)));
+        }
+    };
+    if let (Some(a), Some(b)) = (site.first_byte(), server.first_byte()) {
+        differ("the answer's first byte", a, b);
+    }
+    if site.ended() && server.ended() {
+        differ("the end", site.until, server.until);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! What several visits to a site and one to a server say about the server.
+
+use super::compare::{Comparison, Difference, Kind, compare};
+use super::http_answer::{self, Mask};
+use super::seen::{End, Seen};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A visit that was watched so much shorter says nothing about what comes later.
+const SHORTER: Duration = Duration::from_secs(1);
+
+/// What is to be said of a server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The site answers so, too.
+    Same,
+    /// As far as both were watched, but more came at the very end.
+    Unclear,
+    /// The site does not answer the same each time, in this.
+    Unstable(Vec<Kind>),
+    /// The site never answers so.
+    Differs(Vec<Difference>),
+}
+
+/// Judges a server's answer by the site's: each that the site gave is right.
+pub fn judge(of_site: &[Seen], server: &Seen) -> Verdict {
+    let mask = mask(of_site);
+    let is_too_short = |site: &&Seen| site.end == End::Open && site.until + SHORTER < server.until;
+    let mut comparable: Vec<_> = of_site.iter().filter(|site| !is_too_short(site)).collect();
+    if comparable.is_empty() {
+        comparable.extend(of_site);
+    }
+    let compared: Vec<_> = comparable.iter().map(|site| compare(site, server, &mask)).collect();
+    if compared.contains(&Comparison::default()) {
+        return Verdict::Same;
+    }
+    if compared.iter().any(|comparison| comparison.differences.is_empty()) {
+        return Verdict::Unclear;
+    }
+    let varying = varying(of_site, &mask);
+    // The nearest, and of these the latest.
+    let nearest = compared.into_iter().rev().min_by_key(|comparison| comparison.differences.len());
+    let mut differences = nearest.map(|comparison| comparison.differences).unwrap_or_default();
+    differences.retain(|difference| !varying.contains(&difference.kind));
+    if differences.is_empty() {
+        Verdict::Unstable(varying.into_iter().collect())
+    } else {
+        Verdict::Differs(differences)
+    }
+}
+
+/// The headers whose values the site varies.
+fn mask(of_site: &[Seen]) -> Mask {
+    let Some((first, others)) = of_site.split_first() else { return Mask::new() };
+    others.iter().flat_map(|other| http_answer::varying(&first.bytes, &other.bytes)).collect()
+}
+
+/// In what the site differs from itself.
+fn varying(of_site: &[Seen], mask: &Mask) -> BTreeSet<Kind> {
+    let mut kinds = BTreeSet::new();
+    for (at, one) in of_site.iter().enumerate() {
+        for other in of_site.iter().skip(at + 1) {
+            kinds.extend(compare(one, other, mask).differences.into_iter().map(|difference| difference.kind));
+        }
+    }
+    kinds
+}
+
+/// The most rounds of visits: a difference is looked for again, since what does not repeat is an accident.
+pub const ROUNDS: usize = 3;
+
+/// What all rounds so far say together; `None` when there is to be another.
+pub fn conclude(rounds: &[Verdict]) -> Option<Verdict> {
+    if rounds.contains(&Verdict::Same) {
+        return Some(Verdict::Same);
+    }
+    let differences = |verdict: &Verdict| match verdict {
+        Verdict::Differs(differences) => differences.clone(),
+        _ => Vec::new(),
+    };
+    let mut repeated = rounds.last().map(differences).unwrap_or_default();
+    let before: BTreeSet<_> = rounds
+        .split_last()
+        .map(|(_, before)| before.iter().flat_map(differences).map(|difference| difference.kind).collect())
+        .unwrap_or_default();
+    repeated.retain(|difference| before.contains(&difference.kind));
+    let unstable = rounds.iter().rev().find(|verdict| matches!(verdict, Verdict::Unstable(_)));
+    let is_last = rounds.len() >= ROUNDS;
+    if !repeated.is_empty() {
+        let for_good = repeated.iter().any(|difference| difference.for_good);
+        return (for_good || is_last).then_some(Verdict::Differs(repeated));
+    }
+    match (rounds, unstable) {
+        ([.., Verdict::Unstable(_), Verdict::Unstable(_)], Some(unstable)) => Some(unstable.clone()),
+        (_, Some(unstable)) if is_last => Some(unstable.clone()),
+        _ => is_last.then_some(Verdict::Same),
+    }
+}
+
+/// For how long the next round is watched, where the first was for `watch`: another time, so that what
+/// lay at its edge does not lie at the edge again; the same, where time would not help.
+pub fn next_watch(rounds: &[Verdict], watch: Duration) -> Duration {
+    match (rounds.last(), rounds.len()) {
+        (Some(Verdict::Differs(differences)), _) if differences.iter().any(|d| d.for_good) => watch,
+        (_, 1) => watch * 2,
+        _ => watch * 3 / 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(bytes: &[u8], end: End, seconds: u64) -> Seen {
+        let at = Duration::from_millis(5);
+        let arrivals = if bytes.is_empty() { Vec::new() } else { vec![(at, bytes.len())] };
+        Seen { bytes: bytes.to_vec(), arrivals, end, until: Duration::from_secs(seconds), ..Seen::failed("") }
+    }
+
+    fn page(body: &str, id: u32) -> Seen {
+        seen(format!("HTTP/1.1 200 OK\r\nX-Id: {id}\r\n\r\n{body}").as_bytes(), End::Open, 3)
+    }
+
+    fn differs(kind: Kind, for_good: bool) -> Verdict {
+        let text = String::new;
+        Verdict::Differs(vec![Difference { kind, what: text(), site: text(), server: text(), for_good }])
+    }
+
+    #[test]
+    fn a_value_that_the_site_varies_is_not_compared() {
+        let site = [page("a", 1), page("a", 2)];
+        assert_eq!(judge(&site, &page("a", 3)), Verdict::Same);
+        assert!(matches!(judge(&site, &page("b", 3)), Verdict::Differs(_)));
+        // One that the site does not vary is.
+        assert!(matches!(judge(&[page("a", 1), page("a", 1)], &page("a", 3)), Verdict::Differs(_)));
+    }
+
+    #[test]
+    fn a_site_that_varies_more_says_nothing_about_that() {
+        let site = [page("a", 1), page("b", 2)];
+        assert_eq!(judge(&site, &page("b", 9)), Verdict::Same, "the site answers so, too");
+        assert_eq!(judge(&site, &page("c", 9)), Verdict::Unstable(vec![Kind::Answer]));
+        // But about the rest.
+        let closed = Seen { end: End::Reset, until: Duration::from_millis(10), ..page("c", 9) };
+        let Verdict::Differs(found) = judge(&site, &closed) else { panic!("not found") };
+        assert_eq!(found.iter().map(|d| d.kind).collect::<Vec<_>>(), [Kind::End]);
+    }
+
+    #[test]
+    fn an_open_connection_is_compared_with_one_that_was_watched_as_long() {
+        // The site closes after three seconds, which the first visit just did not see.
+        let site = [seen(b"", End::Open, 3), seen(b"", End::Fin, 3)];
+        assert!(matches!(judge(&site, &seen(b"", End::Open, 6)), Verdict::Differs(_)));
+        assert_eq!(judge(&site, &seen(b"", End::Fin, 3)), Verdict::Same);
+        assert_eq!(judge(&site[..1], &seen(b"", End::Fin, 3)), Verdict::Unclear);
+    }
+
+    #[test]
+    fn only_what_repeats_is_told() {
+        use Verdict::{Same, Unclear, Unstable};
+        let (end, answer) = (differs(Kind::End, false), differs(Kind::Answer, true));
+        let unstable = Unstable(vec![Kind::Answer]);
+        let cases: [(&[Verdict], Option<Verdict>); 12] = [
+            (&[Same], Some(Same)),
+            (&[end.clone(), Unclear], None),
+            (&[answer.clone(), Same], Some(Same)),
+            (&[answer.clone(), answer.clone()], Some(answer.clone())),
+            (&[end.clone(), end.clone()], None),
+            (&[end.clone(), end.clone(), end.clone()], Some(end.clone())),
+            (&[end.clone(), answer.clone()], None),
+            (&[end.clone(), answer.clone(), unstable.clone()], Some(unstable.clone())),
+            (&[end.clone(), answer.clone(), Unclear], Some(Same)),
+            (&[unstable.clone(), answer.clone(), answer.clone()], Some(answer.clone())),
+            (&[unstable.clone(), unstable.clone()], Some(unstable.clone())),
+            (&[Unclear, Unclear, Unclear], Some(Same)),
+        ];
+        for (rounds, concluded) in cases {
+            assert_eq!(conclude(rounds), concluded, "{rounds:?}");
+        }
+    }
+
+    #[test]
+    fn another_round_is_watched_for_another_time() {
+        let watch = Duration::from_secs(4);
+        assert_eq!(next_watch(&[differs(Kind::Answer, true)], watch), watch);
+        assert_eq!(next_watch(&[Verdict::Unclear], watch), watch * 2);
+        assert_eq!(next_watch(&[Verdict::Unclear, differs(Kind::End, false)], watch), watch * 3 / 2);
+    }
+}

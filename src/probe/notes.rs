@@ -1,0 +1,74 @@
+//! What shows which TLS library answers, and is told without being counted: how it orders the extensions
+//! of a ServerHello, how it cuts its first flight into records, how many session tickets it gives.
+
+use super::compare::{answered_in_tls, tls_answer};
+use super::seen::{Handshake, Seen};
+use super::tls_answer::{self, Style};
+
+/// The lengths of records may differ so much for signatures whose length varies.
+const SAME_LENGTH: usize = 16;
+
+/// Something that only shows the library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What it is about.
+    pub what: &'static str,
+    /// What the site's library does.
+    pub site: String,
+    /// What the server's does.
+    pub server: String,
+}
+
+/// What a server's answer tells of its library, by each of the site's.
+pub fn of(of_site: &[Seen], server: &Seen) -> Vec<Note> {
+    let mut all = of_site.iter().map(|site| notes(site, server));
+    let mut first = all.next().unwrap_or_default();
+    for others in all {
+        first.retain(|note| others.iter().any(|other| other.what == note.what));
+    }
+    first
+}
+
+/// What two visits tell of the libraries.
+pub fn notes(site: &Seen, server: &Seen) -> Vec<Note> {
+    let style = |seen: &Seen| match &seen.tls {
+        Some(handshake) => tls_answer::read(&handshake.flight, &[], usize::MAX).style,
+        None if answered_in_tls(seen) => tls_answer(seen).style,
+        None => Style::default(),
+    };
+    let (a, b) = (style(site), style(server));
+    let mut notes = Vec::new();
+    if let (Some(a), Some(b)) = (&a.extensions, &b.extensions) {
+        if a != b {
+            notes.push(Note { what: "the ServerHello's extensions", site: list(a), server: list(b) });
+        }
+    } else {
+        // No handshake began, at one of them at least.
+        return notes;
+    }
+    for (what, a, b) in [
+        ("the lengths of the first flight's records in the clear", &a.clear, &b.clear),
+        ("the lengths of the first flight's encrypted records", &a.encrypted, &b.encrypted),
+    ] {
+        let same = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= SAME_LENGTH);
+        if !same {
+            notes.push(Note { what, site: list(a), server: list(b) });
+        }
+    }
+    if let (
+        Some(Handshake { outcome: Ok(_), tickets: a, .. }),
+        Some(Handshake { outcome: Ok(_), tickets: b, .. }),
+    ) = (&site.tls, &server.tls)
+        && a != b
+    {
+        notes.push(Note { what: "session tickets", site: a.to_string(), server: b.to_string() });
+    }
+    notes
+}
+
+fn list(numbers: &[impl ToString]) -> String {
+    match numbers {
+        [] => "none".to_owned(),
+        numbers => numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    }
+}

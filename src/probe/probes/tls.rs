@@ -1,0 +1,246 @@
+//! TLS at the port: hellos in every condition, records that should not come, and whole handshakes.
+
+use super::Visit;
+use crate::probe::hello::{Hello, content, extension, host_name, list8, list16, numbers, record};
+use crate::probe::script::{Entry, Noise, Offer, OfferedName, Probe, Step};
+use crate::wire::fake_tls;
+use std::time::Duration;
+
+use Step::{Fin, Listen, Pause, Send};
+
+/// What a visitor with TLS does at a port that speaks HTTP.
+pub fn at_a_plain_port(visit: &mut Visit) -> Vec<Probe> {
+    let hello = Hello::usual(&mut visit.noise, visit.server_name.as_deref()).record();
+    let half = hello.get(..hello.len() / 2).unwrap_or_default();
+    vec![
+        Probe::says("a TLS hello", &hello),
+        Probe::says("half a TLS hello", half).patiently(),
+        Probe::says_and_ends("half a TLS hello, then the end", half),
+        Probe::says_and_ends("a TLS hello, then the end", &hello),
+        Probe::says("simple-obfs's TLS hello, for a random name", of_simple_obfs(&mut visit.noise)),
+    ]
+}
+
+/// The look-alike of simple-obfs's client, whose session ticket is payload.
+fn of_simple_obfs(noise: &mut Noise) -> Vec<u8> {
+    let name = format!("{}.example", noise.word(9));
+    let random =
+        fake_tls::Random { gmt_unix_time: u32::from_be_bytes(noise.array()), random_bytes: noise.array() };
+    let mut bytes = Vec::new();
+    // (short enough for a record, whatever the seed)
+    let _ = fake_tls::ClientHello { random, session_id: noise.array() }.encode(
+        &name,
+        &noise.bytes(60),
+        &mut bytes,
+    );
+    bytes
+}
+
+/// Whole handshakes, with what they offer, and nothing behind.
+pub fn handshakes() -> Vec<Probe> {
+    let offer = Offer::usual();
+    let named = |name| Offer { name, ..Offer::usual() };
+    let with = |alpn: &[&'static str]| Offer { alpn: alpn.to_vec(), ..Offer::usual() };
+    let offers = [
+        ("handshake", offer.clone()),
+        ("handshake without a server name", named(OfferedName::None)),
+        ("handshake for a foreign name", named(OfferedName::Foreign)),
+        ("handshake, ALPN h2", with(&["h2"])),
+        ("handshake, ALPN h2 and http/1.1", with(&["h2", "http/1.1"])),
+        ("handshake, ALPN http/1.0", with(&["http/1.0"])),
+        ("handshake, ALPN of no protocol", with(&["nobody-speaks-this"])),
+        ("handshake without ALPN", with(&[])),
+        ("handshake of TLS 1.2", Offer { only_tls12: true, ..offer.clone() }),
+        (
+            "handshake of TLS 1.2, ALPN of no protocol",
+            Offer { only_tls12: true, ..with(&["nobody-speaks-this"]) },
+        ),
+    ];
+    let mut probes: Vec<_> = offers
+        .into_iter()
+        .map(|(name, offer)| Probe { entry: Entry::Handshake(offer), ..Probe::new(name, Vec::new()) })
+        .collect();
+    let foreign = "GET / HTTP/1.1\r\nHost: foreign.example\r\nConnection: close\r\n\r\n";
+    probes.push(Probe {
+        entry: Entry::Handshake(named(OfferedName::Foreign)),
+        ..Probe::says("a foreign name in hello and request", foreign)
+    });
+    probes
+}
+
+/// Hellos, spoilt or not, as far as the server's first flight.
+pub fn hellos(visit: &mut Visit) -> Vec<Probe> {
+    let name = visit.server_name.clone();
+    let noise = &mut visit.noise;
+    let mut usual = || Hello::usual(noise, name.as_deref());
+    let tls12 = |hello: Hello| hello.up_to(0x0303);
+    // x25519 is offered and there is no key for it: the server asks for one (RFC 8446 section 4.1.4).
+    let no_share = list16(&[]);
+    let secp521r1 = list16(&numbers(&[25]));
+    let hellos = [
+        ("usual", usual()),
+        ("no server name", usual().without(extension::SERVER_NAME)),
+        ("a foreign server name", usual().with(extension::SERVER_NAME, host_name(b"foreign.example"))),
+        ("a server name in capitals", usual().with(extension::SERVER_NAME, host_name(b"FOREIGN.EXAMPLE"))),
+        ("an address as server name", usual().with(extension::SERVER_NAME, host_name(b"192.0.2.1"))),
+        ("an empty server name", usual().with(extension::SERVER_NAME, host_name(b""))),
+        ("a NUL in the server name", usual().with(extension::SERVER_NAME, host_name(b"a\0b.example"))),
+        ("ALPN h2", usual().with(extension::ALPN, list16(&list8(b"h2")))),
+        ("ALPN of no protocol", usual().with(extension::ALPN, list16(&list8(b"nobody-speaks-this")))),
+        ("an empty ALPN", usual().with(extension::ALPN, list16(b""))),
+        ("TLS 1.2", tls12(usual())),
+        ("TLS 1.2, no server name", tls12(usual()).without(extension::SERVER_NAME)),
+        ("TLS 1.2, a foreign server name", {
+            tls12(usual()).with(extension::SERVER_NAME, host_name(b"foreign.example"))
+        }),
+        ("TLS 1.2, no extensions", Hello { extensions: Vec::new(), ..tls12(usual()) }),
+        ("TLS 1.2, a fallback (RFC 7507)", {
+            let hello = tls12(usual());
+            Hello { suites: [&hello.suites[..], &[0x5600]].concat(), ..hello }
+        }),
+        ("TLS 1.2, RSA key exchange only", Hello { suites: vec![0x009c, 0x002f], ..tls12(usual()) }),
+        ("TLS 1.1", usual().up_to(0x0302)),
+        ("TLS 1.0", usual().up_to(0x0301)),
+        ("SSL 3.0", Hello { extensions: Vec::new(), ..usual().up_to(0x0300) }),
+        ("a version to come", {
+            let greater = list8(&numbers(&[0x0305, 0x7f1c]));
+            usual().with(extension::VERSIONS, greater)
+        }),
+        ("no common cipher suite", Hello { suites: vec![0x13ff, 0xc0ff], ..usual() }),
+        ("TLS 1.2, no common cipher suite", Hello { suites: vec![0x0001, 0x00ff], ..tls12(usual()) }),
+        ("no cipher suites at all", Hello { suites: Vec::new(), ..usual() }),
+        ("no key share", usual().with(extension::KEY_SHARE, no_share.clone())),
+        ("no common group", {
+            usual()
+                .with(extension::GROUPS, list16(&numbers(&[0x7777])))
+                .with(extension::KEY_SHARE, no_share.clone())
+        }),
+        ("only P-521", usual().with(extension::GROUPS, secp521r1).with(extension::KEY_SHARE, no_share)),
+        ("no signature algorithms", usual().without(extension::SIGNATURES)),
+        ("only SHA-1 signatures", usual().with(extension::SIGNATURES, list16(&numbers(&[0x0201, 0x0203])))),
+        ("compression and no null method", Hello { compression: vec![1], ..usual() }),
+        ("a session id of 33 bytes", Hello { session_id: vec![7; 33], ..usual() }),
+        ("no session id", Hello { session_id: Vec::new(), ..usual() }),
+        ("an extension twice", {
+            let mut hello = usual();
+            hello.extensions.push((extension::EXTENDED_MASTER_SECRET, Vec::new()));
+            hello
+        }),
+        ("an unknown extension", usual().with(0x6a6a, vec![0])),
+        ("8 KB of padding", usual().with(extension::PADDING, vec![0; 8000])),
+    ];
+    let mut probes: Vec<_> = hellos
+        .into_iter()
+        .map(|(name, hello)| Probe::says(format!("hello: {name}"), hello.record()))
+        .collect();
+    probes.push(Probe::says("simple-obfs's TLS hello, for a random name", of_simple_obfs(noise)));
+    probes
+}
+
+/// What is wrong with the records around a hello, and with what comes in its place or behind it.
+pub fn records(visit: &mut Visit) -> Vec<Probe> {
+    let usual = Hello::usual(&mut visit.noise, visit.server_name.as_deref());
+    let (message, whole) = (usual.message(), usual.record());
+    let (first, second) = message.split_at(message.len() / 2);
+    let (start, rest) = whole.split_at(whole.len() / 2);
+    let handshake = |bytes: &[u8]| record(content::HANDSHAKE, 0x0301, bytes);
+    let two = [handshake(first), handshake(second)].concat();
+    // Says that it is longer, or shorter, than it is: the three bytes behind the type.
+    let resized = |by: i16| {
+        let mut message = message.clone();
+        if let [_, _, high, low, ..] = message.as_mut_slice() {
+            [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add_signed(by).to_be_bytes();
+        }
+        handshake(&message)
+    };
+    let mut extensions_too_long = usual.clone().with(extension::SERVER_NAME, host_name(b"a.example"));
+    extensions_too_long.extensions.push((extension::PADDING, Vec::new()));
+    let mut extensions_too_long = extensions_too_long.record();
+    if let Some(last) = extensions_too_long.last_mut() {
+        *last = 200;
+    }
+    let close_notify = record(content::ALERT, 0x0301, &[1, 0]);
+    let fatal = record(content::ALERT, 0x0301, &[2, 40]);
+    let data = record(content::APPLICATION_DATA, 0x0303, &visit.noise.bytes(64));
+    let heartbeat = record(content::HEARTBEAT, 0x0302, &[1, 0x40, 0]);
+    let garbage = visit.noise.bytes(100);
+    let after = |name: &str, bytes: &[u8]| {
+        Probe::new(format!("hello, then {name}"), vec![Send(whole.clone()), Listen, Send(bytes.to_vec())])
+    };
+    let gap = Duration::from_millis(300);
+    vec![
+        Probe::says("hello in two records", &two),
+        Probe::new("hello in two segments", vec![Send(start.to_vec()), Pause(gap), Send(rest.to_vec())]),
+        Probe::new("hello behind one byte of it", {
+            vec![
+                Send(whole.get(..1).unwrap_or_default().to_vec()),
+                Pause(gap),
+                Send(whole.get(1..).unwrap_or_default().to_vec()),
+            ]
+        }),
+        Probe::slowly("hello, eight bytes at a time", &whole, 8, Duration::from_millis(15)),
+        Probe::says("half a hello", start).patiently(),
+        Probe::says_and_ends("half a hello, then the end", start),
+        Probe::says("one of two records of a hello", handshake(first)),
+        Probe::says("a record's head", whole.get(..5).unwrap_or_default()).patiently(),
+        Probe::says_and_ends("hello, then the end", &whole),
+        Probe::says("hello: longer than its record", resized(50)),
+        Probe::says("hello: shorter than its record", resized(-50)),
+        Probe::says("hello: an extension too long", extensions_too_long),
+        Probe::says("hello: bytes behind the extensions", {
+            let mut message = message.clone();
+            message.extend([0; 4]);
+            if let [_, _, high, low, ..] = message.as_mut_slice() {
+                [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add(4).to_be_bytes();
+            }
+            handshake(&message)
+        }),
+        Probe::says("an empty hello", handshake(&[1, 0, 0, 0])),
+        Probe::says("an empty handshake record", handshake(&[])),
+        Probe::says("a record longer than the longest", [&[22, 3, 1, 0x48, 1][..], &[1; 2000]].concat()),
+        Probe::says("a record of version 2.0", record(content::HANDSHAKE, 0x0200, &message)),
+        Probe::says("a record of version 3.9", record(content::HANDSHAKE, 0x0309, &message)),
+        Probe::says("a record of no type", record(99, 0x0301, &message)),
+        Probe::says("a handshake message of no type", handshake(&[99, 0, 0, 2, 0, 0])),
+        Probe::says("a ServerHello", handshake(&[&[2][..], message.get(1..).unwrap_or_default()].concat())),
+        Probe::says("a Finished", handshake(&[20, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        Probe::says("an SSL 2.0 hello", SSL2),
+        Probe::says("close_notify first", &close_notify),
+        Probe::says("a fatal alert first", &fatal),
+        Probe::says("an alert that is too short", record(content::ALERT, 0x0301, &[2])),
+        Probe::says("application data first", &data),
+        Probe::says("ChangeCipherSpec first", record(content::CHANGE_CIPHER_SPEC, 0x0303, &[1])),
+        Probe::says("a heartbeat first", &heartbeat),
+        after("another hello", &whole),
+        after("close_notify", &close_notify),
+        after("a fatal alert", &fatal),
+        after("application data", &data),
+        after("a heartbeat", &heartbeat),
+        after("garbage", &garbage),
+        after("HTTP", b"GET / HTTP/1.1\r\n\r\n"),
+        Probe::new("hello, then the end behind the answer", vec![Send(whole.clone()), Listen, Fin]),
+    ]
+}
+
+/// TLS 1.0 in the hello of SSL 2.0, as programs sent it long ago (RFC 5246 appendix E.2).
+const SSL2: [u8; 30] = [
+    0x80, 0x1c, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 0x2f, // one suite, a challenge of 16 bytes
+    9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_hello_has_the_length_it_says() {
+        assert_eq!(usize::from(SSL2[1]), SSL2.len() - 2);
+        assert_eq!(2 + 9 + 3 + 16, SSL2.len());
+    }
+
+    #[test]
+    fn the_look_alike_is_one_that_a_server_without_a_name_takes() {
+        let hello = of_simple_obfs(&mut Noise::new(1));
+        assert!(matches!(fake_tls::ReceivedHello::parse(&hello), Ok(Some(_))));
+    }
+}

@@ -1,0 +1,143 @@
+//! Requests for a tunnel by those who do not know where it is, or how to ask.
+
+use super::Visit;
+use crate::probe::script::{Probe, Step};
+use crate::wire::http::Request;
+
+use Step::{Listen, Send};
+
+const CONNECTION: &str = "Connection: Upgrade\r\n";
+const UPGRADE: &str = "Upgrade: websocket\r\n";
+const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+/// The example of RFC 6455 section 1.3.
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// All of them.
+pub fn all(visit: &mut Visit) -> Vec<Probe> {
+    let mut all = to_nowhere(visit);
+    all.extend(spoilt(visit));
+    all.extend(beside_the_tunnel(visit));
+    all
+}
+
+/// As v2ray-plugin's client, written in Go, asks.
+fn of_v2ray_plugin(path: &str, host: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Go-http-client/1.1\r\n{CONNECTION}{KEY}{VERSION}{UPGRADE}\r\n"
+    )
+}
+
+/// Nothing is wrong with these but where they go.
+fn to_nowhere(visit: &mut Visit) -> Vec<Probe> {
+    let payload = visit.noise.bytes(70);
+    let nonce = visit.noise.array();
+    let foreign = format!("{}.example", visit.noise.word(9));
+    let (nowhere, host) = (visit.nowhere.as_str(), visit.host.as_str());
+    let get = |headers: &[&str]| visit.request(&format!("GET {nowhere}"), &headers.concat());
+    let of_simple_obfs = Request {
+        method: "GET",
+        path: nowhere,
+        host,
+        user_agent: "curl/7.81.0",
+        nonce,
+        content_length: Some(payload.len()),
+    };
+    // A text frame, masked with zeros: "hello" (RFC 6455 section 5.2).
+    let frame = b"\x81\x85\0\0\0\0hello";
+    let go = of_v2ray_plugin(nowhere, host);
+    let mut probes = vec![
+        Probe::says(
+            "simple-obfs's request, to a random path",
+            [of_simple_obfs.encode().as_slice(), &payload].concat(),
+        ),
+        Probe::says("v2ray-plugin's request, to a random path", &go),
+        Probe::says("v2ray-plugin's request for a random name", of_v2ray_plugin(nowhere, &foreign)),
+        Probe::says("HTTPUpgrade's request, to a random path", get(&[CONNECTION, UPGRADE])),
+        Probe::says("a WebSocket frame behind the request", [go.as_bytes(), frame].concat()),
+        Probe::says(
+            "WebSocket with early data",
+            get(&[CONNECTION, UPGRADE, KEY, VERSION, "Sec-WebSocket-Protocol: aGVsbG8\r\n"]),
+        ),
+        Probe::says("WebSocket without a version", get(&[CONNECTION, UPGRADE, KEY])),
+        Probe::says("WebSocket without a key", get(&[CONNECTION, UPGRADE, VERSION])),
+        Probe::says(
+            "WebSocket of version 12",
+            get(&[CONNECTION, UPGRADE, KEY, "Sec-WebSocket-Version: 12\r\n"]),
+        ),
+        Probe::says_and_ends("v2ray-plugin's request, then the end", &go),
+        Probe::says("an upgrade as the second request", get(&[]) + &go),
+        Probe::new(
+            "an upgrade behind an answer",
+            vec![Send(get(&[]).into()), Listen, Send(go.clone().into())],
+        ),
+    ];
+    if visit.tunnel.as_deref() != Some("/") {
+        probes.push(Probe::says("v2ray-plugin's request, to /", of_v2ray_plugin("/", host)));
+    }
+    probes
+}
+
+/// To the tunnel's path where the user tells it, and with something about them that is no client's.
+fn spoilt(visit: &Visit) -> Vec<Probe> {
+    let path = visit.tunnel.as_deref().unwrap_or(&visit.nowhere);
+    let get = |headers: &[&str]| visit.request(&format!("GET {path}"), &headers.concat());
+    let whole = of_v2ray_plugin(path, &visit.host);
+    let body = "Content-Length: 2\r\n\r\nhi";
+    let in_body = whole.len();
+    vec![
+        Probe::says(
+            "Upgrade: h2c",
+            get(&[
+                "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
+                "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n",
+            ]),
+        ),
+        Probe::says("Upgrade: websockets", get(&[CONNECTION, "Upgrade: websockets\r\n", KEY, VERSION])),
+        Probe::says("an empty Upgrade", get(&[CONNECTION, "Upgrade:\r\n", KEY, VERSION])),
+        Probe::says("no Upgrade", get(&[CONNECTION, KEY, VERSION])),
+        Probe::says("no Connection", get(&[UPGRADE, KEY, VERSION])),
+        Probe::says(
+            "Connection: close in an upgrade",
+            get(&["Connection: close\r\n", UPGRADE, KEY, VERSION]),
+        ),
+        Probe::says("Connection: upgrades", get(&["Connection: upgrades\r\n", UPGRADE, KEY, VERSION])),
+        Probe::says(
+            "an upgrade by POST",
+            whole.replacen("GET", "POST", 1).replacen("\r\n\r\n", "\r\n", 1) + body,
+        ),
+        Probe::says("an upgrade by HEAD", whole.replacen("GET", "HEAD", 1)),
+        Probe::says("an upgrade by get", whole.replacen("GET", "get", 1)),
+        Probe::says("an upgrade in HTTP/1.0", whole.replacen("HTTP/1.1", "HTTP/1.0", 1)),
+        Probe::says(
+            "an upgrade with a broken header",
+            whole.replacen("\r\nUpgrade", "\r\nBro ken: x\r\nUpgrade", 1),
+        ),
+        Probe::says(
+            "an upgrade with a folded header",
+            whole.replacen("\r\nUpgrade", "\r\nX: a\r\n b\r\nUpgrade", 1),
+        ),
+        Probe::says_and_ends("half an upgrade, then the end", whole.trim_end()),
+        Probe::says(
+            "an upgrade in the body",
+            visit.request(&format!("POST {}", visit.nowhere), &format!("Content-Length: {in_body}\r\n"))
+                + &whole,
+        ),
+    ]
+}
+
+/// Around the tunnel's path, where the user tells it.
+fn beside_the_tunnel(visit: &Visit) -> Vec<Probe> {
+    let Some(path) = visit.tunnel.as_deref() else { return Vec::new() };
+    let to = |path: &str| of_v2ray_plugin(path, &visit.host);
+    let mut probes = vec![
+        Probe::says("GET of the tunnel's path", visit.request(&format!("GET {path}"), "")),
+        Probe::says("an upgrade to a longer path", to(&format!("{path}x"))),
+        Probe::says("an upgrade to a path below", to(&format!("{}/x", path.trim_end_matches('/')))),
+        Probe::says("an upgrade with the path in the query", to(&format!("{}?{path}", visit.nowhere))),
+    ];
+    let other_case = path.to_ascii_uppercase();
+    if other_case != path {
+        probes.push(Probe::says("an upgrade to the path in capitals", to(&other_case)));
+    }
+    probes
+}

@@ -1,0 +1,319 @@
+//! What was found, for people and for programs.
+
+use super::Examined;
+use super::compare::{self, Difference, Kind};
+use super::http_answer;
+use super::judge::Verdict;
+use super::notes::Note;
+use super::seen::{Handshake, Seen};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// How much of an answer is shown, in bytes.
+const START: usize = 60;
+
+/// Two things shorter than this together stand on one line.
+const ONE_LINE: usize = 70;
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The server, as the user called it.
+    pub server: String,
+    /// The site, likewise.
+    pub site: String,
+    /// Whether it was asked over TLS.
+    pub tls: bool,
+    /// What makes the run repeatable.
+    pub seed: u64,
+    /// What came of the probes, in their order.
+    pub examined: Vec<Examined>,
+}
+
+/// What a visitor saw, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// What came: the first line, or all of it where that is short to tell.
+    pub headline: String,
+    /// The same with its length.
+    pub answer: String,
+    /// How it ended.
+    pub end: String,
+    /// How many bytes came.
+    pub bytes: usize,
+    /// When the first did, in milliseconds.
+    pub first_byte: Option<u128>,
+    /// When it ended, or until when it was watched, in milliseconds.
+    pub until: u128,
+    /// An upgrade was granted.
+    pub upgraded: bool,
+}
+
+impl Summary {
+    /// Of a visit.
+    pub fn of(seen: &Seen) -> Summary {
+        let (headline, length) = answer(seen);
+        Summary {
+            answer: format!("{headline}{length}"),
+            headline,
+            end: compare::ending(seen),
+            bytes: seen.bytes.len(),
+            first_byte: seen.first_byte().map(|time| time.as_millis()),
+            until: seen.until.as_millis(),
+            upgraded: http_answer::status(&seen.bytes)
+                .is_some_and(|(line, _)| line.get(9..12) == Some(b"101")),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "answer": self.answer,
+            "bytes": self.bytes,
+            "end": self.end,
+            "first_byte_ms": self.first_byte.map(|time| time as u64),
+            "until_ms": self.until as u64,
+        })
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {}", self.answer, self.end)
+    }
+}
+
+/// What came in one line, and how much that was where the line does not tell.
+fn answer(seen: &Seen) -> (String, String) {
+    let bytes = &seen.bytes;
+    match &seen.tls {
+        Some(Handshake { outcome: Err(why), .. }) => {
+            return (format!("no TLS handshake: {why}"), String::new());
+        }
+        Some(Handshake { outcome: Ok(agreed), is_subject: true, .. }) if bytes.is_empty() => {
+            let alpn = agreed.alpn.as_deref().unwrap_or("no ALPN");
+            let text = format!("{} {} {} {alpn}", agreed.version, agreed.suite, agreed.group);
+            return (text, String::new());
+        }
+        None if compare::answered_in_tls(seen) => {
+            return (compare::tls_answer(seen).to_string(), String::new());
+        }
+        _ => {}
+    }
+    let length = format!(", {} bytes", bytes.len());
+    match http_answer::status(bytes) {
+        Some((line, count)) => {
+            let line = line.get(..START).unwrap_or(line).escape_ascii();
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            (format!("{line}{more}"), length)
+        }
+        None if bytes.is_empty() => ("nothing".to_owned(), String::new()),
+        None => {
+            let start = bytes.get(..START).unwrap_or(bytes).escape_ascii();
+            (format!("\"{start}\"{}", if bytes.len() > START { "…" } else { "" }), length)
+        }
+    }
+}
+
+impl Examined {
+    fn differences(&self) -> &[Difference] {
+        match &self.verdict {
+            Some(Verdict::Differs(differences)) => differences,
+            _ => &[],
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match &self.verdict {
+            Some(Verdict::Same | Verdict::Unclear) => "same",
+            Some(Verdict::Differs(_)) => "differs",
+            Some(Verdict::Unstable(_)) => "unstable",
+            None => "unfinished",
+        }
+    }
+
+    /// The server granted an upgrade that the site does not.
+    fn let_in(&self) -> bool {
+        self.seen.as_ref().is_some_and(|(site, server)| server.upgraded && !site.upgraded)
+    }
+
+    /// The two lines that tell what came show this difference.
+    fn is_told(&self, difference: &Difference) -> bool {
+        let Some((site, server)) = &self.seen else { return false };
+        match difference.kind {
+            Kind::Answer => site.headline != server.headline,
+            Kind::End => site.end != server.end,
+            Kind::Connection | Kind::Handshake | Kind::Time => false,
+        }
+    }
+
+    /// What is to be told of it, without its name.
+    fn text(&self) -> String {
+        let mut out = String::new();
+        match &self.verdict {
+            Some(Verdict::Differs(differences)) => {
+                if let Some((site, server)) = &self.seen {
+                    let _ = writeln!(out, "      site    {site}\n      server  {server}");
+                }
+                for Difference { what, site, server, .. } in differences.iter().filter(|d| !self.is_told(d)) {
+                    let _ = if site.len() + server.len() < ONE_LINE {
+                        writeln!(out, "      {what}: {site} | {server}")
+                    } else {
+                        writeln!(out, "      {what}:\n          {site}\n          {server}")
+                    };
+                }
+            }
+            Some(Verdict::Unstable(kinds)) => {
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+                let _ = writeln!(out, "      the site itself varies: {}", kinds.join(", "));
+            }
+            Some(Verdict::Same | Verdict::Unclear) => {
+                if let Some((site, _)) = &self.seen {
+                    let _ = writeln!(out, "      both    {site}");
+                }
+            }
+            None => {}
+        }
+        out
+    }
+
+    fn json(&self) -> Value {
+        let differences: Vec<_> = self
+            .differences()
+            .iter()
+            .map(|Difference { kind, what, site, server, .. }| {
+                json!({ "kind": kind.name(), "what": what, "site": site, "server": server })
+            })
+            .collect();
+        let mut value = json!({ "name": self.name, "status": self.status(), "differences": differences });
+        if let (Value::Object(map), Some((site, server))) = (&mut value, &self.seen) {
+            map.insert("site".into(), site.json());
+            map.insert("server".into(), server.json());
+            map.insert("upgrade_granted".into(), self.let_in().into());
+        }
+        value
+    }
+}
+
+impl Report {
+    fn count(&self, status: &str) -> usize {
+        self.examined.iter().filter(|examined| examined.status() == status).count()
+    }
+
+    /// How many probes tell the server from the site.
+    pub fn differing(&self) -> usize {
+        self.count("differs")
+    }
+
+    /// How many probes there was no time for.
+    pub fn unfinished(&self) -> usize {
+        self.count("unfinished")
+    }
+
+    /// Each note once, with the number of probes that it comes from. The lengths of records vary a little
+    /// from one connection to the next: of each kind of note the first is kept.
+    fn notes(&self) -> Vec<(&Note, usize)> {
+        let mut notes: Vec<(&Note, usize)> = Vec::new();
+        for note in self.examined.iter().flat_map(|examined| &examined.notes) {
+            match notes.iter_mut().find(|(known, _)| known.what == note.what) {
+                Some((_, count)) => *count += 1,
+                None => notes.push((note, 1)),
+            }
+        }
+        notes
+    }
+
+    /// For people: what differs, and a line that sums it up. With `verbose` all probes.
+    pub fn text(&self, verbose: bool) -> String {
+        let mut out = String::new();
+        let over = if self.tls { " over TLS" } else { "" };
+        let Report { server, site, seed, .. } = self;
+        let _ = writeln!(
+            out,
+            "obfs-rs {} probe: server {server} and site {site}{over}, seed {seed}",
+            env!("CARGO_PKG_VERSION")
+        );
+        let mut section = |title: &str, status: &str| {
+            // Probes of which the same is to be told stand together.
+            let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+            for examined in self.examined.iter().filter(|examined| examined.status() == status) {
+                let text = examined.text();
+                match told.iter_mut().find(|(known, _)| *known == text) {
+                    Some((_, names)) => names.push(&examined.name),
+                    None => told.push((text, vec![&examined.name])),
+                }
+            }
+            if !told.is_empty() {
+                let _ = writeln!(out, "\n{title}");
+            }
+            for (text, names) in told {
+                for name in names {
+                    let _ = writeln!(out, "  {name}");
+                }
+                out.push_str(&text);
+            }
+        };
+        if verbose {
+            section("The same:", "same");
+        }
+        section("Not finished in time:", "unfinished");
+        section("Not compared:", "unstable");
+        section("Different:", "differs");
+        let let_in = self.examined.iter().filter(|examined| examined.let_in()).count();
+        if let_in > 0 {
+            let _ = writeln!(
+                out,
+                "\n{let_in} probes were granted an upgrade which the site refuses. Whoever asks finds the tunnel:\n\
+                 give the server a path that nobody guesses (obfs-uri=/… or path=/…), and its clients the same."
+            );
+        }
+        let notes = self.notes();
+        if !notes.is_empty() {
+            let _ = writeln!(out, "\nNotes, not counted: the handshake is another library's.");
+            for (Note { what, site, server }, probes) in &notes {
+                let _ = writeln!(out, "  {what}: site {site} | server {server} (from {probes})");
+            }
+        }
+        let _ = write!(out, "\n{} probes, {} differ", self.examined.len(), self.differing());
+        for (count, what) in [
+            (self.count("unstable"), "not compared since the site itself varies"),
+            (self.unfinished(), "not finished"),
+            (notes.len(), "notes"),
+        ] {
+            if count > 0 {
+                let _ = write!(out, ", {count} {what}");
+            }
+        }
+        out.push('\n');
+        out
+    }
+
+    /// For programs: one JSON object.
+    pub fn json(&self) -> String {
+        let notes: Vec<_> = self
+            .notes()
+            .into_iter()
+            .map(|(Note { what, site, server }, probes)| {
+                json!({ "what": what, "site": site, "server": server, "probes": probes })
+            })
+            .collect();
+        let value = json!({
+            "server": self.server,
+            "site": self.site,
+            "tls": self.tls,
+            "seed": self.seed,
+            "counts": {
+                "probes": self.examined.len(),
+                "same": self.count("same"),
+                "differ": self.differing(),
+                "unstable": self.count("unstable"),
+                "unfinished": self.unfinished(),
+                "notes": notes.len(),
+            },
+            "notes": notes,
+            "probes": self.examined.iter().map(Examined::json).collect::<Vec<_>>(),
+        });
+        let mut text = value.to_string();
+        text.push('\n');
+        text
+    }
+}

@@ -1,0 +1,173 @@
+//! What a visitor does on one connection, as data.
+
+use std::time::Duration;
+
+/// One thing that a visitor does, after the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Sends this, in a segment of its own where that is possible.
+    Send(Vec<u8>),
+    /// Is silent for so long, whatever comes.
+    Pause(Duration),
+    /// Waits for an answer, until nothing more of it comes. What comes later is told from it.
+    Listen,
+    /// Ends its direction; in TLS with a `close_notify` before it.
+    Fin,
+}
+
+/// How a connection begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// The steps are what goes over the wire.
+    Wire,
+    /// A TLS handshake comes first, and is what the probe is about.
+    Handshake(Offer),
+    /// A TLS handshake comes first, and the probe is about what goes inside. What was agreed on is not
+    /// compared again.
+    Inside(Offer),
+}
+
+/// What the hello of a TLS handshake offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The server name.
+    pub name: OfferedName,
+    /// The application protocols (RFC 7301), none: without the extension.
+    pub alpn: Vec<&'static str>,
+    /// TLS 1.2 and no more.
+    pub only_tls12: bool,
+}
+
+/// The server name in a hello (RFC 6066 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferedName {
+    /// The one that the site is asked by, if it is a name.
+    Own,
+    /// No such extension.
+    None,
+    /// One that is nobody's.
+    Foreign,
+}
+
+impl Offer {
+    /// What a program offers that wants a page over HTTP/1.1.
+    pub fn usual() -> Offer {
+        Offer { name: OfferedName::Own, alpn: vec!["http/1.1"], only_tls12: false }
+    }
+}
+
+/// A visitor, and a name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// What it does, for people.
+    pub name: String,
+    /// How the connection begins.
+    pub entry: Entry,
+    /// What is done on it.
+    pub steps: Vec<Step>,
+    /// It is about what happens when nothing happens: watched for twice as long.
+    pub patient: bool,
+}
+
+impl Probe {
+    /// A visitor of the bare port.
+    pub fn new(name: impl Into<String>, steps: Vec<Step>) -> Probe {
+        Probe { name: name.into(), entry: Entry::Wire, steps, patient: false }
+    }
+
+    /// One who says one thing and waits.
+    pub fn says(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
+        Probe::new(name, vec![Step::Send(bytes.as_ref().to_vec())])
+    }
+
+    /// One who says one thing and ends its direction.
+    pub fn says_and_ends(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
+        Probe::new(name, vec![Step::Send(bytes.as_ref().to_vec()), Step::Fin])
+    }
+
+    /// One who says it in pieces of so many bytes, with a pause after each.
+    pub fn slowly(name: impl Into<String>, bytes: impl AsRef<[u8]>, piece: usize, pause: Duration) -> Probe {
+        let pieces = bytes.as_ref().chunks(piece.max(1));
+        Probe::new(name, pieces.flat_map(|piece| [Step::Send(piece.to_vec()), Step::Pause(pause)]).collect())
+    }
+
+    /// The same, watched for longer.
+    pub fn patiently(self) -> Probe {
+        Probe { patient: true, ..self }
+    }
+
+    /// The same inside TLS.
+    pub fn inside(self, offer: Offer) -> Probe {
+        Probe { name: format!("in TLS: {}", self.name), entry: Entry::Inside(offer), ..self }
+    }
+
+    /// How long the steps take by themselves.
+    pub fn pauses(&self) -> Duration {
+        self.steps
+            .iter()
+            .map(|step| match step {
+                Step::Pause(length) => *length,
+                _ => Duration::ZERO,
+            })
+            .sum()
+    }
+}
+
+/// Bytes that look random and are the same for the same seed, in every version of this program:
+/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+#[derive(Debug, Clone)]
+pub struct Noise(u64);
+
+impl Noise {
+    /// Begins at a seed.
+    pub fn new(seed: u64) -> Noise {
+        Noise(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(length + 8);
+        while out.len() < length {
+            out.extend_from_slice(&self.next().to_le_bytes());
+        }
+        out.truncate(length);
+        out
+    }
+
+    /// The same as an array.
+    pub fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut out = [0; N];
+        out.copy_from_slice(&self.bytes(N));
+        out
+    }
+
+    /// A word of so many lower-case letters.
+    pub fn word(&mut self, length: usize) -> String {
+        self.bytes(length).into_iter().map(|byte| char::from(b'a' + byte % 26)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_the_same_for_the_same_seed() {
+        // The first outputs of SplitMix64 for the seed 0, as its authors' own code gives them.
+        let mut noise = Noise::new(0);
+        assert_eq!(noise.next(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(noise.next(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(Noise::new(7).bytes(20), Noise::new(7).bytes(20));
+        assert_ne!(Noise::new(7).bytes(20), Noise::new(8).bytes(20));
+        assert_eq!(Noise::new(7).bytes(3).len(), 3);
+        assert!(Noise::new(1).word(12).bytes().all(|byte| byte.is_ascii_lowercase()));
+    }
+}

@@ -1,0 +1,99 @@
+//! What a visitor saw on one connection.
+
+use std::time::Duration;
+
+/// What a visitor saw. Times count from when the connection was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What came: over the wire, or inside TLS where that is where the visitor was.
+    pub bytes: Vec<u8>,
+    /// When it came: the time, and how many bytes had come by then.
+    pub arrivals: Vec<(Duration, usize)>,
+    /// How many bytes had come at the end of each [`Step::Listen`](super::script::Step::Listen).
+    pub marks: Vec<usize>,
+    /// How it ended.
+    pub end: End,
+    /// When it ended, or until when it was watched.
+    pub until: Duration,
+    /// The session id in the hello that the visitor sent, if it did: a server may send it back.
+    pub session_id: Vec<u8>,
+    /// What there was to see of TLS by one who made a handshake.
+    pub tls: Option<Handshake>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The other side ended its direction.
+    Fin,
+    /// The other side broke it off.
+    Reset,
+    /// Not at all, for as long as it was watched.
+    Open,
+    /// The visitor had enough: the rest of a long answer is not read.
+    Unread,
+    /// There was no connection, or it failed for a reason of the network.
+    Failed(String),
+}
+
+/// A TLS handshake as its client saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// What was agreed on is compared; otherwise only whether there was an agreement.
+    pub is_subject: bool,
+    /// What was agreed on, or why nothing was.
+    pub outcome: Result<Agreed, String>,
+    /// What came over the wire until then.
+    pub flight: Vec<u8>,
+    /// How many session tickets came (TLS 1.3).
+    pub tickets: u32,
+    /// The alert that came after the handshake.
+    pub alert: Option<String>,
+    /// `close_notify` came.
+    pub close_notify: bool,
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// The protocol version.
+    pub version: String,
+    /// The cipher suite.
+    pub suite: String,
+    /// The group of the key exchange.
+    pub group: String,
+    /// The application protocol.
+    pub alpn: Option<String>,
+    /// The certificates as they were sent, the server's own first.
+    pub certificates: Vec<Vec<u8>>,
+}
+
+impl Seen {
+    /// A visit that did not come to be.
+    pub fn failed(why: impl Into<String>) -> Seen {
+        Seen {
+            bytes: Vec::new(),
+            arrivals: Vec::new(),
+            marks: Vec::new(),
+            end: End::Failed(why.into()),
+            until: Duration::ZERO,
+            session_id: Vec::new(),
+            tls: None,
+        }
+    }
+
+    /// When the first byte came.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.arrivals.first().map(|&(time, _)| time)
+    }
+
+    /// How many bytes had come before a time.
+    pub fn length_before(&self, time: Duration) -> usize {
+        self.arrivals.iter().take_while(|&&(at, _)| at < time).last().map_or(0, |&(_, length)| length)
+    }
+
+    /// Whether the other side ended it in any way.
+    pub fn ended(&self) -> bool {
+        matches!(self.end, End::Fin | End::Reset)
+    }
+}

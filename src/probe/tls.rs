@@ -1,0 +1,194 @@
+//! The client's end of TLS for visitors: rustls, which trusts everybody, since certificates are
+//! compared here and not verified.
+
+use super::script::{Offer, OfferedName};
+use super::seen::{Agreed, Handshake};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// The most bytes of a first flight that are kept: more than any chain of certificates has.
+const MAX_FLIGHT: usize = 64 * 1024;
+
+/// The name that is asked for where a name of nobody's is wanted.
+const FOREIGN: &str = "foreign.example";
+
+/// TLS between a visitor and the wire. Bytes go through it; it owns no socket.
+pub struct Layer {
+    connection: ClientConnection,
+    flight: Vec<u8>,
+    /// Why there is no (more) TLS.
+    failure: Option<String>,
+    /// The handshake had been done when it failed.
+    was_open: bool,
+    close_notify: bool,
+}
+
+impl Layer {
+    /// A connection that offers this. `server_name` is the site's own.
+    ///
+    /// # Errors
+    ///
+    /// rustls refuses the offer.
+    pub fn new(offer: &Offer, server_name: Option<&str>) -> Result<Layer, rustls::Error> {
+        let versions = if offer.only_tls12 { &[&TLS12][..] } else { &[&TLS13, &TLS12] };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        config.alpn_protocols = offer.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.resumption = Resumption::disabled();
+        let name = match offer.name {
+            OfferedName::Own => server_name,
+            OfferedName::Foreign => Some(FOREIGN),
+            OfferedName::None => None,
+        };
+        // An address is not sent as a server name (RFC 6066 section 3).
+        let name = match name.map(|name| ServerName::try_from(name.to_owned())) {
+            Some(Ok(name)) => name,
+            _ => ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        };
+        Ok(Layer {
+            connection: ClientConnection::new(Arc::new(config), name)?,
+            flight: Vec::new(),
+            failure: None,
+            was_open: false,
+            close_notify: false,
+        })
+    }
+
+    /// Whether what is said goes inside now.
+    pub fn is_open(&self) -> bool {
+        self.failure.is_none() && !self.connection.is_handshaking()
+    }
+
+    /// Whether there is nothing to be hoped for any more.
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Takes bytes off the wire, and appends what was inside them.
+    pub fn receive(&mut self, mut wire: &[u8], inside: &mut Vec<u8>) {
+        if self.connection.is_handshaking() && self.flight.len() < MAX_FLIGHT {
+            self.flight.extend_from_slice(wire);
+        }
+        while !wire.is_empty() && self.failure.is_none() {
+            self.was_open |= !self.connection.is_handshaking();
+            let taken = self.connection.read_tls(&mut wire).map_err(|error| error.to_string());
+            let processed = taken.and_then(|_| {
+                self.connection.process_new_packets().map_err(|error| match error {
+                    rustls::Error::AlertReceived(alert) => format!("alert {alert:?}"),
+                    other => other.to_string(),
+                })
+            });
+            match processed {
+                Ok(state) => self.close_notify |= state.peer_has_closed(),
+                Err(error) => self.failure = Some(error),
+            }
+            // (an end without close_notify is told by the socket, too)
+            let _ = self.connection.reader().read_to_end(inside);
+        }
+    }
+
+    /// Says this inside, where it is open.
+    pub fn say(&mut self, bytes: &[u8]) {
+        let _ = self.connection.writer().write_all(bytes);
+    }
+
+    /// Says that nothing more will be said.
+    pub fn close(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    /// Appends what is to go over the wire.
+    pub fn take_wire(&mut self, out: &mut Vec<u8>) {
+        while self.connection.wants_write() && self.connection.write_tls(out).is_ok() {}
+    }
+
+    /// So that [`say`](Self::say) takes all of it.
+    pub fn without_limit(mut self) -> Layer {
+        self.connection.set_buffer_limit(None);
+        self
+    }
+
+    /// What was seen of TLS, once it is over.
+    pub fn seen(self, is_subject: bool) -> Handshake {
+        let connection = &self.connection;
+        let agreed = || Agreed {
+            version: connection.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default(),
+            suite: connection
+                .negotiated_cipher_suite()
+                .map(|suite| format!("{:?}", suite.suite()))
+                .unwrap_or_default(),
+            group: connection
+                .negotiated_key_exchange_group()
+                .map(|group| format!("{:?}", group.name()))
+                .unwrap_or_default(),
+            alpn: connection.alpn_protocol().map(|name| name.escape_ascii().to_string()),
+            certificates: connection
+                .peer_certificates()
+                .map(|chain| chain.iter().map(|certificate| certificate.to_vec()).collect())
+                .unwrap_or_default(),
+        };
+        let is_open = self.was_open || !connection.is_handshaking();
+        let (outcome, alert) = match (is_open, self.failure) {
+            (true, failure) => (Ok(agreed()), failure),
+            (false, Some(failure)) => (Err(failure), None),
+            (false, None) => (Err("it was not finished".to_owned()), None),
+        };
+        Handshake {
+            is_subject,
+            outcome,
+            flight: self.flight,
+            tickets: connection.tls13_tickets_received(),
+            alert,
+            close_notify: self.close_notify,
+        }
+    }
+}
+
+/// Whoever answers is looked at.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,306 @@
+//! What a TLS server says in the clear, without what is random in it (RFC 8446, RFC 5246).
+
+mod words;
+
+use super::hello::{content, extension};
+use rustls::{NamedGroup, SignatureScheme};
+use sha1::{Digest as _, Sha1};
+
+/// Bytes of a record's head.
+const RECORD_HEAD: usize = 5;
+/// Bytes of a handshake message's head.
+const MESSAGE_HEAD: usize = 4;
+
+/// Handshake message types.
+const SERVER_HELLO: u8 = 2;
+const NEW_SESSION_TICKET: u8 = 4;
+const CERTIFICATE: u8 = 11;
+const SERVER_KEY_EXCHANGE: u8 = 12;
+
+/// The random of a HelloRetryRequest (RFC 8446 section 4.1.3).
+const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, //
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// An answer, cut into what counts and what only shows which library made it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// What counts, in its order.
+    pub items: Vec<Item>,
+    /// What shows the library.
+    pub style: Style,
+}
+
+/// Something that was said, and the version of the record that it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The version of the record.
+    pub version: u16,
+    /// What it was.
+    pub what: What,
+}
+
+/// What a server can say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A ServerHello, or a request for another hello.
+    Hello(ServerHello),
+    /// Certificates, by their digest.
+    Certificates(String),
+    /// The parameters of a key exchange: the group, and the scheme they are signed by.
+    KeyExchange(NamedGroup, SignatureScheme),
+    /// Another handshake message, by its type.
+    Message(u8),
+    /// An alert: its level and what it says.
+    Alert(u8, u8),
+    /// ChangeCipherSpec.
+    ChangeCipherSpec,
+    /// Records that cannot be read, of this type. However many of them stand together in a first flight
+    /// count as one.
+    Encrypted(u8),
+    /// Something of this type that is not what its type says, or the start of it.
+    Broken(u8),
+}
+
+/// What counts in a ServerHello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerHello {
+    /// It asks for another hello.
+    pub retry: bool,
+    /// The version that was chosen.
+    pub version: u16,
+    /// The version in the old field.
+    pub legacy_version: u16,
+    /// The suite that was chosen.
+    pub suite: u16,
+    /// What became of the client's session id.
+    pub session: Session,
+    /// The compression method that was chosen.
+    pub compression: u8,
+    /// The group of the key share.
+    pub group: Option<u16>,
+    /// The application protocol that was chosen, where it is said in the clear.
+    pub alpn: Option<Vec<u8>>,
+}
+
+/// What a server makes of a client's session id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// It sends none.
+    Empty,
+    /// It sends the client's.
+    Echoed,
+    /// It sends one of its own, of so many bytes.
+    Own(usize),
+}
+
+/// What differs between libraries that agree on the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Style {
+    /// The extensions of the ServerHello.
+    pub extensions: Option<Vec<u16>>,
+    /// The lengths of the records of handshake messages in the clear.
+    pub clear: Vec<usize>,
+    /// The lengths of the records that cannot be read.
+    pub encrypted: Vec<usize>,
+}
+
+/// Whether these bytes are the start of a TLS answer.
+pub fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [content::CHANGE_CIPHER_SPEC..=content::HEARTBEAT, 3, 0..=4, ..])
+}
+
+/// The session id in a hello, of which these are the first bytes.
+pub fn session_id_of(hello: &[u8]) -> &[u8] {
+    let find = || {
+        let [content::HANDSHAKE, _, _, _, _, 1, _, _, _, body @ ..] = hello else { return None };
+        let (_, rest) = body.split_at_checked(2 + 32)?;
+        let (&length, rest) = rest.split_first()?;
+        rest.get(..usize::from(length))
+    };
+    find().unwrap_or_default()
+}
+
+/// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is told record
+/// by record.
+pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> Answer {
+    let mut reader = Reader { answer: Answer::default(), message: Vec::new(), encrypted: false, session_id };
+    let mut rest = bytes;
+    while let Some((record, behind)) = next_record(rest) {
+        let at = bytes.len() - rest.len();
+        reader.record(record, at < first_flight);
+        rest = behind;
+    }
+    reader.finish(rest);
+    reader.answer
+}
+
+#[derive(Clone, Copy)]
+struct Record<'a> {
+    kind: u8,
+    version: u16,
+    content: &'a [u8],
+}
+
+fn next_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (&[kind, major, minor, high, low], rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
+    let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+    Some((Record { kind, version: u16::from_be_bytes([major, minor]), content }, rest))
+}
+
+struct Reader<'a> {
+    answer: Answer,
+    /// A handshake message that is not complete.
+    message: Vec<u8>,
+    /// What comes now cannot be read.
+    encrypted: bool,
+    session_id: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn push(&mut self, version: u16, what: What) {
+        self.answer.items.push(Item { version, what });
+    }
+
+    fn record(&mut self, record: Record<'_>, in_first_flight: bool) {
+        let Record { kind, version, content } = record;
+        match (kind, content) {
+            (content::CHANGE_CIPHER_SPEC, _) => {
+                self.encrypted |= !self.is_tls13();
+                self.push(version, What::ChangeCipherSpec);
+            }
+            (content::ALERT, &[level, description]) if !self.encrypted => {
+                self.push(version, What::Alert(level, description));
+            }
+            (content::HANDSHAKE, _) if !self.encrypted => {
+                self.answer.style.clear.push(content.len());
+                self.message.extend_from_slice(content);
+                self.messages(version);
+            }
+            _ if self.encrypted || kind == content::APPLICATION_DATA => {
+                self.answer.style.encrypted.push(content.len());
+                let item = Item { version, what: What::Encrypted(kind) };
+                if !(in_first_flight && self.answer.items.last() == Some(&item)) {
+                    self.answer.items.push(item);
+                }
+            }
+            _ => self.push(version, What::Broken(kind)),
+        }
+    }
+
+    fn is_tls13(&self) -> bool {
+        self.answer
+            .items
+            .iter()
+            .any(|item| matches!(&item.what, What::Hello(hello) if hello.version > 0x0303))
+    }
+
+    fn messages(&mut self, version: u16) {
+        loop {
+            let Some((&[kind, high, middle, low], rest)) = self.message.split_first_chunk::<MESSAGE_HEAD>()
+            else {
+                return;
+            };
+            let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+            let Some(body) = rest.get(..length) else { return };
+            let what = match kind {
+                SERVER_HELLO => match server_hello(body, self.session_id) {
+                    Some((hello, extensions)) => {
+                        self.answer.style.extensions.get_or_insert(extensions);
+                        What::Hello(hello)
+                    }
+                    None => What::Broken(content::HANDSHAKE),
+                },
+                CERTIFICATE => What::Certificates(digest(body)),
+                SERVER_KEY_EXCHANGE => key_exchange(body).unwrap_or(What::Message(kind)),
+                other => What::Message(other),
+            };
+            self.message.drain(..MESSAGE_HEAD + length);
+            // How many tickets there are is the library's choice.
+            if kind != NEW_SESSION_TICKET {
+                self.push(version, what);
+            }
+        }
+    }
+
+    /// What is left at the end: half a record, half a message.
+    fn finish(&mut self, rest: &[u8]) {
+        if let Some(&kind) = rest.first() {
+            let version = number(rest.get(1..).unwrap_or_default()).map_or(0, |(version, _)| version);
+            self.push(version, What::Broken(kind));
+        } else if !self.message.is_empty() {
+            self.push(0, What::Broken(content::HANDSHAKE));
+        }
+    }
+}
+
+/// A ServerHello's body, and its extensions in their order.
+fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>)> {
+    let (version, rest) = number(body)?;
+    let (random, rest) = rest.split_at_checked(32)?;
+    let (&length, rest) = rest.split_first()?;
+    let (session, rest) = rest.split_at_checked(usize::from(length))?;
+    let (suite, rest) = number(rest)?;
+    let (&compression, rest) = rest.split_first()?;
+    let mut hello = ServerHello {
+        retry: random == RETRY,
+        version,
+        legacy_version: version,
+        suite,
+        session: match session {
+            [] => Session::Empty,
+            session if session == session_id => Session::Echoed,
+            session => Session::Own(session.len()),
+        },
+        compression,
+        group: None,
+        alpn: None,
+    };
+    let mut order = Vec::new();
+    // (a server of TLS 1.0 may send none)
+    let mut extensions = if rest.is_empty() { rest } else { prefixed(rest)?.0 };
+    while !extensions.is_empty() {
+        let (kind, rest) = number(extensions)?;
+        let (content, rest) = prefixed(rest)?;
+        match kind {
+            extension::VERSIONS => hello.version = number(content)?.0,
+            extension::KEY_SHARE => hello.group = Some(number(content)?.0),
+            // A list of one (RFC 7301 section 3.1).
+            extension::ALPN => hello.alpn = Some(content.get(3..)?.to_vec()),
+            _ => {}
+        }
+        order.push(kind);
+        extensions = rest;
+    }
+    Some((hello, order))
+}
+
+/// The parameters of an ECDHE key exchange on a named curve (RFC 8422 section 5.4).
+fn key_exchange(body: &[u8]) -> Option<What> {
+    const NAMED_CURVE: u8 = 3;
+    let (&[NAMED_CURVE, high, low, length], rest) = body.split_first_chunk::<4>()? else { return None };
+    let (scheme, _) = number(rest.get(usize::from(length)..)?)?;
+    Some(What::KeyExchange(NamedGroup::from(u16::from_be_bytes([high, low])), SignatureScheme::from(scheme)))
+}
+
+fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*number), rest))
+}
+
+/// What stands behind its length of two bytes, and what is behind that.
+fn prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = number(bytes)?;
+    rest.split_at_checked(usize::from(length))
+}
+
+/// SHA-1 in hex, of which the start is enough to tell two certificates apart.
+pub fn digest(bytes: &[u8]) -> String {
+    let mut hex: String = Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(16);
+    hex
+}
+
+#[cfg(test)]
+mod tests;

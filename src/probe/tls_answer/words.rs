@@ -1,0 +1,70 @@
+//! What a TLS server says, in words.
+
+use super::{Answer, Item, ServerHello, Session, What};
+use crate::probe::hello::content;
+use rustls::{AlertDescription, CipherSuite, NamedGroup, ProtocolVersion};
+use std::fmt;
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::Hello(hello) => hello.fmt(f)?,
+            What::Certificates(digest) => write!(f, "certificates {digest}")?,
+            What::KeyExchange(group, scheme) => write!(f, "key exchange {group:?} {scheme:?}")?,
+            What::Message(14) => f.write_str("ServerHelloDone")?,
+            What::Message(22) => f.write_str("certificate status")?,
+            What::Message(kind) => write!(f, "handshake message {kind}")?,
+            What::Alert(level, description) => {
+                let level = match level {
+                    1 => "warning".to_owned(),
+                    2 => "fatal".to_owned(),
+                    other => format!("level {other}"),
+                };
+                write!(f, "alert {level} {:?}", AlertDescription::from(*description))?;
+            }
+            What::ChangeCipherSpec => f.write_str("ChangeCipherSpec")?,
+            What::Encrypted(content::APPLICATION_DATA) => f.write_str("encrypted records")?,
+            What::Encrypted(kind) => write!(f, "encrypted records of type {kind}")?,
+            What::Broken(kind) => write!(f, "an incomplete or broken record of type {kind}")?,
+        }
+        match self.version {
+            0x0303 => Ok(()),
+            other => write!(f, " (record of {:?})", ProtocolVersion::from(other)),
+        }
+    }
+}
+
+impl fmt::Display for ServerHello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.retry { "HelloRetryRequest" } else { "ServerHello" };
+        let (version, suite) = (ProtocolVersion::from(self.version), CipherSuite::from(self.suite));
+        write!(f, "{name} {version:?} {suite:?}")?;
+        if let Some(group) = self.group {
+            write!(f, " {:?}", NamedGroup::from(group))?;
+        }
+        match self.session {
+            Session::Echoed => {}
+            Session::Empty => f.write_str(", no session id")?,
+            Session::Own(length) => write!(f, ", a session id of {length} bytes")?,
+        }
+        if let Some(alpn) = &self.alpn {
+            write!(f, ", ALPN {}", alpn.escape_ascii())?;
+        }
+        if self.compression != 0 {
+            write!(f, ", compression {}", self.compression)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, item) in self.items.iter().enumerate() {
+            if at > 0 {
+                f.write_str("; ")?;
+            }
+            item.fmt(f)?;
+        }
+        Ok(())
+    }
+}

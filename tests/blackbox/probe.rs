@@ -1,0 +1,394 @@
+//! `obfs-rs probe`, the operator's own scanner: it finds what there is to find, and nothing else.
+
+use crate::support::backend::Backend;
+use crate::support::child::{Child, Exit};
+use crate::support::conn;
+use crate::support::peers::{self, need};
+use crate::support::plugin::{Ours, SimpleObfs, ours, server};
+use crate::support::ports::free_port;
+use crate::support::site::Site;
+use crate::support::tempdir::TempDir;
+use crate::support::v2ray::{Certificate, NAME};
+use crate::support::{millis, secs, within};
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A run ends by itself after five minutes.
+const RUN: Duration = Duration::from_secs(320);
+
+/// A path and a name that no visitor guesses.
+const HIDDEN: &str = "obfs=http;obfs-host=secret.example;obfs-uri=/secret-path";
+
+/// What a run found.
+struct Found {
+    exit: Exit,
+    json: serde_json::Value,
+}
+
+impl Found {
+    fn count(&self, what: &str) -> u64 {
+        self.json["counts"][what].as_u64().expect("a count")
+    }
+
+    /// The probes with this status, by their names.
+    fn named(&self, status: &str) -> Vec<&str> {
+        let probes = self.json["probes"].as_array().expect("probes");
+        let named = probes.iter().filter(|probe| probe["status"] == status);
+        named.map(|probe| probe["name"].as_str().expect("a name")).collect()
+    }
+
+    fn probe(&self, name: &str) -> &serde_json::Value {
+        let probes = self.json["probes"].as_array().expect("probes");
+        probes.iter().find(|probe| probe["name"] == name).expect("a probe of this name")
+    }
+
+    /// What differs, to be read by people.
+    fn differing(&self) -> String {
+        let probes = self.json["probes"].as_array().expect("probes");
+        let differing = probes.iter().filter(|probe| probe["status"] == "differs");
+        differing.map(|probe| format!("{probe:#}\n")).collect()
+    }
+
+    #[track_caller]
+    fn assert_the_same(&self) {
+        assert_eq!((self.exit, self.count("differ")), (Exit::Code(0), 0), "{}", self.differing());
+        assert_eq!((self.count("unstable"), self.count("unfinished")), (0, 0), "{:#}", self.json);
+        assert!(self.count("probes") >= 60);
+        assert_eq!(self.count("same"), self.count("probes"));
+    }
+}
+
+fn start(server: SocketAddr, site: SocketAddr, more: &[&str]) -> Child {
+    let mut command = ours();
+    command.args(["probe", &server.to_string(), "--site", &site.to_string()]).args(more);
+    Child::spawn("probe", command)
+}
+
+#[track_caller]
+fn probe(server: SocketAddr, site: SocketAddr, more: &[&str]) -> Found {
+    let child = start(server, site, &[&["--json"], more].concat());
+    let exit = child.wait_exit(RUN);
+    let line = child.wait_line("JSON", |line| line.starts_with('{'));
+    Found { exit, json: serde_json::from_str(&line).expect("JSON") }
+}
+
+#[test]
+fn a_server_with_a_path_of_its_own_is_like_its_site() {
+    within(RUN, || {
+        need!("nginx");
+        let (site, backend) = (Site::start(), Backend::echo());
+        let server = server(Ours, backend.addr, &format!("{HIDDEN};failover={}", site.addr));
+        let child = start(server.addr, site.addr, &["--path", "/secret-path"]);
+        let exit = child.wait_exit(RUN);
+        assert_eq!(exit, Exit::Code(0), "{}", child.show_log());
+        let last = child.wait_line("a summary", |line| line.contains(" probes, "));
+        assert!(last.ends_with(" probes, 0 differ"), "{last}");
+        assert_eq!(child.lines().len(), 3, "{}", child.show_log());
+        assert_eq!(backend.accepted(), 0, "a visitor reached Shadowsocks");
+    });
+}
+
+#[test]
+fn a_server_is_like_caddy_too() {
+    within(RUN, || {
+        need!("caddy");
+        let dir = TempDir::new("caddy");
+        let port = free_port();
+        let root = dir.path().display();
+        dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+        let file = dir.write(
+            "Caddyfile",
+            format!(
+                "{{\n\tadmin off\n\tauto_https off\n}}\nhttp://:{port} {{\n\tbind 127.0.0.1\n\troot * {root}/root\n\tfile_server\n}}\n"
+            ),
+        );
+        let mut command = Command::new(peers::path("caddy"));
+        command.env("HOME", dir.path()).args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+        let child = Child::spawn("caddy (the website)", command);
+        child.wait_listening(port);
+        let (site, backend) = (SocketAddr::from(([127, 0, 0, 1], port)), Backend::echo());
+        let server = server(Ours, backend.addr, &format!("{HIDDEN};failover={site}"));
+        probe(server.addr, site, &[]).assert_the_same();
+        assert_eq!(backend.accepted(), 0, "a visitor reached Shadowsocks");
+    });
+}
+
+/// The check can fail.
+#[test]
+fn simple_obfs_is_found_out() {
+    within(RUN, || {
+        need!("nginx", "obfs-server");
+        let (site, backend) = (Site::start(), Backend::echo());
+        let server = server(SimpleObfs, backend.addr, &format!("obfs=http;failover={}", site.addr));
+        let found = probe(server.addr, site.addr, &["--wait", "1"]);
+        assert_eq!(found.exit, Exit::Code(1));
+        assert!(found.count("differ") >= 10, "{:?}", found.named("differs"));
+        let differing = found.named("differs");
+        for name in
+            ["simple-obfs's request, to a random path", "a request, then the end", "headers of 28 KiB"]
+        {
+            assert!(differing.contains(&name), "{name}: {differing:?}");
+        }
+    });
+}
+
+/// Who asks for any path is let in: that is found, and nothing else.
+#[test]
+fn a_server_that_takes_any_path_shows_its_tunnel() {
+    within(RUN, || {
+        need!("nginx");
+        let (site, backend) = (Site::start(), Backend::echo());
+        let server = server(Ours, backend.addr, &format!("obfs=http;failover={}", site.addr));
+        let found = probe(server.addr, site.addr, &[]);
+        assert_eq!(found.exit, Exit::Code(1));
+        let asked = found.probe("v2ray-plugin's request, to a random path");
+        assert_eq!(asked["status"], "differs");
+        assert_eq!(asked["upgrade_granted"], true);
+        assert!(
+            asked["server"]["answer"].as_str().is_some_and(|a| a.starts_with("HTTP/1.1 101 ")),
+            "{asked}"
+        );
+        assert!(asked["site"]["answer"].as_str().is_some_and(|a| a.starts_with("HTTP/1.1 404 ")), "{asked}");
+        for name in found.named("differs") {
+            assert_eq!(found.probe(name)["upgrade_granted"], true, "{:#}", found.probe(name));
+        }
+        let child = start(server.addr, site.addr, &["--wait", "1"]);
+        assert_eq!(child.wait_exit(RUN), Exit::Code(1));
+        child.wait_text("whoever asks finds the tunnel");
+        child.wait_text("v2ray-plugin's request, to a random path");
+    });
+}
+
+/// A website of one page, which closes behind it.
+fn page(page: impl Fn() -> String + Send + Sync + 'static) -> Backend {
+    Backend::serve(move |mut stream| {
+        let mut request = [0; 1024];
+        if stream.read(&mut request).is_ok_and(|n| n > 0) {
+            let _ = stream.write_all(page().as_bytes());
+        }
+    })
+}
+
+fn answer(headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn another_site_is_told_from_the_site() {
+    within(RUN, || {
+        let (site, other) = (page(|| answer("", "one")), page(|| answer("", "two")));
+        let found = probe(other.addr, site.addr, &["--wait", "1"]);
+        assert_eq!(found.exit, Exit::Code(1));
+        let get = found.probe("GET");
+        assert_eq!(get["differences"][0]["kind"], "answer", "{get:#}");
+        assert_eq!(get["differences"][0]["site"], "\"one\"", "{get:#}");
+        assert_eq!(get["differences"][0]["server"], "\"two\"", "{get:#}");
+    });
+}
+
+/// A header that counts is not compared; a page that counts cannot be.
+#[test]
+fn what_the_site_itself_varies_is_no_difference() {
+    within(RUN, || {
+        let counter = || {
+            let count = AtomicUsize::new(0);
+            move || count.fetch_add(1, Ordering::SeqCst)
+        };
+        let (in_header, in_page) = (counter(), counter());
+        let header = page(move || answer(&format!("X-Count: {}\r\n", in_header()), "page"));
+        let found = probe(header.addr, header.addr, &["--wait", "1"]);
+        assert_eq!((found.exit, found.count("differ"), found.count("unstable")), (Exit::Code(0), 0, 0));
+
+        let page = page(move || answer("", &format!("page {:06}", in_page())));
+        let found = probe(page.addr, page.addr, &["--wait", "1"]);
+        assert_eq!((found.exit, found.count("differ")), (Exit::Code(0), 0), "{}", found.differing());
+        assert!(found.named("unstable").contains(&"GET"), "{:?}", found.named("unstable"));
+    });
+}
+
+/// nginx with TLS on two ports.
+struct TlsSite {
+    ports: [SocketAddr; 2],
+    _child: Child,
+    _certificate: Certificate,
+}
+
+impl TlsSite {
+    #[track_caller]
+    fn start() -> TlsSite {
+        let certificate = Certificate::new(NAME);
+        let ports = [free_port(), free_port()];
+        let dir = &certificate.dir;
+        dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+        let root = dir.path().display();
+        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let [one, two] = ports;
+        let config = format!(
+            r#"
+worker_processes 1; daemon off; pid {root}/pid; error_log {root}/error.log; {user}
+events {{ worker_connections 900; }}
+http {{
+  access_log off;
+  client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fcgi;
+  uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
+  types {{ text/html html; }}
+  ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
+  server {{ listen 127.0.0.1:{one} ssl backlog=1024; listen 127.0.0.1:{two} ssl backlog=1024; root {root}/root; }}
+}}
+"#
+        );
+        let file = dir.write("nginx.conf", config);
+        let mut command = Command::new(peers::path("nginx"));
+        command.arg("-c").arg(file).arg("-e").arg(dir.path().join("error.log"));
+        let child = Child::spawn("nginx (the website with TLS)", command);
+        ports.iter().for_each(|port| child.wait_listening(*port));
+        let ports = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        TlsSite { ports, _child: child, _certificate: certificate }
+    }
+}
+
+#[test]
+fn a_tls_site_is_like_itself() {
+    within(RUN, || {
+        need!("nginx", "openssl");
+        let site = TlsSite::start();
+        let found = probe(site.ports[0], site.ports[1], &["--tls", "--name", NAME]);
+        found.assert_the_same();
+        assert_eq!(found.count("notes"), 0, "{:#}", found.json["notes"]);
+    });
+}
+
+#[test]
+fn a_server_that_passes_tls_on_is_like_its_site() {
+    within(RUN, || {
+        need!("nginx", "openssl");
+        let (site, backend) = (TlsSite::start(), Backend::echo());
+        let [site_addr, _] = site.ports;
+        let options = format!("obfs=tls;obfs-host=secret.example;failover={site_addr}");
+        let server = server(Ours, backend.addr, &options);
+        let found = probe(server.addr, site_addr, &["--tls", "--name", NAME]);
+        found.assert_the_same();
+        assert_eq!(found.count("notes"), 0, "{:#}", found.json["notes"]);
+        assert_eq!(backend.accepted(), 0, "a visitor reached Shadowsocks");
+    });
+}
+
+/// Another certificate, another library: the one counts, the other is noted.
+#[test]
+fn another_tls_library_is_noted_and_another_certificate_counts() {
+    within(RUN, || {
+        need!("nginx", "openssl");
+        let (site, backend) = (TlsSite::start(), page(|| answer("", "one")));
+        let certificate = Certificate::new(NAME);
+        let options =
+            format!("mode=websocket;path=/secret;failover={};{}", backend.addr, certificate.for_server());
+        let server = server(Ours, backend.addr, &options);
+        let found = probe(server.addr, site.ports[0], &["--tls", "--name", NAME, "--wait", "1"]);
+        assert_eq!(found.exit, Exit::Code(1));
+        let handshake = found.probe("handshake");
+        assert_eq!(handshake["differences"][0]["what"], "certificate", "{handshake:#}");
+        let notes = found.json["notes"].as_array().expect("notes");
+        let about: Vec<_> = notes.iter().map(|note| note["what"].as_str().unwrap_or_default()).collect();
+        assert!(about.contains(&"the ServerHello's extensions"), "{notes:?}");
+    });
+}
+
+/// Listens to what each visitor says first, and turns it away.
+fn doorkeeper() -> (Backend, Arc<Mutex<BTreeSet<Vec<u8>>>>) {
+    let heard = Arc::new(Mutex::new(BTreeSet::new()));
+    let hearing = Arc::clone(&heard);
+    let backend = Backend::serve(move |mut stream| {
+        let mut first = [0; 100];
+        let _ = stream.set_read_timeout(Some(millis(500)));
+        if let Ok(n) = stream.read(&mut first) {
+            hearing.lock().expect("heard").insert(first[..n].to_vec());
+        }
+        conn::reset(stream);
+    });
+    (backend, heard)
+}
+
+#[test]
+fn both_hear_the_same_and_a_seed_repeats_it() {
+    within(RUN, || {
+        let run = |seed: &str| {
+            let ((server, by_server), (site, by_site)) = (doorkeeper(), doorkeeper());
+            let more = ["--wait", "1", "--name", "www.example.com", "--seed", seed];
+            let found = probe(server.addr, site.addr, &more);
+            assert_eq!(found.json["seed"].to_string(), seed);
+            let heard = by_server.lock().expect("heard").clone();
+            assert_eq!(heard, *by_site.lock().expect("heard"));
+            // One that finds the way, and at most seven connections for a probe.
+            let most = 1 + 7 * found.count("probes") as usize;
+            assert!(server.accepted() + site.accepted() <= most, "too many connections");
+            assert!(server.accepted() as u64 > found.count("probes"), "one for each probe");
+            heard
+        };
+        let heard = run("5");
+        assert!(heard.len() >= 60, "{}", heard.len());
+        assert_eq!(heard, run("5"));
+        assert_ne!(heard, run("6"));
+    });
+}
+
+fn refused(words: &[&str]) -> (Exit, String) {
+    let mut command = ours();
+    command.arg("probe").args(words);
+    let child = Child::spawn("probe", command);
+    let exit = child.wait_exit(secs(30));
+    assert_eq!(child.lines().len(), 1, "{}", child.show_log());
+    (exit, child.lines().concat())
+}
+
+#[test]
+fn an_address_that_cannot_be_reached_is_named() {
+    within(secs(90), || {
+        let site = page(|| answer("", "one"));
+        let (there, nobody) = (site.addr.to_string(), format!("127.0.0.1:{}", free_port()));
+        for (server, site, what) in [(&nobody, &there, "the server"), (&there, &nobody, "the site")] {
+            let (exit, line) = refused(&[server, "--site", site]);
+            assert_eq!(exit, Exit::Code(2), "{line}");
+            assert!(line.contains(what) && line.contains(&nobody) && line.contains("refused"), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_bad_command_line_is_refused_in_one_line() {
+    within(secs(90), || {
+        for (words, told) in [
+            (&[][..], &["--site"][..]),
+            (&["127.0.0.1:1"], &["--site"]),
+            (&["127.0.0.1", "--site", "127.0.0.1:2"], &["the server", "127.0.0.1"]),
+            (&["127.0.0.1:1", "--site", "nowhere"], &["--site", "nowhere"]),
+            (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--path", "x"], &["--path", "`x`"]),
+            (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--seed", "x"], &["--seed", "`x`"]),
+            (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--fast"], &["--fast"]),
+        ] {
+            let (exit, line) = refused(words);
+            assert_eq!(exit, Exit::Code(23), "{words:?}: {line}");
+            for word in told {
+                assert!(line.contains(word), "{words:?}: {line}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_help_tells_the_bounds() {
+    within(secs(30), || {
+        let mut command = ours();
+        command.args(["probe", "--help"]);
+        let child = Child::spawn("probe --help", command);
+        assert_eq!(child.wait_exit(secs(20)), Exit::Code(0));
+        let text = child.lines().join(" ");
+        for words in ["at most 10 probes", "3 connections", "256 KiB", "300 s", "Exit code", "Notes"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    });
+}
