@@ -83,6 +83,7 @@ impl Shared {
     /// it were taken; some, and some proxies in front, offer nothing.
     fn may_be_a_clients(&self, hello: &ClientHello<'_>) -> bool {
         match (hello.offers(b"h2"), self.fallback.has(Place::H2)) {
+            _ if hello.is_fallback => false,
             // Visitors are answered here, too.
             (true, true) => true,
             (true, false) => false,
@@ -108,6 +109,7 @@ impl Shared {
             Arrival::FakeTls(_, bytes) | Arrival::Tls(bytes, _) => (bytes, None),
             Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
         };
+        visitor.end_like_nginx();
         let visit = self.fallback.receive(visitor, peer, Place::Plain, bytes, site, began);
         if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
             peer.read_forwarded_for(&bytes, &self.config.fronts);

@@ -2,7 +2,7 @@
 //! asks for, and which protocols it offers inside.
 //!
 //! Sources: RFC 8446 sections 4.1.2 (ClientHello) and 5.1 (records), RFC 6066 section 3 (server_name),
-//! RFC 7301 section 3.1 (application_layer_protocol_negotiation).
+//! RFC 7301 section 3.1 (application_layer_protocol_negotiation), RFC 7507 (TLS_FALLBACK_SCSV).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -20,6 +20,7 @@ const RECORD_HEAD: usize = 5;
 const MESSAGE_HEAD: usize = 4;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const FALLBACK_SCSV: [u8; 2] = [0x56, 0x00];
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 
@@ -33,6 +34,8 @@ pub struct NotAHello;
 pub struct ClientHello<'a> {
     /// The name of the server, as it is written. An IP address is none.
     pub server_name: Option<&'a [u8]>,
+    /// Whether it says that an attempt with a newer version failed (RFC 7507).
+    pub is_fallback: bool,
     /// The list of protocols, each behind its length; `None` without the extension.
     alpn: Option<&'a [u8]>,
 }
@@ -131,7 +134,8 @@ impl<'a> ClientHello<'a> {
         {
             return Err(NotAHello);
         }
-        let mut hello = ClientHello { server_name: None, alpn: None };
+        let is_fallback = cipher_suites.chunks(2).any(|suite| suite == FALLBACK_SCSV);
+        let mut hello = ClientHello { server_name: None, is_fallback, alpn: None };
         if reader.0.is_empty() {
             return Ok(hello);
         }

@@ -104,6 +104,10 @@ pub struct TlsStream {
     /// The wire has ended.
     eof: bool,
     said_close: bool,
+    /// Nothing is said any more to a peer that has ended.
+    quiet: bool,
+    /// The peer has ended its direction, with a close_notify or without.
+    peer_ended: bool,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     fresh: bool,
 }
@@ -113,7 +117,15 @@ impl TlsStream {
     fn new(tcp: TcpStream, connection: impl Into<Connection>) -> TlsStream {
         let mut connection = Box::new(connection.into());
         connection.set_buffer_limit(Some(QUEUE));
-        TlsStream { tcp, connection, eof: false, said_close: false, fresh: true }
+        TlsStream {
+            tcp,
+            connection,
+            eof: false,
+            said_close: false,
+            quiet: false,
+            peer_ended: false,
+            fresh: true,
+        }
     }
 
     /// Takes bytes that were read off the wire before. Nothing is written.
@@ -141,6 +153,12 @@ impl TlsStream {
         const LAST_WORDS: Duration = Duration::from_secs(1);
         // Whoever does not hear it has gone already.
         let _ = timeout(LAST_WORDS, poll_fn(|cx| self.poll_send(cx))).await;
+    }
+
+    /// From now on a peer that has ended its direction hears no close_notify from us, as it does not from
+    /// nginx.
+    pub fn end_like_nginx(&mut self) {
+        self.quiet = true;
     }
 
     /// Whether HTTP/2 is spoken inside.
@@ -189,16 +207,23 @@ impl TlsStream {
             let mut wire = wire.filled();
             if wire.is_empty() {
                 self.eof = true;
+                self.peer_ended = true;
                 self.connection.read_tls(&mut wire)?;
                 return Poll::Ready(Ok(()));
             }
             while !wire.is_empty() {
                 self.connection.read_tls(&mut wire)?;
-                let processed = self.connection.process_new_packets();
-                if let Err(error) = processed {
-                    // The alert that says what was wrong.
-                    let _ = self.poll_send(cx);
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                match self.connection.process_new_packets() {
+                    Ok(state) => self.peer_ended |= state.peer_has_closed(),
+                    Err(error) => {
+                        if matches!(error, rustls::Error::AlertReceived(_)) {
+                            // To a peer that gives up in the clear OpenSSL says something, too.
+                            self.connection.send_close_notify();
+                        }
+                        // The alert that says what was wrong.
+                        let _ = self.poll_send(cx);
+                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                    }
                 }
                 while buffer.remaining() > 0 {
                     let before = buffer.filled().len();
@@ -304,7 +329,8 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !std::mem::replace(&mut self.said_close, true) {
+        let unheard = self.quiet && self.peer_ended;
+        if !std::mem::replace(&mut self.said_close, true) && !unheard {
             self.connection.send_close_notify();
         }
         ready!(self.poll_send(cx))?;

@@ -6,7 +6,7 @@ use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
 use std::io;
@@ -75,7 +75,8 @@ impl Acceptor {
             .with_cert_resolver(Arc::clone(&pair) as Arc<dyn ResolvesServerCert>);
         let protocols = h2.then_some(&H2).into_iter().chain(SERVER_ALPN);
         tls.alpn_protocols = protocols.map(|name| name.to_vec()).collect();
-        // Resumption without memory: the client keeps what is needed.
+        // Resumption without memory, as nginx has it by default: the client keeps what is needed.
+        tls.session_storage = Arc::new(NoServerSessionStorage {});
         tls.ticketer = ring::Ticketer::new()?;
         Ok(Acceptor { config: Arc::new(tls), pair })
     }
