@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::config::{
     ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Fronts, Handshake, Host, HostPort,
-    HttpRule, RequestConfig, ServerConfig, SocketOptions, TunnelConfig,
+    HttpRule, RequestConfig, ServerConfig, SocketOptions, TunnelConfig, Website,
 };
 use crate::net::process;
 use crate::server::Server;
@@ -66,7 +66,7 @@ async fn demonstrate() -> Result<bool> {
                 http: Some(HttpRule { method: "GET".into(), path: None, host: None, web: None }),
                 ..Rules::default()
             },
-            failover: Failover { plain: Some(loopback(site.port())), ..Failover::default() },
+            failover: Failover { plain: Website::Port(loopback(site.port())), ..Failover::default() },
             auto: false,
             routes: Vec::new(),
             tls: None,

@@ -1,10 +1,10 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
-use crate::bare_site;
 use crate::config::{Clear, HostPort, ServerConfig, SocketOptions};
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
+use crate::site::Site;
 use crate::sniff::Rules;
 use crate::telemetry;
 use crate::wire::http::Upgrade;
@@ -24,6 +24,8 @@ pub struct Fallback {
     h2: Option<Dialer>,
     clear: ClearSite,
     names: Vec<Dialer>,
+    /// What is served from here, where there is no address to go to.
+    own: Site,
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
     patience: Patience,
@@ -55,12 +57,13 @@ pub enum Place {
 }
 
 impl Fallback {
-    /// Visitors go to these websites; without one, to a bare web server with nothing on it.
+    /// Visitors go to these websites; without an address, to one that is served from here. Who asks for an
+    /// upgrade that is taken is none, though it came as one.
     pub fn new(config: &ServerConfig, sockets: &SocketOptions, patience: Patience) -> Fallback {
         let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone());
         let sites = &config.failover;
         Fallback {
-            plain: sites.plain.as_ref().map(dialer),
+            plain: sites.plain.port().map(dialer),
             tls: sites.tls.as_ref().map(dialer),
             h2: sites.h2.as_ref().map(dialer),
             clear: match &sites.clear {
@@ -69,6 +72,7 @@ impl Fallback {
                 Clear::Refused => ClearSite::Refused,
             },
             names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
+            own: Site::new(&sites.plain),
             proxy: sites.proxy,
             patience,
             rules: config.rules.inside_tls(),
@@ -120,9 +124,11 @@ impl Fallback {
         began: Instant,
     ) -> Option<Claimed<V>> {
         let Some(dialer) = self.site(place) else {
-            let status = Box::pin(bare_site::serve(visitor, bytes)).await;
-            debug!(%peer, status, "visitor of the bare server");
-            return None;
+            let own = match (place, &self.clear) {
+                (Place::Clear, ClearSite::Refused) => &Site::HttpsOnly,
+                _ => &self.own,
+            };
+            return Box::pin(own.serve(&self.rules, visitor, peer, bytes, began)).await;
         };
         let site = match dialled {
             Some(site) => site,

@@ -18,7 +18,8 @@
 //! | [`sniff`] | which kind of first bytes are these? |
 //! | [`origin`] | where a connection came from |
 //! | [`arrival`] | the first bytes of a connection, read until that is known |
-//! | [`fallback`], [`bare_site`] | whoever is no client of ours: to the website, and back when a later request is ours; or to a bare web server |
+//! | [`fallback`] | whoever is no client of ours: to the website, and back when a later request is ours |
+//! | [`site`] | a small website of our own, where none is behind the port |
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
 //! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers, and Mux.Cool, whose task passes the bytes of its sessions itself |
 //! | [`relay`] | two streams become one: half-closes, resets, time-outs, codecs on the way |
@@ -28,7 +29,6 @@
 //! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |
 
 pub mod arrival;
-pub mod bare_site;
 pub mod client;
 pub mod config;
 pub mod demo;
@@ -38,6 +38,7 @@ pub mod origin;
 pub mod probe;
 pub mod relay;
 pub mod server;
+pub mod site;
 pub mod sniff;
 pub mod telemetry;
 pub mod transport;

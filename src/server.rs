@@ -96,8 +96,9 @@ impl Shared {
     async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         let mut peer = Origin::new(peer);
-        // A website may want to be told, and a certificate may be for an address.
-        if (self.tls.is_some() || self.config.failover.proxy.is_some())
+        // A website may want to be told, or to say where it is, and a certificate may be for an address.
+        let failover = &self.config.failover;
+        if (self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is())
             && peer.ask_where_to(&visitor).is_err()
         {
             return debug!(%peer, "gone already");

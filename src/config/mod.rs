@@ -21,6 +21,7 @@ pub mod role;
 pub mod sip003;
 mod values;
 mod web;
+mod website;
 
 pub use address::{Host, HostPort};
 pub use error::ConfigError;
@@ -33,6 +34,7 @@ pub use role::{Role, RoleReason};
 pub use sip003::PluginOption;
 pub use values::{without_port, without_query};
 pub use web::{ExtraRoot, TlsClientConfig, TlsServerConfig, WebBody, WebConfig};
+pub use website::Website;
 
 use crate::sniff::Rules;
 use crate::wire::proxy_protocol;
@@ -126,8 +128,9 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, Default)]
 pub struct Failover {
     /// Those who speak HTTP, or anything but TLS; on a server with a certificate, within TLS.
-    pub plain: Option<HostPort>,
-    /// Those who speak TLS, raw; on a server with a certificate, those whose TLS is not for it.
+    pub plain: Website,
+    /// Those who speak TLS, raw; on a server with a certificate, those whose TLS is not for it. Without an
+    /// address, and without a certificate, they meet what answers HTTP.
     pub tls: Option<HostPort>,
     /// Those who speak HTTP/2 within TLS.
     pub h2: Option<HostPort>,
@@ -265,11 +268,8 @@ impl fmt::Display for ServerConfig {
 impl fmt::Display for Failover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.plain, &self.tls) {
-            (None, None) => f.write_str("fallback a bare web server")?,
-            (Some(plain), Some(tls)) if plain == tls => write!(f, "fallback {plain}")?,
-            (Some(plain), Some(tls)) => write!(f, "fallback {plain}, for TLS {tls}")?,
-            (Some(plain), None) => write!(f, "fallback {plain}")?,
-            (None, Some(tls)) => write!(f, "fallback a bare web server, for TLS {tls}")?,
+            (plain, Some(tls)) if plain.port() != Some(tls) => write!(f, "fallback {plain}, for TLS {tls}")?,
+            (plain, _) => write!(f, "fallback {plain}")?,
         }
         if let Some(h2) = &self.h2 {
             write!(f, ", for HTTP/2 {h2}")?;

@@ -8,6 +8,7 @@ use super::fronts::fronts;
 use super::options::Options;
 use super::role::{self, Role};
 use super::values::*;
+use super::website::{check_folder, failover};
 use super::*;
 use std::ffi::OsString;
 
@@ -233,6 +234,7 @@ fn server(
         tls: tls.is_some() || !routes.is_empty(),
     };
     let failover = failover(options, tls.is_some(), auto)?;
+    check_folder(options, &failover.plain)?;
     let fronts = fronts(options)?;
     Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes, fronts })
 }

@@ -117,7 +117,7 @@ fn a_server_with_everything_said() {
     assert_eq!(http.host.as_deref(), Some("live.example.com"));
     assert_eq!(http.path.as_deref(), Some("/s"));
     assert!(server.rules.fake_tls.is_none());
-    assert_eq!(server.failover.plain.unwrap().to_string(), "[::1]:8080");
+    assert_eq!(server.failover.plain.to_string(), "[::1]:8080");
     assert_eq!(server.failover.tls.unwrap().to_string(), "[::1]:8080");
 }
 
@@ -128,11 +128,30 @@ fn a_server_for_both_disguises() {
     {
         let server = server(options);
         assert!(server.rules.http.is_some() && server.rules.fake_tls.is_some());
-        assert_eq!(server.failover.plain.unwrap().to_string(), "a:1");
+        assert_eq!(server.failover.plain.to_string(), "a:1");
         assert_eq!(server.failover.tls.unwrap().to_string(), "b:2");
     }
     let server = server("obfs=tls,http;failover-tls=b:2");
-    assert_eq!(server.failover.plain.unwrap().to_string(), "b:2");
+    assert_eq!(server.failover.plain.to_string(), "b:2");
+}
+
+#[test]
+fn a_website_need_not_be_a_port() {
+    for (options, wanted) in [
+        ("failover=redirect:https://a.example/", "a redirect to https://a.example"),
+        ("failover=dir:/", "the folder /"),
+        ("failover=status:404", "status 404 for everything"),
+        ("obfs=http", "a bare web server"),
+    ] {
+        let server = server(&format!("server;{options}"));
+        assert_eq!(server.failover.plain.to_string(), wanted);
+        assert_eq!(server.failover.tls, None);
+        assert!(server.to_string().ends_with(&format!("fallback {wanted}")), "{server}");
+    }
+    let server = server("obfs=http,tls;failover=status:404;failover-tls=b:2");
+    assert!(server.to_string().ends_with("fallback status 404 for everything, for TLS b:2"), "{server}");
+    // A client has no such folder, and need not have.
+    client("client;failover=dir:/no/such/folder");
 }
 
 #[test]
@@ -193,7 +212,7 @@ fn the_command_line_alone_is_enough() {
     assert!(!config.hosted);
     assert_eq!((config.log_level, config.tunnel.idle_timeout), (LogLevel::Debug, Duration::from_secs(9)));
     let Half::Server(server) = config.half else { panic!("not a server") };
-    assert_eq!(server.failover.plain.unwrap().to_string(), "127.0.0.1:8080");
+    assert_eq!(server.failover.plain.to_string(), "127.0.0.1:8080");
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! The values of single options, checked.
 
-use super::fronts::failover_proxy;
 use super::options::Options;
-use super::{
-    Clear, ConfigError, Failover, Handshake, HostPort, LogLevel, PluginOption, ProcessConfig, SocketOptions,
-};
+use super::{ConfigError, Handshake, LogLevel, ProcessConfig, SocketOptions};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,56 +90,6 @@ pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
         },
     };
     Ok(if flag(options, "v")? { LogLevel::Debug } else { level })
-}
-
-/// The websites of a server, with a certificate or without, for every kind of client (`auto`) or not.
-pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Result<Failover, ConfigError> {
-    let plain = website(options, "failover")?;
-    let tls = website(options, "failover-tls")?;
-    let clear = website(options, "failover-http")?;
-    let proxy = failover_proxy(options, &["failover", "failover-tls", "failover-http", "failover-h2"])?;
-    let h2 = match options.get("failover-h2") {
-        Some(option) if is_same(option) => match &plain {
-            Some(plain) => Some(plain.clone()),
-            None => return Err(missing(option, "failover")),
-        },
-        _ => website(options, "failover-h2")?,
-    };
-    if !certificate {
-        for name in ["failover-http", "failover-h2"] {
-            if let Some(option) = options.get(name) {
-                return Err(super::web::needs_tls(option));
-            }
-        }
-        // One that is given alone serves both kinds of visitors.
-        let (plain, tls) = (plain.clone().or_else(|| tls.clone()), tls.or(plain));
-        return Ok(Failover { plain, tls, h2, clear: Clear::Plain, proxy });
-    }
-    let clear = match (clear, &tls) {
-        (Some(site), _) => Clear::Site(site),
-        (None, _) if auto => Clear::Plain,
-        // The website's own port for TLS knows what to say.
-        (None, Some(tls)) => Clear::Site(tls.clone()),
-        (None, None) => Clear::Refused,
-    };
-    Ok(Failover { plain, tls, h2, clear, proxy })
-}
-
-/// Whether `failover-h2` means the port of `failover`.
-fn is_same(option: &PluginOption) -> bool {
-    matches!(option.value.as_deref(), None | Some("" | "1" | "true" | "same"))
-}
-
-/// An option that says nothing without another one. The message names both.
-fn missing(option: &PluginOption, other: &str) -> ConfigError {
-    let expected = format!("possible without `{other}`");
-    ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
-}
-
-pub(super) fn website(options: &Options, name: &str) -> Result<Option<HostPort>, ConfigError> {
-    let expected = "an address: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080";
-    let Some((name, text)) = value(options, name, expected)? else { return Ok(None) };
-    HostPort::parse(text).map(Some).ok_or_else(|| ConfigError::option(name, text, expected))
 }
 
 pub(super) fn host_header(options: &Options) -> Result<Option<String>, ConfigError> {

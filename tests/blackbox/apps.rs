@@ -1,7 +1,7 @@
 //! Clients as deployed apps write them, against the server half.
 
 use crate::support::backend::{Backend, next};
-use crate::support::conn::{End, connect, recv, recv_head, recv_to_end, send};
+use crate::support::conn::{End, connect, fin, recv, recv_head, recv_to_end, send};
 use crate::support::plugin::{Ours, Plugin, server};
 use crate::support::{assert_same, eventually, millis, noise, secs, within};
 use base64::Engine;
@@ -295,6 +295,8 @@ fn path_host_and_method_of_the_server_are_matched() {
             let head = recv_head(&stream);
             let matched = head.starts_with("HTTP/1.1 101 ");
             if !matched {
+                // It is a visitor, of whom more is awaited.
+                fin(&stream);
                 let (_, end) = recv_to_end(&stream, secs(20));
                 assert_eq!(end, End::Fin, "{options}: {line}");
             }

@@ -184,9 +184,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         aliases: &["fallback"],
         ..option(
             "failover",
-            Kind::Value("HOST:PORT"),
+            Kind::Value("WEBSITE"),
             Scope::Server,
-            "The website behind the server: whatever is not a tunnel goes there, untouched.",
+            "The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one \
+             that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or \
+             status:NUMBER for everything.",
         )
     },
     OptionSpec {
@@ -196,7 +198,8 @@ pub const OPTIONS: &[OptionSpec] = &[
             Kind::Value("HOST:PORT"),
             Scope::Server,
             "The website for visitors who speak TLS, where it is another one than failover. With tls: \
-             where TLS goes that is not for the server's own name, or that no client of ours would speak.",
+             where TLS goes that is not for the server's own name, or that no client of ours would speak. \
+             Always an address.",
         )
     },
     OptionSpec {

@@ -25,7 +25,7 @@ pub struct Probe {
 /// What a visitor sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// All bytes, with the time in `Date` taken out.
+    /// All bytes, with the time in `Date` and the numbers of boundaries taken out.
     pub bytes: Vec<u8>,
     pub end: End,
 }
@@ -39,6 +39,11 @@ const TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Plays it: writes and reads at the same time, until the other side ends the connection.
 pub fn play(addr: SocketAddr, probe: &Probe) -> (Seen, Duration) {
+    play_for(PATIENCE, addr, probe)
+}
+
+/// The same for visitors with more patience.
+pub fn play_for(patience: Duration, addr: SocketAddr, probe: &Probe) -> (Seen, Duration) {
     let started = Instant::now();
     let stream = TcpStream::connect_timeout(&addr, secs(10)).expect("connect to the site or the port");
     conn::prepare(&stream);
@@ -57,9 +62,9 @@ pub fn play(addr: SocketAddr, probe: &Probe) -> (Seen, Duration) {
                 }
             }
         });
-        recv_to_end(&stream, PATIENCE)
+        recv_to_end(&stream, patience)
     });
-    (Seen { bytes: without_dates(bytes), end }, started.elapsed())
+    (Seen { bytes: without_boundaries(without_dates(bytes)), end }, started.elapsed())
 }
 
 /// Puts a fixed text for the time in each `Date`, where it has the length it must have.
@@ -74,6 +79,23 @@ fn without_dates(bytes: Vec<u8>) -> Vec<u8> {
             out[value..end].fill(b'*');
         }
         at = value;
+    }
+    out
+}
+
+/// Puts a fixed text for the number, of twenty digits, with which a server tells parts of a page apart.
+fn without_boundaries(bytes: Vec<u8>) -> Vec<u8> {
+    let mut out = bytes;
+    let name = b"multipart/byteranges; boundary=";
+    let Some(found) = out.windows(name.len()).position(|w| w == name) else { return out };
+    let start = found + name.len();
+    let Some(number) = out.get(start..start + 20).map(<[u8]>::to_vec) else { return out };
+    if number.iter().all(u8::is_ascii_digit) {
+        let mut at = 0;
+        while let Some(found) = out[at..].windows(20).position(|w| w == number) {
+            out[at + found..at + found + 20].fill(b'*');
+            at += found + 20;
+        }
     }
     out
 }

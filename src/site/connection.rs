@@ -1,0 +1,193 @@
+//! A visitor's connection: what was read of it and not understood yet, how answers get onto it, and the
+//! ways to end it.
+
+use super::body::{Body, Malformed};
+use super::folder::Source;
+use super::room::Room;
+use crate::relay::{Transport, read_some, reset};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a visitor may take nothing of an answer (`send_timeout`).
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For how long what nobody wants is read after an answer, and how long a silence in it may be
+/// (`lingering_time`, `lingering_timeout`).
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
+/// Bytes that are read at once.
+const CHUNK: usize = 4096;
+
+/// Bytes of a file that are read at once, and that a visitor who takes its time costs.
+const PIECE: usize = 64 * 1024;
+
+/// A connection.
+pub struct Connection<V> {
+    pub visitor: V,
+    /// What was read and not understood yet.
+    pub bytes: Vec<u8>,
+    /// Whether it is inside TLS.
+    pub tls: bool,
+}
+
+impl<V: Transport> Connection<V> {
+    /// A connection of which these bytes were read before.
+    pub fn new(visitor: V, bytes: Vec<u8>) -> Connection<V> {
+        let tls = visitor.raw().is_none();
+        Connection { visitor, bytes, tls }
+    }
+
+    /// Forgets so many bytes.
+    pub fn take(&mut self, length: usize) {
+        self.bytes.drain(..length.min(self.bytes.len()));
+    }
+
+    /// Reads what comes next, before a deadline. Returns whether something has.
+    pub async fn read(&mut self, deadline: Instant) -> bool {
+        let read = timeout_at(deadline, read_some(&mut self.visitor, &mut self.bytes, CHUNK)).await;
+        matches!(read, Ok(Ok(n)) if n > 0)
+    }
+
+    /// Reads what comes, before `end` and before there was silence for too long. Returns whether some has.
+    async fn read_within(&mut self, end: Instant) -> bool {
+        self.read(end.min(Instant::now() + LINGER_SILENCE)).await
+    }
+
+    /// Reads what is there, at most so many bytes. `None` if that is nothing yet.
+    async fn read_now(&mut self, most: usize) -> Option<io::Result<usize>> {
+        let mut read = pin!(read_some(&mut self.visitor, &mut self.bytes, most));
+        poll_fn(|cx| match read.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    /// Reads what is there until there are so many bytes.
+    pub async fn read_up_to(&mut self, most: usize) {
+        while let left @ 1.. = most.saturating_sub(self.bytes.len())
+            && matches!(self.read_now(left).await, Some(Ok(1..)))
+        {}
+    }
+
+    /// Throws away what there is of a body already, as far as it can be had without waiting. Returns
+    /// whether the visitor has ended.
+    pub async fn skip_what_came(&mut self, body: &mut Body) -> Result<bool, Malformed> {
+        /// Whoever sends faster than this is read waits for the answer first.
+        const MOST: usize = 1024 * 1024 / CHUNK;
+        for _ in 0..MOST {
+            let taken = body.take(&self.bytes)?;
+            self.take(taken);
+            if body.is_over() {
+                return Ok(false);
+            }
+            match self.read_now(CHUNK).await {
+                None => return Ok(false),
+                Some(Ok(n)) if n > 0 => {}
+                Some(_) => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Throws away what still comes of a body, for as long as that goes on. Returns whether it came to
+    /// its end.
+    pub async fn skip_the_rest(&mut self, body: &mut Body) -> bool {
+        let end = Instant::now() + LINGER;
+        loop {
+            let Ok(taken) = body.take(&self.bytes) else { return false };
+            self.take(taken);
+            if body.is_over() {
+                return true;
+            }
+            if !self.read_within(end).await {
+                return false;
+            }
+        }
+    }
+
+    /// Sends a file, with what stands in front of it in the same piece.
+    pub async fn send_file(&mut self, mut piece: Vec<u8>, mut source: Box<Source>) -> io::Result<()> {
+        loop {
+            let filling = tokio::task::spawn_blocking(move || {
+                let more = source.fill(&mut piece, PIECE);
+                (more, piece, source)
+            });
+            let more;
+            (more, piece, source) = filling.await.map_err(io::Error::other)?;
+            let more = more?;
+            self.send(&piece).await?;
+            if !more {
+                return Ok(());
+            }
+            piece.clear();
+        }
+    }
+
+    /// Sends these bytes.
+    pub async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut waited = false;
+            let write = poll_fn(|cx| {
+                let written = Pin::new(&mut self.visitor).poll_write(cx, bytes);
+                waited |= written.is_pending();
+                written
+            });
+            let n = timeout(SEND_TIMEOUT, write).await??;
+            // nginx takes a visitor who has closed its half for gone, once it has had to wait.
+            if n == 0 || (waited && has_ended(self.visitor.tcp()).await) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            bytes = bytes.get(n..).unwrap_or_default();
+        }
+        timeout(SEND_TIMEOUT, self.visitor.flush()).await?
+    }
+
+    /// Closes the connection; patiently, or when the visitor is sending, so that what it sends does not
+    /// reset the connection before it has read the answer.
+    pub async fn close(&mut self, patiently: bool) {
+        if !patiently && !matches!(self.read_now(CHUNK).await, Some(Ok(1..))) {
+            return self.part().await;
+        }
+        if !matches!(timeout(LINGER_SILENCE, self.visitor.shutdown()).await, Ok(Ok(()))) {
+            return;
+        }
+        let end = Instant::now() + LINGER;
+        while self.read_within(end).await {
+            self.bytes.clear();
+        }
+    }
+
+    /// Closes the connection without regard for what still comes. What nginx would not have read yet
+    /// makes a reset of it.
+    pub fn cut(&self, room: Room) {
+        if self.bytes.len() > room.left() {
+            reset(self.visitor.tcp());
+        }
+    }
+
+    /// Says goodbye where the protocol has words for it.
+    pub async fn part(&mut self) {
+        if self.tls {
+            let _ = timeout(LINGER_SILENCE, self.visitor.shutdown()).await;
+        }
+    }
+}
+
+/// Whether the visitor is known to have sent all it will.
+async fn has_ended(visitor: &TcpStream) -> bool {
+    let mut ready = pin!(visitor.ready(Interest::READABLE));
+    poll_fn(|cx| match ready.as_mut().poll(cx) {
+        Poll::Ready(Ok(ready)) => Poll::Ready(ready.is_read_closed()),
+        Poll::Ready(Err(_)) => Poll::Ready(true),
+        Poll::Pending => Poll::Ready(false),
+    })
+    .await
+}

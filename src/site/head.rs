@@ -1,0 +1,323 @@
+//! The head of a request: its lines put together, within the limits and with the checks of nginx.
+
+use super::body::{Body, Chunks};
+use super::line::{Field, Method, Stop, Version, header_line, request_line};
+use super::room::Room;
+use super::target::Target;
+
+/// What of a request decides how its answer is written, as far as it is known when something is wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// HTTP/0.9: an answer is its body.
+    pub bare: bool,
+    /// HEAD: an answer has no body.
+    pub head_only: bool,
+    /// Error pages are padded for browsers that would show their own in the place of short ones.
+    pub padded: bool,
+}
+
+/// A whole head.
+#[derive(Debug)]
+pub struct Request {
+    /// Its length in bytes.
+    pub length: usize,
+    pub method: Method,
+    pub target: Target,
+    /// The name that the visitor came for, in lower case, without a port.
+    pub host: Option<Vec<u8>>,
+    /// Whether the visitor expects to send another request.
+    pub keep_alive: bool,
+    pub manner: Manner,
+    pub body: Body,
+    /// `Expect: 100-continue`.
+    pub expects: bool,
+    fields: Fields,
+}
+
+impl Request {
+    /// The value of a header that this server knows.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.fields.get(name)
+    }
+}
+
+/// A head that is answered with an error, whatever is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub manner: Manner,
+    /// Bytes that have been understood.
+    pub consumed: usize,
+    pub body: Body,
+}
+
+impl Refusal {
+    /// Whether more of the head is to be expected than is wanted.
+    pub fn is_too_large(&self) -> bool {
+        self.status == TOO_LARGE
+    }
+}
+
+/// Header lines that may come once.
+const ONCE: [&str; 11] = [
+    "host",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-match",
+    "if-none-match",
+    "if-range",
+    "content-length",
+    "content-range",
+    "transfer-encoding",
+    "expect",
+    "authorization",
+];
+
+/// Header lines of which the first counts.
+const FIRST: [&str; 2] = ["range", "user-agent"];
+
+/// The values of headers that something depends on.
+#[derive(Debug, Default)]
+struct Fields(Vec<(&'static str, Vec<u8>)>);
+
+impl Fields {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_slice())
+    }
+}
+
+/// A head that is being read.
+#[derive(Debug)]
+pub struct Reading {
+    room: Room,
+    /// Bytes that have been understood.
+    at: usize,
+    line: Option<(Method, Version, Target)>,
+    /// The host in the request line, or else in the header.
+    host: Option<Vec<u8>>,
+    keep_alive: Option<bool>,
+    manner: Manner,
+    fields: Fields,
+}
+
+impl Reading {
+    /// A new one, with this much room.
+    pub fn new(room: Room) -> Reading {
+        Reading {
+            room,
+            at: 0,
+            line: None,
+            host: None,
+            keep_alive: None,
+            manner: Manner::default(),
+            fields: Fields::default(),
+        }
+    }
+
+    /// How many bytes at the beginning are line ends in front of a request, which mean nothing. They are
+    /// to be taken away.
+    pub fn skip(&mut self, bytes: &[u8]) -> usize {
+        if self.line.is_some() {
+            return 0;
+        }
+        let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        self.room.skip(blank);
+        blank
+    }
+
+    /// The room that is left.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Reads on in all bytes of the head that have come. `None` when it has not ended.
+    ///
+    /// # Errors
+    ///
+    /// Something is wrong with it, however it goes on.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<Option<Request>, Refusal> {
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let rest = rest.get(..Room::LINE).unwrap_or(rest);
+            let stop = match self.line {
+                None => self.request_line(rest).map(|length| (length, false)),
+                Some(_) => self.header_line(rest),
+            };
+            match stop {
+                Ok((length, false)) => {
+                    self.at += length;
+                    if let Some((_, Version::V09, _)) = self.line {
+                        return self.whole().map(Some);
+                    }
+                }
+                Ok((length, true)) => {
+                    self.at += length;
+                    return self.whole().map(Some);
+                }
+                Err(Stop::More) if self.room.clone().take(rest.len(), false) => return Ok(None),
+                Err(Stop::More) => return Err(self.refuse(self.too_long())),
+                Err(Stop::Refuse(status)) => return Err(self.refuse(status)),
+            }
+        }
+    }
+
+    fn too_long(&self) -> u16 {
+        if self.line.is_none() { 414 } else { TOO_LARGE }
+    }
+
+    fn refuse(&self, status: u16) -> Refusal {
+        Refusal { status, manner: self.manner, consumed: self.at, body: Body::NONE }
+    }
+
+    /// Returns the length of the line.
+    fn request_line(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
+        let manner = &mut self.manner;
+        let (line, length) = request_line(bytes, |method| manner.head_only = method == Method::Head)?;
+        if !self.room.take(length, true) {
+            return Err(Stop::Refuse(414));
+        }
+        if line.version == Version::V09 {
+            self.manner.bare = true;
+            if line.method != Method::Get {
+                return Err(Stop::Refuse(400));
+            }
+        }
+        let target = Target::parse(line.target).ok_or(Stop::Refuse(400))?;
+        if let Some(host) = line.host {
+            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?);
+        }
+        self.line = Some((line.method, line.version, target));
+        Ok(length)
+    }
+
+    /// Returns the length of the line, and whether it is the empty one.
+    fn header_line(&mut self, bytes: &[u8]) -> Result<(usize, bool), Stop> {
+        let (field, length) = header_line(bytes)?;
+        if !self.room.take(length, true) {
+            return Err(Stop::Refuse(TOO_LARGE));
+        }
+        if let Field::Named(name, value) = field {
+            self.field(name, value)?;
+        }
+        Ok((length, field == Field::End))
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Stop> {
+        if name.eq_ignore_ascii_case(b"connection") {
+            if contains_ignore_case(value, b"close") {
+                self.keep_alive = Some(false);
+            } else if contains_ignore_case(value, b"keep-alive") {
+                self.keep_alive = Some(true);
+            }
+            return Ok(());
+        }
+        let known = |names: &'static [&str]| {
+            names.iter().copied().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        };
+        let (name, once) = match (known(&ONCE), known(&FIRST)) {
+            (Some(name), _) => (name, true),
+            (None, Some(name)) => (name, false),
+            (None, None) => return Ok(()),
+        };
+        match (self.fields.get(name), once) {
+            (Some(_), true) => return Err(Stop::Refuse(400)),
+            (Some(_), false) => return Ok(()),
+            (None, _) => self.fields.0.push((name, value.to_vec())),
+        }
+        match name {
+            "host" => {
+                let host = host_name(value).ok_or(Stop::Refuse(400))?;
+                self.host.get_or_insert(host);
+            }
+            "user-agent" => self.manner.padded = shows_pages_of_its_own(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What can be said of a head when all of it has come.
+    fn whole(&mut self) -> Result<Request, Refusal> {
+        let Some((method, version, target)) = self.line.take() else { return Err(self.refuse(400)) };
+        let fields = std::mem::take(&mut self.fields);
+        if version > Version::V10 && fields.get("host").is_none() {
+            return Err(self.refuse(400));
+        }
+        let mut body = match fields.get("content-length").map(length) {
+            None => Body::NONE,
+            Some(Some(length)) => Body::Length(length),
+            Some(None) => return Err(self.refuse(400)),
+        };
+        let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
+        if let Some(coding) = fields.get("transfer-encoding") {
+            let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            if version < Version::V11 || (is_chunked && fields.get("content-length").is_some()) {
+                return refuse(400, body);
+            }
+            if !is_chunked {
+                return refuse(501, body);
+            }
+            body = Body::Chunked(Chunks::Start);
+        }
+        if matches!(method, Method::Connect | Method::Trace) {
+            return refuse(405, body);
+        }
+        let expect = fields.get("expect").unwrap_or_default();
+        Ok(Request {
+            length: self.at,
+            method,
+            target,
+            host: self.host.take(),
+            keep_alive: self.keep_alive.unwrap_or(version > Version::V10),
+            manner: self.manner,
+            body,
+            expects: version > Version::V10 && expect.eq_ignore_ascii_case(b"100-continue"),
+            fields,
+        })
+    }
+}
+
+/// nginx's own number for headers that are too large; what is answered is a 400 that says so.
+const TOO_LARGE: u16 = 494;
+
+/// A number of bytes: digits, no more than a file can have.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits_only = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok()?.parse::<i64>().ok()?;
+    u64::try_from(number).ok().filter(|_| digits_only)
+}
+
+/// The name in a `Host` header without its port, in lower case; `None` if it is none.
+fn host_name(value: &[u8]) -> Option<Vec<u8>> {
+    let forbidden = |b: &u8| matches!(b, 0..=b' ' | 0x7f | b'/');
+    if value.iter().any(forbidden) || value.windows(2).any(|pair| pair == b"..") {
+        return None;
+    }
+    let end = match value {
+        // Without its bracket an address goes on to the end.
+        [b'[', ..] => value.iter().position(|&b| b == b']').map(|at| at + 1),
+        _ => value.iter().position(|&b| b == b':'),
+    };
+    let name = value.get(..end.unwrap_or(value.len()))?;
+    let rooted =
+        name.strip_suffix(b".").filter(|_| !value.get(name.len()..).unwrap_or_default().contains(&b'.'));
+    let name = rooted.unwrap_or(name);
+    if name.is_empty() { None } else { Some(name.to_ascii_lowercase()) }
+}
+
+/// Old Internet Explorers, and Chromes, as they name themselves.
+fn shows_pages_of_its_own(user_agent: &[u8]) -> bool {
+    let at = |word: &[u8]| user_agent.windows(word.len()).position(|window| window == word);
+    let names = |word: &[u8]| at(word).is_some();
+    if names(b"Opera") {
+        return false;
+    }
+    let explorer = at(b"MSIE ").is_some_and(|start| start + 7 < user_agent.len());
+    explorer || (names(b"Chrome/") && !names(b"Gecko/"))
+}
+
+fn contains_ignore_case(value: &[u8], word: &[u8]) -> bool {
+    value.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! A small web server of our own, for visitors where no website is behind the port: a redirect, a folder,
+//! one status for everything, or nothing at all.
+//!
+//! It answers as nginx 1.22 does with its defaults and `server_tokens off`, configured with `location /`
+//! and a `return`, or with `root` and nothing else: the same bytes, limits and time-outs, the same patience
+//! with malformed requests, the same ways to close a connection.
+
+mod answer;
+mod body;
+mod conditions;
+mod connection;
+mod folder;
+mod head;
+mod line;
+mod mime;
+mod ranges;
+mod room;
+mod target;
+mod visit;
+
+use crate::config::Website;
+use crate::fallback::Claimed;
+use crate::origin::Origin;
+use crate::relay::Transport;
+use crate::sniff::Rules;
+use answer::{Answer, Content};
+use conditions::{Validators, Verdict, judge, permits_range};
+use folder::{Found, OpenFile, Source};
+use head::Request;
+use line::Method;
+use ranges::{Multipart, Part, Selection, content_range, select};
+use std::path::{Path, PathBuf};
+use target::{Target, encode};
+use tokio::time::Instant;
+
+/// The longest body that is announced and not refused, in bytes (`client_max_body_size`).
+const MAX_BODY: u64 = 1024 * 1024;
+
+/// What is on the website.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Site {
+    /// Nothing: 404 for everything.
+    Bare,
+    /// Everything has moved to this URL, with its path and query.
+    Redirect(String),
+    /// The files in this folder.
+    Folder(PathBuf),
+    /// This status for everything.
+    Status(u16),
+    /// A port on which TLS is spoken, for those who speak HTTP in the clear there: a 400 that says so.
+    HttpsOnly,
+}
+
+impl Site {
+    /// The one to serve from here; a bare one in front of a website at another port.
+    pub fn new(website: &Website) -> Site {
+        match website {
+            Website::Bare | Website::Port(_) => Site::Bare,
+            Website::Redirect(url) => Site::Redirect(url.clone()),
+            Website::Folder(path) => Site::Folder(path.clone()),
+            Website::Status(status) => Site::Status(*status),
+        }
+    }
+
+    /// Serves a connection, of which `bytes` were read before, to its end. Returns it when, in the place
+    /// of a request, an upgrade is asked for that `rules` take.
+    pub async fn serve<V: Transport>(
+        &self,
+        rules: &Rules,
+        visitor: V,
+        origin: &Origin,
+        bytes: Vec<u8>,
+        began: Instant,
+    ) -> Option<Claimed<V>> {
+        visit::Visit::new(self, rules, visitor, origin, bytes, began).run().await
+    }
+
+    /// What a request is answered with; `None` where the connection ends without an answer. `here` is
+    /// how the visitor would name this server if it had to.
+    async fn answer(&self, request: &Request, here: &Here<'_>) -> Option<Answer> {
+        let manner = request.manner;
+        if *self == Site::HttpsOnly {
+            return Some(Answer::page(497, manner));
+        }
+        if matches!(request.body, body::Body::Length(length) if length > MAX_BODY) {
+            return Some(Answer::page(413, manner));
+        }
+        let answer = match self {
+            Site::Redirect(url) => moved(request, url),
+            Site::Status(408 | 444 | 499) => return None,
+            Site::Status(204) => Answer { reads_body: true, ..Answer::new(204) },
+            Site::Status(status) => Answer::page(*status, manner),
+            Site::Bare | Site::Folder(_) | Site::HttpsOnly => match (self, request.method) {
+                (Site::Folder(root), Method::Get | Method::Head | Method::Post) => {
+                    file_at(root, request, here).await
+                }
+                (_, Method::Get | Method::Head | Method::Post) => Answer::page(404, manner),
+                _ => Answer::page(405, manner),
+            },
+        };
+        Some(answer)
+    }
+}
+
+/// How a connection came here.
+#[derive(Debug, Clone, Copy)]
+struct Here<'a> {
+    origin: &'a Origin,
+    tls: bool,
+}
+
+impl Here<'_> {
+    /// The URL of a path on this server, under the name that the visitor came for. The port is the one
+    /// that was reached, unless it is the scheme's own.
+    fn url(&self, host: Option<&[u8]>, path: &[u8]) -> Vec<u8> {
+        let (scheme, own_port) = if self.tls { ("https", 443) } else { ("http", 80) };
+        let reached = self.origin.reached();
+        let address = reached.ip().to_string();
+        let host = host.unwrap_or(address.as_bytes());
+        let port = if reached.port() == own_port { String::new() } else { format!(":{}", reached.port()) };
+        [scheme.as_bytes(), b"://", host, port.as_bytes(), path].concat()
+    }
+}
+
+fn moved(request: &Request, url: &str) -> Answer {
+    let to = [url.as_bytes(), &request.target.written].concat();
+    Answer { fields: vec![("Location", to)], reads_body: true, ..Answer::page(301, request.manner) }
+}
+
+/// The file that is asked for, or what is to be said of it.
+async fn file_at(root: &Path, request: &Request, here: &Here<'_>) -> Answer {
+    let (root, path) = (root.to_owned(), request.target.path.clone());
+    let found = tokio::task::spawn_blocking(move || folder::find(&root, &path)).await;
+    match found {
+        Ok(Ok(Found::File(..))) if request.method == Method::Post => Answer::page(405, request.manner),
+        Ok(Ok(Found::File(file, path))) => file_answer(file, &path, request),
+        Ok(Ok(Found::Folder(path))) => {
+            let mut path = [encode(&path).as_slice(), b"/"].concat();
+            if !request.target.query.is_empty() {
+                path.push(b'?');
+                path.extend_from_slice(&request.target.query);
+            }
+            let place = here.url(request.host.as_deref(), &path);
+            Answer { place: Some(place), ..Answer::page(301, request.manner) }
+        }
+        Ok(Err(status)) => Answer::page(status, request.manner),
+        Err(_) => Answer::page(500, request.manner),
+    }
+}
+
+/// A file, or the part of it that is asked for, if the conditions of the request are met.
+fn file_answer(open: OpenFile, path: &[u8], request: &Request) -> Answer {
+    let OpenFile { file, length, modified } = open;
+    let content_type = mime::content_type(Target::extension(path));
+    let validators = Validators::new(modified, length);
+    let etag = ("ETag", validators.etag.clone().into_bytes());
+    let answer = |status| Answer { modified: Some(modified), reads_body: true, ..Answer::new(status) };
+    let error = |status| Answer { reads_body: true, ..Answer::page(status, request.manner) };
+    match judge(|name| request.field(name), &validators) {
+        Verdict::Met => {}
+        Verdict::NotModified => return Answer { fields: vec![etag], ..answer(304) },
+        Verdict::Failed => return Answer { cut: true, ..error(412) },
+    }
+    let range = request.field("range").filter(|_| !request.manner.bare);
+    let range = range.filter(|_| permits_range(request.field("if-range"), &validators));
+    let content = |parts, multipart| Content::File(Box::new(Source::new(file, parts, multipart)));
+    match range.map_or(Selection::Whole, |range| select(range, length)) {
+        Selection::Whole => Answer {
+            content_type: Some(content_type.into()),
+            length: Some(length),
+            fields: vec![etag, ("Accept-Ranges", b"bytes".to_vec())],
+            content: content(vec![Part { start: 0, end: length }], None),
+            ..answer(200)
+        },
+        Selection::Parts(parts) => match parts.as_slice() {
+            &[part] => Answer {
+                content_type: Some(content_type.into()),
+                length: Some(part.end - part.start),
+                fields: vec![etag, ("Content-Range", content_range(part, length).into_bytes())],
+                content: content(parts, None),
+                ..answer(206)
+            },
+            _ => {
+                let multipart = Multipart::new(content_type, length);
+                Answer {
+                    content_type: Some(multipart.content_type().into()),
+                    length: Some(multipart.total(&parts)),
+                    fields: vec![etag],
+                    content: content(parts, Some(multipart)),
+                    ..answer(206)
+                }
+            }
+        },
+        Selection::Unsatisfiable => {
+            Answer { fields: vec![("Content-Range", format!("bytes */{length}").into_bytes())], ..error(416) }
+        }
+    }
+}
