@@ -1,14 +1,16 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
-use crate::config::{Clear, HostPort, ServerConfig, SocketOptions};
+use crate::config::{Clear, HostPort, ServerConfig, SocketOptions, Website};
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
 use crate::site::Site;
 use crate::sniff::Rules;
 use crate::telemetry;
+use crate::transport::tls::{SiteConnector, TlsError, TlsStream};
 use crate::wire::http::Upgrade;
 use crate::wire::proxy_protocol::Version;
+use std::fmt::Display;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -26,6 +28,8 @@ pub struct Fallback {
     names: Vec<Dialer>,
     /// What is served from here, where there is no address to go to.
     own: Site,
+    /// Where the website has nothing but TLS: how those get there whose TLS was answered by us.
+    again: Option<SiteConnector>,
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
     patience: Patience,
@@ -44,12 +48,14 @@ enum ClearSite {
 /// Which of the websites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The one for HTTP, and for what was inside TLS.
+    /// The one for HTTP.
     Plain,
     /// The one for those who come to a port for TLS without it.
     Clear,
     /// The one for TLS, raw.
     Tls,
+    /// The one for what was inside TLS.
+    Inside,
     /// The one for HTTP/2, which was inside TLS.
     H2,
     /// The one for this route of names, raw TLS.
@@ -59,10 +65,19 @@ pub enum Place {
 impl Fallback {
     /// Visitors go to these websites; without an address, to one that is served from here. Who asks for an
     /// upgrade that is taken is none, though it came as one.
-    pub fn new(config: &ServerConfig, sockets: &SocketOptions, patience: Patience) -> Fallback {
+    ///
+    /// # Errors
+    ///
+    /// TLS with the website cannot be set up.
+    pub fn new(
+        config: &ServerConfig,
+        sockets: &SocketOptions,
+        patience: Patience,
+    ) -> Result<Fallback, TlsError> {
         let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone());
         let sites = &config.failover;
-        Fallback {
+        let only_tls = config.tls.is_some() && sites.plain == Website::Bare && sites.tls.is_some();
+        Ok(Fallback {
             plain: sites.plain.port().map(dialer),
             tls: sites.tls.as_ref().map(dialer),
             h2: sites.h2.as_ref().map(dialer),
@@ -73,10 +88,11 @@ impl Fallback {
             },
             names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
             own: Site::new(&sites.plain),
+            again: only_tls.then(SiteConnector::new).transpose()?,
             proxy: sites.proxy,
             patience,
             rules: config.rules.inside_tls(),
-        }
+        })
     }
 
     fn site(&self, place: Place) -> Option<&Dialer> {
@@ -84,7 +100,8 @@ impl Fallback {
             (Place::Plain, _) | (Place::Clear, ClearSite::Plain) => self.plain.as_ref(),
             (Place::Clear, ClearSite::Other(site)) => Some(site),
             (Place::Clear, ClearSite::Refused) => None,
-            (Place::Tls, _) => self.tls.as_ref(),
+            (Place::Inside, _) if self.again.is_none() => self.plain.as_ref(),
+            (Place::Tls | Place::Inside, _) => self.tls.as_ref(),
             (Place::H2, _) => self.h2.as_ref(),
             (Place::Name(index), _) => self.names.get(index),
         }
@@ -134,15 +151,10 @@ impl Fallback {
             Some(site) => site,
             None => match Box::pin(self.dial(place, dialer, peer)).await {
                 Ok(site) => site,
-                Err(error) => {
-                    warn!(%peer, %error, "the website cannot be reached");
-                    // What a visitor meets where no website listens.
-                    relay::reset(visitor.tcp());
-                    return None;
-                }
+                Err(error) => return unreachable(&visitor, peer, &error),
             },
         };
-        if matches!(place, Place::Plain | Place::Clear) && self.rules.http.is_some() {
+        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules.http.is_some() {
             // On the heap: only those who are followed have the room for it.
             return Box::pin(self.follow(visitor, site, peer, bytes, began)).await;
         }
@@ -153,11 +165,39 @@ impl Fallback {
         None
     }
 
+    /// The same for a visitor whose TLS was answered by us: to the website it goes in the clear, or in TLS
+    /// again where that is all it has.
+    pub async fn receive_inside(
+        &self,
+        mut visitor: TlsStream,
+        peer: &Origin,
+        bytes: Vec<u8>,
+        dialled: Option<TcpStream>,
+        began: Instant,
+    ) -> Option<Claimed<TlsStream>> {
+        let (Some(again), Some(dialer)) = (&self.again, &self.tls) else {
+            visitor.end_like_nginx();
+            return self.receive(visitor, peer, Place::Inside, bytes, dialled, began).await;
+        };
+        let site = match dialled {
+            Some(site) => Ok(site),
+            None => Box::pin(self.dial(Place::Inside, dialer, peer)).await,
+        };
+        let site = match site {
+            Ok(site) => Box::pin(again.connect(site, &visitor)).await,
+            Err(error) => return unreachable(&visitor, peer, &error),
+        };
+        match site {
+            Ok(site) => Box::pin(self.follow(visitor, site, peer, bytes, began)).await,
+            Err(error) => unreachable(&visitor, peer, &error),
+        }
+    }
+
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
-    async fn follow<V: Transport>(
+    async fn follow<V: Transport, S: Transport>(
         &self,
         visitor: V,
-        site: TcpStream,
+        site: S,
         peer: &Origin,
         mut bytes: Vec<u8>,
         began: Instant,
@@ -182,6 +222,13 @@ impl Fallback {
         debug!(%peer, requests, "a visitor at the website became a client");
         Some(Claimed { visitor, upgrade, bytes })
     }
+}
+
+/// A visitor meets what it would meet where no website listens.
+fn unreachable<V: Transport, C>(visitor: &V, peer: &Origin, error: &impl Display) -> Option<C> {
+    warn!(%peer, %error, "the website cannot be reached");
+    relay::reset(visitor.tcp());
+    None
 }
 
 /// A visitor that came to the website first, and then, on the same connection, asked for an upgrade that

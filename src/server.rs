@@ -56,7 +56,7 @@ impl Server {
         let behind = tunnel.sockets.behind();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let patience = Patience::new(tunnel.idle_timeout);
-        let fallback = Fallback::new(&config, &behind, patience);
+        let fallback = Fallback::new(&config, &behind, patience)?;
         let inside = config.rules.inside_tls();
         let shared = Shared { config, backend, fallback, patience, tls, inside };
         Ok(Server { listeners, shared: Arc::new(shared) })

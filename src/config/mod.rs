@@ -268,6 +268,8 @@ impl fmt::Display for ServerConfig {
 impl fmt::Display for Failover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.plain, &self.tls) {
+            // Visitors go there whose TLS is answered by us, too.
+            (Website::Bare, Some(tls)) => write!(f, "fallback {tls} in TLS")?,
             (plain, Some(tls)) if plain.port() != Some(tls) => write!(f, "fallback {plain}, for TLS {tls}")?,
             (plain, _) => write!(f, "fallback {plain}")?,
         }

@@ -90,7 +90,7 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
     }
     let clear = match (clear, &tls) {
         (Some(site), _) => Clear::Site(site),
-        (None, _) if auto => Clear::Plain,
+        (None, tls) if auto && (plain.is_some() || tls.is_none()) => Clear::Plain,
         // The website's own port for TLS knows what to say.
         (None, Some(tls)) => Clear::Site(tls.clone()),
         (None, None) => Clear::Refused,

@@ -300,6 +300,9 @@ impl<C: Codec> Flow<C> {
             Stage::Closing if last && sink.raw().is_some() => self.stage = Stage::Done,
             Stage::Closing => {
                 if !self.codec.says_end() {
+                    if source.ended_abruptly() {
+                        sink.end_abruptly();
+                    }
                     ready!(Pin::new(sink).poll_shutdown(cx)).map_err(FlowError::Write)?;
                 }
                 self.stage = Stage::Done;

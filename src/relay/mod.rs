@@ -56,6 +56,15 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     fn raw(&self) -> Option<&TcpStream> {
         None
     }
+
+    /// Whether the other end has ended its direction without the word that the format has for it, such as
+    /// TLS's close_notify. The end of the other stream is made the same.
+    fn ended_abruptly(&self) -> bool {
+        false
+    }
+
+    /// Leaves that word out when this direction is shut down.
+    fn end_abruptly(&mut self) {}
 }
 
 impl Transport for TcpStream {
@@ -283,6 +292,8 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             }),
             Poll::Ready(Err(FlowError::Codec(error))) => Some(End::Malformed(from, error)),
             Poll::Ready(Err(FlowError::Write(error))) => match self.broken {
+                // It is known, and what that side had said is still on its way.
+                Some((side, _)) if side == to => None,
                 Some(_) => Some(End::Reset(to, error)),
                 None => {
                     self.broken = Some((to, error));

@@ -97,7 +97,7 @@ impl Shared {
             let _ = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began).await;
             return;
         }
-        let arrival = arrival::read(&mut visitor, peer, &self.inside, &self.fallback, |_| Place::Plain);
+        let arrival = arrival::read(&mut visitor, peer, &self.inside, &self.fallback, |_| Place::Inside);
         let arrival = Box::pin(arrival).await;
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let (bytes, site) = match arrival {
@@ -109,8 +109,7 @@ impl Shared {
             Arrival::FakeTls(_, bytes) | Arrival::Tls(bytes, _) => (bytes, None),
             Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
         };
-        visitor.end_like_nginx();
-        let visit = self.fallback.receive(visitor, peer, Place::Plain, bytes, site, began);
+        let visit = self.fallback.receive_inside(visitor, peer, bytes, site, began);
         if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
             peer.read_forwarded_for(&bytes, &self.config.fronts);
             note(peer, began, Box::pin(self.web(visitor, upgrade, bytes)).await);

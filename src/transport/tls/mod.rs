@@ -6,10 +6,12 @@
 
 mod client;
 mod server;
+mod site;
 mod tickets;
 
 pub use client::{ConnectError, Connector};
 pub use server::{Acceptor, NoTls};
+pub use site::SiteConnector;
 
 use crate::relay::Transport;
 use rustls::crypto::{CryptoProvider, ring};
@@ -96,6 +98,14 @@ impl TlsError {
     }
 }
 
+/// To whom close_notify is said at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Always,
+    NotToTheEnded,
+    Never,
+}
+
 /// A TLS connection whose handshake is done.
 #[derive(Debug)]
 pub struct TlsStream {
@@ -104,10 +114,9 @@ pub struct TlsStream {
     /// The wire has ended.
     eof: bool,
     said_close: bool,
-    /// Nothing is said any more to a peer that has ended.
-    quiet: bool,
-    /// The peer has ended its direction, with a close_notify or without.
-    peer_ended: bool,
+    farewell: Farewell,
+    /// The peer has said close_notify.
+    peer_said_close: bool,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     fresh: bool,
 }
@@ -122,8 +131,8 @@ impl TlsStream {
             connection,
             eof: false,
             said_close: false,
-            quiet: false,
-            peer_ended: false,
+            farewell: Farewell::Always,
+            peer_said_close: false,
             fresh: true,
         }
     }
@@ -158,12 +167,25 @@ impl TlsStream {
     /// From now on a peer that has ended its direction hears no close_notify from us, as it does not from
     /// nginx.
     pub fn end_like_nginx(&mut self) {
-        self.quiet = true;
+        self.farewell = Farewell::NotToTheEnded;
+    }
+
+    /// The name that the other end asked for.
+    fn asked_name(&self) -> Option<&str> {
+        match &*self.connection {
+            Connection::Server(connection) => connection.server_name(),
+            Connection::Client(_) => None,
+        }
+    }
+
+    /// The protocol inside that both ends agreed on (ALPN).
+    fn protocol(&self) -> Option<&[u8]> {
+        self.connection.alpn_protocol()
     }
 
     /// Whether HTTP/2 is spoken inside.
     pub fn is_h2(&self) -> bool {
-        self.connection.alpn_protocol() == Some(H2)
+        self.protocol() == Some(H2)
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -207,14 +229,13 @@ impl TlsStream {
             let mut wire = wire.filled();
             if wire.is_empty() {
                 self.eof = true;
-                self.peer_ended = true;
                 self.connection.read_tls(&mut wire)?;
                 return Poll::Ready(Ok(()));
             }
             while !wire.is_empty() {
                 self.connection.read_tls(&mut wire)?;
                 match self.connection.process_new_packets() {
-                    Ok(state) => self.peer_ended |= state.peer_has_closed(),
+                    Ok(state) => self.peer_said_close |= state.peer_has_closed(),
                     Err(error) => {
                         if matches!(error, rustls::Error::AlertReceived(_)) {
                             // To a peer that gives up in the clear OpenSSL says something, too.
@@ -285,10 +306,10 @@ impl AsyncRead for TlsStream {
                 return Poll::Ready(Ok(()));
             }
             // The rest of a handshake, and answers of the protocol's own, such as to a request for new keys.
-            if this.connection.wants_write()
-                && let Poll::Ready(Err(error)) = this.poll_send(cx)
-            {
-                return Poll::Ready(Err(error));
+            if this.connection.wants_write() {
+                // A peer that takes nothing any more may have said something before: that is read first,
+                // and then this error or its like.
+                let _ = this.poll_send(cx);
             }
             ready!(this.poll_wire(cx, buffer))?;
             if buffer.filled().len() > before {
@@ -329,17 +350,30 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let unheard = self.quiet && self.peer_ended;
-        if !std::mem::replace(&mut self.said_close, true) && !unheard {
-            self.connection.send_close_notify();
+        let this = &mut *self;
+        let unheard = match this.farewell {
+            Farewell::Always => false,
+            Farewell::NotToTheEnded => this.eof || this.peer_said_close,
+            Farewell::Never => true,
+        };
+        if !std::mem::replace(&mut this.said_close, true) && !unheard {
+            this.connection.send_close_notify();
         }
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.tcp).poll_shutdown(cx)
     }
 }
 
 impl Transport for TlsStream {
     fn tcp(&self) -> &TcpStream {
         &self.tcp
+    }
+
+    fn ended_abruptly(&self) -> bool {
+        self.eof && !self.peer_said_close
+    }
+
+    fn end_abruptly(&mut self) {
+        self.farewell = Farewell::Never;
     }
 }
