@@ -28,6 +28,16 @@ const CHUNK: usize = 4096;
 /// Bytes of a file that are read at once, and that a visitor who takes its time costs.
 const PIECE: usize = 64 * 1024;
 
+/// What came of waiting for bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    Bytes,
+    /// The visitor's end, or that of the connection.
+    End,
+    /// Nothing in time.
+    Nothing,
+}
+
 /// A connection.
 pub struct Connection<V> {
     pub visitor: V,
@@ -49,15 +59,18 @@ impl<V: Transport> Connection<V> {
         self.bytes.drain(..length.min(self.bytes.len()));
     }
 
-    /// Reads what comes next, before a deadline. Returns whether something has.
-    pub async fn read(&mut self, deadline: Instant) -> bool {
-        let read = timeout_at(deadline, read_some(&mut self.visitor, &mut self.bytes, CHUNK)).await;
-        matches!(read, Ok(Ok(n)) if n > 0)
+    /// Reads what comes next, before a deadline.
+    pub async fn read(&mut self, deadline: Instant) -> Came {
+        match timeout_at(deadline, read_some(&mut self.visitor, &mut self.bytes, CHUNK)).await {
+            Ok(Ok(1..)) => Came::Bytes,
+            Ok(Ok(0) | Err(_)) => Came::End,
+            Err(_) => Came::Nothing,
+        }
     }
 
     /// Reads what comes, before `end` and before there was silence for too long. Returns whether some has.
     async fn read_within(&mut self, end: Instant) -> bool {
-        self.read(end.min(Instant::now() + LINGER_SILENCE)).await
+        self.read(end.min(Instant::now() + LINGER_SILENCE)).await == Came::Bytes
     }
 
     /// Reads what is there, at most so many bytes. `None` if that is nothing yet.
@@ -153,6 +166,7 @@ impl<V: Transport> Connection<V> {
     /// Closes the connection; patiently, or when the visitor is sending, so that what it sends does not
     /// reset the connection before it has read the answer.
     pub async fn close(&mut self, patiently: bool) {
+        let patiently = patiently || !self.bytes.is_empty();
         if !patiently && !matches!(self.read_now(CHUNK).await, Some(Ok(1..))) {
             return self.part().await;
         }

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Content};
 use super::body::{Body, Malformed};
-use super::connection::Connection;
+use super::connection::{Came, Connection};
 use super::head::{Manner, Reading, Refusal, Request};
 use super::room::Room;
 use super::{Here, Site};
@@ -28,7 +28,7 @@ const MAX_REQUESTS: u32 = 1000;
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// As many bytes as show that they are no TLS, and as many as OpenSSL reads at once: what the longest
-/// record has room for.
+/// record has on the wire.
 const RECORD_HEADER: usize = 5;
 const RECORD: usize = RECORD_HEADER + 16 * 1024 + 320;
 
@@ -154,11 +154,13 @@ impl<'a, V: Transport> Visit<'a, V> {
             } else if let Some(next) = self.read(&mut reading) {
                 return next;
             }
-            if !self.connection.read(deadline).await {
-                if idle {
+            match self.connection.read(deadline).await {
+                Came::Bytes => {}
+                Came::Nothing if idle => {
                     self.connection.part().await;
+                    return Next::Over;
                 }
-                return Next::Over;
+                Came::End | Came::Nothing => return Next::Over,
             }
             if std::mem::take(&mut idle) {
                 deadline = Instant::now() + HEAD_TIMEOUT;
@@ -248,7 +250,7 @@ impl<'a, V: Transport> Visit<'a, V> {
                 if alone && !self.connection.bytes.is_empty() { self.room.behind() } else { Room::new() };
             return After::Ready;
         }
-        After::Close((whole && patient) || !self.connection.bytes.is_empty())
+        After::Close(whole && patient)
     }
 
     async fn write(&mut self, answer: Answer, manner: Manner, keep_alive: bool) -> io::Result<()> {
