@@ -259,6 +259,10 @@ pub fn ending(seen: &Seen) -> String {
     };
     match &seen.tls {
         Some(Handshake { alert: Some(alert), .. }) => format!("{alert}, then {end}"),
+        // Whether a reset follows depends on whether the visitor's own last words still meet a socket.
+        Some(Handshake { outcome: Ok(_), close_notify: true, .. }) if seen.ended() => {
+            "close_notify, then closed".to_owned()
+        }
         Some(Handshake { outcome: Ok(_), close_notify: true, .. }) => format!("close_notify, then {end}"),
         Some(Handshake { outcome: Ok(_), .. }) if seen.ended() => format!("no close_notify, {end}"),
         _ => end.to_owned(),

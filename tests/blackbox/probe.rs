@@ -278,6 +278,70 @@ fn a_server_that_passes_tls_on_is_like_its_site() {
     });
 }
 
+/// What an operator runs who has a website with TLS, and clients of every kind.
+#[test]
+fn a_server_for_every_client_is_like_its_tls_site() {
+    within(RUN, || {
+        need!("nginx", "openssl");
+        let (site, backend) = (TlsSite::start(), Backend::echo());
+        for_every_client(site.ports[0], &site._certificate, &backend);
+    });
+}
+
+#[test]
+fn a_server_for_every_client_is_like_apache_too() {
+    within(RUN, || {
+        need!("apache2", "openssl");
+        let (certificate, backend) = (Certificate::new(NAME), Backend::echo());
+        let (_apache, site) = apache(&certificate);
+        for_every_client(site, &certificate, &backend);
+    });
+}
+
+#[track_caller]
+fn for_every_client(site: SocketAddr, certificate: &Certificate, backend: &Backend) {
+    let options = format!(
+        "{};path=/secret-path;obfs-host=secret.example;failover-tls={site}",
+        certificate.for_server()
+    );
+    let server = server(Ours, backend.addr, &options);
+    let found = probe(server.addr, site, &["--tls", "--name", NAME]);
+    found.assert_the_same();
+    assert_eq!(backend.accepted(), 0, "a visitor reached Shadowsocks");
+}
+
+/// A website of Apache's, with TLS.
+#[track_caller]
+fn apache(certificate: &Certificate) -> (Child, SocketAddr) {
+    let port = free_port();
+    let root = certificate.dir.path().display();
+    certificate.dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+    // As root, Apache goes on as a user who must be able to read the files.
+    let user = if rustix::process::geteuid().is_root() {
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(certificate.dir.path(), everybody).expect("open the folder");
+        "User nobody"
+    } else {
+        ""
+    };
+    let modules: String = ["mpm_event", "ssl", "socache_shmcb", "authz_core", "dir", "mime"]
+        .map(|module| format!("LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n"))
+        .concat();
+    let config = format!(
+        "ServerRoot {root}\nServerName {NAME}\nPidFile {root}/pid\nErrorLog {root}/apache.log\n{user}\n{modules}\
+         TypesConfig /etc/mime.types\nListen 127.0.0.1:{port}\nMutex file:{root}\nDocumentRoot {root}/root\n\
+         <Directory {root}/root>\nRequire all granted\n</Directory>\n\
+         SSLEngine on\nSSLSessionCache none\nSSLProtocol -all +TLSv1.2 +TLSv1.3\n\
+         SSLCertificateFile {root}/cert.pem\nSSLCertificateKeyFile {root}/key.pem\n"
+    );
+    let file = certificate.dir.write("apache.conf", config);
+    let mut command = Command::new(peers::path("apache2"));
+    command.arg("-f").arg(file).args(["-D", "FOREGROUND"]);
+    let child = Child::spawn("Apache (the website with TLS)", command);
+    child.wait_listening(port);
+    (child, SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
 /// Another certificate, another library: the one counts, the other is noted.
 #[test]
 fn another_tls_library_is_noted_and_another_certificate_counts() {

@@ -14,6 +14,7 @@ const PEERS: &[(&str, &str)] = &[
     ("nginx", "Debian package nginx-light"),
     ("caddy", "Debian package caddy"),
     ("haproxy", "Debian package haproxy"),
+    ("apache2", "Debian package apache2"),
     ("curl", "Debian package curl"),
     ("chromium", "Debian package chromium"),
     ("openssl", "Debian package openssl"),
