@@ -49,6 +49,9 @@ pub struct Summary {
     pub upgraded: bool,
 }
 
+/// How the answer begins that grants an upgrade.
+const GRANTED: &[u8] = b"HTTP/1.1 101 ";
+
 impl Summary {
     /// Of a visit.
     pub fn of(seen: &Seen) -> Summary {
@@ -60,8 +63,8 @@ impl Summary {
             bytes: seen.bytes.len(),
             first_byte: seen.first_byte().map(|time| time.as_millis()),
             until: seen.until.as_millis(),
-            upgraded: http_answer::status(&seen.bytes)
-                .is_some_and(|(line, _)| line.get(9..12) == Some(b"101")),
+            // It may stand behind the answers to earlier requests.
+            upgraded: seen.bytes.windows(GRANTED.len()).any(|window| window == GRANTED),
         }
     }
 

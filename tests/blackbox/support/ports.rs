@@ -1,6 +1,8 @@
 //! Free ports, for programs that must be told a number.
 
+use rustix::fs::{FlockOperation, flock};
 use std::collections::HashSet;
+use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A port nobody listens on.
 ///
 /// It lies below the ephemeral range, so that no outgoing connection takes it before the child
-/// binds it, and starts at a random place, since each test may be a process of its own.
+/// binds it, and starts at a random place, since each test may be a process of its own. As long as this
+/// process lives no other test's takes it, nor tries whether it could.
 pub fn free_port() -> u16 {
     static USED: OnceLock<Mutex<HashSet<u16>>> = OnceLock::new();
     let low = 10_000;
@@ -19,13 +22,27 @@ pub fn free_port() -> u16 {
     for _ in 0..10_000 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let port = low + ((state >> 33) % u64::from(high - low)) as u16;
-        if used.contains(&port) || !bindable(port) {
+        if used.contains(&port) {
             continue;
         }
-        used.insert(port);
-        return port;
+        let Some(reservation) = reserve(port) else { continue };
+        if bindable(port) {
+            // Held until the process ends.
+            std::mem::forget(reservation);
+            used.insert(port);
+            return port;
+        }
     }
     panic!("no free port between {low} and {high}");
+}
+
+/// The lock by which a port is this process's among the tests'; `None` if another has it.
+fn reserve(port: u16) -> Option<File> {
+    let folder = std::env::temp_dir().join("obfs-rs-test-ports");
+    std::fs::create_dir_all(&folder).expect("a folder for locks");
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join(port.to_string()));
+    let file = file.expect("a file to lock");
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file)
 }
 
 /// Both families, all addresses: a child may bind any of them.
