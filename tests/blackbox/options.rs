@@ -24,12 +24,12 @@ fn assert_refused(what: &str, mut command: std::process::Command, port: u16, wor
     // A refusal is short; a plugin that starts anyway must not hold the test up.
     command.env_remove("RUST_BACKTRACE");
     let child = Child::spawn(what, command);
-    let Some(exit) = child.exit_within(secs(3)) else {
+    let Some(exit) = child.exit_within(secs(20)) else {
         problems.push(format!("{what}: it runs (listening: {})", proc::port_listens(port)));
         return problems;
     };
     // Asked for: 100 ms. Allowed here: what a loaded machine may add.
-    if started.elapsed() > secs(1) {
+    if started.elapsed() > secs(5) {
         problems.push(format!("{what}: took {:?}", started.elapsed()));
     }
     child.wait_exit(secs(1));
