@@ -63,6 +63,14 @@ fn names_and_offers_decide_who_answers() {
         ] {
             assert_eq!(subject(server.addr, words), format!("CN={answers}"), "{words:?}");
         }
+        // Names are routed without a certificate of ours, too, beside the look-alike of TLS.
+        let only_routes = format!("obfs=tls;failover={};sni=shop.example:{}", site.addr, shop.addr);
+        let without = self::server(Ours, echo.addr, &only_routes);
+        for (name, answers) in [("shop.example", "shop.example"), (NAME, "site.example")] {
+            assert_eq!(subject(without.addr, &["-servername", name]), format!("CN={answers}"), "{name}");
+        }
+        let app = client(SimpleObfs, without.addr, "obfs=tls;obfs-host=shop.example");
+        assert_echo(&connect(app.addr), &noise(100_000, 1));
         // Nor does that keep anybody out.
         for (make, options) in [
             (Ours, format!("mode=websocket;{}", ours.for_client())),

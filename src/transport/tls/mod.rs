@@ -11,7 +11,7 @@ mod tickets;
 
 pub use client::{ConnectError, Connector};
 pub use server::{Acceptor, NoTls};
-pub use site::SiteConnector;
+pub use site::{SiteConnector, Whoever};
 
 use crate::relay::Transport;
 use rustls::crypto::{CryptoProvider, ring};
