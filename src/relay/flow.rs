@@ -484,6 +484,6 @@ impl<C: Codec> Flow<C> {
 }
 
 /// A sink that takes nothing and reports no error would be asked for ever.
-fn not_zero(n: usize) -> io::Result<usize> {
+pub(super) fn not_zero(n: usize) -> io::Result<usize> {
     if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }
 }

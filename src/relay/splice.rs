@@ -4,6 +4,7 @@
 //! A pipe is two descriptors and kernel memory, so a flow has one only while bytes are in it: between
 //! two bursts it goes back to the pool of its thread.
 
+use super::flow::not_zero;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -100,7 +101,7 @@ impl Spliced {
         most: u64,
     ) -> Poll<Result<Moved, SpliceError>> {
         if let Some(pipe) = &mut self.pipe {
-            let n = ready!(poll_splice_out(cx, pipe, sink)).map_err(SpliceError::Sink)?;
+            let n = ready!(poll_splice_out(cx, pipe, sink)).and_then(not_zero).map_err(SpliceError::Sink)?;
             pipe.held = pipe.held.saturating_sub(n);
             if pipe.held == 0
                 && let Some(pipe) = self.pipe.take()

@@ -139,12 +139,22 @@ impl TlsStream {
 
     /// Takes bytes that were read off the wire before. Nothing is written.
     fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.connection.read_tls(&mut bytes)?;
-            self.connection
-                .process_new_packets()
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        while self.give_rustls(&mut bytes)? {
+            self.process().map_err(invalid)?;
         }
+        Ok(())
+    }
+
+    /// Gives rustls some bytes off the wire and takes them from `wire`. `false` when it takes none: there
+    /// are none, or the peer has said close_notify, behind which nothing counts (RFC 8446 section 6.1).
+    fn give_rustls(&mut self, wire: &mut &[u8]) -> io::Result<bool> {
+        Ok(!wire.is_empty() && self.connection.read_tls(wire)? > 0)
+    }
+
+    /// Has rustls look at what it was given.
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        let state = self.connection.process_new_packets()?;
+        self.peer_said_close |= state.peer_has_closed();
         Ok(())
     }
 
@@ -190,7 +200,8 @@ impl TlsStream {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.is_handshaking() {
-            if self.eof {
+            // A peer that has closed, with close_notify or without, finishes no handshake.
+            if self.eof || self.peer_said_close {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             ready!(self.poll_send(cx))?;
@@ -232,19 +243,15 @@ impl TlsStream {
                 self.connection.read_tls(&mut wire)?;
                 return Poll::Ready(Ok(()));
             }
-            while !wire.is_empty() {
-                self.connection.read_tls(&mut wire)?;
-                match self.connection.process_new_packets() {
-                    Ok(state) => self.peer_said_close |= state.peer_has_closed(),
-                    Err(error) => {
-                        if matches!(error, rustls::Error::AlertReceived(_)) {
-                            // To a peer that gives up in the clear OpenSSL says something, too.
-                            self.connection.send_close_notify();
-                        }
-                        // The alert that says what was wrong.
-                        let _ = self.poll_send(cx);
-                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            while self.give_rustls(&mut wire)? {
+                if let Err(error) = self.process() {
+                    if matches!(error, rustls::Error::AlertReceived(_)) {
+                        // To a peer that gives up in the clear OpenSSL says something, too.
+                        self.connection.send_close_notify();
                     }
+                    // The alert that says what was wrong.
+                    let _ = self.poll_send(cx);
+                    return Poll::Ready(Err(invalid(error)));
                 }
                 while buffer.remaining() > 0 {
                     let before = buffer.filled().len();
@@ -261,6 +268,8 @@ impl TlsStream {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.wants_write() {
             match self.connection.write_tls(&mut Wire { tcp: &mut self.tcp, cx }) {
+                // Asked again, it would take nothing again.
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
@@ -268,6 +277,11 @@ impl TlsStream {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// What rustls says of bytes that are no TLS, or none that it takes.
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// A socket as rustls writes to it.
