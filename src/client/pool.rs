@@ -2,12 +2,10 @@
 
 use super::{NoTunnel, Shared, web};
 use crate::config::{ClientDisguise, WebConfig};
-use crate::relay::{Outcome, Transport};
+use crate::relay::{Outcome, Transport, reset};
 use crate::telemetry;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
-use crate::transport::websocket;
 use crate::wire::mux::Encoder;
-use crate::wire::websocket::Role;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +66,18 @@ struct Sessions {
     most: usize,
 }
 
-impl Incoming for Sessions {
+impl Sessions {
+    /// The next session that was given to this connection and that it has not begun. No others are taken.
+    async fn left(&mut self) -> Option<Fresh> {
+        self.inbox.close();
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.inbox.recv().await,
+        }
+    }
+}
+
+impl Incoming for &mut Sessions {
     const SERVER: bool = false;
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Option<Fresh>> {
@@ -99,19 +108,29 @@ impl Shared {
     /// Carries a session in one of the connections; makes one where none has room.
     pub(super) fn carry(self: &Arc<Shared>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
         let ClientDisguise::Web(config) = &self.config.disguise else { return };
-        let Some(sessions) = self.pool.give(Fresh { socket: app, first, peer }, config.mux) else { return };
+        let Some(mut sessions) = self.pool.give(Fresh { socket: app, first, peer }, config.mux) else { return };
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
-            match shared.connection(config, sessions).await {
-                Ok(outcome) => telemetry::tunnel_ended(peer, "mux connection", began, &outcome),
-                Err(error) => warn!(%peer, %error, "no tunnel"),
+            let result = shared.connection(config, &mut sessions).await;
+            if let Ok(outcome) = &result {
+                telemetry::tunnel_ended(peer, "mux connection", began, outcome);
+            }
+            // Sessions that came when there was no connection yet, or none any more.
+            while let Some(Fresh { socket, first, peer }) = sessions.left().await {
+                match &result {
+                    Ok(_) => shared.carry(socket, first, peer),
+                    Err(error) => {
+                        warn!(%peer, %error, "no tunnel");
+                        reset(&socket);
+                    }
+                }
             }
         });
     }
 
-    async fn connection(&self, config: &WebConfig, sessions: Sessions) -> Result<Outcome, NoTunnel> {
+    async fn connection(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, NoTunnel> {
         let server = self.dial(&[]).await?.0;
         match &self.tls {
             None => self.mux(config, server, sessions).await,
@@ -122,12 +141,13 @@ impl Shared {
     async fn mux<S: Transport>(
         &self,
         config: &WebConfig,
-        mut server: S,
-        mut sessions: Sessions,
+        server: S,
+        sessions: &mut Sessions,
     ) -> Result<Outcome, NoTunnel> {
-        // With early data, the first session's first frame goes with the request, as far as it fits.
+        // With early data, the first session's first frame goes with the request, as far as it fits: its
+        // head is not to be cut.
         let early = match &sessions.first {
-            Some(fresh) if config.early_data > 0 && !fresh.first.is_empty() => sessions.first.take(),
+            Some(fresh) if config.early_data >= Encoder::HEAD && !fresh.first.is_empty() => sessions.first.take(),
             _ => None,
         };
         let mut encoder = Encoder::client(1);
@@ -139,12 +159,18 @@ impl Shared {
         } else {
             frame.clear();
         }
-        let opened = web::open(config, &mut server, &mut frame).await?;
-        let (receive, send) = websocket::directions(Role::Client, opened.key.as_bytes());
-        let mut mux = Mux::new(server, receive, send, sessions, self.patience);
+        let handoff = match web::open(config, server, &mut frame).await {
+            Ok(handoff) => handoff,
+            Err(error) => {
+                // It is told with the others.
+                sessions.first = early.or(sessions.first.take());
+                return Err(error);
+            }
+        };
+        let mut mux = Mux::new(handoff, sessions, self.patience);
         if let Some(fresh) = early {
             mux = mux.with_first(fresh, encoder, &frame);
         }
-        Ok(mux.run(Vec::new(), opened.behind).await)
+        Ok(mux.run().await)
     }
 }
