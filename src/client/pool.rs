@@ -18,9 +18,13 @@ use tracing::warn;
 /// The most sessions in a connection's life, as v2ray's client has it.
 const LIFE: usize = 128;
 
+/// The most connections that are kept without sessions: enough for the next page of a browser. After a
+/// burst the others close at once.
+const SPARE: usize = 8;
+
 /// The connections that may take further sessions.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Connection>>);
+pub(super) struct Pool(Arc<Mutex<Vec<Connection>>>);
 
 /// A connection, seen from the outside.
 #[derive(Debug)]
@@ -51,10 +55,19 @@ impl Pool {
         }
         let (fresh, inbox) = mpsc::channel(most);
         let running = Arc::new(AtomicUsize::new(1));
-        let mut sessions = Sessions { inbox, running: Arc::clone(&running), first: None, most };
-        sessions.first = Some(session);
+        let pool = Pool(Arc::clone(&self.0));
+        let sessions = Sessions { inbox, running: Arc::clone(&running), first: Some(session), most, pool };
         connections.push(Connection { fresh, running, given: 1 });
         Some(sessions)
+    }
+
+    /// Takes note of the end of a session. Returns whether its connection is one too many without any.
+    fn ended(&self, running: &AtomicUsize) -> bool {
+        let connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |connection: &&Connection| {
+            !connection.fresh.is_closed() && connection.running.load(Ordering::Acquire) == 0
+        };
+        running.fetch_sub(1, Ordering::AcqRel) == 1 && connections.iter().filter(idle).count() > SPARE
     }
 }
 
@@ -64,6 +77,7 @@ struct Sessions {
     running: Arc<AtomicUsize>,
     first: Option<Fresh>,
     most: usize,
+    pool: Pool,
 }
 
 impl Sessions {
@@ -96,7 +110,9 @@ impl Incoming for &mut Sessions {
     }
 
     fn ended(&mut self) {
-        self.running.fetch_sub(1, Ordering::AcqRel);
+        if self.pool.ended(&self.running) {
+            self.inbox.close();
+        }
     }
 
     fn may_be_many(&self) -> bool {

@@ -175,7 +175,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             if self.wire_over.is_none() && self.write_error.is_none() && self.out.is_empty() {
                 moved |= self.poll_sessions(cx);
             }
-            self.sweep();
+            moved |= self.sweep();
             if !moved {
                 // What came last may have left something to say.
                 if self.write_error.is_none() && (self.send.is_urgent() || !self.out.is_empty()) {
@@ -349,8 +349,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         }
     }
 
-    /// Takes out the sessions that are over.
-    fn sweep(&mut self) {
+    /// Takes out the sessions that are over. Returns whether there were any.
+    fn sweep(&mut self) -> bool {
+        let before = self.sessions.len();
         let mut index = 0;
         while let Some(session) = self.sessions.get_mut(index) {
             // The other direction is done, so the end that was held back can be said.
@@ -373,6 +374,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 index += 1;
             }
         }
+        self.sessions.len() < before
     }
 
     /// Says goodbye, and sees to how the sockets end.
