@@ -7,6 +7,7 @@ use crate::sniff::{Rules, Speech, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
@@ -67,7 +68,20 @@ pub async fn read<V: AsyncRead + Unpin>(
         Ok(seen) => seen,
         Err(_) => {
             let dialling = fallback.dial_early(place(rules.speech(&first.bytes)), peer);
-            match timeout_at(deadline, dialling).await.ok().flatten() {
+            let mut dialling = pin!(timeout_at(deadline, dialling));
+            // A website that is slow to answer, or dead, keeps no client waiting.
+            let dialled = tokio::select! {
+                biased;
+                seen = first.decide() => {
+                    let site = match seen {
+                        Seen::Verdict(Verdict::Visitor) => dialling.await.ok().flatten(),
+                        _ => None,
+                    };
+                    return first.arrived(seen, site);
+                }
+                dialled = &mut dialling => dialled.ok().flatten(),
+            };
+            match dialled {
                 None => timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Verdict(Verdict::Visitor)),
                 Some(site) => {
                     let seen = tokio::select! {

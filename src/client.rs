@@ -118,9 +118,13 @@ impl Shared {
         if matches!(&self.config.disguise, ClientDisguise::Web(web) if web.mux > 0) {
             return self.carry(app, first, peer);
         }
-        match self.tunnel(app, first).await {
+        match self.tunnel(&mut app, first).await {
             Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
-            Err(error) => warn!(%peer, %error, "no tunnel"),
+            Err(error) => {
+                // Its end in order would look like that of an answer.
+                relay::reset(&app);
+                warn!(%peer, %error, "no tunnel");
+            }
         }
     }
 
@@ -131,7 +135,7 @@ impl Shared {
     }
 
     /// Dials, opens the disguise and relays.
-    async fn tunnel(&self, app: TcpStream, first: Vec<u8>) -> Result<Outcome, NoTunnel> {
+    async fn tunnel(&self, app: &mut TcpStream, first: Vec<u8>) -> Result<Outcome, NoTunnel> {
         let first_len = first.len();
         Ok(match &self.config.disguise {
             ClientDisguise::Http(request, Handshake::Eager) => {

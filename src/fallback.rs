@@ -206,8 +206,7 @@ impl Fallback {
         let decided = !bytes.is_empty();
         let (requests, answers, talk) = follow::directions(&self.rules, decided);
         let mut up = Flow::new(requests);
-        // There are no bytes that a website may not get.
-        let _ = up.feed(&mut bytes);
+        up.feed(&mut bytes);
         drop(bytes);
         let relay = Relay::new(visitor, site, up, Flow::new(answers), self.patience);
         let (outcome, given_back) = relay.run_or_give_back().await;

@@ -7,7 +7,7 @@ use crate::fallback::{Claimed, Fallback, Place};
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::origin::Origin;
-use crate::relay::{CodecError, Flow, Identity, Outcome, Patience, Relay};
+use crate::relay::{self, CodecError, Flow, Identity, Outcome, Patience, Relay, Side, Transport};
 use crate::sniff::{Rules, Speech};
 use crate::transport::tls::Acceptor;
 use crate::wire::fake_tls::ReceivedHello;
@@ -174,12 +174,34 @@ impl Shared {
     ) -> Result<Outcome, NoTunnel> {
         // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
         // anything.
-        transport::http::grant(&mut client, upgrade.key(&bytes), None).await.map_err(NoTunnel::Gone)?;
-        let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
+        let granted = transport::http::grant(&mut client, upgrade.key(&bytes), None).await;
         bytes.drain(..upgrade.head_len.min(bytes.len()));
-        let payload_len = bytes.len();
-        let up = Flow::with_pending(Identity, bytes, payload_len);
-        Ok(Relay::new(client, backend, up, Flow::new(Identity), self.patience).run().await)
+        self.raw(client, granted, bytes).await
+    }
+
+    /// Dials Shadowsocks and relays a stream that has no frames, from `payload` on. Where the upgrade
+    /// could not be `granted` the client has reset its connection: what it had said before is passed on,
+    /// and then the reset.
+    async fn raw<S: Transport>(
+        &self,
+        client: S,
+        granted: io::Result<()>,
+        payload: Vec<u8>,
+    ) -> Result<Outcome, NoTunnel> {
+        let backend = self.dial_backend(&client).await?;
+        let payload_len = payload.len();
+        let up = Flow::with_pending(Identity, payload, payload_len);
+        let relay = Relay::new(client, backend, up, Flow::new(Identity), self.patience);
+        Ok(relay.broken(Side::Near, granted.err()).run().await)
+    }
+
+    /// Dials Shadowsocks. A client for which it cannot be reached is reset, or it would take the end of
+    /// the connection for that of an answer.
+    async fn dial_backend<S: Transport>(&self, client: &S) -> Result<TcpStream, NoTunnel> {
+        Box::pin(self.backend.connect()).await.map_err(|error| {
+            relay::reset(client.tcp());
+            NoTunnel::Backend(error)
+        })
     }
 
     /// `obfs=tls`: dials Shadowsocks and relays records.
@@ -189,8 +211,8 @@ impl Shared {
         hello: ReceivedHello,
         bytes: Vec<u8>,
     ) -> Result<Outcome, NoTunnel> {
-        let (up, down) = transport::fake_tls::server_flows(&hello, bytes).map_err(NoTunnel::Malformed)?;
-        let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
+        let (up, down) = transport::fake_tls::server_flows(&hello, bytes);
+        let backend = self.dial_backend(&client).await?;
         Ok(Relay::new(client, backend, up, down, self.patience).run().await)
     }
 }

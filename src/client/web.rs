@@ -4,7 +4,7 @@ use super::{NoTunnel, Shared};
 use crate::config::{Handshake, WebBody, WebConfig};
 use crate::relay::{Flow, Identity, Outcome, Relay, Transport};
 use crate::transport::http::{self, StripAnswer};
-use crate::transport::websocket;
+use crate::transport::websocket::{self, Handoff};
 use crate::wire::http::WebRequest;
 use crate::wire::websocket::{Role, encode_early_data, key};
 use tokio::net::TcpStream;
@@ -14,22 +14,17 @@ impl Shared {
     pub(super) async fn web<S: Transport>(
         &self,
         config: &WebConfig,
-        app: TcpStream,
+        app: &mut TcpStream,
         mut server: S,
         mut first: Vec<u8>,
     ) -> Result<Outcome, NoTunnel> {
         match config.body {
             WebBody::Frames => {
-                let opened = open(config, &mut server, &mut first).await?;
-                let (receive, send) = websocket::directions(Role::Client, opened.key.as_bytes());
-                let mut up = Flow::new(send);
+                let (server, down, mut up, _) = open(config, server, &mut first).await?.into_flows();
                 if !first.is_empty() {
-                    up.feed(&mut first).map_err(NoTunnel::Malformed)?;
+                    up.feed(&mut first);
                 }
-                let mut down = Flow::new(receive);
-                let mut behind = opened.behind;
-                down.feed(&mut behind).map_err(NoTunnel::Malformed)?;
-                drop((first, behind));
+                drop(first);
                 Ok(Relay::new(app, server, up, down, self.patience).run().await)
             }
             WebBody::Raw(Handshake::Standard) => {
@@ -51,25 +46,20 @@ impl Shared {
     }
 }
 
-/// A WebSocket connection whose handshake is done.
-pub(super) struct Opened {
-    /// The `Sec-WebSocket-Key` of the handshake.
-    pub key: String,
-    /// What came behind the answer.
-    pub behind: Vec<u8>,
-}
-
 /// Opens a WebSocket connection. As much of `first` as the configuration allows goes with the request,
 /// and is taken from it.
 pub(super) async fn open<S: Transport>(
     config: &WebConfig,
-    server: &mut S,
+    mut server: S,
     first: &mut Vec<u8>,
-) -> Result<Opened, NoTunnel> {
+) -> Result<Handoff<S>, NoTunnel> {
     let key = key(rand::random());
     let head = request(config, Some(&key), first);
-    let behind = Box::pin(http::ask_and_wait(server, &head, Some(&key))).await?;
-    Ok(Opened { key, behind })
+    let mut behind = Box::pin(http::ask_and_wait(&mut server, &head, Some(&key))).await?;
+    let directions = websocket::directions(Role::Client, key.as_bytes());
+    let mut handoff = Handoff::new(server, directions, Vec::new());
+    handoff.take(&mut behind);
+    Ok(handoff)
 }
 
 /// The request, with the front of `first` in it as far as early data are wanted.

@@ -14,7 +14,8 @@ pub trait Codec {
     ///
     /// # Errors
     ///
-    /// The bytes are not what the format says; the tunnel ends.
+    /// The bytes are not what the format says; the tunnel ends when the pieces that came before are
+    /// written.
     fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError>;
 
     /// Whether all that is still to come passes as it is, so that nobody needs to look at it.
@@ -143,6 +144,11 @@ impl Pieces {
     /// The stream ends with these pieces, as the format says; what follows in the input is void.
     pub fn finish(&mut self) {
         self.finished = true;
+    }
+
+    /// How many bytes of the input are in the pieces.
+    pub(super) fn input_len(&self) -> usize {
+        self.list.iter().map(|piece| if let Piece::Input(range) = piece { range.len() } else { 0 }).sum()
     }
 
     pub(super) fn clear(&mut self) {

@@ -80,6 +80,17 @@ pub(super) enum FlowError {
     Codec(CodecError),
 }
 
+/// How a stream ended that a stage before the relay has read to its end.
+#[derive(Debug)]
+pub enum EndSeen {
+    /// In order. The codec knows already, if there is something about it to know.
+    Closed,
+    /// The connection broke.
+    Broken(io::Error),
+    /// The bytes were not what the format says.
+    Malformed(CodecError),
+}
+
 /// What a flow is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -134,6 +145,9 @@ pub struct Flow<C> {
     /// What the sink has not taken yet, from `written` on.
     pending: Vec<u8>,
     written: usize,
+    /// Why the source brings nothing more. It came behind what is pending, so it counts when that is
+    /// written.
+    failure: Option<Box<FlowError>>,
     /// Payload bytes that passed.
     payload: u64,
     /// Bytes that moved in any way, to see that something did.
@@ -158,6 +172,7 @@ impl<C: Codec> Flow<C> {
             stage: Stage::Open,
             pending,
             written: 0,
+            failure: None,
             payload: payload as u64,
             moved: 0,
             bulk: Bulk::default(),
@@ -166,21 +181,40 @@ impl<C: Codec> Flow<C> {
         }
     }
 
-    /// Takes bytes of the source that were read before, through the codec.
-    ///
-    /// # Errors
-    ///
-    /// The bytes are not what the format says.
-    pub fn feed(&mut self, input: &mut [u8]) -> Result<(), CodecError> {
+    /// Takes bytes of the source that were read before, through the codec. Bytes that are not what the
+    /// format says end the flow as they do later: behind what came before them.
+    pub fn feed(&mut self, input: &mut [u8]) {
         let mut pieces = Pieces::default();
-        self.payload += self.codec.pass(input, &mut pieces)? as u64;
+        self.transform(input, &mut pieces);
         for slice in pieces.slices(input) {
             self.pending.extend_from_slice(slice);
+        }
+    }
+
+    /// The source has ended so, behind the bytes that this flow begins with.
+    pub fn ended(mut self, end: Option<EndSeen>) -> Self {
+        match end {
+            None => {}
+            Some(EndSeen::Closed) => self.stage = Stage::Closing,
+            Some(EndSeen::Broken(error)) => self.failure = Some(Box::new(FlowError::Read(error))),
+            Some(EndSeen::Malformed(error)) => self.failure = Some(Box::new(FlowError::Codec(error))),
+        }
+        self
+    }
+
+    /// Lets the codec turn input into pieces. What it made before it met an error is as good as what it
+    /// made in an earlier read, so the error waits until that is written.
+    fn transform(&mut self, input: &mut [u8], pieces: &mut Pieces) {
+        match self.codec.pass(input, pieces) {
+            Ok(payload) => self.payload += payload as u64,
+            Err(error) => {
+                self.payload += pieces.input_len() as u64;
+                self.failure = Some(Box::new(FlowError::Codec(error)));
+            }
         }
         if pieces.finished {
             self.stage = Stage::Closing;
         }
-        Ok(())
     }
 
     /// Payload bytes that passed.
@@ -230,7 +264,10 @@ impl<C: Codec> Flow<C> {
 
     /// Whether it is open, and all that has passed so far has reached the sink.
     pub(super) fn is_level(&self) -> bool {
-        self.stage == Stage::Open && self.pending.is_empty() && !self.spliced.holds_bytes()
+        self.stage == Stage::Open
+            && self.pending.is_empty()
+            && self.failure.is_none()
+            && !self.spliced.holds_bytes()
     }
 
     /// What becomes of the codec when the relay is over.
@@ -287,6 +324,12 @@ impl<C: Codec> Flow<C> {
             _ if self.written < self.pending.len() => ready!(self.write_pending(cx, sink))?,
             Stage::Done | Stage::Parting | Stage::Parted => {
                 return Pin::new(sink).poll_flush(cx).map_err(FlowError::Write);
+            }
+            Stage::Open if self.failure.is_some() => {
+                ready!(Pin::new(sink).poll_flush(cx)).map_err(FlowError::Write)?;
+                if let Some(failure) = self.failure.take() {
+                    return Poll::Ready(Err(*failure));
+                }
             }
             Stage::Open => match (source.raw(), sink.raw()) {
                 (Some(source), Some(sink)) if self.is_spliceable() => ready!(self.splice(cx, source, sink))?,
@@ -435,10 +478,7 @@ impl<C: Codec> Flow<C> {
                 self.bulk.note_read(input.len());
             }
             pieces.clear();
-            self.payload += self.codec.pass(input, pieces).map_err(FlowError::Codec)? as u64;
-            if pieces.finished {
-                self.stage = Stage::Closing;
-            }
+            self.transform(input, pieces);
             self.write(cx, sink, input, pieces)
         })
     }

@@ -34,7 +34,7 @@ mod splice;
 mod tests;
 
 pub use codec::{Codec, CodecError, Identity, Pieces};
-pub use flow::{Flow, read_some};
+pub use flow::{EndSeen, Flow, read_some};
 
 use flow::FlowError;
 use std::fmt;
@@ -74,6 +74,24 @@ impl Transport for TcpStream {
 
     fn raw(&self) -> Option<&TcpStream> {
         Some(self)
+    }
+}
+
+impl<T: Transport> Transport for &mut T {
+    fn tcp(&self) -> &TcpStream {
+        (**self).tcp()
+    }
+
+    fn raw(&self) -> Option<&TcpStream> {
+        (**self).raw()
+    }
+
+    fn ended_abruptly(&self) -> bool {
+        (**self).ended_abruptly()
+    }
+
+    fn end_abruptly(&mut self) {
+        (**self).end_abruptly();
     }
 }
 
@@ -169,6 +187,13 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         Relay { near, far, up, down, patience, broken: None }
     }
 
+    /// A side is known to be broken already: it could not be written to. What it had sent before is
+    /// still passed on.
+    pub fn broken(mut self, side: Side, error: Option<io::Error>) -> Self {
+        self.broken = error.map(|error| (side, error));
+        self
+    }
+
     /// Passes everything on until both directions have ended.
     ///
     /// (An `async fn` would have room for the relay twice: for its argument, and for the variable that this
@@ -227,6 +252,11 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             End::Reset(Side::Near, _) => reset(self.far.tcp()),
             End::Reset(Side::Far, _) => reset(self.near.tcp()),
             End::GivenBack => {}
+            End::Malformed(side, _) => {
+                // What the other side got is not all there was, so it must not look like it.
+                reset(if *side == Side::Near { self.far.tcp() } else { self.near.tcp() });
+                Box::pin(self.part()).await;
+            }
             // On the heap: a relay has no room for what it says in its last second.
             _ => Box::pin(self.part()).await,
         }

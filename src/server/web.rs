@@ -3,14 +3,16 @@
 
 use super::{NoTunnel, Shared};
 use crate::net::Dialer;
-use crate::relay::{Flow, Identity, Outcome, Relay, Transport};
+use crate::net::dial::DialError;
+use crate::relay::{self, EndSeen, Outcome, Relay, Side, Transport};
 use crate::transport::http;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
-use crate::transport::websocket::{self, Receive, Send};
+use crate::transport::websocket::{self, Handoff};
 use crate::wire::http::Upgrade;
-use crate::wire::mux::{IsMux, is_mux_stream};
+use crate::wire::mux::{IsMux, is_mux_message, is_mux_stream};
 use crate::wire::websocket::{CLOSE_NORMAL, Role, decode_early_data};
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,6 +30,10 @@ const CHUNK: usize = 4096;
 /// speaks first. Clients of Mux.Cool say at once that they are such.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// How long the rest of a head may take of which the front has come: long enough for a segment that was
+/// lost twice. What is not whole by then is a bare stream.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a client and the backend may be silent both, after the handshake.
 const OPENING: Duration = Duration::from_secs(300);
 
@@ -43,64 +49,75 @@ impl Shared {
         let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
         let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA).ok());
         let protocol = protocol.filter(|_| early.is_some());
-        http::grant(&mut client, upgrade.key(&bytes), protocol).await.map_err(NoTunnel::Gone)?;
+        let granted = http::grant(&mut client, upgrade.key(&bytes), protocol).await;
         let early = early.unwrap_or_default();
-        let rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
-        if upgrade.versioned {
-            let directions = websocket::directions(Role::Server, upgrade.key(&bytes).unwrap_or_default());
-            drop(bytes);
-            self.websocket(client, directions, early, rest).await
-        } else {
-            let payload = [early, rest].concat();
-            let backend = Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?;
-            let payload_len = payload.len();
-            let up = Flow::with_pending(Identity, payload, payload_len);
-            Ok(Relay::new(client, backend, up, Flow::new(Identity), self.patience).run().await)
+        let mut rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
+        if !upgrade.versioned {
+            return self.raw(client, granted, [early, rest].concat()).await;
         }
+        let directions = websocket::directions(Role::Server, upgrade.key(&bytes).unwrap_or_default());
+        drop(bytes);
+        let early_len = early.len();
+        let mut handoff = Handoff::new(client, directions, early);
+        handoff.write_error = granted.err();
+        handoff.take(&mut rest);
+        drop(rest);
+        self.websocket(MuxDetector { handoff, early_len }).await
     }
 
     /// WebSocket: finds out whether the stream in it is Mux.Cool, and serves it.
-    async fn websocket<S: Transport>(
-        &self,
-        client: S,
-        (receive, send): (Receive, Send),
-        early: Vec<u8>,
-        mut frames: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
-        let mut opening = Opening { client, receive, send, payload: early };
-        let result = match opening.receive.take(&mut frames, &mut opening.payload) {
-            Ok(true) => {
-                drop(frames);
-                Box::pin(opening.decide(self)).await
+    async fn websocket<S: Transport>(&self, mut detector: MuxDetector<S>) -> Result<Outcome, NoTunnel> {
+        let detected = Box::pin(detector.detect(&self.backend)).await;
+        let mut handoff = detector.handoff;
+        let (detection, backend) = detected.map_err(|error| {
+            relay::reset(handoff.io.tcp());
+            NoTunnel::Backend(error)
+        })?;
+        match detection {
+            MuxDetection::Mux => {
+                let incoming = Backend { dialer: Arc::clone(&self.backend), dialled: backend };
+                let mux = Mux::new(handoff, incoming, self.patience);
+                Ok(Box::pin(mux.run()).await)
             }
-            Ok(false) => Ok(First::Closed),
-            Err(error) => Err(NoTunnel::Malformed(error)),
-        };
-        let (is_mux, backend) = match result {
-            Ok(First::Stream(is_mux, backend)) => (is_mux, backend),
-            Ok(First::Closed) => {
-                Box::pin(opening.close()).await;
-                return Err(NoTunnel::Empty);
+            MuxDetection::Stream => {
+                let backend = match backend {
+                    Some(backend) => backend,
+                    None => self.dial_backend(&handoff.io).await?,
+                };
+                let (client, up, down, write_error) = handoff.into_flows();
+                let relay = Relay::new(client, backend, up, down, self.patience);
+                Ok(relay.broken(Side::Near, write_error).run().await)
             }
-            Err(error) => {
-                Box::pin(opening.close()).await;
-                return Err(error);
+            MuxDetection::Nothing => {
+                let end_seen = handoff.received.end_seen.take();
+                if let Some(EndSeen::Broken(error)) = end_seen {
+                    return Err(NoTunnel::Gone(error));
+                }
+                Box::pin(close(handoff)).await;
+                Err(match end_seen {
+                    Some(EndSeen::Malformed(error)) => NoTunnel::Malformed(error),
+                    _ => NoTunnel::Empty,
+                })
             }
-        };
-        let Opening { client, receive, send, payload } = opening;
-        if is_mux {
-            let incoming = Backend { dialer: Arc::clone(&self.backend), dialled: backend };
-            let mux = Mux::new(client, receive, send, incoming, self.patience);
-            return Ok(Box::pin(mux.run(payload, Vec::new())).await);
         }
-        let backend = match backend {
-            Some(backend) => backend,
-            None => Box::pin(self.backend.connect()).await.map_err(NoTunnel::Backend)?,
-        };
-        let payload_len = payload.len();
-        let up = Flow::with_pending(receive, payload, payload_len);
-        Ok(Relay::new(client, backend, up, Flow::new(send), self.patience).run().await)
     }
+}
+
+/// Closes a connection on which nothing was said in order, with the code for what has happened.
+async fn close<S: Transport>(mut handoff: Handoff<S>) {
+    let mut words = handoff.write_buf;
+    words.extend_from_slice(&handoff.send.close(CLOSE_NORMAL));
+    let part = async {
+        handoff.io.write_all(&words).await?;
+        handoff.io.shutdown().await?;
+        let mut rest = Vec::with_capacity(CHUNK);
+        while handoff.io.read_buf(&mut rest).await? > 0 {
+            rest.clear();
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    // Whoever does not hear it has gone already.
+    let _ = timeout_at(Instant::now() + SILENCE, part).await;
 }
 
 /// Where the sessions of a Mux.Cool connection go.
@@ -128,88 +145,107 @@ impl Incoming for Backend {
     }
 }
 
-/// What the first bytes inside a WebSocket connection are.
-enum First {
-    /// A stream: whether it is one of Mux.Cool, and the backend if it has been dialled.
-    Stream(bool, Option<TcpStream>),
-    /// The client closed before there were any.
-    Closed,
+/// What is inside a WebSocket connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MuxDetection {
+    /// A bare Shadowsocks stream.
+    Stream,
+    /// Sessions of Mux.Cool.
+    Mux,
+    /// The client closed before it had said anything.
+    Nothing,
 }
 
-/// A WebSocket connection of which it is not known what is inside.
-struct Opening<S> {
-    client: S,
-    receive: Receive,
-    send: Send,
-    /// The stream, as far as it has come.
-    payload: Vec<u8>,
+/// Finds out what is inside a WebSocket connection. What it has read to that end stays in the handoff.
+struct MuxDetector<S> {
+    handoff: Handoff<S>,
+    /// How much of the payload came with the handshake.
+    early_len: usize,
 }
 
-impl<S: Transport> Opening<S> {
-    /// Reads until it is known.
-    async fn decide(&mut self, shared: &Shared) -> Result<First, NoTunnel> {
+impl<S: Transport> MuxDetector<S> {
+    /// Reads until it is known, or the client has had its time. Returns the backend where it was dialled
+    /// meanwhile.
+    async fn detect(&mut self, dialer: &Dialer) -> Result<(MuxDetection, Option<TcpStream>), DialError> {
         let now = Instant::now();
-        match timeout_at(now + SILENCE, self.read()).await {
-            Ok(decided) => return decided,
-            Err(_) if self.payload.is_empty() => {}
-            // It has begun, and it may yet be Mux.Cool.
-            Err(_) => return timeout_at(now + OPENING, self.read()).await.unwrap_or(Ok(First::Closed)),
+        if let Ok(detection) = timeout_at(now + SILENCE, self.read()).await {
+            return Ok((detection, None));
         }
-        let backend = shared.backend.connect().await.map_err(NoTunnel::Backend)?;
-        let mut spoke = false;
-        let first = tokio::select! {
+        match self.handoff.received.payload.len() {
+            0 => {}
+            // A head may be cut where the early data end, but then the rest comes at once.
+            len if len == self.early_len => return Ok((self.as_it_is(), None)),
+            _ => {
+                let late = timeout_at(now + HEAD_TIMEOUT, self.read()).await;
+                return Ok((late.unwrap_or_else(|_| self.as_it_is()), None));
+            }
+        }
+        // The client is read beside the dialling: it may speak at any moment, and a session of Mux.Cool
+        // waits for no backend that answers slowly.
+        let mut dialling = pin!(dialer.connect());
+        let backend = tokio::select! {
             biased;
-            first = self.read() => first?,
-            _ = backend.readable() => { spoke = true; First::Closed }
-            () = sleep_until(now + OPENING) => First::Closed,
+            detection = self.read() => {
+                let backend = match detection {
+                    MuxDetection::Stream => Some(dialling.await?),
+                    MuxDetection::Mux | MuxDetection::Nothing => None,
+                };
+                return Ok((detection, backend));
+            }
+            backend = &mut dialling => backend?,
         };
-        Ok(match first {
-            First::Stream(is_mux, _) => First::Stream(is_mux, Some(backend)),
-            First::Closed if spoke => First::Stream(false, Some(backend)),
-            First::Closed => First::Closed,
-        })
+        let detection = tokio::select! {
+            biased;
+            detection = self.read() => detection,
+            _ = backend.readable() => MuxDetection::Stream,
+            () = sleep_until(now + OPENING) => self.as_it_is(),
+        };
+        Ok((detection, Some(backend)))
     }
 
-    /// Reads on until there is a verdict. Nothing is lost when it is dropped and called again.
-    async fn read(&mut self) -> Result<First, NoTunnel> {
+    /// Reads on until it is known. Nothing is lost when it is dropped and called again.
+    async fn read(&mut self) -> MuxDetection {
         loop {
-            match is_mux_stream(&self.payload) {
-                _ if self.payload.is_empty() => {}
-                IsMux::Yes => return Ok(First::Stream(true, None)),
-                IsMux::No => return Ok(First::Stream(false, None)),
-                IsMux::NeedMore if self.payload.len() > CHUNK => return Ok(First::Stream(false, None)),
-                IsMux::NeedMore => {}
+            if let Some(detection) = self.detection() {
+                return detection;
             }
-            let mut frames = Vec::with_capacity(CHUNK);
-            if self.client.read_buf(&mut frames).await.map_err(NoTunnel::Gone)? == 0 {
-                return Ok(First::Closed);
-            }
-            let open = self.receive.take(&mut frames, &mut self.payload).map_err(NoTunnel::Malformed)?;
-            if self.send.is_urgent() {
-                let mut words = Vec::new();
-                self.send.urgent(&mut words);
-                self.client.write_all(&words).await.map_err(NoTunnel::Gone)?;
-                self.client.flush().await.map_err(NoTunnel::Gone)?;
-            }
-            if !open {
-                return Ok(First::Closed);
-            }
+            // There is no session yet that could end.
+            self.handoff.received.session_ends.clear();
+            self.handoff.read(CHUNK).await;
         }
     }
 
-    /// Closes in order, with the code for what has happened.
-    async fn close(&mut self) {
-        let words = self.send.close(CLOSE_NORMAL);
-        let part = async {
-            self.client.write_all(&words).await?;
-            self.client.shutdown().await?;
-            let mut rest = Vec::with_capacity(CHUNK);
-            while self.client.read_buf(&mut rest).await? > 0 {
-                rest.clear();
+    /// What it is, if that is known. It is the same whatever the pieces in which the bytes come.
+    fn detection(&self) -> Option<MuxDetection> {
+        let received = &self.handoff.received;
+        let ended = received.end_seen.is_some();
+        if received.payload.is_empty() {
+            return ended.then(|| self.as_it_is());
+        }
+        let first = received.first_message.and_then(|len| received.payload.get(..len));
+        match is_mux_stream(first.unwrap_or(&received.payload)) {
+            IsMux::Yes => Some(MuxDetection::Mux),
+            IsMux::No => Some(MuxDetection::Stream),
+            // Heads of Mux.Cool are not cut by the end of a message.
+            IsMux::NeedMore if first.is_some() || ended || received.payload.len() > CHUNK => {
+                Some(self.as_it_is())
             }
-            Ok::<_, std::io::Error>(())
-        };
-        // Whoever does not hear it has gone already.
-        let _ = timeout_at(Instant::now() + SILENCE, part).await;
+            IsMux::NeedMore => None,
+        }
+    }
+
+    /// What it is if nothing more comes.
+    fn as_it_is(&self) -> MuxDetection {
+        let received = &self.handoff.received;
+        let first = received.first_message.and_then(|len| received.payload.get(..len));
+        match first.unwrap_or(&received.payload) {
+            // A client that has only ended its direction may wait for a backend that speaks first.
+            [] if matches!(received.end_seen, Some(EndSeen::Closed)) && !self.handoff.receive.has_closed() => {
+                MuxDetection::Stream
+            }
+            [] => MuxDetection::Nothing,
+            first if is_mux_message(first) => MuxDetection::Mux,
+            _ => MuxDetection::Stream,
+        }
     }
 }

@@ -90,18 +90,14 @@ pub fn client_flows(opening: Opening) -> ClientFlows {
 /// The flows of a server that has received a hello; `bytes` begin with it. Its own hello goes out with
 /// the first bytes from Shadowsocks: the apps read the length of that payload from a fixed place, and
 /// it must not be zero.
-///
-/// # Errors
-///
-/// What follows the hello is no record.
-pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> Result<ServerFlows, CodecError> {
+pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
     let mut records = bytes.split_off(hello.length.min(bytes.len()));
     let first = bytes.get(hello.payload.clone()).unwrap_or_default().to_vec();
     let first_len = first.len();
     let mut up = Flow::with_pending(Unframed(RecordDecoder::after_client_hello()), first, first_len);
-    up.feed(&mut records)?;
+    up.feed(&mut records);
     let random = Random::new(&mut rand::rng(), now());
-    Ok((up, Flow::new(Framed(ServerEncoder::new(random, hello.session_id)))))
+    (up, Flow::new(Framed(ServerEncoder::new(random, hello.session_id))))
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@
 //! - by a server when nothing has come from the client for [`SERVER_GRACE`]. Not sooner: v2ray's client
 //!   takes the close frame for an error and throws away what it has not passed on by then.
 
+mod handoff;
+
+pub use handoff::{Handoff, Received};
+
 use crate::relay::{Codec, CodecError, Pieces};
 use crate::wire::websocket::{CLOSE_NORMAL, ControlFrame, Decoder, Encoder, Role, Step, close, ping, pong};
 use sha1::{Digest as _, Sha1};
@@ -97,21 +101,15 @@ pub struct Receive {
 }
 
 impl Receive {
-    /// Takes the frames off `input` and appends the payload to `out`. `false` when the peer has closed.
-    ///
-    /// # Errors
-    ///
-    /// The bytes are not what RFC 6455 says.
-    pub fn take(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        let mut at = 0;
-        loop {
-            match self.step(input, &mut at)? {
-                Found::Data(range) => out.extend_from_slice(input.get(range).unwrap_or_default()),
-                Found::SessionEnd(_) => {}
-                Found::NeedMore => return Ok(true),
-                Found::End => return Ok(false),
-            }
-        }
+    /// The connection has ended, with a close frame or without. That is the end of both directions:
+    /// foreign peers close both at once, ours say so.
+    pub fn connection_ended(&mut self) {
+        self.talk.lock().closed = true;
+    }
+
+    /// Whether the peer has closed the connection, and not only its own direction.
+    pub fn has_closed(&self) -> bool {
+        self.talk.lock().closed
     }
 
     /// The next thing that concerns the stream. Control frames are seen to here.
@@ -199,15 +197,13 @@ impl Codec for Receive {
         }
     }
 
-    /// A connection that ends without a close frame is over all the same: foreign peers close both
-    /// directions at once, ours say so.
     fn end(&mut self) -> Result<(), CodecError> {
-        self.talk.lock().closed = true;
+        self.connection_ended();
         Ok(())
     }
 
     fn ends_both(&self) -> bool {
-        self.talk.lock().closed
+        self.has_closed()
     }
 }
 

@@ -42,7 +42,7 @@ use thiserror::Error;
 
 pub use decode::{Decoder, Step};
 pub use encode::{Encoder, end, keep_alive};
-pub use sniff::{IsMux, is_mux_stream};
+pub use sniff::{IsMux, is_mux_message, is_mux_stream};
 
 /// The most metadata in a head, in bytes; more is an error for v2ray too.
 const METADATA_MAX: usize = 512;

@@ -6,7 +6,7 @@ use super::session::{Dial, Session, Socket};
 use super::{STALL, STALL_ALONE, TOTAL};
 use crate::relay::{End, Outcome, Patience, Side, Transport, reset};
 use crate::telemetry;
-use crate::transport::websocket::{Receive, Send};
+use crate::transport::websocket::{Handoff, Receive, Received, Send};
 use crate::wire::mux::{self, Decoder, Encoder};
 use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR};
 use std::cell::RefCell;
@@ -75,6 +75,8 @@ pub struct Mux<S, I> {
     pub(super) incoming: I,
     pub(super) patience: Patience,
     pub(super) decoder: Decoder,
+    /// What had come before the connection was ours.
+    received: Received,
     pub(super) sessions: Vec<Session>,
     /// Whose turn it is to be read.
     pub(super) turn: usize,
@@ -90,58 +92,63 @@ pub struct Mux<S, I> {
     /// by that of the connection.
     pub(super) hang_up: bool,
     pub(super) wire_over: Option<End>,
+    /// The connection could not be written to. What has come before that is still read.
+    pub(super) write_error: Option<io::Error>,
     pub(super) up: u64,
     pub(super) down: u64,
 }
 
 impl<S: Transport, I: Incoming> Mux<S, I> {
     /// A connection whose handshake is done.
-    pub fn new(wire: S, receive: Receive, send: Send, incoming: I, patience: Patience) -> Self {
+    pub fn new(handoff: Handoff<S>, incoming: I, patience: Patience) -> Self {
         Mux {
-            wire,
-            receive,
-            send,
+            wire: handoff.io,
+            receive: handoff.receive,
+            send: handoff.send,
             incoming,
             patience,
             decoder: Decoder::new(),
+            received: handoff.received,
             sessions: Vec::new(),
             turn: 0,
             next_id: 1,
-            out: Vec::new(),
+            out: handoff.write_buf,
             written: 0,
             no_more: I::SERVER,
             crowded: false,
             hang_up: false,
             wire_over: None,
+            write_error: handoff.write_error,
             up: 0,
             down: 0,
         }
     }
 
-    /// Serves the sessions until the connection is over. `first` is what has come of the stream so far,
-    /// `frames` what has come behind that and is still in frames.
-    pub async fn run(mut self, first: Vec<u8>, mut frames: Vec<u8>) -> Outcome {
+    /// Serves the sessions until the connection is over, or can take no more of them.
+    pub async fn run(mut self) -> Outcome {
         let mut timer = pin!(tokio::time::sleep(LOOK));
         let mut empty_since = Instant::now();
-        let mut first = Some(first);
+        let mut received = Some(std::mem::take(&mut self.received));
         let end = poll_fn(|cx| {
-            if let Some(first) = first.take() {
-                let mut session = 0..first.len();
-                if let Err(error) =
-                    self.demux(cx, &first, &mut session).and_then(|()| self.unframe(cx, &mut frames))
-                {
-                    self.wire_over = Some(End::Malformed(self.wire_side(), error));
-                }
-                frames = Vec::new();
+            if let Some(received) = received.take() {
+                self.take_over(cx, received);
             }
             self.poll(cx);
             self.look(cx, timer.as_mut(), &mut empty_since)
         })
         .await;
         self.part(&end).await;
-        for session in &mut self.sessions {
+        for session in &self.sessions {
             self.up += session.up;
             self.down += session.down;
+            if let Some(peer) = session.peer {
+                let end = match &end {
+                    End::Reset(side, error) => End::Reset(*side, error.kind().into()),
+                    _ => End::Closed,
+                };
+                let outcome = Outcome { up: session.up, down: session.down, end };
+                telemetry::tunnel_ended(peer, "session", session.began, &outcome);
+            }
         }
         Outcome { up: self.up, down: self.down, end }
     }
@@ -165,13 +172,13 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     Poll::Pending => {}
                 }
             }
-            if self.wire_over.is_none() && self.out.is_empty() {
+            if self.wire_over.is_none() && self.write_error.is_none() && self.out.is_empty() {
                 moved |= self.poll_sessions(cx);
             }
-            self.sweep();
+            moved |= self.sweep();
             if !moved {
                 // What came last may have left something to say.
-                if self.send.is_urgent() || !self.out.is_empty() {
+                if self.write_error.is_none() && (self.send.is_urgent() || !self.out.is_empty()) {
                     self.poll_out(cx);
                     if self.out.is_empty() && self.wire_over.is_none() {
                         // The sockets were not looked at while something waited.
@@ -207,6 +214,12 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if self.wire_over.is_some() {
             return;
         }
+        if self.write_error.is_some() {
+            // Nobody takes it any more.
+            self.out.clear();
+            self.written = 0;
+            return;
+        }
         if self.send.is_urgent() && self.out.len() - self.written < WORDS {
             self.send.urgent(&mut self.out);
         }
@@ -230,13 +243,15 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         }
     }
 
+    /// The connection takes nothing any more. What its peer had said before is still read, to the end or
+    /// to the next error: that is when it is over.
     pub(super) fn broke(&mut self, error: io::Error) {
-        self.wire_over = Some(End::Reset(self.wire_side(), error));
+        self.write_error.get_or_insert(error);
     }
 
     /// Begins the sessions that this end wants.
     pub(super) fn poll_incoming(&mut self, cx: &mut Context<'_>) {
-        while !self.no_more && self.wire_over.is_none() {
+        while !self.no_more && self.wire_over.is_none() && self.write_error.is_none() {
             match self.incoming.poll_session(cx) {
                 Poll::Pending => return,
                 Poll::Ready(None) => self.no_more = true,
@@ -299,6 +314,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             }
             if session.poll_drain(cx).is_err() {
                 self.abort(index);
+            } else if session.reset_due {
+                session.over = true;
+                session.reset();
             }
         }
     }
@@ -331,8 +349,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         }
     }
 
-    /// Takes out the sessions that are over.
-    fn sweep(&mut self) {
+    /// Takes out the sessions that are over. Returns whether there were any.
+    fn sweep(&mut self) -> bool {
+        let before = self.sessions.len();
         let mut index = 0;
         while let Some(session) = self.sessions.get_mut(index) {
             // The other direction is done, so the end that was held back can be said.
@@ -355,14 +374,18 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 index += 1;
             }
         }
+        self.sessions.len() < before
     }
 
     /// Says goodbye, and sees to how the sockets end.
     async fn part(&mut self, end: &End) {
-        if let End::Reset(..) = end {
+        if let End::Reset(..) | End::Malformed(..) = end {
+            // What they got is not all there was.
             for session in &self.sessions {
                 session.reset();
             }
+        }
+        if let End::Reset(..) = end {
             reset(self.wire.tcp());
             return;
         }

@@ -3,8 +3,8 @@
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
 use super::{HARD, SESSIONS, SOFT, TOTAL};
-use crate::relay::{CodecError, End, Transport};
-use crate::transport::websocket::Found;
+use crate::relay::{CodecError, End, EndSeen, Transport};
+use crate::transport::websocket::{Found, Received};
 use crate::wire::mux::{Encoder, Network, Status, Step};
 use std::ops::Range;
 use std::pin::Pin;
@@ -30,47 +30,74 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             }
             let input = buffer.filled_mut();
             if input.is_empty() {
-                return Poll::Ready(Err(End::Closed));
+                return Poll::Ready(Err(match self.write_error.take() {
+                    Some(error) => End::Reset(self.wire_side(), error),
+                    None => End::Closed,
+                }));
             }
             Poll::Ready(self.unframe(cx, input).map_err(|error| End::Malformed(self.wire_side(), error)))
         })
     }
 
-    /// Takes the WebSocket frames off.
-    pub(super) fn unframe(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Result<(), CodecError> {
+    /// Takes the WebSocket frames off. What comes before an error is delivered.
+    fn unframe(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Result<(), CodecError> {
         let mut at = 0;
         let mut pieces = Batch::default();
-        loop {
-            match self.receive.step(input, &mut at)? {
-                Found::NeedMore => break,
-                Found::End => {
+        let result = loop {
+            match self.receive.step(input, &mut at) {
+                Ok(Found::NeedMore) => break Ok(()),
+                Ok(Found::End) => {
                     self.wire_over = Some(End::Closed);
-                    break;
+                    break Ok(());
                 }
-                Found::SessionEnd(id) => {
+                Ok(Found::SessionEnd(id)) => {
                     self.deliver(cx, input, &mut pieces);
-                    if let Some(session) = self.session(id) {
-                        session.wire_ended = true;
+                    self.session_ended(id);
+                }
+                Ok(Found::Data(mut range)) => {
+                    if let Err(error) = self.demux_into(cx, input, &mut range, &mut pieces) {
+                        break Err(error);
                     }
                 }
-                Found::Data(mut range) => self.demux_into(cx, input, &mut range, &mut pieces)?,
+                Err(error) => break Err(error),
             }
-        }
+        };
         self.deliver(cx, input, &mut pieces);
-        Ok(())
+        result
     }
 
-    /// Takes mux frames that are in no WebSocket frames.
-    pub(super) fn demux(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &[u8],
-        range: &mut Range<usize>,
-    ) -> Result<(), CodecError> {
+    /// Takes what had come before the connection was ours, as [`poll_wire`](Self::poll_wire) takes what
+    /// comes now.
+    pub(super) fn take_over(&mut self, cx: &mut Context<'_>, received: Received) {
+        let Received { payload, session_ends, end_seen, .. } = received;
         let mut pieces = Batch::default();
-        self.demux_into(cx, input, range, &mut pieces)?;
-        self.deliver(cx, input, &mut pieces);
-        Ok(())
+        let mut range = 0..0;
+        let ends = session_ends.into_iter().map(|(at, id)| (at, Some(id)));
+        for (at, id) in ends.chain([(payload.len(), None)]) {
+            range.end = at;
+            let result = self.demux_into(cx, &payload, &mut range, &mut pieces);
+            self.deliver(cx, &payload, &mut pieces);
+            if let Err(error) = result {
+                self.wire_over = Some(End::Malformed(self.wire_side(), error));
+                return;
+            }
+            if let Some(id) = id {
+                self.session_ended(id);
+            }
+        }
+        self.wire_over = match end_seen {
+            None => return,
+            Some(EndSeen::Closed) => Some(End::Closed),
+            Some(EndSeen::Broken(error)) => Some(End::Reset(self.wire_side(), error)),
+            Some(EndSeen::Malformed(error)) => Some(End::Malformed(self.wire_side(), error)),
+        };
+    }
+
+    /// The peer sends nothing more in a session, and still takes what comes for it.
+    fn session_ended(&mut self, id: u16) {
+        if let Some(session) = self.session(id) {
+            session.wire_ended = true;
+        }
     }
 
     fn demux_into(
@@ -129,7 +156,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
     /// The peer ends a session.
     fn ended(&mut self, id: u16, error: bool) {
         let Some(session) = self.session(id) else { return };
-        if error {
+        if error && session.waiting() > 0 && matches!(session.socket, Socket::Dialling(_)) {
+            session.reset_due = true;
+        } else if error {
             session.over = true;
             session.reset();
         } else if session.wire_ended && session.said_end {

@@ -1,7 +1,7 @@
 //! Looks at the clock.
 
 use super::engine::{Incoming, Mux};
-use super::session::Session;
+use super::session::{Session, Socket};
 use super::{CLIENT_IDLE, SERVER_IDLE};
 use crate::relay::{End, Transport};
 use crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE};
@@ -27,10 +27,14 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
     ) -> Poll<End> {
         loop {
             if self.wire_over.is_some() {
-                // What has come is still delivered, for a while.
-                let waits = self.sessions.iter().any(|session| session.waiting() > 0 && !session.over);
+                // What has come is still delivered, for a while; where the connection broke, to backends that
+                // are being dialled and have got nothing of it yet.
                 let broken = matches!(self.wire_over, Some(End::Reset(..)));
-                if broken || !waits || empty_since.elapsed() > DRAIN {
+                let waits = self.sessions.iter().any(|session| {
+                    let gets_it = !broken || matches!(session.socket, Socket::Dialling(_));
+                    gets_it && session.waiting() > 0 && !session.over
+                });
+                if !waits || empty_since.elapsed() > DRAIN {
                     return Poll::Ready(self.wire_over.take().unwrap_or(End::Closed));
                 }
             }

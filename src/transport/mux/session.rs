@@ -41,6 +41,9 @@ pub struct Session {
     /// The peer sends nothing more; the socket is told when the queue is empty.
     pub wire_ended: bool,
     pub socket_told: bool,
+    /// The peer has ended the session by an error while its socket was being dialled: what had come
+    /// before goes to the socket, and then a reset.
+    pub reset_due: bool,
     /// The socket has nothing more to send.
     pub socket_ended: bool,
     /// The peer has been told the end.
@@ -67,6 +70,7 @@ impl Session {
             stalled_since: None,
             wire_ended: false,
             socket_told: false,
+            reset_due: false,
             socket_ended: false,
             said_end: false,
             over: false,
@@ -114,7 +118,7 @@ impl Session {
         const MOST: usize = 64;
         let slice = |range: &std::ops::Range<usize>| input.get(range.clone()).unwrap_or_default();
         let mut skip = 0;
-        if self.wire_ended {
+        if self.wire_ended || self.reset_due {
             return Ok(());
         }
         self.moved = true;

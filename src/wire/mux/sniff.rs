@@ -51,6 +51,21 @@ pub fn is_mux_stream(first: &[u8]) -> IsMux {
     }
 }
 
+/// Whether a stream is Mux.Cool whose first message, as far as it has any payload, is this. Peers that
+/// take the end of a message for the end of a read need heads that are not cut there, so no deployed
+/// program cuts one: what is not whole here is something else.
+pub fn is_mux_message(first: &[u8]) -> bool {
+    let mut rest = first;
+    loop {
+        match Frame::read(rest) {
+            Frame::New => return true,
+            Frame::Other | Frame::Partial => return false,
+            Frame::Skipped([]) => return true,
+            Frame::Skipped(after) => rest = after,
+        }
+    }
+}
+
 /// What is at the front of some bytes.
 enum Frame<'a> {
     New,

@@ -27,6 +27,8 @@ pub struct Decoder {
     partial_len: u8,
     /// Between the first fragment of a message and its last.
     in_message: bool,
+    /// Messages that have begun.
+    messages: u32,
     control: [u8; CONTROL_PAYLOAD],
     control_len: u8,
 }
@@ -129,6 +131,7 @@ impl Decoder {
             partial: [0; Encoder::HEAD],
             partial_len: 0,
             in_message: false,
+            messages: 0,
             control: [0; CONTROL_PAYLOAD],
             control_len: 0,
         }
@@ -151,6 +154,16 @@ impl Decoder {
     /// [`Step::Close`] has just been returned, and until the next call of [`decode`](Self::decode).
     pub fn control(&self) -> &[u8] {
         &self.control[..usize::from(self.control_len)]
+    }
+
+    /// How many messages have begun, counted round and round.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Whether each message that has begun has come to its end.
+    pub fn is_between_messages(&self) -> bool {
+        !self.in_message && !matches!(self.state, State::Data { left: 1.., .. })
     }
 
     fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Error> {
@@ -247,6 +260,9 @@ impl Decoder {
             (true, false) => return Err(Error::StrayContinuation),
             (false, true) => return Err(Error::UnfinishedMessage),
             _ => self.in_message = !head.fin,
+        }
+        if head.opcode != Opcode::Continuation {
+            self.messages = self.messages.wrapping_add(1);
         }
         Ok(State::Data { left: head.length, key: head.key })
     }

@@ -1,0 +1,133 @@
+//! An open WebSocket connection on its way from one stage to the next.
+//!
+//! A stage reads more than it was meant to: behind an answer, or in the read in which it found out what
+//! it wanted to know, there may be payload, the end of a session, the end of the stream. All of that is
+//! here, in its order, and the stage that comes next gets it as if it had read it itself.
+
+use super::{Found, Receive, Send};
+use crate::relay::{EndSeen, Flow, read_some};
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+/// A connection, and all that has been read of it and not been used.
+#[derive(Debug)]
+pub struct Handoff<S> {
+    /// The connection.
+    pub io: S,
+    /// Frames from the peer become payload.
+    pub receive: Receive,
+    /// Payload becomes frames for the peer.
+    pub send: Send,
+    /// What has come.
+    pub received: Received,
+    /// Control frames of which the connection has not taken all; the front of one may be gone.
+    pub write_buf: Vec<u8>,
+    /// The connection could not be written to. What the peer has said before is still read.
+    pub write_error: Option<io::Error>,
+}
+
+/// What has come on a WebSocket connection.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// The stream, as far as it has come.
+    pub payload: Vec<u8>,
+    /// Sessions of Mux.Cool in which the peer sends nothing more, each with how much of the payload came
+    /// before it said so.
+    pub session_ends: Vec<(usize, u16)>,
+    /// How the stream ended, if it has. That came behind all of the payload.
+    pub end_seen: Option<EndSeen>,
+    /// How much of the payload came before the end of the first message that has any.
+    pub first_message: Option<usize>,
+    /// The number of the message with the first payload.
+    message: Option<u32>,
+}
+
+impl<S> Handoff<S> {
+    /// A connection whose handshake is done. `early` came with the handshake.
+    pub fn new(io: S, (receive, send): (Receive, Send), early: Vec<u8>) -> Handoff<S> {
+        let received = Received { payload: early, ..Received::default() };
+        Handoff { io, receive, send, received, write_buf: Vec::new(), write_error: None }
+    }
+
+    /// Takes frames that have been read. What follows an end is void.
+    pub fn take(&mut self, frames: &mut [u8]) {
+        let received = &mut self.received;
+        let (mut at, mut more) = (0, true);
+        while more && received.end_seen.is_none() {
+            let found = self.receive.step(frames, &mut at);
+            let message = self.receive.decoder.messages();
+            let is_over = received.message.is_some_and(|first| first != message)
+                || (received.message.is_some() && self.receive.decoder.is_between_messages());
+            match found {
+                Ok(Found::Data(range)) => {
+                    if received.message.is_some_and(|first| first != message) {
+                        received.first_message.get_or_insert(received.payload.len());
+                    }
+                    received.message.get_or_insert(message);
+                    received.payload.extend_from_slice(frames.get(range).unwrap_or_default());
+                    continue;
+                }
+                Ok(Found::SessionEnd(id)) => received.session_ends.push((received.payload.len(), id)),
+                Ok(Found::NeedMore) => more = false,
+                Ok(Found::End) => received.end_seen = Some(EndSeen::Closed),
+                Err(error) => received.end_seen = Some(EndSeen::Malformed(error)),
+            }
+            if is_over {
+                received.first_message.get_or_insert(received.payload.len());
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Handoff<S> {
+    /// Reads once, at most `most` bytes, and writes what control frames there are to be sent before that.
+    /// Nothing is lost when it is dropped and called again.
+    pub async fn read(&mut self, most: usize) {
+        if let Err(error) = self.answer().await {
+            self.write_buf.clear();
+            self.write_error.get_or_insert(error);
+        }
+        let mut frames = Vec::new();
+        match read_some(&mut self.io, &mut frames, most).await {
+            Ok(0) => {
+                self.receive.connection_ended();
+                // An error is reported once. A peer that could not be written to did not end in order.
+                self.received.end_seen = Some(match self.write_error.take() {
+                    Some(error) => EndSeen::Broken(error),
+                    None => EndSeen::Closed,
+                });
+            }
+            Ok(_) => self.take(&mut frames),
+            Err(error) => self.received.end_seen = Some(EndSeen::Broken(error)),
+        }
+    }
+
+    /// Writes the control frames that wait to be sent.
+    async fn answer(&mut self) -> io::Result<()> {
+        if self.write_error.is_some() {
+            return Ok(());
+        }
+        if self.send.is_urgent() {
+            self.send.urgent(&mut self.write_buf);
+        }
+        while !self.write_buf.is_empty() {
+            match self.io.write(&self.write_buf).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => drop(self.write_buf.drain(..n)),
+            }
+        }
+        self.io.flush().await
+    }
+}
+
+impl<S> Handoff<S> {
+    /// The connection and its two directions, the receiving one first, for a relay. Which sessions have
+    /// ended is of no concern to a bare stream.
+    pub fn into_flows(self) -> (S, Flow<Receive>, Flow<Send>, Option<io::Error>) {
+        let Received { payload, end_seen, .. } = self.received;
+        let payload_len = payload.len();
+        let receiving = Flow::with_pending(self.receive, payload, payload_len).ended(end_seen);
+        let sending = Flow::with_pending(self.send, self.write_buf, 0);
+        (self.io, receiving, sending, self.write_error)
+    }
+}
