@@ -90,7 +90,7 @@ impl Fallback {
             own: Site::new(&sites.plain),
             again: only_tls.then(SiteConnector::new).transpose()?,
             proxy: sites.proxy,
-            patience,
+            patience: patience.of_visitors(),
             rules: config.rules.inside_tls(),
         })
     }
@@ -160,7 +160,8 @@ impl Fallback {
         }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
-        let outcome = Relay::new(visitor, site, up, Flow::new(Identity), self.patience).run().await;
+        let (up, down) = (up.modest(), Flow::new(Identity).modest());
+        let outcome = Relay::new(visitor, site, up, down, self.patience).run().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
     }
@@ -208,7 +209,8 @@ impl Fallback {
         let mut up = Flow::new(requests);
         up.feed(&mut bytes);
         drop(bytes);
-        let relay = Relay::new(visitor, site, up, Flow::new(answers), self.patience);
+        let (up, down) = (up.modest(), Flow::new(answers).modest());
+        let relay = Relay::new(visitor, site, up, down, self.patience);
         let (outcome, given_back) = relay.run_or_give_back().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         let Some((visitor, requests)) = given_back else {

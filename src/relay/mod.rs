@@ -36,14 +36,14 @@ mod tests;
 pub use codec::{Codec, CodecError, Identity, Pieces};
 pub use flow::{EndSeen, Flow, read_some};
 
-use flow::FlowError;
+use flow::{FlowError, Waits};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -65,6 +65,12 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
 
     /// Leaves that word out when this direction is shut down.
     fn end_abruptly(&mut self) {}
+
+    /// A number that grows with what reaches the connection of that which was written before: progress
+    /// that a stream with a buffer of its own makes while it takes nothing more.
+    fn drained(&self) -> u64 {
+        0
+    }
 }
 
 impl Transport for TcpStream {
@@ -104,14 +110,31 @@ pub struct Patience {
     /// taken for gone. Web servers and kernels give an orphan one to five minutes; the longer is taken,
     /// because a slow answer to a half-closed request is lost otherwise.
     pub half_closed: Duration,
+    /// While the near side takes nothing of what is there for it. `None`: as long as the others, since a
+    /// reader may pause.
+    pub send: Option<Duration>,
 }
 
 impl Patience {
     /// The grace time-out for half-closed tunnels goes with the idle time-out.
     pub fn new(idle: Duration) -> Patience {
-        Patience { idle, half_closed: idle.min(Duration::from_secs(300)) }
+        Patience { idle, half_closed: idle.min(Duration::from_secs(300)), send: None }
+    }
+
+    /// The same for visitors, whom web servers give up when they do not read (nginx: `send_timeout`).
+    /// The website cannot see that they do not, since what it sends goes into buffers of ours.
+    pub fn of_visitors(self) -> Patience {
+        Patience { send: Some(SEND_TIMEOUT), ..self }
     }
 }
+
+/// How long a visitor may take nothing of an answer: nginx's default between two writes.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a side that nobody reads from, because the other one takes nothing, is looked at: whether it
+/// is still there. What a side that has gone had sent before is passed on for as long as that moves, and
+/// no longer than this when it does not.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// One of the two streams of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +163,8 @@ pub enum End {
     Reset(Side, io::Error),
     /// Nothing moved for too long.
     Idle(Duration),
+    /// The near side took nothing of what was there for it for too long.
+    Stalled(Duration),
     /// One side's bytes were not what its format says.
     Malformed(Side, CodecError),
     /// The near side is given back: what it says now is not for the far side.
@@ -152,6 +177,7 @@ impl fmt::Display for End {
             End::Closed => f.write_str("closed"),
             End::Reset(side, error) => write!(f, "{side}: {error}"),
             End::Idle(time) => write!(f, "idle for {} s", time.as_secs()),
+            End::Stalled(time) => write!(f, "near side: nothing was taken for {} s", time.as_secs()),
             End::Malformed(side, error) => write!(f, "{side}: {error}"),
             End::GivenBack => f.write_str("given back"),
         }
@@ -224,15 +250,20 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     }
 
     async fn pass_on(&mut self) -> End {
-        let mut clock = Clock { moved: 0, since: Instant::now() };
+        let mut clock = Clock::new(Instant::now());
+        let mut stuck = Stuck::default();
         let mut timer = pin!(sleep_until(clock.since + self.patience.idle));
         let end = poll_fn(|cx| {
             if let Some(end) = self.poll_flows(cx) {
                 return Poll::Ready(end);
             }
+            let wake = match self.look(cx, &mut stuck) {
+                Ok(wake) => wake,
+                Err(end) => return Poll::Ready(end),
+            };
             let grace = self.up.grace().or(self.down.grace());
             let moved = match grace {
-                None => self.up.moved() + self.down.moved(),
+                None => self.moved(),
                 // Whoever only says that it is still there is not waited for.
                 Some(_) => self.up.payload() + self.down.payload(),
             };
@@ -241,7 +272,8 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             } else {
                 self.patience.idle
             };
-            let next = self.up.deadline().into_iter().chain(self.down.deadline()).min();
+            let deadlines = [self.up.deadline(), self.down.deadline(), wake];
+            let next = deadlines.into_iter().flatten().min();
             clock.poll(cx, timer.as_mut(), moved, limit, next).map(|()| match grace {
                 Some(_) => End::Closed,
                 None => End::Idle(limit),
@@ -261,6 +293,53 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             _ => Box::pin(self.part()).await,
         }
         end
+    }
+
+    /// A number that grows whenever something moves.
+    fn moved(&self) -> u64 {
+        self.up.moved() + self.down.moved() + self.near.drained() + self.far.drained()
+    }
+
+    /// Looks after what no reading and no writing tells: that the near side does not take what is there
+    /// for it, and that a side from which nothing is read has gone. Returns when to look again.
+    fn look(&self, cx: &mut Context<'_>, stuck: &mut Stuck) -> Result<Option<Instant>, End> {
+        let all_read = self.up.waits() == Waits::ForSource && self.down.waits() == Waits::ForSource;
+        if all_read && self.broken.is_none() {
+            *stuck = Stuck::default();
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let sending = self.patience.send.filter(|_| self.down.waits() == Waits::ForSink);
+        let due = sending
+            .map(|limit| (stuck.sending.since(self.down.moved() + self.near.drained(), now) + limit, limit));
+        match due {
+            None => stuck.sending = Still::default(),
+            Some((due, limit)) if due <= now => return Err(End::Stalled(limit)),
+            Some(_) => {}
+        }
+        let still = stuck.anything.since(self.moved(), now);
+        let mut look = stuck.look.unwrap_or(still + LOOK);
+        if look <= now {
+            if still + LOOK <= now
+                && let Some(side) = self.gone(cx)
+            {
+                return Err(End::Reset(side, io::ErrorKind::ConnectionReset.into()));
+            }
+            look = now + LOOK;
+        }
+        stuck.look = Some(look);
+        Ok(due.map(|(due, _)| due).into_iter().chain([look]).min())
+    }
+
+    /// A side whose connection is broken, though nobody reads from it.
+    fn gone(&self, cx: &mut Context<'_>) -> Option<Side> {
+        let unread = |waits| waits != Waits::ForSource;
+        match &self.broken {
+            Some((side, _)) => Some(*side),
+            None if unread(self.up.waits()) && has_broken(cx, self.near.tcp()) => Some(Side::Near),
+            None if unread(self.down.waits()) && has_broken(cx, self.far.tcp()) => Some(Side::Far),
+            None => None,
+        }
     }
 
     /// Lets codecs that have something to say before their connections are closed say it.
@@ -340,13 +419,56 @@ pub fn reset(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// Whether the connection is known to have broken, though nothing was read from it or written to it.
+fn has_broken(cx: &mut Context<'_>, stream: &TcpStream) -> bool {
+    match pin!(stream.ready(Interest::ERROR)).poll(cx) {
+        Poll::Ready(Ok(ready)) => ready.is_error(),
+        Poll::Ready(Err(_)) => true,
+        Poll::Pending => false,
+    }
+}
+
+/// Since when a number has been the same.
+#[derive(Debug, Default)]
+struct Still(Option<(u64, Instant)>);
+
+impl Still {
+    fn since(&mut self, number: u64, now: Instant) -> Instant {
+        match self.0 {
+            Some((before, since)) if before == number => since,
+            _ => {
+                self.0 = Some((number, now));
+                now
+            }
+        }
+    }
+}
+
+/// What is known while a side is not read from.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// What the near side has taken.
+    sending: Still,
+    /// What moved at all.
+    anything: Still,
+    /// When to look the next time.
+    look: Option<Instant>,
+}
+
 /// Notices when nothing moves. One timer, set anew only when it fires: a busy relay pays nothing.
 struct Clock {
     moved: u64,
     since: Instant,
+    /// The last moment that came and for which the task was woken. Once is enough: whoever cannot act on
+    /// it then waits for something else, and must not be woken for ever.
+    woken: Option<Instant>,
 }
 
 impl Clock {
+    fn new(now: Instant) -> Clock {
+        Clock { moved: 0, since: now, woken: None }
+    }
+
     /// Ready when nothing moved for longer than `limit`. `next` is when the task is to be woken before
     /// that.
     fn poll(
@@ -362,6 +484,7 @@ impl Clock {
             self.since = Instant::now();
         }
         let due = self.since + limit;
+        let next = next.filter(|next| self.woken != Some(*next));
         let wake = next.map_or(due, |next| next.min(due));
         // A direction that has just ended brings the deadline nearer.
         if timer.deadline() > wake {
@@ -374,6 +497,7 @@ impl Clock {
             }
             if wake <= now {
                 // It has come while the flows were looked at.
+                self.woken = Some(wake);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

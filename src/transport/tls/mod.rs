@@ -119,6 +119,8 @@ pub struct TlsStream {
     peer_said_close: bool,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     fresh: bool,
+    /// Bytes that the socket has taken.
+    sent: u64,
 }
 
 impl TlsStream {
@@ -134,6 +136,7 @@ impl TlsStream {
             farewell: Farewell::Always,
             peer_said_close: false,
             fresh: true,
+            sent: 0,
         }
     }
 
@@ -270,7 +273,7 @@ impl TlsStream {
             match self.connection.write_tls(&mut Wire { tcp: &mut self.tcp, cx }) {
                 // Asked again, it would take nothing again.
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(n) => self.sent += n as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -389,5 +392,9 @@ impl Transport for TlsStream {
 
     fn end_abruptly(&mut self) {
         self.farewell = Farewell::Never;
+    }
+
+    fn drained(&self) -> u64 {
+        self.sent
     }
 }
