@@ -47,9 +47,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says on stderr why the program ends, in one line, whatever the log level.
+/// Says on stderr why the program ends, in one line and one write, whatever the log level.
 fn complain(error: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "obfs-rs: {error}");
+    telemetry::say(&format!("obfs-rs: {error}"));
 }
 
 fn with_runtime(mut builder: tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
@@ -163,6 +163,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
         }
         telemetry::went_into_background();
     }
+    telemetry::serving();
     start_other_threads(&half);
     with_runtime(tokio::runtime::Builder::new_current_thread(), run(half, hosted.then_some(parent)))
 }
@@ -237,7 +238,8 @@ async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let code = tokio::select! {
+        () = telemetry::tell_what_is_left_out() => ExitCode::FAILURE,
         () = half.run() => {
             complain(&"nothing listens any more");
             ExitCode::FAILURE
@@ -256,5 +258,7 @@ async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
             info!("ending: the program that started us is gone");
             ExitCode::SUCCESS
         }
-    }
+    };
+    telemetry::tell_the_rest();
+    code
 }

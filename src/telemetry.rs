@@ -15,6 +15,14 @@ use tracing::level_filters::LevelFilter;
 use tracing::{debug, warn};
 #[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+mod limit;
+mod stderr;
+
+pub use limit::{begin as serving, tell as tell_what_is_left_out, tell_the_rest};
+pub use stderr::write as say;
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +35,8 @@ pub enum Destination {
 
 /// Starts the log. To be called once.
 pub fn init(level: LogLevel, destination: Destination) {
+    // At that level each connection has its lines, and whoever asks for it wants all of them.
+    let limit = (level != LogLevel::Debug).then_some(limit::Limit);
     let level = match level {
         LogLevel::None => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -40,11 +50,16 @@ pub fn init(level: LogLevel, destination: Destination) {
         .with_ansi(false)
         .log_internal_errors(false);
     match destination {
-        Destination::Stderr => log.with_writer(|| Stderr).init(),
+        Destination::Stderr => {
+            stderr::settle();
+            log.with_writer(|| Stderr).finish().with(limit).init();
+        }
         #[cfg(unix)]
-        Destination::Syslog => log.without_time().with_writer(Syslog::default()).init(),
+        Destination::Syslog => {
+            log.without_time().with_writer(Syslog::default()).finish().with(limit).init();
+        }
         #[cfg(not(unix))]
-        Destination::Syslog => log.with_writer(|| Stderr).init(),
+        Destination::Syslog => log.with_writer(|| Stderr).finish().with(limit).init(),
     }
 }
 
@@ -67,7 +82,7 @@ impl Syslog {
     fn send(&self, line: &[u8]) {
         /// Facility "daemon", severity "info".
         const PRIORITY: u8 = 3 * 8 + 6;
-        let text = String::from_utf8_lossy(line);
+        let text = stderr::one_line(&String::from_utf8_lossy(line));
         let message = format!("<{PRIORITY}>obfs-rs[{}]: {}", std::process::id(), text.trim_end());
         let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if socket.as_ref().is_some_and(|socket| socket.send(message.as_bytes()).is_ok()) {
@@ -110,35 +125,18 @@ impl Write for SyslogLine<'_> {
     }
 }
 
-/// stderr as hosts leave it: it may be closed, and its reader may have stopped reading. Neither may
-/// stop the traffic, so a line that cannot be written at once is dropped.
+/// Lines for [`say`].
 struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if is_writable() {
-            let _ = io::stderr().write_all(line);
-        }
+        say(&String::from_utf8_lossy(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Whether a line can be written without waiting for a reader.
-#[cfg(unix)]
-fn is_writable() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stderr = io::stderr();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(n) if n > 0)
-}
-
-#[cfg(not(unix))]
-fn is_writable() -> bool {
-    true
 }
 
 /// The line that a connection gets when it has ended.

@@ -111,7 +111,7 @@ pub async fn run(config: ProbeConfig) -> ExitCode {
 }
 
 fn complain(what: &str) {
-    let _ = writeln!(std::io::stderr(), "obfs-rs: probe: {what}");
+    crate::telemetry::say(&format!("obfs-rs: probe: {what}"));
 }
 
 /// What `Host` says, and the name for hellos if there is one: by default that by which the server is

@@ -24,6 +24,7 @@ mod follow;
 mod fronts;
 mod hosts;
 mod life;
+mod log;
 mod mux_sessions;
 mod options;
 mod origin;
