@@ -58,12 +58,12 @@ pub fn parent_name() -> Option<String> {
 /// No handler can be installed.
 #[cfg(unix)]
 pub async fn asked_to_end() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    use super::signals::ending;
+    let mut terminate = ending(libc::SIGTERM)?;
+    let mut interrupt = ending(libc::SIGINT)?;
     Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        () = terminate.recv() => "SIGTERM",
+        () = interrupt.recv() => "SIGINT",
     })
 }
 
@@ -106,10 +106,10 @@ impl Parent {
     /// another of them.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub async fn gone(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
+        use super::signals::signal;
         // Nobody else sends this one, and if somebody does, we look once more than needed.
         let hint = rustix::process::Signal::USR2;
-        let hints = signal(SignalKind::user_defined2()).and_then(|hints| {
+        let hints = signal(libc::SIGUSR2).and_then(|hints| {
             Ok(rustix::process::set_parent_process_death_signal(Some(hint)).map(|()| hints)?)
         });
         match hints {

@@ -36,10 +36,12 @@ mod tests;
 pub use codec::{Codec, CodecError, Identity, Pieces};
 pub use flow::{EndSeen, Flow, read_some};
 
+use crate::net::watchdog::{self, Stage};
 use flow::{FlowError, Waits};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -253,8 +255,15 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         let mut clock = Clock::new(Instant::now());
         let mut stuck = Stuck::default();
         let mut timer = pin!(sleep_until(clock.since + self.patience.idle));
+        watchdog::stage(Stage::Relay);
         let end = poll_fn(|cx| {
-            if let Some(end) = self.poll_flows(cx) {
+            let flows = catch_unwind(AssertUnwindSafe(|| self.poll_flows(cx))).unwrap_or_else(|panic| {
+                // Neither side may take what it got for all there was.
+                reset(self.near.tcp());
+                reset(self.far.tcp());
+                resume_unwind(panic)
+            });
+            if let Some(end) = flows {
                 return Poll::Ready(end);
             }
             let wake = match self.look(cx, &mut stuck) {

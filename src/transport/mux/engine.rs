@@ -4,6 +4,7 @@ use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{STALL, STALL_ALONE, TOTAL};
+use crate::net::watchdog::{self, Stage};
 use crate::relay::{End, Outcome, Patience, Side, Transport, reset};
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Receive, Received, Send};
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -129,11 +131,17 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let mut timer = pin!(tokio::time::sleep(LOOK));
         let mut empty_since = Instant::now();
         let mut received = Some(std::mem::take(&mut self.received));
+        watchdog::stage(Stage::Mux);
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
                 self.take_over(cx, received);
             }
-            self.poll(cx);
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|panic| {
+                // Nobody may take what it got for all there was.
+                self.sessions.iter().for_each(Session::reset);
+                reset(self.wire.tcp());
+                resume_unwind(panic)
+            });
             self.look(cx, timer.as_mut(), &mut empty_since)
         })
         .await;

@@ -2,6 +2,8 @@
 
 use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
+use crate::net::blocking;
+use crate::net::watchdog::{self, Stage};
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -96,6 +98,7 @@ impl Acceptor {
     ///
     /// The handshake failed, or took too long.
     pub async fn accept(&self, tcp: TcpStream, first: &[u8], or_give_back: bool) -> Result<TlsStream, NoTls> {
+        watchdog::stage(Stage::TlsHandshake);
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
         match stream.feed(first) {
@@ -204,7 +207,7 @@ async fn keep_up(pair: Weak<Pair>) {
         tokio::time::sleep(LOOK).await;
         let Some(pair) = pair.upgrade() else { return };
         let before = seen.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = blocking::FILES.run_or_do_here(move || {
             let now = pair.files.look();
             // A pair that did not fit is looked at again: times of files are not fine enough to show
             // every change.
