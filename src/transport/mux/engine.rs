@@ -312,9 +312,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     }
                 }
             }
-            if session.poll_drain(cx).is_err() {
-                self.abort(index);
-            } else if session.reset_due {
+            session.poll_drain(cx);
+            if session.reset_due {
                 session.over = true;
                 session.reset();
             }
