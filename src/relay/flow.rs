@@ -349,7 +349,9 @@ impl<C: Codec> Flow<C> {
                     ready!(self.pass(cx, source, sink))?;
                 }
             },
-            Stage::Closing if self.source_broken || (last && sink.raw().is_some()) => self.stage = Stage::Done,
+            Stage::Closing if self.source_broken || (last && sink.raw().is_some()) => {
+                self.stage = Stage::Done
+            }
             Stage::Closing => {
                 if !self.codec.says_end() {
                     if source.ended_abruptly() {

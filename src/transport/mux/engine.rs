@@ -131,6 +131,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let mut received = Some(std::mem::take(&mut self.received));
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
+                // What has come may be for a session that waits to be begun.
+                self.poll_incoming(cx);
                 self.take_over(cx, received);
             }
             self.poll(cx);
