@@ -346,6 +346,9 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
 
 /// Makes the closing of this connection a reset, as the other side's was.
 pub fn reset(stream: &TcpStream) {
+    // Bytes that the kernel holds back to send more at once would be thrown away by the reset: this sends
+    // them. (Those for which the peer has no room are lost, as they are by every reset.)
+    let _ = stream.set_nodelay(true);
     // A socket that refuses is closed in order instead; there is nothing better to do.
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
