@@ -124,7 +124,9 @@ impl Shared {
     /// Carries a session in one of the connections; makes one where none has room.
     pub(super) fn carry(self: &Arc<Shared>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
         let ClientDisguise::Web(config) = &self.config.disguise else { return };
-        let Some(mut sessions) = self.pool.give(Fresh { socket: app, first, peer }, config.mux) else { return };
+        let Some(mut sessions) = self.pool.give(Fresh { socket: app, first, peer }, config.mux) else {
+            return;
+        };
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
@@ -163,7 +165,9 @@ impl Shared {
         // With early data, the first session's first frame goes with the request, as far as it fits: its
         // head is not to be cut.
         let early = match &sessions.first {
-            Some(fresh) if config.early_data >= Encoder::HEAD && !fresh.first.is_empty() => sessions.first.take(),
+            Some(fresh) if config.early_data >= Encoder::HEAD && !fresh.first.is_empty() => {
+                sessions.first.take()
+            }
             _ => None,
         };
         let mut encoder = Encoder::client(1);

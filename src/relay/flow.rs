@@ -162,6 +162,9 @@ pub struct Flow<C> {
     /// Why the source brings nothing more. It came behind what is pending, so it counts when that is
     /// written.
     failure: Option<Box<FlowError>>,
+    /// The source broke where it was written to, and that was reported there. What it still brings passes;
+    /// its end is none in order, and nobody is told of it but by a reset.
+    source_broken: bool,
     /// Payload bytes that passed.
     payload: u64,
     /// Bytes that moved in any way, to see that something did.
@@ -190,6 +193,7 @@ impl<C: Codec> Flow<C> {
             pending,
             written: 0,
             failure: None,
+            source_broken: false,
             payload: payload as u64,
             moved: 0,
             bulk: Bulk::default(),
@@ -227,6 +231,11 @@ impl<C: Codec> Flow<C> {
             Some(EndSeen::Malformed(error)) => self.failure = Some(Box::new(FlowError::Codec(error))),
         }
         self
+    }
+
+    /// From now on the end of the source is not passed on: the sink will be reset.
+    pub(super) fn break_source(&mut self) {
+        self.source_broken = true;
     }
 
     /// Lets the codec turn input into pieces. What it made before it met an error is as good as what it
@@ -377,7 +386,9 @@ impl<C: Codec> Flow<C> {
                     ready!(self.pass(cx, source, sink))?;
                 }
             },
-            Stage::Closing if last && sink.raw().is_some() => self.stage = Stage::Done,
+            Stage::Closing if self.source_broken || (last && sink.raw().is_some()) => {
+                self.stage = Stage::Done
+            }
             Stage::Closing => {
                 if !self.codec.says_end() {
                     if source.ended_abruptly() {
@@ -510,6 +521,10 @@ impl<C: Codec> Flow<C> {
             let mut buffer = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
             ready!(Pin::new(source).poll_read(cx, &mut buffer)).map_err(FlowError::Read)?;
             let input = buffer.filled_mut();
+            if input.is_empty() && self.source_broken {
+                self.stage = Stage::Done;
+                return Poll::Ready(Ok(()));
+            }
             if input.is_empty() {
                 self.codec.end().map_err(FlowError::Codec)?;
                 self.stage = Stage::Closing;

@@ -216,8 +216,18 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     /// A side is known to be broken already: it could not be written to. What it had sent before is
     /// still passed on.
     pub fn broken(mut self, side: Side, error: Option<io::Error>) -> Self {
-        self.broken = error.map(|error| (side, error));
+        if let Some(error) = error {
+            self.note_broken(side, error);
+        }
         self
+    }
+
+    fn note_broken(&mut self, side: Side, error: io::Error) {
+        match side {
+            Side::Near => self.up.break_source(),
+            Side::Far => self.down.break_source(),
+        }
+        self.broken = Some((side, error));
     }
 
     /// Passes everything on until both directions have ended.
@@ -405,7 +415,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
                 Some((side, _)) if side == to => None,
                 Some(_) => Some(End::Reset(to, error)),
                 None => {
-                    self.broken = Some((to, error));
+                    self.note_broken(to, error);
                     None
                 }
             },
@@ -415,6 +425,9 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
 
 /// Makes the closing of this connection a reset, as the other side's was.
 pub fn reset(stream: &TcpStream) {
+    // Bytes that the kernel holds back to send more at once would be thrown away by the reset: this sends
+    // them. (Those for which the peer has no room are lost, as they are by every reset.)
+    let _ = stream.set_nodelay(true);
     // A socket that refuses is closed in order instead; there is nothing better to do.
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

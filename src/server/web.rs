@@ -240,7 +240,9 @@ impl<S: Transport> MuxDetector<S> {
         let first = received.first_message.and_then(|len| received.payload.get(..len));
         match first.unwrap_or(&received.payload) {
             // A client that has only ended its direction may wait for a backend that speaks first.
-            [] if matches!(received.end_seen, Some(EndSeen::Closed)) && !self.handoff.receive.has_closed() => {
+            [] if matches!(received.end_seen, Some(EndSeen::Closed))
+                && !self.handoff.receive.has_closed() =>
+            {
                 MuxDetection::Stream
             }
             [] => MuxDetection::Nothing,

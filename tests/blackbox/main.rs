@@ -4,7 +4,8 @@
 //! with simple-obfs (`simple_obfs`), with what apps send (`apps`), behind front proxies
 //! (`fronts`), what its client half puts on the wire (`client_wire`), that nobody can tell the
 //! port from the website (`fallback`), nor our own websites from nginx (`own_site`), and that a visitor may
-//! become a client (`follow`), how tunnels and processes live and die (`life`, `process`), how it takes its
+//! become a client (`follow`), that every end arrives behind the bytes that came before it, whatever the
+//! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), how it takes its
 //! settings (`options`, `roles`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
@@ -19,6 +20,7 @@ mod apps;
 mod auto;
 mod auto_tls;
 mod client_wire;
+mod ends;
 mod fallback;
 mod follow;
 mod fronts;

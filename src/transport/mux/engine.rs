@@ -131,6 +131,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let mut received = Some(std::mem::take(&mut self.received));
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
+                // What has come may be for a session that waits to be begun.
+                self.poll_incoming(cx);
                 self.take_over(cx, received);
             }
             self.poll(cx);
@@ -312,9 +314,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     }
                 }
             }
-            if session.poll_drain(cx).is_err() {
-                self.abort(index);
-            } else if session.reset_due {
+            session.poll_drain(cx);
+            if session.reset_due {
                 session.over = true;
                 session.reset();
             }

@@ -178,11 +178,11 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if let Some(index) = self.sessions.iter().position(|session| session.id == id && !session.over)
             && let Some(session) = self.sessions.get_mut(index)
         {
-            let ok = session.give(cx, input, &pieces.ranges).is_ok();
+            session.give(cx, input, &pieces.ranges);
             let limit = if total >= TOTAL { SOFT } else { HARD };
             let overrun = session.waiting() >= limit
                 && self.sessions.get(index).is_some_and(|session| self.is_stalled(session));
-            if !ok || overrun {
+            if overrun {
                 tracing::debug!(id, crowd, "a session is reset: its receiver takes nothing");
                 self.abort(index);
             }

@@ -62,6 +62,10 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 }
                 let len = buffer.filled().len();
                 session.moved = true;
+                if len == 0 && session.broken {
+                    ends.push((index, true));
+                    continue;
+                }
                 if len == 0 {
                     session.socket_ended = true;
                     ends.push((index, false));

@@ -117,6 +117,8 @@ pub struct TlsStream {
     farewell: Farewell,
     /// The peer has said close_notify.
     peer_said_close: bool,
+    /// What was wrong with the last that was read, behind plaintext that waits to be taken.
+    read_error: Option<io::Error>,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     fresh: bool,
     /// Bytes that the socket has taken.
@@ -135,6 +137,7 @@ impl TlsStream {
             said_close: false,
             farewell: Farewell::Always,
             peer_said_close: false,
+            read_error: None,
             fresh: true,
             sent: 0,
         }
@@ -210,6 +213,9 @@ impl TlsStream {
             ready!(self.poll_send(cx))?;
             // A buffer without room: what comes behind the handshake stays in rustls.
             ready!(self.poll_wire(cx, &mut ReadBuf::new(&mut [])))?;
+            if let Some(error) = self.read_error.take() {
+                return Poll::Ready(Err(error));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -254,7 +260,9 @@ impl TlsStream {
                     }
                     // The alert that says what was wrong.
                     let _ = self.poll_send(cx);
-                    return Poll::Ready(Err(invalid(error)));
+                    // What came before it in the same read is still read.
+                    self.read_error = Some(invalid(error));
+                    return Poll::Ready(Ok(()));
                 }
                 while buffer.remaining() > 0 {
                     let before = buffer.filled().len();
@@ -321,6 +329,9 @@ impl AsyncRead for TlsStream {
         loop {
             if this.take(buffer)? {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(error) = this.read_error.take() {
+                return Poll::Ready(Err(error));
             }
             // The rest of a handshake, and answers of the protocol's own, such as to a request for new keys.
             if this.connection.wants_write() {
