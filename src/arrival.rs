@@ -1,9 +1,10 @@
 //! The first bytes of a connection to the server half, read until it is known what they are.
 
 use crate::fallback::{Fallback, Place};
+use crate::net::budget::Share;
 use crate::origin::Origin;
 use crate::relay;
-use crate::sniff::{Rules, Speech, Verdict};
+use crate::sniff::{Rules, Sniffer, Speech, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use std::io;
@@ -22,6 +23,9 @@ const HESITATION: Duration = Duration::from_millis(250);
 
 /// Bytes that are read at once.
 const CHUNK: usize = 4096;
+
+/// What a connection costs beside its bytes.
+const BESIDE: usize = 4096;
 
 /// What came.
 #[derive(Debug)]
@@ -61,7 +65,8 @@ pub async fn read<V: AsyncRead + Unpin>(
     fallback: &Fallback,
     place: impl Fn(Speech) -> Place,
 ) -> Arrival {
-    let mut first = FirstBytes { visitor, rules, bytes: Vec::new() };
+    let share = fallback.undecided().share();
+    let mut first = FirstBytes { visitor, rules, bytes: Vec::new(), sniffer: Sniffer::default(), share };
     let deadline = Instant::now() + HEAD_TIMEOUT;
     let seen = match timeout(HESITATION, first.decide()).await {
         Ok(seen) => seen,
@@ -95,6 +100,9 @@ struct FirstBytes<'a, V> {
     visitor: &'a mut V,
     rules: &'a Rules,
     bytes: Vec<u8>,
+    sniffer: Sniffer,
+    /// What it holds of that which all may hold.
+    share: Share<'a>,
 }
 
 impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
@@ -107,8 +115,10 @@ impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
                 Ok(_) => {}
                 Err(error) => return Seen::Broken(error),
             }
-            match self.rules.sniff(&self.bytes) {
-                Verdict::NeedMore => {}
+            match self.rules.sniff_on(&mut self.sniffer, &self.bytes) {
+                Verdict::NeedMore if self.share.grow_to(self.bytes.len() + BESIDE) => {}
+                // It might be a client's, but then it would have come in one go, or nearly so.
+                Verdict::NeedMore => return Seen::Verdict(Verdict::Visitor),
                 verdict => return Seen::Verdict(verdict),
             }
         }
