@@ -37,6 +37,7 @@ mod simple_obfs_process;
 mod simple_obfs_tls;
 mod sockets;
 mod tls_certificates;
+mod unfinished;
 mod v2ray_plugin;
 mod web_fronts;
 mod websocket_frames;
