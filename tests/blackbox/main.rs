@@ -30,6 +30,7 @@ mod origin;
 mod own_site;
 mod probe;
 mod process;
+mod rest;
 mod roles;
 mod simple_obfs;
 mod simple_obfs_options;
