@@ -21,7 +21,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// is dialled: its time-outs begin then, as if the visitor had come to it.
 const HESITATION: Duration = Duration::from_millis(250);
 
-/// Bytes that are read at once.
+/// Bytes that are read at once, or as many as are there already.
 const CHUNK: usize = 4096;
 
 /// What a connection costs beside its bytes.
@@ -109,7 +109,9 @@ impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
     /// Reads on until there is a verdict. Nothing is lost when it is dropped and called again.
     async fn decide(&mut self) -> Seen {
         loop {
-            match relay::read_some(self.visitor, &mut self.bytes, CHUNK).await {
+            // Few steps, or the allocator is left with holes between the sizes of many connections.
+            let most = CHUNK.max(self.bytes.len());
+            match relay::read_some(self.visitor, &mut self.bytes, most).await {
                 // A head that ends before its end is for the website to judge.
                 Ok(0) => return Seen::Verdict(Verdict::Visitor),
                 Ok(_) => {}
