@@ -1,6 +1,7 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
 use crate::config::{Clear, HostPort, ServerConfig, SocketOptions, Website};
+use crate::net::budget::Budget;
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
@@ -18,6 +19,10 @@ use tracing::{debug, warn};
 
 pub mod follow;
 
+/// The most that all connections hold together which have not shown what they are, in bytes: room for
+/// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB.
+const UNDECIDED: usize = 32 * 1024 * 1024;
+
 /// Where visitors go.
 #[derive(Debug)]
 pub struct Fallback {
@@ -33,6 +38,7 @@ pub struct Fallback {
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
     patience: Patience,
+    undecided: Budget,
     /// Who is no visitor, also of those who come later on a visitor's connection.
     rules: Rules,
 }
@@ -91,6 +97,7 @@ impl Fallback {
             again: only_tls.then(SiteConnector::new).transpose()?,
             proxy: sites.proxy,
             patience: patience.of_visitors(),
+            undecided: Budget::new(UNDECIDED),
             rules: config.rules.inside_tls(),
         })
     }
@@ -105,6 +112,11 @@ impl Fallback {
             (Place::H2, _) => self.h2.as_ref(),
             (Place::Name(index), _) => self.names.get(index),
         }
+    }
+
+    /// What all connections may hold together which have not shown what they are.
+    pub fn undecided(&self) -> &Budget {
+        &self.undecided
     }
 
     /// Whether there is a website of this kind.
@@ -205,7 +217,7 @@ impl Fallback {
     ) -> Option<Claimed<V>> {
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !bytes.is_empty();
-        let (requests, answers, talk) = follow::directions(&self.rules, decided);
+        let (requests, answers, talk) = follow::directions(&self.rules, &self.undecided, decided);
         let mut up = Flow::new(requests);
         up.feed(&mut bytes);
         drop(bytes);

@@ -113,11 +113,11 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
     /// The source is to bring something; its end would be seen.
-    ForSource,
+    Source,
     /// The sink is to take something.
-    ForSink,
+    Sink,
     /// Neither: the flow is over, or its codec wants nothing for now.
-    ForNothing,
+    Nothing,
 }
 
 /// How much a flow moves at a time, by which it is decided whether the kernel is to carry it.
@@ -199,7 +199,7 @@ impl<C: Codec> Flow<C> {
             bulk: Bulk::default(),
             spliced: Spliced::default(),
             taken: 0,
-            waits: Waits::ForSource,
+            waits: Waits::Source,
             most: SCRATCH,
         }
     }
@@ -345,7 +345,7 @@ impl<C: Codec> Flow<C> {
             }
         };
         self.stage = Stage::Done;
-        self.waits = Waits::ForNothing;
+        self.waits = Waits::Nothing;
         self.pending = Vec::new();
         self.written = 0;
         Poll::Ready(result)
@@ -362,7 +362,7 @@ impl<C: Codec> Flow<C> {
         S: Transport,
         D: Transport,
     {
-        self.waits = Waits::ForSink;
+        self.waits = Waits::Sink;
         if self.may_interject() && self.codec.wants_to_speak() {
             self.payload += self.codec.interject(&mut self.pending) as u64;
         }
@@ -477,7 +477,7 @@ impl<C: Codec> Flow<C> {
         sink: &TcpStream,
     ) -> Poll<Result<(), FlowError>> {
         if !self.spliced.holds_bytes() {
-            self.waits = Waits::ForSource;
+            self.waits = Waits::Source;
         }
         match ready!(self.spliced.step(cx, source, sink, self.codec.untouched())) {
             Ok(Moved::In(n)) => {
@@ -514,10 +514,10 @@ impl<C: Codec> Flow<C> {
         ROOM.with_borrow_mut(|Scratch { bytes, pieces }| {
             let room = bytes.len().min(self.most).min(self.codec.room());
             if room == 0 {
-                self.waits = Waits::ForNothing;
+                self.waits = Waits::Nothing;
                 return Poll::Pending;
             }
-            self.waits = Waits::ForSource;
+            self.waits = Waits::Source;
             let mut buffer = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
             ready!(Pin::new(source).poll_read(cx, &mut buffer)).map_err(FlowError::Read)?;
             let input = buffer.filled_mut();

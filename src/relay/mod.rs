@@ -313,13 +313,13 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     /// Looks after what no reading and no writing tells: that the near side does not take what is there
     /// for it, and that a side from which nothing is read has gone. Returns when to look again.
     fn look(&self, cx: &mut Context<'_>, stuck: &mut Stuck) -> Result<Option<Instant>, End> {
-        let all_read = self.up.waits() == Waits::ForSource && self.down.waits() == Waits::ForSource;
+        let all_read = self.up.waits() == Waits::Source && self.down.waits() == Waits::Source;
         if all_read && self.broken.is_none() {
             *stuck = Stuck::default();
             return Ok(None);
         }
         let now = Instant::now();
-        let sending = self.patience.send.filter(|_| self.down.waits() == Waits::ForSink);
+        let sending = self.patience.send.filter(|_| self.down.waits() == Waits::Sink);
         let due = sending
             .map(|limit| (stuck.sending.since(self.down.moved() + self.near.drained(), now) + limit, limit));
         match due {
@@ -343,7 +343,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
 
     /// A side whose connection is broken, though nobody reads from it.
     fn gone(&self, cx: &mut Context<'_>) -> Option<Side> {
-        let unread = |waits| waits != Waits::ForSource;
+        let unread = |waits| waits != Waits::Source;
         match &self.broken {
             Some((side, _)) => Some(*side),
             None if unread(self.up.waits()) && has_broken(cx, self.near.tcp()) => Some(Side::Near),

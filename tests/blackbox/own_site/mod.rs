@@ -3,7 +3,7 @@
 mod claims;
 mod files;
 mod requests;
-mod twins;
+pub mod twins;
 
 use crate::fallback::compare::{Probe, Step, differences, play, play_for};
 use crate::support::conn::{End, connect, recv_to_end, send};
