@@ -35,6 +35,8 @@ pub struct Fallback {
     patience: Patience,
     /// Who is no visitor, also of those who come later on a visitor's connection.
     rules: Rules,
+    /// The same for those who come to a port for TLS without it.
+    clear_rules: Rules,
 }
 
 /// Where those go who come to a port for TLS without it.
@@ -92,6 +94,7 @@ impl Fallback {
             proxy: sites.proxy,
             patience,
             rules: config.rules.inside_tls(),
+            clear_rules: config.rules.in_the_clear(),
         })
     }
 
@@ -105,6 +108,11 @@ impl Fallback {
             (Place::H2, _) => self.h2.as_ref(),
             (Place::Name(index), _) => self.names.get(index),
         }
+    }
+
+    /// Who is no visitor at this place.
+    fn rules(&self, place: Place) -> &Rules {
+        if place == Place::Clear { &self.clear_rules } else { &self.rules }
     }
 
     /// Whether there is a website of this kind.
@@ -145,7 +153,7 @@ impl Fallback {
                 (Place::Clear, ClearSite::Refused) => &Site::HttpsOnly,
                 _ => &self.own,
             };
-            return Box::pin(own.serve(&self.rules, visitor, peer, bytes, began)).await;
+            return Box::pin(own.serve(self.rules(place), visitor, peer, bytes, began)).await;
         };
         let site = match dialled {
             Some(site) => site,
@@ -154,9 +162,10 @@ impl Fallback {
                 Err(error) => return unreachable(&visitor, peer, &error),
             },
         };
-        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules.http.is_some() {
+        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules(place).http.is_some() {
             // On the heap: only those who are followed have the room for it.
-            return Box::pin(self.follow(visitor, site, peer, bytes, began)).await;
+            let rules = self.rules(place);
+            return Box::pin(self.follow(rules, visitor, site, peer, bytes, began)).await;
         }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
@@ -188,7 +197,7 @@ impl Fallback {
             Err(error) => return unreachable(&visitor, peer, &error),
         };
         match site {
-            Ok(site) => Box::pin(self.follow(visitor, site, peer, bytes, began)).await,
+            Ok(site) => Box::pin(self.follow(&self.rules, visitor, site, peer, bytes, began)).await,
             Err(error) => unreachable(&visitor, peer, &error),
         }
     }
@@ -196,6 +205,7 @@ impl Fallback {
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
     async fn follow<V: Transport, S: Transport>(
         &self,
+        rules: &Rules,
         visitor: V,
         site: S,
         peer: &Origin,
@@ -204,7 +214,7 @@ impl Fallback {
     ) -> Option<Claimed<V>> {
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !bytes.is_empty();
-        let (requests, answers, talk) = follow::directions(&self.rules, decided);
+        let (requests, answers, talk) = follow::directions(rules, decided);
         let mut up = Flow::new(requests);
         // There are no bytes that a website may not get.
         let _ = up.feed(&mut bytes);
