@@ -257,13 +257,12 @@ impl fmt::Display for ServerConfig {
             };
             write!(f, "{name}{tls} ({method}, path {path}, host {host}), ")?;
         }
-        match &self.rules.fake_tls {
-            Some(FakeTlsRule { server_names }) => match server_names.len() {
+        if let Some(FakeTlsRule { server_names }) = &self.rules.fake_tls {
+            match server_names.len() {
                 0 => f.write_str("tls (server name any), ")?,
                 1 => f.write_str("tls (server name its own), ")?,
-                number => write!(f, "tls (server names {number} of its own), ")?,
-            },
-            None => {}
+                number => write!(f, "tls ({number} server names of its own), ")?,
+            }
         }
         self.failover.fmt(f)?;
         for route in &self.routes {
