@@ -9,6 +9,7 @@ use crate::telemetry;
 use crate::transport::fake_tls::{self, Cut};
 use crate::transport::http::{self, OpenError, StripAnswer};
 use crate::transport::tls::{ConnectError, Connector};
+use answer::{Unanswered, address, awaited};
 use pool::Pool;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
+mod answer;
 mod pool;
 mod web;
 
@@ -144,13 +146,16 @@ impl Shared {
                 flight.drain(..sent);
                 let up = Flow::with_pending(Identity, flight, first_len);
                 let down = Flow::new(StripAnswer::default());
+                let server = Unanswered::new(server, false);
                 Relay::new(app, server, up, down, self.patience).run().await
             }
             ClientDisguise::Http(request, Handshake::Standard) => {
                 let mut request = http::request(request, None);
                 let (mut server, sent) = self.dial(&request).await?;
                 request.drain(..sent);
-                let behind = Box::pin(http::ask_and_wait(&mut server, &request, None)).await?;
+                let address = address(&server);
+                let answer = http::ask_and_wait(&mut server, &request, None);
+                let behind = Box::pin(awaited(address, answer)).await?;
                 let behind_len = behind.len();
                 let up = Flow::with_pending(Identity, first, first_len);
                 let down = Flow::with_pending(Identity, behind, behind_len);
@@ -170,6 +175,7 @@ impl Shared {
                     (server, opening)
                 };
                 let (up, down) = fake_tls::client_flows(opening);
+                let server = Unanswered::new(server, true);
                 Relay::new(app, server, up, down, self.patience).run().await
             }
             ClientDisguise::Web(web) => {

@@ -41,6 +41,8 @@ pub struct Fallback {
     undecided: Budget,
     /// Who is no visitor, also of those who come later on a visitor's connection.
     rules: Rules,
+    /// The same for those who come to a port for TLS without it.
+    clear_rules: Rules,
 }
 
 /// Where those go who come to a port for TLS without it.
@@ -99,6 +101,7 @@ impl Fallback {
             patience: patience.of_visitors(),
             undecided: Budget::new(UNDECIDED),
             rules: config.rules.inside_tls(),
+            clear_rules: config.rules.in_the_clear(),
         })
     }
 
@@ -117,6 +120,11 @@ impl Fallback {
     /// What all connections may hold together which have not shown what they are.
     pub fn undecided(&self) -> &Budget {
         &self.undecided
+    }
+
+    /// Who is no visitor at this place.
+    fn rules(&self, place: Place) -> &Rules {
+        if place == Place::Clear { &self.clear_rules } else { &self.rules }
     }
 
     /// Whether there is a website of this kind.
@@ -157,7 +165,7 @@ impl Fallback {
                 (Place::Clear, ClearSite::Refused) => &Site::HttpsOnly,
                 _ => &self.own,
             };
-            return Box::pin(own.serve(&self.rules, visitor, peer, bytes, began)).await;
+            return Box::pin(own.serve(self.rules(place), visitor, peer, bytes, began)).await;
         };
         let site = match dialled {
             Some(site) => site,
@@ -166,9 +174,10 @@ impl Fallback {
                 Err(error) => return unreachable(&visitor, peer, &error),
             },
         };
-        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules.http.is_some() {
+        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules(place).http.is_some() {
             // On the heap: only those who are followed have the room for it.
-            return Box::pin(self.follow(visitor, site, peer, bytes, began)).await;
+            let rules = self.rules(place);
+            return Box::pin(self.follow(rules, visitor, site, peer, bytes, began)).await;
         }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
@@ -201,7 +210,7 @@ impl Fallback {
             Err(error) => return unreachable(&visitor, peer, &error),
         };
         match site {
-            Ok(site) => Box::pin(self.follow(visitor, site, peer, bytes, began)).await,
+            Ok(site) => Box::pin(self.follow(&self.rules, visitor, site, peer, bytes, began)).await,
             Err(error) => unreachable(&visitor, peer, &error),
         }
     }
@@ -209,6 +218,7 @@ impl Fallback {
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
     async fn follow<V: Transport, S: Transport>(
         &self,
+        rules: &Rules,
         visitor: V,
         site: S,
         peer: &Origin,
@@ -217,7 +227,7 @@ impl Fallback {
     ) -> Option<Claimed<V>> {
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !bytes.is_empty();
-        let (requests, answers, talk) = follow::directions(&self.rules, &self.undecided, decided);
+        let (requests, answers, talk) = follow::directions(rules, &self.undecided, decided);
         let mut up = Flow::new(requests);
         up.feed(&mut bytes);
         drop(bytes);

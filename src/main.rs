@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
 /// crash (v2ray-plugin has the same).
@@ -194,9 +194,9 @@ impl Bound {
     fn bind(config: Config, open_files: Option<u64>) -> Result<Bound, BindError> {
         let role = config.role();
         let Config { half, tunnel, role_reason, .. } = config;
-        let described = match &half {
-            Half::Client(settings) => settings.to_string(),
-            Half::Server(settings) => settings.to_string(),
+        let (described, secrets) = match &half {
+            Half::Client(settings) => (settings.to_string(), settings.secrets()),
+            Half::Server(settings) => (settings.to_string(), settings.secrets()),
         };
         let bound = match half {
             Half::Client(settings) => Bound::Client(client::Client::bind(*settings, &tunnel)?),
@@ -211,6 +211,10 @@ impl Bound {
             open_files,
             "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
         );
+        debug!("only clients are to know: {secrets}");
+        if let Bound::Server(server) = &bound {
+            server.tell_about_fake_tls();
+        }
         Ok(bound)
     }
 

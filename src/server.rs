@@ -19,7 +19,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 mod tls;
 mod web;
@@ -60,6 +60,23 @@ impl Server {
         let inside = config.rules.inside_tls();
         let shared = Shared { config, backend, fallback, patience, tls, inside };
         Ok(Server { listeners, shared: Arc::new(shared) })
+    }
+
+    /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
+    pub fn tell_about_fake_tls(&self) {
+        let Shared { config, tls: Some(tls), .. } = &*self.shared else { return };
+        if config.fake_tls_is_left_out() {
+            info!(
+                "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
+            );
+        }
+        let names = config.rules.fake_tls.iter().flat_map(|rule| &rule.server_names);
+        for _ in names.filter(|name| tls.has_name(name.as_bytes())) {
+            warn!(
+                "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
+                 these clients another name"
+            );
+        }
     }
 
     /// The addresses that are listened on.

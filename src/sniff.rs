@@ -15,6 +15,8 @@ pub struct Rules {
     pub fake_tls: Option<FakeTlsRule>,
     /// Whether real TLS is asked for its name. If not, it is a visitor's whatever it asks for.
     pub tls: bool,
+    /// Whether upgrade requests are taken inside TLS alone: whoever speaks in the clear is a visitor.
+    pub tls_alone: bool,
 }
 
 /// What the first bytes of a connection are.
@@ -49,6 +51,7 @@ impl Rules {
             return Verdict::NeedMore;
         }
         match self.speech(bytes) {
+            Speech::Plain if self.tls_alone => Verdict::Visitor,
             Speech::Plain => self.http.as_ref().map_or(Verdict::Visitor, |rule| sniff_http(bytes, rule)),
             Speech::Tls => match &self.fake_tls {
                 Some(rule) => match sniff_fake_tls(bytes, rule) {
@@ -79,7 +82,12 @@ impl Rules {
 
     /// The rules for what is inside TLS.
     pub fn inside_tls(&self) -> Rules {
-        Rules { http: self.http.clone(), fake_tls: None, tls: false }
+        Rules { http: self.http.clone(), ..Rules::default() }
+    }
+
+    /// The rules for further requests of those who speak in the clear.
+    pub fn in_the_clear(&self) -> Rules {
+        Rules { http: self.http.clone().filter(|_| !self.tls_alone), ..Rules::default() }
     }
 
     /// Whether upgrade requests may ask for WebSocket frames.
@@ -184,9 +192,10 @@ mod tests {
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
         Rules {
             http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web: None }),
-            fake_tls: fake_tls
-                .map(|name| FakeTlsRule { server_name: (!name.is_empty()).then(|| name.to_owned()) }),
-            tls: false,
+            fake_tls: fake_tls.map(|name| FakeTlsRule {
+                server_names: name.split_terminator(',').map(str::to_owned).collect(),
+            }),
+            ..Rules::default()
         }
     }
 
@@ -219,10 +228,11 @@ mod tests {
 
     #[test]
     fn a_server_name_is_compared_where_there_is_one() {
-        let rules = rules(false, Some("www.example.com"));
+        let rules = rules(false, Some("other.example,www.example.com"));
         assert!(matches!(sniff(&rules, &hello("WWW.example.com")), Verdict::FakeTls(_)));
         assert!(matches!(sniff(&rules, &hello("www.example.com:8443")), Verdict::FakeTls(_)));
         assert_eq!(sniff(&rules, &hello("other.example.com")), Verdict::Visitor);
+        assert_eq!(sniff(&rules, &hello("")), Verdict::Visitor);
     }
 
     /// A server for every kind of client, with a certificate.
@@ -230,8 +240,9 @@ mod tests {
         let web = Some(WebRule { path: "/stream".into() });
         Rules {
             http: Some(HttpRule { method: "GET".into(), path: Some("/".into()), host: None, web }),
-            fake_tls: Some(FakeTlsRule { server_name: None }),
+            fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
             tls: true,
+            tls_alone: false,
         }
     }
 
@@ -379,6 +390,18 @@ mod tests {
         let mut records = Records::default();
         let looks = (1..=hello.len()).filter(|&end| records.may_decide(end - 1, &hello[..end])).count();
         assert!(looks < Records::FEW + 10, "{looks}");
+    }
+
+    #[test]
+    fn where_tls_is_demanded_nothing_is_taken_in_the_clear() {
+        let alone = Rules { tls_alone: true, ..auto() };
+        for (name, bytes, wanted) in kinds() {
+            let wanted = wanted.filter(|kind| matches!(*kind, "fake TLS" | "TLS"));
+            assert_eq!(kind(&sniff(&alone, &bytes)), wanted, "{name}");
+        }
+        assert_eq!(kind(&sniff(&alone.in_the_clear(), &request("/stream", &[]))), None);
+        assert_eq!(kind(&sniff(&alone.inside_tls(), &request("/stream", &[]))), Some("raw"));
+        assert_eq!(kind(&sniff(&auto().in_the_clear(), &request("/stream", &[]))), Some("raw"));
     }
 
     #[test]

@@ -143,6 +143,9 @@ fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
         }
         match spec.kind {
             Kind::Flag => arg.action(ArgAction::SetTrue),
+            Kind::FlagOr(word) => {
+                arg.value_name(word).num_args(0..=1).require_equals(true).default_missing_value("true")
+            }
             Kind::Value(name) => arg.value_name(name),
             Kind::Values(name) => arg.value_name(name).action(ArgAction::Append),
         }
@@ -289,7 +292,7 @@ fn options(matches: &ArgMatches, role: Option<Role>) -> Vec<PluginOption> {
                 options.push(PluginOption { key: spec.name.into(), value: None });
             }
             Kind::Flag => {}
-            Kind::Value(_) | Kind::Values(_) => options.extend(
+            Kind::FlagOr(_) | Kind::Value(_) | Kind::Values(_) => options.extend(
                 matches
                     .get_many::<String>(spec.name)
                     .into_iter()

@@ -1,7 +1,7 @@
 //! What the connections look like: the options `obfs` and `mode`.
 
 use super::options::Options;
-use super::values::{flag, value};
+use super::values::value;
 use super::web::contradiction;
 use super::{ConfigError, Role};
 
@@ -53,7 +53,7 @@ pub(super) fn disguises(
 /// simple-obfs's disguises have no TLS around them, and no sessions in them.
 fn without_contradiction(options: &Options, disguises: Vec<Disguise>) -> Result<Vec<Disguise>, ConfigError> {
     let Some(tls) = options.get("tls") else { return Ok(disguises) };
-    if !flag(options, "tls")? {
+    if super::values::tls(options)?.is_none() {
         return Ok(disguises);
     }
     if disguises.contains(&Disguise::FakeTls) {

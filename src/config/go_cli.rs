@@ -57,7 +57,7 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
         if spec.is_none() {
             return fail(format!("unknown flag `-{name}`"));
         }
-        if value.is_none() && spec.is_some_and(|spec| spec.kind != Kind::Flag) {
+        if value.is_none() && spec.is_some_and(|spec| !matches!(spec.kind, Kind::Flag | Kind::FlagOr(_))) {
             match args.next().and_then(|value| value.to_str()) {
                 Some(next) => value = Some(next.to_owned()),
                 None => return fail(format!("flag `-{name}` needs a value")),

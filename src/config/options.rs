@@ -29,6 +29,7 @@ pub const SERVER_ONLY: &[&str] = &[
     "proxy-protocol",
     "trusted",
     "key",
+    "obfs-tls-host",
 ];
 
 /// Options that only v2ray-plugin has among the programs whose strings are handed to us, as far as they

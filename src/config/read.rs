@@ -140,13 +140,14 @@ fn client(
     let servers = addresses.remote(Role::Client)?;
     let listen = addresses.local(Role::Client)?;
     // A server's option in a client's string is checked all the same: it is the string of both.
-    failover(options, flag(options, "tls")?, false)?;
+    failover(options, tls(options)?.is_some(), false)?;
+    fake_tls_names(options)?;
     names::routes(options)?;
     fronts(options)?;
     handshake(options)?;
     let name = host_header(options)?;
     let hello_name = names::client_name(options)?;
-    if !flag(options, "tls")?
+    if tls(options)?.is_none()
         && disguises.first() != Some(&Disguise::FakeTls)
         && let Some(sni) = names::first(options, false)
     {
@@ -220,7 +221,32 @@ fn server(
     // A client's options in a server's string are checked all the same: it is the string of both.
     web::mux(options)?;
     web::headers(options)?;
-    let tls = flag(options, "tls")?.then(|| web::tls_server(options, home)).transpose()?;
+    let (tls, demand) = match tls(options)? {
+        Some(demand) => (Some(web::tls_server(options, home)?), Some(demand)),
+        None => (None, None),
+    };
+    // Where TLS is written beside a disguise, nothing comes in the clear.
+    let tls_alone = demand == Some(Tls::Only) || (demand.is_some() && !auto);
+    let names = fake_tls_names(options)?;
+    if let Some(option) = options.get("obfs-tls-host") {
+        if demand == Some(Tls::Only) {
+            return Err(web::contradiction(option, "tls=only"));
+        }
+        if !fake_tls {
+            return Err(ConfigError::option(
+                &option.key,
+                option.value.as_deref().unwrap_or_default(),
+                "possible without `obfs=tls` or `mode=auto`: add one of them, or leave this out",
+            ));
+        }
+    }
+    let fake_tls = match (fake_tls, tls.is_some(), names.is_empty()) {
+        (false, _, _) => None,
+        // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
+        (true, true, true) => None,
+        (true, _, false) => Some(FakeTlsRule { server_names: names }),
+        (true, false, true) => Some(FakeTlsRule { server_names: host.into_iter().collect() }),
+    };
     let routes = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)
@@ -230,10 +256,11 @@ fn server(
     }
     let rules = Rules {
         http: (frames || takes(Disguise::Http)).then_some(http),
-        fake_tls: fake_tls.then_some(FakeTlsRule { server_name: host }),
+        fake_tls,
         tls: tls.is_some() || !routes.is_empty(),
+        tls_alone,
     };
-    let failover = failover(options, tls.is_some(), auto)?;
+    let failover = failover(options, tls.is_some(), auto && !tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = fronts(options)?;
     Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes, fronts })

@@ -43,6 +43,54 @@ pub(super) fn flag(options: &Options, name: &str) -> Result<bool, ConfigError> {
     }
 }
 
+/// What `tls` asks for; `None` where it is not asked for.
+pub(super) fn tls(options: &Options) -> Result<Option<Tls>, ConfigError> {
+    let option = options.get("tls");
+    let value = option.and_then(|option| option.value.as_deref());
+    if value.is_some_and(|value| value.eq_ignore_ascii_case("only")) {
+        return Ok(Some(Tls::Only));
+    }
+    match flag(options, "tls") {
+        Ok(true) => Ok(Some(Tls::On)),
+        Ok(false) => Ok(None),
+        Err(_) => {
+            let key = option.map_or("tls", |option| &option.key);
+            Err(ConfigError::option(key, value.unwrap_or_default(), "a flag's value (true or false) or only"))
+        }
+    }
+}
+
+/// What `tls` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tls {
+    /// TLS.
+    On,
+    /// TLS, and nothing without it, also on a server that takes every kind of client.
+    Only,
+}
+
+/// The names of `obfs-tls-host`, in lower case.
+pub(super) fn fake_tls_names(options: &Options) -> Result<Vec<String>, ConfigError> {
+    /// Each is one group of users' secret; more are not one port's.
+    const MOST: usize = 64;
+    let expected = "a host name, or several with a comma (no spaces, slashes or control characters)";
+    let mut names = Vec::new();
+    for option in options.all("obfs-tls-host") {
+        let text = option.value.as_deref().unwrap_or_default();
+        for name in text.split(',').map(str::trim) {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            if name.is_empty() || name.len() > 253 || !name.bytes().all(allowed) {
+                return Err(ConfigError::option(&option.key, text, expected));
+            }
+            if names.len() == MOST {
+                return Err(ConfigError::option(&option.key, text, "one of 64 names at the most"));
+            }
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    Ok(names)
+}
+
 /// The value of an option that has one, and the name it was written under.
 pub(super) fn value<'a>(
     options: &'a Options,

@@ -1,7 +1,7 @@
 //! WebSocket and HTTPUpgrade: v2ray-plugin's options, checked.
 
 use super::options::Options;
-use super::values::{flag, path, value, without_port};
+use super::values::{path, tls, value, without_port};
 use super::{ConfigError, Handshake, PluginOption};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -118,7 +118,7 @@ pub(super) fn client(
         (path, None) => (path.into_owned(), 0),
     };
     let host = host(options)?.unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let tls = flag(options, "tls")?.then(|| tls_client(options, &host)).transpose()?;
+    let tls = tls(options)?.map(|_| tls_client(options, &host)).transpose()?;
     Ok(WebConfig {
         body,
         path: if path.is_empty() { "/".to_owned() } else { path },

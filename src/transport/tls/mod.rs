@@ -5,6 +5,7 @@
 //! owns no buffer; and the last words of a handshake travel with the first of what it was made for.
 
 mod client;
+mod client_order;
 mod server;
 mod site;
 mod tickets;

@@ -1,5 +1,6 @@
 //! TLS on the server half: its certificate, which changes on disk every few weeks.
 
+use super::client_order::in_client_order;
 use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
 use rustls::client::verify_server_name;
@@ -190,8 +191,8 @@ impl Pair {
 }
 
 impl ResolvesServerCert for Pair {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.resolve_now())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(in_client_order(self.resolve_now(), hello.signature_schemes()))
     }
 }
 
