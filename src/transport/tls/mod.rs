@@ -5,6 +5,7 @@
 //! owns no buffer; and the last words of a handshake travel with the first of what it was made for.
 
 mod client;
+mod pair;
 mod server;
 mod site;
 mod tickets;
@@ -72,14 +73,12 @@ pub enum TlsError {
         reason: String,
     },
     /// Certificate and key are no pair.
-    #[error("{} is not the key of the certificate in {}: {error}", key.display(), certificate.display())]
+    #[error("{} is not the key of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls says.
-        error: rustls::Error,
     },
     /// rustls refuses something else.
     #[error("{0}")]
