@@ -104,6 +104,7 @@ impl File {
         let parsed = parse_to_ast(text, &CollectOptions::default(), &strict).map_err(|error| {
             let end = text.trim_end().len();
             match error.kind() {
+                // Told where the thing begins that does not end.
                 ParseErrorKind::UnterminatedObject
                 | ParseErrorKind::UnterminatedArray
                 | ParseErrorKind::UnterminatedCommentBlock
@@ -113,10 +114,7 @@ impl File {
                 }
                 _ => {}
             }
-            match error.range().end < end && matches!(error.kind(), ParseErrorKind::ExpectedObjectValue) {
-                true => fail(error.range().start, "expected a value".into()),
-                false => fail(end, format!("the file ends too early, after line {}", line_at(text, end))),
-            }
+            fail(end, format!("the file ends too early, after line {}", line_at(text, end)))
         })?;
         let object = match parsed.value {
             Some(Value::Object(object)) => object,
@@ -292,12 +290,12 @@ mod tests {
             ("[]", "f.json:1: expected a JSON object {…}"),
             ("[\"obfs\"]", "f.json:1: expected a JSON object {…}"),
             ("{\n \"timeout\": 60\n \"obfs\": 1}", "expected comma"),
-            ("{\n\n \"timeout\": sixty}", "f.json:3: unexpected word"),
+            ("{\n\n \"timeout\": sixty}", "f.json:3: unexpected token"),
             ("{\n \"obfs\": {}}", "f.json:2: key `obfs`: expected a text, a number, true or false"),
             ("{\"obfs\": \"ht", "f.json:1: "),
             ("{\"obfs\":\"http\",\n", "f.json:1: the file ends too early, after line 1"),
             ("{\"obfs\":\n", "f.json:1: the file ends too early, after line 1"),
-            ("{\"obfs\":}", "f.json:1: expected a value"),
+            ("{\"obfs\":}", "f.json:1: unexpected close brace"),
             ("{\"server\": {\"a\": 1}}", "f.json:1: key `server`: expected"),
             ("{'obfs': 1}", "f.json:1: single-quoted"),
         ] {

@@ -5,7 +5,7 @@ use super::disguise::{Disguise, disguises};
 use super::endpoints::Addresses;
 use super::file::File;
 use super::fronts::fronts;
-use super::options::Options;
+use super::options::{Kind, OPTIONS, Options};
 use super::role::{self, Role};
 use super::values::*;
 use super::website::{check_folder, failover};
@@ -114,6 +114,9 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
     }
     if as_v2ray_plugin {
         addresses = addresses.or(go_cli::defaults(role));
+    }
+    for spec in OPTIONS.iter().filter(|spec| spec.kind == Kind::Flag) {
+        flag(&options, spec.name)?;
     }
     let disguises = disguises(&options, role, as_v2ray_plugin)?;
     let hosted = [sip003::REMOTE_HOST, sip003::LOCAL_HOST]
