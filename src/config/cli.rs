@@ -146,7 +146,8 @@ fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
             Scope::Client => role == Some(Role::Server),
             Scope::Server => role == Some(Role::Client),
         };
-        let mut arg = Arg::new(spec.name).help(spec.help).hide(other);
+        let mut arg =
+            Arg::new(spec.name).help(help_for(spec.help, role)).help_heading(heading(spec.name)).hide(other);
         if !matches!(spec.kind, Kind::Values(_)) {
             arg = arg.overrides_with(spec.name);
         }
@@ -165,6 +166,39 @@ fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
             Kind::Values(name) => arg.value_name(name).action(ArgAction::Append),
         }
     })
+}
+
+/// Under which heading of `--help` an option stands.
+fn heading(name: &str) -> &'static str {
+    match name {
+        "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
+        | "mux" | "header" | "user-agent" => "Disguise",
+        "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
+        "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
+        name if name.starts_with("failover") => "Website and proxies",
+        "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+        "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
+        _ => "Further options",
+    }
+}
+
+/// What a half's `--help` says of an option: of a text for both halves, only what is about this one.
+fn help_for(help: &'static str, role: Option<Role>) -> String {
+    const SERVER: &str = "Server: ";
+    let client = ["WebSocket client: ", "Client: "]
+        .iter()
+        .filter_map(|mark| Some((help.find(mark)?, help.find(mark)? + mark.len())))
+        .next();
+    let (Some(role), Some((start, end)), Some(server)) = (role, client, help.find(SERVER)) else {
+        return help.to_owned();
+    };
+    let part = match role {
+        Role::Client => help.get(end..server),
+        Role::Server => help.get(server + SERVER.len()..),
+    };
+    let mut chars = part.unwrap_or(help).trim().chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{}{first}{}", help.get(..start).unwrap_or_default(), chars.as_str())
 }
 
 /// The command line of simple-obfs's program for this half, with its letters, and our options behind.
@@ -368,6 +402,21 @@ fn one_line_error(error: &clap::Error) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_half_reads_of_itself() {
+        let help = |role| help_for("As ever. Client: the one. Server: the other.", role);
+        assert_eq!(help(Some(Role::Client)), "As ever. The one.");
+        assert_eq!(help(Some(Role::Server)), "As ever. The other.");
+        assert_eq!(help_for("Both: all of it.", Some(Role::Server)), "Both: all of it.");
+        for (role, not) in [(Role::Client, "Server: "), (Role::Server, "lient: ")] {
+            let shown = half(role).render_help().to_string();
+            for heading in ["Disguise:", "TLS:", "Connections:", "Process:"] {
+                assert!(shown.contains(heading), "{shown}");
+            }
+            assert!(!shown.contains(not), "{shown}");
+        }
+    }
 
     #[test]
     fn the_definition_is_sound() {
