@@ -178,6 +178,9 @@ fn tell_what_is_ignored(config: &Config) {
             None => warn!("unknown option `{}`: it is ignored", unknown.name),
         }
     }
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     if let Some(server) = &config.nameserver {
         warn!("the name server {server} is not asked: names are looked up the way the system is set up");
     }

@@ -157,7 +157,7 @@ pub enum Clear {
 pub struct HttpRule {
     /// The one method.
     pub method: String,
-    /// The one path (compared without its query); `None` takes any. Where there is a [`WebRule`], of
+    /// The one path (compared decoded and without its query); `None` takes any. Where there is a [`WebRule`], of
     /// simple-obfs's requests alone.
     pub path: Option<String>,
     /// The one host (compared without port and case); `None` takes any.
@@ -171,7 +171,7 @@ pub struct HttpRule {
 /// Which requests of WebSocket and HTTPUpgrade a server takes as its own.
 #[derive(Debug, Clone)]
 pub struct WebRule {
-    /// The one path (compared without its query). Never any: a website may have WebSockets of its own.
+    /// The one path (compared decoded and without its query). Never any: a website may have WebSockets of its own.
     pub path: String,
 }
 
@@ -197,9 +197,8 @@ pub struct FakeTlsRule {
 impl FakeTlsRule {
     /// Whether a hello with this server name is taken.
     pub fn takes(&self, server_name: &[u8]) -> bool {
-        let Ok(name) = std::str::from_utf8(server_name) else { return self.server_names.is_empty() };
-        let name = without_port(name);
-        self.server_names.is_empty() || self.server_names.iter().any(|one| name.eq_ignore_ascii_case(one))
+        let is_wanted = |wanted: &String| crate::wire::http::host::is_host(server_name, wanted);
+        self.server_names.is_empty() || self.server_names.iter().any(is_wanted)
     }
 }
 
@@ -410,6 +409,8 @@ pub struct Config {
     pub hosted: bool,
     /// What nobody knows and the log warns about.
     pub unknown: Vec<UnknownOption>,
+    /// What was odd and is taken all the same, for the log to warn of.
+    pub warnings: Vec<String>,
     /// The name server that was asked for, and that the log says is not asked.
     pub nameserver: Option<String>,
 }

@@ -4,6 +4,8 @@ use super::read::http_host;
 use super::*;
 use std::ffi::OsString;
 
+mod every_option;
+
 /// The five variables of a host.
 fn hosted(remote: &str, local: &str, options: &str) -> Surroundings {
     let split = |text: &str| {
@@ -246,7 +248,12 @@ fn every_wrong_value_is_told_with_its_name() {
         ("fast-open=perhaps", &["fast-open", "perhaps", "true or false"]),
         ("obfs-host=a b", &["obfs-host", "a b", "host name"]),
         ("obfs-host=a\r\nX: y", &["obfs-host", r"a\r\nX: y"]),
-        ("obfs-uri=/a b", &["obfs-uri", "/a b", "path"]),
+        ("obfs-uri=/a\u{1}b", &["obfs-uri", r"/a\u{1}b", "path"]),
+        ("tls;obfs=tls", &["`tls` and `obfs=tls` exclude", "mode=websocket;tls", "look-alike"]),
+        ("mode=quic", &["`mode=quic` is not supported by this version"]),
+        ("trusted=10.0.0.0/99", &["is not a network", "0 to 32"]),
+        ("server;client", &["`server` and `client` exclude each other"]),
+        ("server;mode=websocket;tls;cert=/c", &["`tls` on a server needs `key=FILE` beside", "`host=NAME`"]),
         ("path=/\r\nX: y", &["path", r"/\r\nX: y"]),
         ("http-method=G T", &["http-method", "G T", "method"]),
         (r"obfs=http\", &["SS_PLUGIN_OPTIONS", "backslash"]),

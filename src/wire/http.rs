@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 pub mod framing;
+pub mod host;
 pub(crate) mod request;
 
 /// More headers than any tunnel's request has, proxies in front included.
@@ -66,7 +67,7 @@ impl Request<'_> {
 pub struct Accept<'a> {
     /// The one method.
     pub method: &'a str,
-    /// The one path, without a query; `None` takes any.
+    /// The one path, compared decoded and without its query; `None` takes any.
     pub path: Option<&'a str>,
     /// The one path of WebSocket and HTTPUpgrade, where that is another matter. simple-obfs's requests
     /// are told from theirs by having a key and no version.
@@ -82,7 +83,7 @@ impl Accept<'_> {
             Some(wanted) if web => Some(wanted),
             _ => self.path,
         };
-        wanted.is_none_or(|wanted| crate::config::without_query(path) == wanted)
+        wanted.is_none_or(|wanted| host::is_path(path, wanted))
     }
 }
 
@@ -257,11 +258,7 @@ fn is_upgrade(headers: &[httparse::Header<'_>], accept: &Accept<'_>) -> bool {
     // RFC 9112 section 3.2: exactly one Host, or a web server answers 400.
     let mut hosts = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let host_matches = accept.host.is_none_or(|wanted| {
-        std::str::from_utf8(host.value)
-            .is_ok_and(|host| crate::config::without_port(host.trim()).eq_ignore_ascii_case(wanted))
-    });
-    host_matches
+    accept.host.is_none_or(|wanted| host::is_host(host.value, wanted))
         && has_token(headers, "connection", "upgrade")
         && has_token(headers, "upgrade", "websocket")
         // A chunked body is not a raw stream: whoever sends this is not a client of ours.

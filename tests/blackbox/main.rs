@@ -6,7 +6,7 @@
 //! port from the website (`fallback`), nor our own websites from nginx (`own_site`), and that a visitor may
 //! become a client (`follow`), that every end arrives behind the bytes that came before it, whatever the
 //! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), how it takes its
-//! settings (`options`, `roles`), and that it is a drop-in for simple-obfs: its
+//! settings (`options`, `roles`, `strings`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
@@ -40,6 +40,7 @@ mod simple_obfs_options;
 mod simple_obfs_process;
 mod simple_obfs_tls;
 mod sockets;
+mod strings;
 mod tls_certificates;
 mod tls_ends;
 mod unfinished;

@@ -6,6 +6,7 @@
 
 mod client;
 mod client_order;
+mod pair;
 mod server;
 mod site;
 mod tickets;
@@ -73,14 +74,12 @@ pub enum TlsError {
         reason: String,
     },
     /// Certificate and key are no pair.
-    #[error("{} is not the key of the certificate in {}: {error}", key.display(), certificate.display())]
+    #[error("{} is not the key of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls says.
-        error: rustls::Error,
     },
     /// rustls refuses something else.
     #[error("{0}")]

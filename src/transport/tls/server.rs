@@ -5,13 +5,12 @@ use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
@@ -151,26 +150,8 @@ impl Files {
 
     /// Reads both, and makes sure that they belong together.
     fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
-        let chain = chain(&self.certificate)?;
-        let key =
-            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::file(&self.key, error))?;
-        // Looks at whether the key is the certificate's, too.
-        match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-            Ok(pair) => Ok(Arc::new(pair)),
-            Err(error) => Err(TlsError::Mismatch {
-                certificate: self.certificate.clone(),
-                key: self.key.clone(),
-                error,
-            }),
-        }
+        super::pair::load(&self.certificate, &self.key).map(Arc::new)
     }
-}
-
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| TlsError::file(path, error))?;
-    if chain.is_empty() { Err(TlsError::file(path, "no certificate is in it")) } else { Ok(chain) }
 }
 
 /// The pair that is served now.
