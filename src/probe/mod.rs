@@ -50,9 +50,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// Probes that are played at the same time. Each has at most three connections.
 pub const AT_ONCE: usize = 10;
 
-/// Connections for one probe, at most: two to the site and one to the server, and where they differ one
-/// more to each in each further round.
-pub const MOST_VISITS: usize = 3 + 2 * (ROUNDS - 1);
+/// Connections for one probe, at most: two to the site and one to the server, where they differ one more to
+/// each in each further round, and one behind a probe that neither answers.
+pub const MOST_VISITS: usize = 4 + 2 * (ROUNDS - 1);
 
 /// The site's second visitor comes so much later than the first: a value that changes by the second
 /// has changed.
@@ -96,10 +96,10 @@ pub async fn run(config: ProbeConfig) -> ExitCode {
     let mut visit = Visit::new(host, server_name.clone(), config.path.clone(), seed);
     let probes = if config.tls { probes::tls(&mut visit) } else { probes::plain(&mut visit) };
     let control = probes::control(&visit, config.tls);
-    let pair = Arc::new(Pair { server, site, server_name, wait: config.wait });
-    let before = pair.control(&control).await;
+    let pair = Arc::new(Pair { server, site, server_name, wait: config.wait, control });
+    let before = pair.control().await;
     let examined = Arc::clone(&pair).examine_all(probes).await;
-    let after = pair.control(&control).await;
+    let after = pair.control().await;
     let mut report = Report {
         server: format!("{}", config.server),
         site: format!("{}", config.site),
@@ -212,6 +212,8 @@ struct Pair {
     site: SocketAddr,
     server_name: Option<String>,
     wait: Duration,
+    /// A request that every website answers.
+    control: Probe,
 }
 
 impl Pair {
@@ -248,17 +250,20 @@ impl Pair {
     }
 
     /// Why the site, and the server, do not answer this, if they do not.
-    async fn control(&self, probe: &Probe) -> [Option<String>; 2] {
-        let unanswered = |seen: Seen| match &seen.tls {
+    async fn control(&self) -> [Option<String>; 2] {
+        let (site, server) = tokio::join!(self.control_of(self.site), self.control_of(self.server));
+        [site, server]
+    }
+
+    async fn control_of(&self, address: SocketAddr) -> Option<String> {
+        let seen = self.play(address, &self.control, self.wait).await;
+        match &seen.tls {
             _ if !seen.bytes.is_empty() => None,
             Some(seen::Handshake { outcome: Err(why), .. }) => {
                 Some(format!("no TLS 1.2 or 1.3 could be agreed on, {why}"))
             }
             _ => Some(format!("nothing, {}", compare::ending(&seen))),
-        };
-        let (site, server) =
-            tokio::join!(self.play(self.site, probe, self.wait), self.play(self.server, probe, self.wait));
-        [unanswered(site), unanswered(server)]
+        }
     }
 
     /// Plays a probe on both until it is clear what is to be said.
@@ -291,6 +296,15 @@ impl Pair {
             of_site.push(site);
             of_server = server;
             rounds.push(judge::judge(&of_site, &of_server));
+        };
+        // Two that say nothing are alike also where nothing gets through.
+        let silent = of_site.iter().chain([&of_server]).all(Seen::is_silent);
+        let verdict = match verdict {
+            Verdict::Same if silent => match self.control_of(self.site).await {
+                Some(why) => Verdict::NotCompared(format!("behind it, an ordinary request got {why}")),
+                None => verdict,
+            },
+            verdict => verdict,
         };
         // Where more differs, the library is not the question.
         let notes = if verdict == Verdict::Same { notes::of(&of_site, &of_server) } else { Vec::new() };
