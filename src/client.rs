@@ -2,6 +2,7 @@
 
 use crate::config::{ClientConfig, ClientDisguise, Handshake, SocketOptions, TunnelConfig};
 use crate::net;
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::relay::{self, CodecError, Flow, Identity, Outcome, Patience, Relay};
@@ -74,6 +75,9 @@ impl Client {
         };
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&config.listen, &SocketOptions::default())?;
+        if let Some((server, own)) = OwnAddresses::of(&listeners).find(&config.servers) {
+            return Err(BindError::Circle(format!("the server {server}"), own));
+        }
         let dialer = Dialer::new(config.servers.clone(), tunnel.sockets.clone());
         let fast_open = tunnel.sockets.fast_open;
         let patience = Patience::new(tunnel.idle_timeout);

@@ -1,6 +1,7 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
 use crate::config::{Clear, HostPort, ServerConfig, SocketOptions, Website};
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
@@ -16,7 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+mod circle;
 pub mod follow;
+
+use circle::{NoAnswers, Visits};
 
 /// Where visitors go.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Fallback {
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
     patience: Patience,
+    visits: Visits,
     /// Who is no visitor, also of those who come later on a visitor's connection.
     rules: Rules,
 }
@@ -73,8 +78,9 @@ impl Fallback {
         config: &ServerConfig,
         sockets: &SocketOptions,
         patience: Patience,
+        own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
-        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone());
+        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone()).without(own.clone());
         let sites = &config.failover;
         let only_tls = config.tls.is_some() && sites.plain == Website::Bare && sites.tls.is_some();
         Ok(Fallback {
@@ -91,6 +97,7 @@ impl Fallback {
             again: only_tls.then(SiteConnector::new).transpose()?,
             proxy: sites.proxy,
             patience,
+            visits: Visits::default(),
             rules: config.rules.inside_tls(),
         })
     }
@@ -147,6 +154,10 @@ impl Fallback {
             };
             return Box::pin(own.serve(&self.rules, visitor, peer, bytes, began)).await;
         };
+        let mut visit = match self.visits.begin(&bytes).await {
+            Ok(visit) => visit,
+            Err(NoAnswers) => return goes_round(&visitor, peer),
+        };
         let site = match dialled {
             Some(site) => site,
             None => match Box::pin(self.dial(place, dialer, peer)).await {
@@ -154,13 +165,16 @@ impl Fallback {
                 Err(error) => return unreachable(&visitor, peer, &error),
             },
         };
+        let answers = visit.answers(&site);
         if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules.http.is_some() {
             // On the heap: only those who are followed have the room for it.
-            return Box::pin(self.follow(visitor, site, peer, bytes, began)).await;
+            let followed = self.follow(visitor, site, peer, bytes, began);
+            return Box::pin(visit.run(answers, followed)).await;
         }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
-        let outcome = Relay::new(visitor, site, up, Flow::new(Identity), self.patience).run().await;
+        let relay = Relay::new(visitor, site, up, Flow::new(Identity), self.patience);
+        let outcome = visit.run(answers, relay.run()).await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
     }
@@ -179,6 +193,10 @@ impl Fallback {
             visitor.end_like_nginx();
             return self.receive(visitor, peer, Place::Inside, bytes, dialled, began).await;
         };
+        let mut visit = match self.visits.begin(&bytes).await {
+            Ok(visit) => visit,
+            Err(NoAnswers) => return goes_round(&visitor, peer),
+        };
         let site = match dialled {
             Some(site) => Ok(site),
             None => Box::pin(self.dial(Place::Inside, dialer, peer)).await,
@@ -188,7 +206,11 @@ impl Fallback {
             Err(error) => return unreachable(&visitor, peer, &error),
         };
         match site {
-            Ok(site) => Box::pin(self.follow(visitor, site, peer, bytes, began)).await,
+            Ok(site) => {
+                let answers = visit.answers(&site);
+                let followed = self.follow(visitor, site, peer, bytes, began);
+                Box::pin(visit.run(answers, followed)).await
+            }
             Err(error) => unreachable(&visitor, peer, &error),
         }
     }
@@ -227,6 +249,17 @@ impl Fallback {
 /// A visitor meets what it would meet where no website listens.
 fn unreachable<V: Transport, C>(visitor: &V, peer: &Origin, error: &impl Display) -> Option<C> {
     warn!(%peer, %error, "the website cannot be reached");
+    relay::reset(visitor.tcp());
+    None
+}
+
+/// A visitor is one of ever more that say the same and get no answer.
+fn goes_round<V: Transport, C>(visitor: &V, peer: &Origin) -> Option<C> {
+    warn!(
+        %peer,
+        "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
+         here? One of them is reset"
+    );
     relay::reset(visitor.tcp());
     None
 }

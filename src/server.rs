@@ -4,6 +4,7 @@
 use crate::arrival::{self, Arrival};
 use crate::config::{ServerConfig, TunnelConfig};
 use crate::fallback::{Claimed, Fallback, Place};
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::origin::Origin;
@@ -56,7 +57,14 @@ impl Server {
         let behind = tunnel.sockets.behind();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let patience = Patience::new(tunnel.idle_timeout);
-        let fallback = Fallback::new(&config, &behind, patience)?;
+        let own = OwnAddresses::of(&listeners);
+        if let Some((name, address, own)) = config
+            .behind()
+            .find_map(|(name, address)| own.find([address]).map(|(address, own)| (name, address, own)))
+        {
+            return Err(BindError::Circle(format!("{name} {address}"), own));
+        }
+        let fallback = Fallback::new(&config, &behind, patience, &own)?;
         let inside = config.rules.inside_tls();
         let shared = Shared { config, backend, fallback, patience, tls, inside };
         Ok(Server { listeners, shared: Arc::new(shared) })
