@@ -22,6 +22,18 @@ impl OwnAddresses {
         OwnAddresses(own.map(|(address, only_v6)| Own { address: canonical(address), only_v6 }).collect())
     }
 
+    /// Of what is going to be listened on, as far as that is known before: a mistake is best told by one who
+    /// has never listened. (Whether an IPv6 wildcard leaves IPv4 to others is a setting of the system.)
+    pub fn to_be(addresses: &[HostPort]) -> OwnAddresses {
+        let known = addresses.iter().filter_map(|HostPort { host, port }| match host {
+            Host::Ip(ip) if *port != 0 => {
+                Some(Own { address: canonical(SocketAddr::new(*ip, *port)), only_v6: true })
+            }
+            _ => None,
+        });
+        OwnAddresses(known.collect())
+    }
+
     /// The first of these addresses that can only lead back, and the own one that it leads to. A name is
     /// asked for only where that costs nothing; what other names lead to is seen when they are dialled.
     pub fn find<'a>(
