@@ -2,6 +2,7 @@
 
 use crate::config::{ClientConfig, ClientDisguise, Handshake, SocketOptions, TunnelConfig};
 use crate::net;
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::relay::{self, CodecError, Flow, Identity, Outcome, Patience, Relay};
@@ -74,8 +75,14 @@ impl Client {
             ClientDisguise::Web(web) => web.tls.as_ref().map(Connector::new).transpose()?,
             _ => None,
         };
+        let refuse_ourselves = |own: OwnAddresses| match own.find(&config.servers) {
+            Some((server, own)) => Err(BindError::Circle(format!("the server {server}"), own)),
+            None => Ok(()),
+        };
+        refuse_ourselves(OwnAddresses::to_be(&config.listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&config.listen, &SocketOptions::default())?;
+        refuse_ourselves(OwnAddresses::of(&listeners))?;
         let dialer = Dialer::new(config.servers.clone(), tunnel.sockets.clone());
         let fast_open = tunnel.sockets.fast_open;
         let patience = Patience::new(tunnel.idle_timeout);

@@ -2,6 +2,7 @@
 
 use crate::config::{Clear, HostPort, ServerConfig, SocketOptions, Website};
 use crate::net::budget::Budget;
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
@@ -17,7 +18,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+mod circle;
 pub mod follow;
+
+use circle::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
 /// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB.
@@ -39,6 +43,7 @@ pub struct Fallback {
     proxy: Option<Version>,
     patience: Patience,
     undecided: Budget,
+    visits: Visits,
     /// Who is no visitor, also of those who come later on a visitor's connection.
     rules: Rules,
     /// The same for those who come to a port for TLS without it.
@@ -81,8 +86,9 @@ impl Fallback {
         config: &ServerConfig,
         sockets: &SocketOptions,
         patience: Patience,
+        own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
-        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone());
+        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone()).without(own.clone());
         let sites = &config.failover;
         let only_tls = config.tls.is_some() && sites.plain == Website::Bare && sites.tls.is_some();
         Ok(Fallback {
@@ -100,6 +106,7 @@ impl Fallback {
             proxy: sites.proxy,
             patience: patience.of_visitors(),
             undecided: Budget::new(UNDECIDED),
+            visits: Visits::default(),
             rules: config.rules.inside_tls(),
             clear_rules: config.rules.in_the_clear(),
         })
@@ -167,6 +174,10 @@ impl Fallback {
             };
             return Box::pin(own.serve(self.rules(place), visitor, peer, bytes, began)).await;
         };
+        let mut visit = match self.visits.begin(&bytes).await {
+            Ok(visit) => visit,
+            Err(NoAnswers) => return goes_round(&visitor, peer),
+        };
         let site = match dialled {
             Some(site) => site,
             None => match Box::pin(self.dial(place, dialer, peer)).await {
@@ -174,15 +185,17 @@ impl Fallback {
                 Err(error) => return unreachable(&visitor, peer, &error),
             },
         };
+        let answers = visit.answers(&site);
         if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules(place).http.is_some() {
             // On the heap: only those who are followed have the room for it.
-            let rules = self.rules(place);
-            return Box::pin(self.follow(rules, visitor, site, peer, bytes, began)).await;
+            let followed = self.follow(self.rules(place), visitor, site, peer, bytes, began);
+            return Box::pin(visit.run(answers, followed)).await;
         }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
         let (up, down) = (up.modest(), Flow::new(Identity).modest());
-        let outcome = Relay::new(visitor, site, up, down, self.patience).run().await;
+        let relay = Relay::new(visitor, site, up, down, self.patience);
+        let outcome = visit.run(answers, relay.run()).await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
     }
@@ -201,6 +214,10 @@ impl Fallback {
             visitor.end_like_nginx();
             return self.receive(visitor, peer, Place::Inside, bytes, dialled, began).await;
         };
+        let mut visit = match self.visits.begin(&bytes).await {
+            Ok(visit) => visit,
+            Err(NoAnswers) => return goes_round(&visitor, peer),
+        };
         let site = match dialled {
             Some(site) => Ok(site),
             None => Box::pin(self.dial(Place::Inside, dialer, peer)).await,
@@ -210,7 +227,11 @@ impl Fallback {
             Err(error) => return unreachable(&visitor, peer, &error),
         };
         match site {
-            Ok(site) => Box::pin(self.follow(&self.rules, visitor, site, peer, bytes, began)).await,
+            Ok(site) => {
+                let answers = visit.answers(&site);
+                let followed = self.follow(&self.rules, visitor, site, peer, bytes, began);
+                Box::pin(visit.run(answers, followed)).await
+            }
             Err(error) => unreachable(&visitor, peer, &error),
         }
     }
@@ -250,6 +271,17 @@ impl Fallback {
 /// A visitor meets what it would meet where no website listens.
 fn unreachable<V: Transport, C>(visitor: &V, peer: &Origin, error: &impl Display) -> Option<C> {
     warn!(%peer, %error, "the website cannot be reached");
+    relay::reset(visitor.tcp());
+    None
+}
+
+/// A visitor is one of ever more that say the same and get no answer.
+fn goes_round<V: Transport, C>(visitor: &V, peer: &Origin) -> Option<C> {
+    warn!(
+        %peer,
+        "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
+         here? One of them is reset"
+    );
     relay::reset(visitor.tcp());
     None
 }

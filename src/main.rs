@@ -2,6 +2,8 @@
 
 use obfs_rs::config::{self, Command, Config, Half, Surroundings};
 use obfs_rs::net::listen::BindError;
+#[cfg(unix)]
+use obfs_rs::net::pid_file::PidFile;
 use obfs_rs::net::process::{self, Parent};
 use obfs_rs::telemetry::{self, Destination};
 use obfs_rs::{client, demo, net, probe, server};
@@ -39,7 +41,11 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Command::Run(config)) => start(*config, &parent),
+        Ok(Command::Run(config)) => {
+            #[cfg(unix)]
+            process::ignore_unexpected_signals();
+            start(*config, &parent)
+        }
         Err(error) => {
             complain(&error);
             ExitCode::from(BAD_CONFIGURATION)
@@ -114,11 +120,8 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     #[cfg(unix)]
     let background = match &config.process.pid_file {
         None => None,
-        Some(path) if config.hosted => match net::daemon::write_pid(path) {
-            Ok(()) => None,
-            Err(error) => return refuse(&error),
-        },
-        Some(path) => match net::daemon::detach(path) {
+        Some(_) if config.hosted => None,
+        Some(_) => match net::daemon::detach() {
             Ok(net::daemon::Side::Started(code)) => return code,
             Ok(net::daemon::Side::Background(background)) => Some(background),
             Err(error) => return refuse(&error),
@@ -135,18 +138,21 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
     telemetry::init(config.log_level, destination);
     tell_what_is_ignored(&config);
+    #[cfg(unix)]
+    if let Some(user) = &user
+        && let Err(error) = net::privileged::keep(config.certificate_files(), user)
+    {
+        warn!(%error, "a renewed certificate may need a restart: nobody keeps the right to read it");
+    }
     let open_files = process::limit_open_files(config.process.open_files);
     let hosted = config.hosted && background.is_none();
-    let half = match Bound::bind(config, open_files) {
-        Ok(half) => half,
+    // The pid file goes when this function ends.
+    let (half, _pid_file) = match Bound::bind(config, open_files) {
+        Ok(bound) => bound,
+        Err(error) if error.is_about_the_configuration() => return refuse(&error),
         Err(error) => {
-            return match error {
-                BindError::Tls(_) => refuse(&error),
-                BindError::Listen(_) => {
-                    complain(&error);
-                    ExitCode::FAILURE
-                }
-            };
+            complain(&error);
+            return ExitCode::FAILURE;
         }
     };
     #[cfg(unix)]
@@ -157,6 +163,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     }
     #[cfg(unix)]
     if let Some(background) = background {
+        telemetry::look_for_syslog();
         if let Err(error) = background.ready() {
             complain(&format_args!("cannot go into the background: {error}"));
             return ExitCode::FAILURE;
@@ -186,6 +193,10 @@ fn tell_what_is_ignored(config: &Config) {
     }
 }
 
+/// There is none: it is refused with the configuration.
+#[cfg(not(unix))]
+type PidFile = std::convert::Infallible;
+
 /// A half that listens.
 enum Bound {
     Client(client::Client),
@@ -193,9 +204,11 @@ enum Bound {
 }
 
 impl Bound {
-    /// Listens, and says so.
-    fn bind(config: Config, open_files: Option<u64>) -> Result<Bound, BindError> {
+    /// Listens, writes the pid file, and says so.
+    fn bind(config: Config, open_files: Option<u64>) -> Result<(Bound, Option<PidFile>), BindError> {
         let role = config.role();
+        #[cfg(unix)]
+        let pid_path = config.process.pid_file.clone();
         let Config { half, tunnel, role_reason, .. } = config;
         let (described, secrets) = match &half {
             Half::Client(settings) => (settings.to_string(), settings.secrets()),
@@ -205,6 +218,10 @@ impl Bound {
             Half::Client(settings) => Bound::Client(client::Client::bind(*settings, &tunnel)?),
             Half::Server(settings) => Bound::Server(server::Server::bind(*settings, &tunnel)?),
         };
+        #[cfg(unix)]
+        let pid_file = pid_path.as_deref().map(PidFile::claim).transpose()?;
+        #[cfg(not(unix))]
+        let pid_file = None;
         let listening = match &bound {
             Bound::Client(client) => client.addresses(),
             Bound::Server(server) => server.addresses(),
@@ -218,7 +235,7 @@ impl Bound {
         if let Bound::Server(server) = &bound {
             server.tell_about_fake_tls();
         }
-        Ok(bound)
+        Ok((bound, pid_file))
     }
 
     fn for_other_cores(&self) -> std::io::Result<Vec<Bound>> {
@@ -247,6 +264,7 @@ async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
     };
     let code = tokio::select! {
         () = telemetry::tell_what_is_left_out() => ExitCode::FAILURE,
+        () = telemetry::keep_sending() => ExitCode::FAILURE,
         () = half.run() => {
             complain(&"nothing listens any more");
             ExitCode::FAILURE

@@ -124,6 +124,27 @@ pub struct ServerConfig {
     pub fronts: Fronts,
 }
 
+impl ServerConfig {
+    /// What is dialled, each with what says it in messages.
+    pub fn behind(&self) -> impl Iterator<Item = (&'static str, &HostPort)> {
+        let Failover { plain, tls, h2, clear, .. } = &self.failover;
+        let clear = match clear {
+            Clear::Site(site) => Some(site),
+            Clear::Plain | Clear::Refused => None,
+        };
+        [
+            ("failover", plain.port()),
+            ("failover-tls", tls.as_ref()),
+            ("failover-http", clear),
+            ("failover-h2", h2.as_ref()),
+            ("the backend", Some(&self.backend)),
+        ]
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?)))
+        .chain(self.routes.iter().map(|route| ("sni", &route.site)))
+    }
+}
+
 /// Where visitors go.
 #[derive(Debug, Clone, Default)]
 pub struct Failover {
@@ -416,6 +437,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// The files of certificates and keys that are read anew when they change.
+    pub fn certificate_files(&self) -> Vec<PathBuf> {
+        let Half::Server(server) = &self.half else { return Vec::new() };
+        let candidates = server.tls.iter().flat_map(|tls| &tls.candidates);
+        candidates.flat_map(|(certificate, key)| [certificate.clone(), key.clone()]).collect()
+    }
+
     /// The half this is for.
     pub fn role(&self) -> Role {
         match self.half {

@@ -1,5 +1,6 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
+use super::circle::OwnAddresses;
 use super::outgoing;
 use crate::config::{Host, HostPort, SocketOptions};
 use std::collections::HashMap;
@@ -34,6 +35,9 @@ pub enum DialError {
     /// The family of the source address is none of theirs.
     #[error("none of {0} can be dialled from {1}")]
     Family(String, IpAddr),
+    /// It leads back to this process.
+    #[error("{0} leads back to this process, which listens on {1}")]
+    Circle(SocketAddr, SocketAddr),
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]
     Connect(String),
@@ -44,6 +48,8 @@ pub enum DialError {
 pub struct Dialer {
     targets: Vec<HostPort>,
     options: SocketOptions,
+    /// Addresses that would lead back to this process.
+    own: OwnAddresses,
     memory: Mutex<Memory>,
 }
 
@@ -60,7 +66,12 @@ struct Memory {
 impl Dialer {
     /// A dialer for these hosts, the preferred one first.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
-        Dialer { targets, options, memory: Mutex::default() }
+        Dialer { targets, options, own: OwnAddresses::default(), memory: Mutex::default() }
+    }
+
+    /// The same, which does not dial these addresses, though a name may lead to them.
+    pub fn without(self, own: OwnAddresses) -> Dialer {
+        Dialer { own, ..self }
     }
 
     /// A connection to the first address that answers.
@@ -111,6 +122,10 @@ impl Dialer {
                 Err(error) => stale.map(|(_, addresses)| addresses).ok_or(error)?,
             },
         };
+        let mut addresses = addresses;
+        if let Some((address, own)) = self.own.remove_from(&mut addresses) {
+            return Err(DialError::Circle(address, own));
+        }
         let mut memory = self.memory();
         memory.dead.retain(|_, since| since.elapsed() < DEAD_FOR);
         let rank = |address: &SocketAddr| match (memory.preferred == Some(*address), memory.dead.get(address))

@@ -1,12 +1,17 @@
 //! Sockets: listening, dialling, their options, and what the process owes its host.
 
 pub mod budget;
+pub mod circle;
 mod crew;
 #[cfg(unix)]
 pub mod daemon;
 pub mod dial;
 pub mod listen;
 mod outgoing;
+#[cfg(unix)]
+pub mod pid_file;
+#[cfg(unix)]
+pub mod privileged;
 pub mod process;
 mod protect;
 mod tcp;

@@ -8,7 +8,7 @@
 //! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), how it takes its
 //! settings (`options`, `roles`, `strings`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
-//! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
+//! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
 //! answers which TLS there (`auto_tls`); and that it knows, and tells the website, where visitors came from
@@ -27,6 +27,7 @@ mod fronts;
 mod hosts;
 mod life;
 mod log;
+mod machine;
 mod mux_sessions;
 mod options;
 mod origin;

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 /// The fingerprint of the certificate that a server shows, as openssl sees it.
-fn shown(addr: SocketAddr) -> String {
+pub fn shown(addr: SocketAddr) -> String {
     let output = Command::new(peers::path("openssl"))
         .args(["s_client", "-connect", &addr.to_string(), "-servername", NAME])
         .stdin(Stdio::null())

@@ -363,7 +363,8 @@ pub const OPTIONS: &[OptionSpec] = &[
             "a",
             Kind::Value("USER"),
             Scope::Both,
-            "Once it listens, go on as this user (name or number) with the user's groups.",
+            "Once it listens, go on as this user (name or number) with the user's groups. A second process \
+             keeps the right to read cert and key, for their renewal.",
         )
     },
     OptionSpec {
@@ -373,7 +374,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             "f",
             Kind::Value("FILE"),
             Scope::Both,
-            "Write the process id into this file and go on in the background, logging to syslog; under a \
+            "Once it listens, write the process id into this file and go on in the background, logging to syslog; under a \
              Shadowsocks program, which watches its plugin, in the foreground.",
         )
     },

@@ -6,8 +6,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use std::io::Read as _;
 use std::path::Path;
 use tracing::warn;
+
+/// The most that is read of a file, in bytes: a chain is a few kilobytes.
+const LONGEST: u64 = 1024 * 1024;
 
 /// How rustls-webpki calls a certificate without extensions; rustls passes it on as text only.
 const VERSION: &str = "UnsupportedCertVersion";
@@ -84,7 +88,10 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
 
 /// A file without the byte order mark that Notepad writes, which would hide the first line.
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = std::fs::read(path).map_err(|error| TlsError::file(path, error))?;
+    let mut bytes = Vec::new();
+    super::server::open(path)
+        .and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
+        .map_err(|error| TlsError::file(path, error))?;
     if bytes.starts_with("\u{feff}".as_bytes()) {
         bytes.drain(..'\u{feff}'.len_utf8());
     }
