@@ -2,6 +2,7 @@
 //! where they are copied.
 
 mod give_back;
+mod turns;
 
 use super::*;
 use std::io::ErrorKind;

@@ -376,4 +376,8 @@ impl Transport for TlsStream {
     fn end_abruptly(&mut self) {
         self.farewell = Farewell::Never;
     }
+
+    fn change_reactor(&mut self) {
+        self.tcp.change_reactor();
+    }
 }
