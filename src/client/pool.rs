@@ -2,6 +2,7 @@
 
 use super::{NoTunnel, Shared, web};
 use crate::config::{ClientDisguise, WebConfig};
+use crate::net::balance;
 use crate::relay::{Outcome, Transport};
 use crate::telemetry;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
@@ -101,7 +102,7 @@ impl Shared {
         let ClientDisguise::Web(config) = &self.config.disguise else { return };
         let Some(sessions) = self.pool.give(Fresh { socket: app, first, peer }, config.mux) else { return };
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
+        balance::spawn(async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
             match shared.connection(config, sessions).await {
