@@ -121,7 +121,7 @@ struct SyslogLine(u8);
 impl Write for SyslogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if IN_BACKGROUND.load(Ordering::Relaxed) {
-            SYSLOG.send(self.0, &String::from_utf8_lossy(line));
+            SYSLOG.send(self.0, &stderr::one_line(&String::from_utf8_lossy(line)));
         } else {
             Stderr.write_all(line)?;
         }

@@ -171,4 +171,12 @@ impl<S: Transport> Transport for Unanswered<S> {
     fn end_abruptly(&mut self) {
         self.inner.end_abruptly();
     }
+
+    fn drained(&self) -> u64 {
+        self.inner.drained()
+    }
+
+    fn change_reactor(&mut self) {
+        self.inner.change_reactor();
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{NoTunnel, Shared, web};
 use crate::config::{ClientDisguise, WebConfig};
+use crate::net::balance;
 use crate::relay::{Outcome, Transport, reset};
 use crate::telemetry;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
@@ -128,7 +129,7 @@ impl Shared {
             return;
         };
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
+        balance::spawn(async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
             let result = shared.connection(config, &mut sessions).await;

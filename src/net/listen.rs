@@ -1,5 +1,6 @@
 //! Listening sockets, and accepting from them come what may.
 
+use super::balance;
 use super::crew::Crew;
 use super::tcp;
 use crate::config::{Host, HostPort, SocketOptions};
@@ -153,6 +154,7 @@ impl Listeners {
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
     {
+        let _worker = balance::join(&self.crew, self.index);
         loop {
             self.crew.until(self.index, true).await;
             let _accepting = match self.start_accepting(&serve) {
@@ -186,7 +188,7 @@ impl Listeners {
                 let mut acceptor = Acceptor { listener, warned: None };
                 loop {
                     let (stream, peer) = acceptor.accept().await;
-                    tokio::spawn(serve(stream, peer));
+                    balance::spawn(serve(stream, peer));
                     crew.look();
                 }
             });

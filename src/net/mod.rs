@@ -1,5 +1,6 @@
 //! Sockets: listening, dialling, their options, and what the process owes its host.
 
+pub(crate) mod balance;
 pub mod budget;
 pub mod circle;
 mod crew;

@@ -7,6 +7,7 @@
 use super::Transport;
 use super::codec::{Codec, CodecError, Pieces};
 use super::splice::{Moved, SpliceError, Spliced};
+use super::turn::{TURN, end_turn, note_moved};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -319,7 +320,7 @@ impl<C: Codec> Flow<C> {
         self.codec
     }
 
-    /// Passes on what there is, until the source has nothing or the sink takes nothing.
+    /// Passes on what there is, until the source has nothing, the sink takes nothing, or the turn is over.
     ///
     /// `last` says that the other direction is over: then both streams are closed as soon as this one
     /// is, and a TCP sink need not be told apart from that.
@@ -334,16 +335,28 @@ impl<C: Codec> Flow<C> {
         S: Transport,
         D: Transport,
     {
+        let before = self.moved;
         let result = loop {
-            match ready!(self.step(cx, source, sink, last)) {
-                Ok(()) if self.is_done() && self.pending.is_empty() => break Ok(()),
-                Ok(()) => {}
-                Err(error) => {
+            // Each byte is read and written. (What is in a pipe leaves it at once, as far as it can.)
+            if self.moved - before >= 2 * TURN && !self.spliced.holds_bytes() {
+                end_turn(cx);
+                note_moved(self.moved - before);
+                return Poll::Pending;
+            }
+            match self.step(cx, source, sink, last) {
+                Poll::Pending => {
+                    note_moved(self.moved - before);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) if self.is_done() && self.pending.is_empty() => break Ok(()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
                     self.let_go(cx, sink, &error);
                     break Err(error);
                 }
             }
         };
+        note_moved(self.moved - before);
         self.stage = Stage::Done;
         self.waits = Waits::Nothing;
         self.pending = Vec::new();

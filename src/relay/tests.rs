@@ -3,6 +3,7 @@
 
 mod give_back;
 mod stuck;
+mod turns;
 
 use super::*;
 use std::io::ErrorKind;

@@ -4,7 +4,7 @@ use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{STALL, STALL_ALONE, TOTAL};
-use crate::relay::{End, Outcome, Patience, Side, Transport, reset};
+use crate::relay::{self, End, Outcome, Patience, Side, TURN, Transport, end_turn, reset};
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Receive, Received, Send};
 use crate::wire::mux::{self, Decoder, Encoder};
@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes that are read at once.
 const SCRATCH: usize = 64 * 1024;
@@ -94,6 +94,8 @@ pub struct Mux<S, I> {
     pub(super) wire_over: Option<End>,
     /// The connection could not be written to. What has come before that is still read.
     pub(super) write_error: Option<io::Error>,
+    /// The reactor that watches the connection.
+    reactor: u32,
     pub(super) up: u64,
     pub(super) down: u64,
 }
@@ -119,6 +121,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             hang_up: false,
             wire_over: None,
             write_error: handoff.write_error,
+            reactor: relay::reactor(),
             up: 0,
             down: 0,
         }
@@ -134,6 +137,11 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 // What has come may be for a session that waits to be begun.
                 self.poll_incoming(cx);
                 self.take_over(cx, received);
+            }
+            if self.reactor != relay::reactor() {
+                self.change_reactor();
+                let due = timer.deadline();
+                timer.set(sleep_until(due));
             }
             self.poll(cx);
             self.look(cx, timer.as_mut(), &mut empty_since)
@@ -160,9 +168,13 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if I::SERVER { Side::Near } else { Side::Far }
     }
 
-    /// Does all there is to do, until everything waits.
+    /// Does all there is to do, until everything waits or the turn is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        let before = relay::moved();
         loop {
+            if relay::moved().wrapping_sub(before) >= 2 * TURN {
+                return end_turn(cx);
+            }
             let mut moved = false;
             self.poll_out(cx);
             self.poll_incoming(cx);
@@ -188,6 +200,17 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     }
                 }
                 return;
+            }
+        }
+    }
+
+    /// Has everything watched by the reactor of the thread to which the task has been moved.
+    fn change_reactor(&mut self) {
+        self.reactor = relay::reactor();
+        self.wire.change_reactor();
+        for session in &mut self.sessions {
+            if let Socket::Open(socket) = &mut session.socket {
+                socket.change_reactor();
             }
         }
     }

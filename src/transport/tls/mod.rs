@@ -408,4 +408,8 @@ impl Transport for TlsStream {
     fn drained(&self) -> u64 {
         self.sent
     }
+
+    fn change_reactor(&mut self) {
+        self.tcp.change_reactor();
+    }
 }
