@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(help(Some(Role::Client)), "As ever. The one.");
         assert_eq!(help(Some(Role::Server)), "As ever. The other.");
         assert_eq!(help_for("Both: all of it.", Some(Role::Server)), "Both: all of it.");
-        for (role, not) in [(Role::Client, "Server: "), (Role::Server, "lient: ")] {
+        for (role, not) in [(Role::Client, "Server: "), (Role::Server, "Client: ")] {
             let shown = half(role).render_help().to_string();
             for heading in ["Disguise:", "TLS:", "Connections:", "Process:"] {
                 assert!(shown.contains(heading), "{shown}");
