@@ -24,6 +24,14 @@
 //! `MSG_ZEROCOPY` saves a copy that splicing does not make, and on loopback makes it after all; sockmap
 //! needs rights that a plugin does not have.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod acked;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod acked {
+    pub(super) fn bytes_acked(_: &super::TcpStream) -> Option<u64> {
+        None
+    }
+}
 mod codec;
 mod flow;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -356,10 +364,12 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         }
         let now = Instant::now();
         let sending = self.patience.send.filter(|_| self.down.waits() == Waits::Sink);
-        let due = sending
-            .map(|limit| (stuck.sending.since(self.down.moved() + self.near.drained(), now) + limit, limit));
+        let due = sending.map(|limit| {
+            let taken = stuck.taken(now, || self.taken_by_near());
+            (stuck.sending.since(taken, now) + limit, limit)
+        });
         match due {
-            None => stuck.sending = Still::default(),
+            None => (stuck.sending, stuck.sampled) = (Still::default(), None),
             Some((due, limit)) if due <= now => return Err(End::Stalled(limit)),
             Some(_) => {}
         }
@@ -375,6 +385,13 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         }
         stuck.look = Some(look);
         Ok(due.map(|(due, _)| due).into_iter().chain([look]).min())
+    }
+
+    /// A number that grows with what the near side has taken. What the kernel keeps for it is not taken:
+    /// it may keep more at any time, as memory comes free.
+    fn taken_by_near(&self) -> u64 {
+        let written = || self.down.moved() + self.near.drained();
+        acked::bytes_acked(self.near.tcp()).unwrap_or_else(written)
     }
 
     /// A side whose connection is broken, though nobody reads from it.
@@ -500,8 +517,24 @@ struct Stuck {
     sending: Still,
     /// What moved at all.
     anything: Still,
+    /// What the near side had taken when the kernel was asked last, and when that was.
+    sampled: Option<(u64, Instant)>,
     /// When to look the next time.
     look: Option<Instant>,
+}
+
+impl Stuck {
+    /// What the near side has taken. The kernel is asked no more often than the other side is looked at.
+    fn taken(&mut self, now: Instant, ask: impl FnOnce() -> u64) -> u64 {
+        match self.sampled {
+            Some((taken, at)) if now < at + LOOK => taken,
+            _ => {
+                let taken = ask();
+                self.sampled = Some((taken, now));
+                taken
+            }
+        }
+    }
 }
 
 /// Notices when nothing moves. One timer, set anew only when it fires: a busy relay pays nothing.
