@@ -106,8 +106,8 @@ impl Client {
     }
 
     /// Serves connections until it is dropped.
-    pub async fn run(self) {
-        let shared = self.shared;
+    pub async fn run(&self) {
+        let shared = Arc::clone(&self.shared);
         self.listeners
             .serve(move |app, peer| {
                 let shared = Arc::clone(&shared);

@@ -5,12 +5,15 @@ use obfs_rs::net::listen::BindError;
 #[cfg(unix)]
 use obfs_rs::net::pid_file::PidFile;
 use obfs_rs::net::process::{self, Parent};
+use obfs_rs::net::watchdog;
 use obfs_rs::telemetry::{self, Destination};
 use obfs_rs::{client, demo, net, probe, server};
 use std::fmt::Display;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
@@ -18,6 +21,7 @@ use tracing::{debug, error, info, warn};
 const BAD_CONFIGURATION: u8 = 23;
 
 fn main() -> ExitCode {
+    watchdog::tell_of_panics();
     let parent = Parent::remember();
     let surroundings = Surroundings {
         args: std::env::args_os().collect(),
@@ -73,11 +77,27 @@ fn with_runtime(mut builder: tokio::runtime::Builder, work: impl Future<Output =
     }
 }
 
+/// Runs a half on this thread, which is watched.
+fn serve(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match watchdog::Loop::new(true) {
+        Ok(event_loop) => {
+            watchdog::start();
+            let code = event_loop.block_on(work);
+            // Tunnels that are open end with the process; none of them may hold it up.
+            event_loop.shut_down();
+            code
+        }
+        Err(error) => {
+            complain(&format_args!("cannot start the runtime: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Starts a thread for each further core. They sleep until there is more to do than this one can.
 fn start_other_threads(half: &Bound) {
     let start = |half: Bound| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || runtime.block_on(half.run()))
+        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || run_other_thread(&half))
     };
     let started = half.for_other_cores().and_then(|halves| {
         halves.into_iter().try_for_each(|half| {
@@ -87,6 +107,21 @@ fn start_other_threads(half: &Bound) {
     });
     if let Err(error) = started {
         warn!(%error, "not all cores can be used");
+    }
+}
+
+/// Serves on a further thread. Nothing ends it but a fault: then it begins again.
+fn run_other_thread(half: &Bound) {
+    /// Whatever ends it may do so at once again.
+    const PAUSE: Duration = Duration::from_secs(1);
+    let event_loop = match watchdog::Loop::new(false) {
+        Ok(event_loop) => event_loop,
+        Err(error) => return warn!(%error, "not all cores can be used"),
+    };
+    loop {
+        let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(half.run())));
+        error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -172,7 +207,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     }
     telemetry::serving();
     start_other_threads(&half);
-    with_runtime(tokio::runtime::Builder::new_current_thread(), run(half, hosted.then_some(parent)))
+    serve(run(half, hosted.then_some(parent)))
 }
 
 /// Warns of what was said and changes nothing.
@@ -246,7 +281,7 @@ impl Bound {
     }
 
     /// Serves for ever.
-    async fn run(self) {
+    async fn run(&self) {
         match self {
             Bound::Client(client) => client.run().await,
             Bound::Server(server) => server.run().await,

@@ -105,8 +105,8 @@ impl Server {
     }
 
     /// Serves connections until it is dropped.
-    pub async fn run(self) {
-        let shared = self.shared;
+    pub async fn run(&self) {
+        let shared = Arc::clone(&self.shared);
         if let Some(tls) = &shared.tls {
             tls.keep_up();
         }

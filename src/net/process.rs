@@ -60,12 +60,12 @@ pub fn parent_name() -> Option<String> {
 /// No handler can be installed.
 #[cfg(unix)]
 pub async fn asked_to_end() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    use super::signals::ending;
+    let mut terminate = ending(libc::SIGTERM)?;
+    let mut interrupt = ending(libc::SIGINT)?;
     Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        () = terminate.recv() => "SIGTERM",
+        () = interrupt.recv() => "SIGINT",
     })
 }
 
@@ -188,11 +188,11 @@ impl Parent {
     /// to be woken. One who is root is looked after every second.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     async fn look_when_told(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
+        use super::signals::signal;
         const RARELY: Duration = Duration::from_secs(30);
         // Nobody else sends this one, and if somebody does, we look once more than needed.
         let hint = rustix::process::Signal::USR2;
-        let hints = signal(SignalKind::user_defined2()).and_then(|hints| {
+        let hints = signal(libc::SIGUSR2).and_then(|hints| {
             Ok(rustix::process::set_parent_process_death_signal(Some(hint)).map(|()| hints)?)
         });
         let Ok(mut hints) = hints else { return self.look().await };

@@ -30,6 +30,7 @@ pub mod tls;
 pub mod tls_answer;
 
 use crate::config::{Host, HostPort, ProbeConfig};
+use crate::net::look_up;
 use judge::{ROUNDS, Verdict};
 use notes::Note;
 use play::play;
@@ -42,7 +43,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -175,8 +176,8 @@ fn names(config: &ProbeConfig) -> (String, Option<String>) {
 async fn reach(target: &HostPort) -> Result<SocketAddr, String> {
     let addresses: Vec<SocketAddr> = match &target.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, target.port)],
-        Host::Name(name) => match timeout(LOOK_UP, lookup_host((name.as_str(), target.port))).await {
-            Ok(Ok(addresses)) => addresses.collect(),
+        Host::Name(name) => match timeout(LOOK_UP, look_up(name.clone(), target.port)).await {
+            Ok(Ok(addresses)) => addresses,
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("the name could not be looked up in time".to_owned()),
         },

@@ -47,10 +47,12 @@ pub use codec::{Codec, CodecError, Identity, Pieces};
 pub use flow::{EndSeen, Flow, read_some};
 pub(crate) use turn::{TURN, end_turn, moved, note_moved, reactor, set_reactor};
 
+use crate::net::watchdog::{self, Stage};
 use flow::{FlowError, Waits};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -300,6 +302,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         let mut clock = Clock::new(Instant::now());
         let mut stuck = Stuck::default();
         let mut timer = pin!(sleep_until(clock.since + self.patience.idle));
+        watchdog::stage(Stage::Relay);
         let end = poll_fn(|cx| {
             if self.reactor != turn::reactor() {
                 self.reactor = turn::reactor();
@@ -308,7 +311,13 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
                 let due = timer.deadline();
                 timer.set(sleep_until(due));
             }
-            if let Some(end) = self.poll_flows(cx) {
+            let flows = catch_unwind(AssertUnwindSafe(|| self.poll_flows(cx))).unwrap_or_else(|panic| {
+                // Neither side may take what it got for all there was.
+                reset(self.near.tcp());
+                reset(self.far.tcp());
+                resume_unwind(panic)
+            });
+            if let Some(end) = flows {
                 return Poll::Ready(end);
             }
             let wake = match self.look(cx, &mut stuck) {

@@ -4,6 +4,7 @@
 use super::body::{Body, Malformed};
 use super::folder::Source;
 use super::room::Room;
+use crate::net::blocking;
 use crate::relay::{SEND_TIMEOUT, Transport, read_some, reset};
 use std::future::poll_fn;
 use std::io;
@@ -126,12 +127,12 @@ impl<V: Transport> Connection<V> {
     /// Sends a file, with what stands in front of it in the same piece.
     pub async fn send_file(&mut self, mut piece: Vec<u8>, mut source: Box<Source>) -> io::Result<()> {
         loop {
-            let filling = tokio::task::spawn_blocking(move || {
+            let filling = blocking::FILES.run_or_do_here(move || {
                 let more = source.fill(&mut piece, PIECE);
                 (more, piece, source)
             });
             let more;
-            (more, piece, source) = filling.await.map_err(io::Error::other)?;
+            (more, piece, source) = filling.await?;
             let more = more?;
             self.send(&piece).await?;
             if !more {

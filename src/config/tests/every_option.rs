@@ -41,15 +41,15 @@ const TLS: &str = "mode=websocket;tls;cert=/c.pem;key=/k.pem;";
 fn row_of(spec: &OptionSpec) -> Row {
     const ADDRESSES: [&str; 2] = ["127.0.0.1:8080", "[::1]:8081"];
     match spec.name {
-        _ if spec.kind == Kind::Flag => {
-            Row { folds: true, ..row(["true", "false"], Meant, Some("perhaps")) }
-        }
+        _ if spec.kind == Kind::Flag => Row { folds: true, ..row(["true", "false"], Meant, Some("perhaps")) },
         "tls" => Row {
             folds: true,
             beside: "mode=websocket;cert=/c.pem;key=/k.pem",
             ..row(["only", "false"], Meant, Some("perhaps"))
         },
-        "obfs-tls-host" => Row { beside: "obfs=tls", ..row(["a.example", "b.example"], Refused, Some("a b")) },
+        "obfs-tls-host" => {
+            Row { beside: "obfs=tls", ..row(["a.example", "b.example"], Refused, Some("a b")) }
+        }
         "obfs" => Row { folds: true, ..row(["http", "tls"], Refused, Some("htpp")) },
         "mode" => Row { folds: true, ..row(["websocket", "httpupgrade"], Refused, Some("quic")) },
         "host" => Row { beside: WEB, ..row(["a.example", "b.example:443"], Meant, Some("a b")) },

@@ -4,6 +4,7 @@ use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{STALL, STALL_ALONE, TOTAL};
+use crate::net::watchdog::{self, Stage};
 use crate::relay::{self, End, Outcome, Patience, Side, TURN, Transport, end_turn, reset};
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Receive, Received, Send};
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -132,6 +134,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let mut timer = pin!(tokio::time::sleep(LOOK));
         let mut empty_since = Instant::now();
         let mut received = Some(std::mem::take(&mut self.received));
+        watchdog::stage(Stage::Mux);
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
                 // What has come may be for a session that waits to be begun.
@@ -143,7 +146,12 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 let due = timer.deadline();
                 timer.set(sleep_until(due));
             }
-            self.poll(cx);
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|panic| {
+                // Nobody may take what it got for all there was.
+                self.sessions.iter().for_each(Session::reset);
+                reset(self.wire.tcp());
+                resume_unwind(panic)
+            });
             self.look(cx, timer.as_mut(), &mut empty_since)
         })
         .await;

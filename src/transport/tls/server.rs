@@ -3,6 +3,8 @@
 use super::client_order::in_client_order;
 use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
+use crate::net::blocking;
+use crate::net::watchdog::{self, Stage};
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -99,6 +101,7 @@ impl Acceptor {
     ///
     /// The handshake failed, or took too long.
     pub async fn accept(&self, tcp: TcpStream, first: &[u8], or_give_back: bool) -> Result<TlsStream, NoTls> {
+        watchdog::stage(Stage::TlsHandshake);
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
         match stream.feed(first) {
@@ -207,7 +210,7 @@ async fn keep_up(pair: Weak<Pair>) {
         tokio::time::sleep(LOOK).await;
         let Some(pair) = pair.upgrade() else { return };
         let before = seen.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = blocking::FILES.run_or_do_here(move || {
             let now = match pair.files.look() {
                 Ok(now) => Some(now),
                 Err(error) => return (None, Some(Err(error))),
