@@ -61,7 +61,7 @@ const TAKEN: &[(Make, &str)] = &[
     (V2ray, "path=/a|b!c"),
     (V2ray, "path=/a!b"),
     (V2ray, "path=/a^b{c}\"d\""),
-    (V2ray, "path=/a?ed=0"),
+    (V2ray, "path=/a?x=1"),
     (V2ray, "tls;host=a.com;key=/no/such/file;client"),
 ];
 
