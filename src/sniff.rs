@@ -368,6 +368,18 @@ mod tests {
         assert_eq!(sniff(&rules, &twice), Verdict::Visitor);
     }
 
+    /// The first read tells whom the method tells, however much it brings.
+    #[test]
+    fn a_long_first_read_is_looked_at() {
+        for rules in [auto(), rules(true, None)] {
+            for bytes in [vec![0x95; 517], vec![b'A'; 5000], b"POST /".repeat(100), b"GET x".repeat(100)] {
+                let told = rules.sniff_on(&mut Sniffer::default(), &bytes);
+                assert_eq!(told, rules.sniff(&bytes), "{}", bytes.escape_ascii());
+                assert_eq!(told, Verdict::Visitor, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+
     /// Each byte of a long head or hello in a read of its own: what that costs does not grow with what came
     /// before.
     #[test]

@@ -211,7 +211,7 @@ impl LineSoFar {
 }
 
 impl Sniffer {
-    /// So few bytes cost nothing, and they tell most visitors from clients.
+    /// As long as there were no more, all are looked at: they tell most visitors from clients.
     const FEW: usize = 128;
     /// How often a line is judged while it comes. A client's has few bytes that matter; of a line with
     /// more, such as many spaces behind the target, no upgrade is taken.
@@ -234,9 +234,10 @@ impl Sniffer {
         }
         let more = bytes.get(self.line.max(self.seen)..).unwrap_or_default();
         let matters = self.so_far.note(self.line == 0, more);
+        let were_few = self.seen <= Self::FEW;
         self.seen = bytes.len();
         let too_long = bytes.len() >= MAX_HEAD || bytes.len() - self.line > MAX_LINE;
-        if line_end.is_some() || too_long || bytes.len() <= Self::FEW {
+        if line_end.is_some() || too_long || were_few {
             return sniff(bytes, accept);
         }
         let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.refuses(bytes));
