@@ -69,6 +69,7 @@ impl Rules {
         let seen = std::mem::replace(&mut sniffer.seen, bytes.len());
         match (self.speech(bytes), &self.http) {
             _ if bytes.is_empty() => Verdict::NeedMore,
+            (Speech::Plain, _) if self.tls_alone => Verdict::Visitor,
             (Speech::Plain, Some(rule)) => {
                 let accept = rule.accept();
                 let http = sniffer.http.get_or_insert_with(|| http::Sniffer::new(&accept));
@@ -212,6 +213,12 @@ mod tests {
         let first = (0..=bytes.len()).map(|cut| rules.sniff(&bytes[..cut])).find(|v| *v != Verdict::NeedMore);
         let whole = rules.sniff(bytes);
         assert_eq!(first.unwrap_or(Verdict::NeedMore), whole);
+        // Step by step it is the same, with what is known of the bytes before.
+        let mut sniffer = Sniffer::default();
+        let steps = (0..=bytes.len()).map(|cut| rules.sniff_on(&mut sniffer, &bytes[..cut]));
+        let stepped = steps.filter(|verdict| *verdict != Verdict::NeedMore).next();
+        assert_eq!(stepped.unwrap_or(Verdict::NeedMore), whole);
+        assert_eq!(rules.sniff_on(&mut Sniffer::default(), bytes), whole);
         whole
     }
 

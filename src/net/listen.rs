@@ -401,7 +401,7 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     fn on_loopback() -> (Listeners, SocketAddr) {
-        let address = HostPort::parse("127.0.0.1:0").unwrap();
+        let address = HostPort { host: Host::Ip([127, 0, 0, 1].into()), port: 0 };
         let listeners = Listeners::bind(&[address], &SocketOptions::default()).unwrap();
         let address = listeners.addresses()[0];
         (listeners, address)
