@@ -2,6 +2,8 @@
 
 use obfs_rs::config::{self, Command, Config, Half, Surroundings};
 use obfs_rs::net::listen::BindError;
+#[cfg(unix)]
+use obfs_rs::net::pid_file::PidFile;
 use obfs_rs::net::process::{self, Parent};
 use obfs_rs::net::watchdog;
 use obfs_rs::telemetry::{self, Destination};
@@ -12,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
 /// crash (v2ray-plugin has the same).
@@ -43,7 +45,11 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Command::Run(config)) => start(*config, &parent),
+        Ok(Command::Run(config)) => {
+            #[cfg(unix)]
+            process::ignore_unexpected_signals();
+            start(*config, &parent)
+        }
         Err(error) => {
             complain(&error);
             ExitCode::from(BAD_CONFIGURATION)
@@ -149,11 +155,8 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     #[cfg(unix)]
     let background = match &config.process.pid_file {
         None => None,
-        Some(path) if config.hosted => match net::daemon::write_pid(path) {
-            Ok(()) => None,
-            Err(error) => return refuse(&error),
-        },
-        Some(path) => match net::daemon::detach(path) {
+        Some(_) if config.hosted => None,
+        Some(_) => match net::daemon::detach() {
             Ok(net::daemon::Side::Started(code)) => return code,
             Ok(net::daemon::Side::Background(background)) => Some(background),
             Err(error) => return refuse(&error),
@@ -170,18 +173,21 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
     telemetry::init(config.log_level, destination);
     tell_what_is_ignored(&config);
+    #[cfg(unix)]
+    if let Some(user) = &user
+        && let Err(error) = net::privileged::keep(config.certificate_files(), user)
+    {
+        warn!(%error, "a renewed certificate may need a restart: nobody keeps the right to read it");
+    }
     let open_files = process::limit_open_files(config.process.open_files);
     let hosted = config.hosted && background.is_none();
-    let half = match Bound::bind(config, open_files) {
-        Ok(half) => half,
+    // The pid file goes when this function ends.
+    let (half, _pid_file) = match Bound::bind(config, open_files) {
+        Ok(bound) => bound,
+        Err(error) if error.is_about_the_configuration() => return refuse(&error),
         Err(error) => {
-            return match error {
-                BindError::Tls(_) => refuse(&error),
-                BindError::Listen(_) => {
-                    complain(&error);
-                    ExitCode::FAILURE
-                }
-            };
+            complain(&error);
+            return ExitCode::FAILURE;
         }
     };
     #[cfg(unix)]
@@ -192,6 +198,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     }
     #[cfg(unix)]
     if let Some(background) = background {
+        telemetry::look_for_syslog();
         if let Err(error) = background.ready() {
             complain(&format_args!("cannot go into the background: {error}"));
             return ExitCode::FAILURE;
@@ -213,10 +220,17 @@ fn tell_what_is_ignored(config: &Config) {
             None => warn!("unknown option `{}`: it is ignored", unknown.name),
         }
     }
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     if let Some(server) = &config.nameserver {
         warn!("the name server {server} is not asked: names are looked up the way the system is set up");
     }
 }
+
+/// There is none: it is refused with the configuration.
+#[cfg(not(unix))]
+type PidFile = std::convert::Infallible;
 
 /// A half that listens.
 enum Bound {
@@ -225,18 +239,24 @@ enum Bound {
 }
 
 impl Bound {
-    /// Listens, and says so.
-    fn bind(config: Config, open_files: Option<u64>) -> Result<Bound, BindError> {
+    /// Listens, writes the pid file, and says so.
+    fn bind(config: Config, open_files: Option<u64>) -> Result<(Bound, Option<PidFile>), BindError> {
         let role = config.role();
+        #[cfg(unix)]
+        let pid_path = config.process.pid_file.clone();
         let Config { half, tunnel, role_reason, .. } = config;
-        let described = match &half {
-            Half::Client(settings) => settings.to_string(),
-            Half::Server(settings) => settings.to_string(),
+        let (described, secrets) = match &half {
+            Half::Client(settings) => (settings.to_string(), settings.secrets()),
+            Half::Server(settings) => (settings.to_string(), settings.secrets()),
         };
         let bound = match half {
             Half::Client(settings) => Bound::Client(client::Client::bind(*settings, &tunnel)?),
             Half::Server(settings) => Bound::Server(server::Server::bind(*settings, &tunnel)?),
         };
+        #[cfg(unix)]
+        let pid_file = pid_path.as_deref().map(PidFile::claim).transpose()?;
+        #[cfg(not(unix))]
+        let pid_file = None;
         let listening = match &bound {
             Bound::Client(client) => client.addresses(),
             Bound::Server(server) => server.addresses(),
@@ -246,7 +266,11 @@ impl Bound {
             open_files,
             "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
         );
-        Ok(bound)
+        debug!("only clients are to know: {secrets}");
+        if let Bound::Server(server) = &bound {
+            server.tell_about_fake_tls();
+        }
+        Ok((bound, pid_file))
     }
 
     fn for_other_cores(&self) -> std::io::Result<Vec<Bound>> {
@@ -275,6 +299,7 @@ async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
     };
     let code = tokio::select! {
         () = telemetry::tell_what_is_left_out() => ExitCode::FAILURE,
+        () = telemetry::keep_sending() => ExitCode::FAILURE,
         () = half.run() => {
             complain(&"nothing listens any more");
             ExitCode::FAILURE

@@ -2,7 +2,7 @@
 
 use super::{NoTunnel, Shared, web};
 use crate::config::{ClientDisguise, WebConfig};
-use crate::net::watchdog;
+use crate::net::{balance, watchdog};
 use crate::relay::{Outcome, Transport, reset};
 use crate::telemetry;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
@@ -129,7 +129,7 @@ impl Shared {
             return;
         };
         let shared = Arc::clone(self);
-        tokio::spawn(watchdog::watched(Some(peer), async move {
+        balance::spawn(watchdog::watched(Some(peer), async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
             let result = shared.connection(config, &mut sessions).await;

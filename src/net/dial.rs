@@ -1,5 +1,6 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
+use super::circle::OwnAddresses;
 use super::names::Names;
 use super::outgoing;
 use super::watchdog::{self, Stage};
@@ -42,6 +43,9 @@ pub enum DialError {
     /// The family of the source address is none of theirs.
     #[error("none of {0} can be dialled from {1}")]
     Family(String, IpAddr),
+    /// It leads back to this process.
+    #[error("{0} leads back to this process, which listens on {1}")]
+    Circle(SocketAddr, SocketAddr),
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]
     Connect(String),
@@ -52,6 +56,8 @@ pub enum DialError {
 pub struct Dialer {
     names: Arc<Names>,
     options: SocketOptions,
+    /// Addresses that would lead back to this process.
+    own: OwnAddresses,
     memory: Mutex<Memory>,
 }
 
@@ -66,7 +72,13 @@ struct Memory {
 impl Dialer {
     /// A dialer for these hosts, the preferred one first.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
-        Dialer { names: Names::new(targets, options.ipv6_first), options, memory: Mutex::default() }
+        let names = Names::new(targets, options.ipv6_first);
+        Dialer { names, options, own: OwnAddresses::default(), memory: Mutex::default() }
+    }
+
+    /// The same, which does not dial these addresses, though a name may lead to them.
+    pub fn without(self, own: OwnAddresses) -> Dialer {
+        Dialer { own, ..self }
     }
 
     /// A connection to the first address that answers.
@@ -121,6 +133,9 @@ impl Dialer {
 
     /// Leaves what cannot be dialled out, and puts first what answered last.
     fn in_order(&self, mut candidates: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialError> {
+        if let Some((address, own)) = self.own.remove_from(&mut candidates) {
+            return Err(DialError::Circle(address, own));
+        }
         let mut memory = self.memory();
         memory.dead.retain(|_, since| since.elapsed() < DEAD_FOR);
         let rank = |address: &SocketAddr| match (memory.preferred == Some(*address), memory.dead.get(address))

@@ -1,10 +1,11 @@
 //! Listening sockets, and accepting from them come what may.
 
+use super::balance;
 use super::crew::Crew;
 use super::{tcp, watchdog};
 use crate::config::{Host, HostPort, SocketOptions};
 use crate::transport::tls::TlsError;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
@@ -25,10 +26,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}: {error}")]
+#[error("cannot listen on {address}: {error}{}", hint(*port, error))]
 pub struct ListenError {
     /// The address as it was configured.
     pub address: String,
+    /// Its port.
+    pub port: u16,
     /// What the system says.
     pub error: io::Error,
 }
@@ -42,6 +45,25 @@ pub enum BindError {
     /// Its TLS cannot be set up: a certificate, a key or a root is not what it should be.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
+    /// It would dial itself.
+    #[error("{0} leads back to this process, which listens on {1}")]
+    Circle(String, SocketAddr),
+    /// The pid file cannot be had.
+    #[cfg(unix)]
+    #[error(transparent)]
+    PidFile(#[from] super::pid_file::PidFileError),
+}
+
+impl BindError {
+    /// Whether only another configuration helps. What else is in the way may be gone at the next start.
+    pub fn is_about_the_configuration(&self) -> bool {
+        match self {
+            BindError::Listen(_) => false,
+            BindError::Tls(_) | BindError::Circle(..) => true,
+            #[cfg(unix)]
+            BindError::PidFile(error) => !matches!(error, super::pid_file::PidFileError::Taken(..)),
+        }
+    }
 }
 
 /// The sockets of one half.
@@ -64,7 +86,7 @@ impl Listeners {
     pub fn bind(addresses: &[HostPort], options: &SocketOptions) -> Result<Listeners, ListenError> {
         let mut listeners = Vec::new();
         for address in addresses {
-            let fail = |error| ListenError { address: address.to_string(), error };
+            let fail = |error| ListenError { address: address.to_string(), port: address.port, error };
             match &address.host {
                 Host::Ip(ip) => {
                     let only_v6 = *ip == Ipv6Addr::UNSPECIFIED && addresses.iter().any(is_v4_wildcard);
@@ -103,6 +125,14 @@ impl Listeners {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
+    /// The same, and whether the socket leaves IPv4 to others.
+    pub(super) fn addresses_and_families(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        self.listeners.iter().filter_map(|listener| {
+            let only_v6 = SockRef::from(listener).only_v6().unwrap_or(false);
+            Some((listener.local_addr().ok()?, only_v6))
+        })
+    }
+
     /// The same sockets once more for each further core, to be served on a thread of its own.
     ///
     /// Whichever thread has time takes a connection, so they share the work without `SO_REUSEPORT`, with
@@ -127,6 +157,7 @@ impl Listeners {
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
     {
+        let _worker = balance::join(&self.crew, self.index);
         let mut began = false;
         loop {
             self.crew.until(self.index, true).await;
@@ -169,7 +200,7 @@ impl Listeners {
                 let mut acceptor = Acceptor { listener, warned: None, pause: PAUSE };
                 loop {
                     let (stream, peer) = acceptor.accept().await;
-                    tokio::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
+                    balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
                     crew.look();
                 }
             }));
@@ -215,7 +246,12 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
         // `::` would take IPv4 too, and the `0.0.0.0` beside it could not be had.
         socket.set_only_v6(true)?;
     }
-    socket.bind(&address.into())?;
+    match socket.bind(&address.into()) {
+        Err(error) if is_low_port_refused(address.port(), &error) && claim_low_ports() => {
+            socket.bind(&address.into())?;
+        }
+        bound => bound?,
+    }
     if options.fast_open
         && let Err(error) = tcp::listen_fast_open(&socket)
     {
@@ -224,6 +260,48 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Whether a port was refused because it takes a right to listen there. Which ports these are is a setting
+/// on Linux.
+fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
+    cfg!(unix) && port < 1024 && error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// What helps against a port that is refused.
+fn hint(port: u16, error: &io::Error) -> String {
+    if !is_low_port_refused(port, error) {
+        return String::new();
+    }
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return " (ports below 1024 are root's)".to_owned();
+    }
+    let program = std::env::current_exe().unwrap_or_else(|_| "obfs-rs".into());
+    format!(
+        " (a port below 1024 takes root, or a capability of the program's file: setcap \
+         cap_net_bind_service=ep {})",
+        program.display()
+    )
+}
+
+/// Takes up the right to listen on low ports, where the program's file gives it to the process and leaves
+/// it to the program to use it. (A file that had the system take it up at the start could not be run at all
+/// where a service may not have that right.)
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn claim_low_ports() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let Ok(mut sets) = capabilities(None) else { return false };
+    let right = CapabilitySet::NET_BIND_SERVICE;
+    if !sets.permitted.contains(right) || sets.effective.contains(right) {
+        return false;
+    }
+    sets.effective |= right;
+    set_capabilities(None, sets).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn claim_low_ports() -> bool {
+    false
 }
 
 /// A listening socket that gives connections for as long as it lives.

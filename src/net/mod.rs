@@ -1,6 +1,9 @@
 //! Sockets: listening, dialling, their options, and what the process owes its host.
 
+pub(crate) mod balance;
 pub mod blocking;
+pub mod budget;
+pub mod circle;
 mod crew;
 #[cfg(unix)]
 pub mod daemon;
@@ -8,6 +11,10 @@ pub mod dial;
 pub mod listen;
 mod names;
 mod outgoing;
+#[cfg(unix)]
+pub mod pid_file;
+#[cfg(unix)]
+pub mod privileged;
 pub mod process;
 mod protect;
 #[cfg(unix)]

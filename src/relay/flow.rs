@@ -7,6 +7,7 @@
 use super::Transport;
 use super::codec::{Codec, CodecError, Pieces};
 use super::splice::{Moved, SpliceError, Spliced};
+use super::turn::{TURN, end_turn, note_moved};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -113,11 +114,11 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
     /// The source is to bring something; its end would be seen.
-    ForSource,
+    Source,
     /// The sink is to take something.
-    ForSink,
+    Sink,
     /// Neither: the flow is over, or its codec wants nothing for now.
-    ForNothing,
+    Nothing,
 }
 
 /// How much a flow moves at a time, by which it is decided whether the kernel is to carry it.
@@ -162,6 +163,9 @@ pub struct Flow<C> {
     /// Why the source brings nothing more. It came behind what is pending, so it counts when that is
     /// written.
     failure: Option<Box<FlowError>>,
+    /// The source broke where it was written to, and that was reported there. What it still brings passes;
+    /// its end is none in order, and nobody is told of it but by a reset.
+    source_broken: bool,
     /// Payload bytes that passed.
     payload: u64,
     /// Bytes that moved in any way, to see that something did.
@@ -190,12 +194,13 @@ impl<C: Codec> Flow<C> {
             pending,
             written: 0,
             failure: None,
+            source_broken: false,
             payload: payload as u64,
             moved: 0,
             bulk: Bulk::default(),
             spliced: Spliced::default(),
             taken: 0,
-            waits: Waits::ForSource,
+            waits: Waits::Source,
             most: SCRATCH,
         }
     }
@@ -227,6 +232,11 @@ impl<C: Codec> Flow<C> {
             Some(EndSeen::Malformed(error)) => self.failure = Some(Box::new(FlowError::Codec(error))),
         }
         self
+    }
+
+    /// From now on the end of the source is not passed on: the sink will be reset.
+    pub(super) fn break_source(&mut self) {
+        self.source_broken = true;
     }
 
     /// Lets the codec turn input into pieces. What it made before it met an error is as good as what it
@@ -310,7 +320,7 @@ impl<C: Codec> Flow<C> {
         self.codec
     }
 
-    /// Passes on what there is, until the source has nothing or the sink takes nothing.
+    /// Passes on what there is, until the source has nothing, the sink takes nothing, or the turn is over.
     ///
     /// `last` says that the other direction is over: then both streams are closed as soon as this one
     /// is, and a TCP sink need not be told apart from that.
@@ -325,18 +335,30 @@ impl<C: Codec> Flow<C> {
         S: Transport,
         D: Transport,
     {
+        let before = self.moved;
         let result = loop {
-            match ready!(self.step(cx, source, sink, last)) {
-                Ok(()) if self.is_done() && self.pending.is_empty() => break Ok(()),
-                Ok(()) => {}
-                Err(error) => {
+            // Each byte is read and written. (What is in a pipe leaves it at once, as far as it can.)
+            if self.moved - before >= 2 * TURN && !self.spliced.holds_bytes() {
+                end_turn(cx);
+                note_moved(self.moved - before);
+                return Poll::Pending;
+            }
+            match self.step(cx, source, sink, last) {
+                Poll::Pending => {
+                    note_moved(self.moved - before);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) if self.is_done() && self.pending.is_empty() => break Ok(()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
                     self.let_go(cx, sink, &error);
                     break Err(error);
                 }
             }
         };
+        note_moved(self.moved - before);
         self.stage = Stage::Done;
-        self.waits = Waits::ForNothing;
+        self.waits = Waits::Nothing;
         self.pending = Vec::new();
         self.written = 0;
         Poll::Ready(result)
@@ -353,7 +375,7 @@ impl<C: Codec> Flow<C> {
         S: Transport,
         D: Transport,
     {
-        self.waits = Waits::ForSink;
+        self.waits = Waits::Sink;
         if self.may_interject() && self.codec.wants_to_speak() {
             self.payload += self.codec.interject(&mut self.pending) as u64;
         }
@@ -377,7 +399,9 @@ impl<C: Codec> Flow<C> {
                     ready!(self.pass(cx, source, sink))?;
                 }
             },
-            Stage::Closing if last && sink.raw().is_some() => self.stage = Stage::Done,
+            Stage::Closing if self.source_broken || (last && sink.raw().is_some()) => {
+                self.stage = Stage::Done
+            }
             Stage::Closing => {
                 if !self.codec.says_end() {
                     if source.ended_abruptly() {
@@ -466,7 +490,7 @@ impl<C: Codec> Flow<C> {
         sink: &TcpStream,
     ) -> Poll<Result<(), FlowError>> {
         if !self.spliced.holds_bytes() {
-            self.waits = Waits::ForSource;
+            self.waits = Waits::Source;
         }
         match ready!(self.spliced.step(cx, source, sink, self.codec.untouched())) {
             Ok(Moved::In(n)) => {
@@ -503,13 +527,17 @@ impl<C: Codec> Flow<C> {
         ROOM.with_borrow_mut(|Scratch { bytes, pieces }| {
             let room = bytes.len().min(self.most).min(self.codec.room());
             if room == 0 {
-                self.waits = Waits::ForNothing;
+                self.waits = Waits::Nothing;
                 return Poll::Pending;
             }
-            self.waits = Waits::ForSource;
+            self.waits = Waits::Source;
             let mut buffer = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
             ready!(Pin::new(source).poll_read(cx, &mut buffer)).map_err(FlowError::Read)?;
             let input = buffer.filled_mut();
+            if input.is_empty() && self.source_broken {
+                self.stage = Stage::Done;
+                return Poll::Ready(Ok(()));
+            }
             if input.is_empty() {
                 self.codec.end().map_err(FlowError::Codec)?;
                 self.stage = Stage::Closing;

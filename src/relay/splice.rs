@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 /// cores, iperf3 on the same machine).
 const PIPE_SIZE: usize = 1024 * 1024;
 
-/// What is asked for at once: more than fits, since the pieces of a socket may be larger than a page.
-const MOST: usize = 4 * PIPE_SIZE;
+/// What is asked for at once. More would fit, since the pieces of a socket may be larger than a page, but
+/// one step is all of a [turn](super::turn): with 4 MiB, three flows keep a fourth waiting for 16 ms.
+const MOST: usize = PIPE_SIZE;
 
 /// What is asked for at once where the sink may not take it: the pipe has the size it is born with then,
 /// 16 pages, and the pieces in it may still be larger.

@@ -4,6 +4,7 @@
 mod give_back;
 mod panics;
 mod stuck;
+mod turns;
 
 use super::*;
 use std::io::ErrorKind;

@@ -6,16 +6,11 @@
 //! with malformed requests, the same ways to close a connection.
 
 mod answer;
-mod body;
 mod conditions;
 mod connection;
 mod folder;
-mod head;
-mod line;
 mod mime;
 mod ranges;
-mod room;
-mod target;
 mod visit;
 
 use crate::config::Website;
@@ -25,6 +20,7 @@ use crate::net::watchdog::{self, Stage};
 use crate::origin::Origin;
 use crate::relay::Transport;
 use crate::sniff::Rules;
+use crate::wire::http::request::{body, head, line, room, target};
 use answer::{Answer, Content};
 use conditions::{Validators, Verdict, judge, permits_range};
 use folder::{Found, OpenFile, Source};

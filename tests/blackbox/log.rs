@@ -3,8 +3,8 @@
 
 use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
-use crate::support::conn::{assert_echo, connect, recv_head, send};
-use crate::support::plugin::{Ours, Vars, ours, server};
+use crate::support::conn::{assert_echo, connect, fin, recv_head, recv_to_end, reset, send};
+use crate::support::plugin::{Ours, Vars, client, ours, server};
 use crate::support::ports::free_port;
 use crate::support::{eventually, proc, secs, within};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -165,6 +165,91 @@ fn nobody_waits_for_the_reader_of_the_log() {
             assert_eq!(child.wait_exit(secs(5)), Exit::Code(0), "{kind}");
             assert!(!proc::port_listens(port));
             drop(reader);
+        }
+    });
+}
+
+/// A client's options for every way in which a tunnel begins. `@` is TLS.
+const BEGINNINGS: &[&str] = &[
+    "obfs=http",
+    "obfs=http;handshake=standard",
+    "obfs=tls",
+    "mode=websocket;mux=0",
+    "mode=websocket;mux=1",
+    "mode=httpupgrade",
+    "mode=httpupgrade;handshake=eager",
+    "obfs=http;fast-open",
+    "obfs=tls;fast-open",
+    "mode=websocket;mux=0;tls;host=live.example.com",
+];
+
+/// As a censor resets a connection in the server's name, or a server resets that has nobody behind it.
+#[test]
+fn a_reset_before_the_answer_is_told_in_every_mode() {
+    within(secs(60), || {
+        let resetting = Backend::serve(|mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            reset(stream);
+        });
+        for options in BEGINNINGS {
+            let client = client(Ours, resetting.addr, options);
+            for _ in 0..3 {
+                let app = connect(client.addr);
+                send(&app, b"anybody there?");
+                let _ = recv_to_end(&app, secs(5));
+            }
+            let warnings = || client.child.lines().iter().filter(|line| line.contains(" WARN ")).count();
+            assert!(eventually(secs(5), || warnings() == 3), "{options}: {}", client.child.show_log());
+        }
+    });
+}
+
+/// As where packets are dropped on the way. The limit is the program's own.
+#[test]
+fn a_server_that_says_nothing_is_told_in_every_mode() {
+    within(secs(60), || {
+        let (silent, kept) = Backend::manual();
+        let clients: Vec<_> = BEGINNINGS.iter().map(|options| client(Ours, silent.addr, options)).collect();
+        let apps: Vec<_> = clients
+            .iter()
+            .map(|client| {
+                let app = connect(client.addr);
+                send(&app, b"anybody there?");
+                app
+            })
+            .collect();
+        for (client, options) in clients.iter().zip(BEGINNINGS) {
+            let told = || {
+                let lines = client.child.lines();
+                lines.iter().filter(|l| l.contains(" WARN ") && l.contains("10 s")).count()
+            };
+            assert!(eventually(secs(20), || told() == 1), "{options}: {}", client.child.show_log());
+        }
+        drop((apps, kept));
+    });
+}
+
+/// An answer that comes is no silence, and a tunnel of which nothing came is no reset, if its own end came
+/// first.
+#[test]
+fn a_tunnel_that_works_is_worth_no_warning() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        for options in BEGINNINGS.iter().filter(|options| !options.contains("tls;host")) {
+            let server_options = if options.starts_with("obfs=http") { "obfs=http" } else { "mode=auto" };
+            let server = server(Ours, echo.addr, server_options);
+            let client = client(Ours, server.addr, options);
+            assert_echo(&connect(client.addr), b"works");
+            let app = connect(client.addr);
+            send(&app, b"x");
+            drop(app);
+            let quiet = connect(client.addr);
+            fin(&quiet);
+            let _ = recv_to_end(&quiet, secs(5));
+            client.child.signal(Signal::TERM);
+            client.child.wait_exit(secs(5));
+            let warned = client.child.lines().iter().any(|line| line.contains(" WARN "));
+            assert!(!warned, "{options}: {}", client.child.show_log());
         }
     });
 }

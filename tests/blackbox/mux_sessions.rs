@@ -6,7 +6,7 @@ use crate::support::conn::{End, assert_echo, connect, recv, recv_to_end, send};
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, Plugin, V2ray, client, server};
 use crate::support::websocket::mux::{self, END, KEEP};
-use crate::support::websocket::{BINARY, CLOSE, PING, PONG, Ws};
+use crate::support::websocket::{BINARY, CLOSE, PING, PONG, Ws, frame};
 use crate::support::{STEP, assert_same, eventually, noise, secs, within};
 use std::collections::HashMap;
 
@@ -60,8 +60,8 @@ fn the_first_frames_may_come_together_or_in_pieces() {
         ws.send_mux(&both);
         assert_eq!(ws.mux_recv(0, 5), b"hello");
         let mut ws = Ws::open(server.addr, "/");
-        for byte in both {
-            ws.send(BINARY, &[byte]);
+        for byte in frame(0x80 | BINARY, &both) {
+            ws.send_raw(&[byte]);
         }
         assert_eq!(ws.mux_recv(0, 5), b"hello");
     });

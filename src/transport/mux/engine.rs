@@ -5,7 +5,7 @@ use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{STALL, STALL_ALONE, TOTAL};
 use crate::net::watchdog::{self, Stage};
-use crate::relay::{End, Outcome, Patience, Side, Transport, reset};
+use crate::relay::{self, End, Outcome, Patience, Side, TURN, Transport, end_turn, reset};
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Receive, Received, Send};
 use crate::wire::mux::{self, Decoder, Encoder};
@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes that are read at once.
 const SCRATCH: usize = 64 * 1024;
@@ -96,6 +96,8 @@ pub struct Mux<S, I> {
     pub(super) wire_over: Option<End>,
     /// The connection could not be written to. What has come before that is still read.
     pub(super) write_error: Option<io::Error>,
+    /// The reactor that watches the connection.
+    reactor: u32,
     pub(super) up: u64,
     pub(super) down: u64,
 }
@@ -121,6 +123,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             hang_up: false,
             wire_over: None,
             write_error: handoff.write_error,
+            reactor: relay::reactor(),
             up: 0,
             down: 0,
         }
@@ -134,7 +137,14 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         watchdog::stage(Stage::Mux);
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
+                // What has come may be for a session that waits to be begun.
+                self.poll_incoming(cx);
                 self.take_over(cx, received);
+            }
+            if self.reactor != relay::reactor() {
+                self.change_reactor();
+                let due = timer.deadline();
+                timer.set(sleep_until(due));
             }
             catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|panic| {
                 // Nobody may take what it got for all there was.
@@ -166,9 +176,13 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if I::SERVER { Side::Near } else { Side::Far }
     }
 
-    /// Does all there is to do, until everything waits.
+    /// Does all there is to do, until everything waits or the turn is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        let before = relay::moved();
         loop {
+            if relay::moved().wrapping_sub(before) >= 2 * TURN {
+                return end_turn(cx);
+            }
             let mut moved = false;
             self.poll_out(cx);
             self.poll_incoming(cx);
@@ -194,6 +208,17 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     }
                 }
                 return;
+            }
+        }
+    }
+
+    /// Has everything watched by the reactor of the thread to which the task has been moved.
+    fn change_reactor(&mut self) {
+        self.reactor = relay::reactor();
+        self.wire.change_reactor();
+        for session in &mut self.sessions {
+            if let Socket::Open(socket) = &mut session.socket {
+                socket.change_reactor();
             }
         }
     }
@@ -320,9 +345,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     }
                 }
             }
-            if session.poll_drain(cx).is_err() {
-                self.abort(index);
-            } else if session.reset_due {
+            session.poll_drain(cx);
+            if session.reset_due {
                 session.over = true;
                 session.reset();
             }

@@ -3,7 +3,7 @@
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
 use super::{HARD, SESSIONS, SOFT, TOTAL};
-use crate::relay::{CodecError, End, EndSeen, Transport};
+use crate::relay::{CodecError, End, EndSeen, Transport, note_moved};
 use crate::transport::websocket::{Found, Received};
 use crate::wire::mux::{Encoder, Network, Status, Step};
 use std::ops::Range;
@@ -35,6 +35,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     None => End::Closed,
                 }));
             }
+            // Each byte is read and written.
+            note_moved(2 * input.len() as u64);
             Poll::Ready(self.unframe(cx, input).map_err(|error| End::Malformed(self.wire_side(), error)))
         })
     }
@@ -178,11 +180,11 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if let Some(index) = self.sessions.iter().position(|session| session.id == id && !session.over)
             && let Some(session) = self.sessions.get_mut(index)
         {
-            let ok = session.give(cx, input, &pieces.ranges).is_ok();
+            session.give(cx, input, &pieces.ranges);
             let limit = if total >= TOTAL { SOFT } else { HARD };
             let overrun = session.waiting() >= limit
                 && self.sessions.get(index).is_some_and(|session| self.is_stalled(session));
-            if !ok || overrun {
+            if overrun {
                 tracing::debug!(id, crowd, "a session is reset: its receiver takes nothing");
                 self.abort(index);
             }

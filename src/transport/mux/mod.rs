@@ -32,6 +32,8 @@ mod inbound;
 mod looks;
 mod outbound;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Fresh, Incoming, Mux};
 pub use session::Dial;

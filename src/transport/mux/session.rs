@@ -4,7 +4,7 @@ use super::SOFT;
 use crate::net::DialError;
 use crate::relay::reset;
 use crate::wire::mux::Encoder;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -44,6 +44,8 @@ pub struct Session {
     /// The peer has ended the session by an error while its socket was being dialled: what had come
     /// before goes to the socket, and then a reset.
     pub reset_due: bool,
+    /// The socket could not be written to. What it brings is still passed on; then it is over.
+    pub broken: bool,
     /// The socket has nothing more to send.
     pub socket_ended: bool,
     /// The peer has been told the end.
@@ -71,6 +73,7 @@ impl Session {
             wire_ended: false,
             socket_told: false,
             reset_due: false,
+            broken: false,
             socket_ended: false,
             said_end: false,
             over: false,
@@ -108,18 +111,13 @@ impl Session {
     }
 
     /// Takes pieces of `input` for the socket: writes what it takes, and keeps the rest.
-    pub fn give(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &[u8],
-        pieces: &[std::ops::Range<usize>],
-    ) -> io::Result<()> {
+    pub fn give(&mut self, cx: &mut Context<'_>, input: &[u8], pieces: &[std::ops::Range<usize>]) {
         /// Pieces that are written with one call.
         const MOST: usize = 64;
         let slice = |range: &std::ops::Range<usize>| input.get(range.clone()).unwrap_or_default();
         let mut skip = 0;
-        if self.wire_ended || self.reset_due {
-            return Ok(());
+        if self.wire_ended || self.reset_due || self.broken {
+            return;
         }
         self.moved = true;
         if let (Socket::Open(socket), 0) = (&mut self.socket, self.queue.len()) {
@@ -128,8 +126,10 @@ impl Session {
                 *to = IoSlice::new(slice(range));
             }
             let slices = slices.get(..pieces.len().min(MOST)).unwrap_or_default();
-            if let Poll::Ready(result) = Pin::new(socket).poll_write_vectored(cx, slices) {
-                skip = result?;
+            match Pin::new(socket).poll_write_vectored(cx, slices) {
+                Poll::Ready(Ok(written)) => skip = written,
+                Poll::Ready(Err(_)) => return self.break_off(),
+                Poll::Pending => {}
             }
         }
         self.up += pieces.iter().map(|range| range.len() as u64).sum::<u64>();
@@ -139,22 +139,28 @@ impl Session {
             skip -= written;
             self.queue.extend_from_slice(bytes.get(written..).unwrap_or_default());
         }
-        Ok(())
+    }
+
+    /// The socket takes nothing any more. What it had to say before that is still read.
+    fn break_off(&mut self) {
+        self.broken = true;
+        self.queue = Vec::new();
+        self.taken = 0;
+        self.stalled_since = None;
     }
 
     /// Gives the socket what waits for it, and the end when that has come.
-    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Socket::Open(socket) = &mut self.socket else { return Ok(()) };
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) {
+        let Socket::Open(socket) = &mut self.socket else { return };
         while self.taken < self.queue.len() {
             let left = self.queue.get(self.taken..).unwrap_or_default();
             match Pin::new(&mut *socket).poll_write(cx, left) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(0) | Err(_)) => return self.break_off(),
                 Poll::Ready(Ok(n)) => {
                     self.taken += n;
                     self.moved = true;
                     self.stalled_since = None;
                 }
-                Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
                     self.stalled_since.get_or_insert_with(Instant::now);
                     // What was taken is moved out of the way when it is most of it.
@@ -162,7 +168,7 @@ impl Session {
                         self.queue.drain(..self.taken);
                         self.taken = 0;
                     }
-                    return Ok(());
+                    return;
                 }
             }
         }
@@ -176,7 +182,6 @@ impl Session {
             let _ = Pin::new(socket).poll_shutdown(cx);
             self.socket_told = true;
         }
-        Ok(())
     }
 
     /// Makes the closing of the socket a reset.

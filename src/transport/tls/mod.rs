@@ -5,6 +5,8 @@
 //! owns no buffer; and the last words of a handshake travel with the first of what it was made for.
 
 mod client;
+mod client_order;
+mod pair;
 mod server;
 mod site;
 mod tickets;
@@ -89,14 +91,12 @@ pub enum TlsError {
         reason: String,
     },
     /// Certificate and key are no pair.
-    #[error("{} is not the key of the certificate in {}: {error}", key.display(), certificate.display())]
+    #[error("{} is not the key of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls says.
-        error: rustls::Error,
     },
     /// rustls refuses something else.
     #[error("{0}")]
@@ -134,6 +134,8 @@ pub struct TlsStream {
     farewell: Farewell,
     /// The peer has said close_notify.
     peer_said_close: bool,
+    /// What was wrong with the last that was read, behind plaintext that waits to be taken.
+    read_error: Option<io::Error>,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     fresh: bool,
     /// Bytes that the socket has taken.
@@ -152,6 +154,7 @@ impl TlsStream {
             said_close: false,
             farewell: Farewell::Always,
             peer_said_close: false,
+            read_error: None,
             fresh: true,
             sent: 0,
         }
@@ -227,6 +230,9 @@ impl TlsStream {
             ready!(self.poll_send(cx))?;
             // A buffer without room: what comes behind the handshake stays in rustls.
             ready!(self.poll_wire(cx, &mut ReadBuf::new(&mut [])))?;
+            if let Some(error) = self.read_error.take() {
+                return Poll::Ready(Err(error));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -271,7 +277,9 @@ impl TlsStream {
                     }
                     // The alert that says what was wrong.
                     let _ = self.poll_send(cx);
-                    return Poll::Ready(Err(invalid(error)));
+                    // What came before it in the same read is still read.
+                    self.read_error = Some(invalid(error));
+                    return Poll::Ready(Ok(()));
                 }
                 while buffer.remaining() > 0 {
                     let before = buffer.filled().len();
@@ -338,6 +346,9 @@ impl AsyncRead for TlsStream {
         loop {
             if this.take(buffer)? {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(error) = this.read_error.take() {
+                return Poll::Ready(Err(error));
             }
             // The rest of a handshake, and answers of the protocol's own, such as to a request for new keys.
             if this.connection.wants_write() {
@@ -413,5 +424,9 @@ impl Transport for TlsStream {
 
     fn drained(&self) -> u64 {
         self.sent
+    }
+
+    fn change_reactor(&mut self) {
+        self.tcp.change_reactor();
     }
 }

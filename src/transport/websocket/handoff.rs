@@ -131,3 +131,6 @@ impl<S> Handoff<S> {
         (self.io, receiving, sending, self.write_error)
     }
 }
+
+#[cfg(test)]
+mod tests;

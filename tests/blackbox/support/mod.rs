@@ -8,6 +8,7 @@ pub mod child;
 pub mod conn;
 pub mod fronts;
 pub mod hosts;
+pub mod link;
 pub mod netns;
 pub mod peers;
 pub mod plugin;
