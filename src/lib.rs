@@ -23,7 +23,7 @@
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
 //! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers, and Mux.Cool, whose task passes the bytes of its sessions itself |
 //! | [`relay`] | two streams become one: half-closes, resets, time-outs, codecs on the way |
-//! | [`net`] | listening, dialling, socket options, signals, the parent process, the background, users |
+//! | [`net`] | listening, dialling, names, socket options, work that blocks, threads that are stuck, signals, the parent process, the background, users |
 //! | [`telemetry`] | the log |
 //! | [`demo`] | `obfs-rs demo`: all of it in one process |
 //! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |

@@ -2,6 +2,7 @@
 //! where they are copied.
 
 mod give_back;
+mod panics;
 mod stuck;
 mod turns;
 

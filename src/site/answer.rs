@@ -2,6 +2,7 @@
 
 use super::folder::Source;
 use super::head::Manner;
+use crate::wire::http;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -80,7 +81,7 @@ impl Answer {
         // A status without words keeps the space in front of them.
         line(&[b"HTTP/1.1 ", status.as_bytes(), b" ", reason(self.status).unwrap_or_default().as_bytes()]);
         line(&[b"Server: nginx"]);
-        line(&[b"Date: ", httpdate::fmt_http_date(now).as_bytes()]);
+        line(&[b"Date: ", http::date(now).as_bytes()]);
         if let Some(content_type) = &self.content_type {
             line(&[b"Content-Type: ", content_type.as_bytes()]);
         }

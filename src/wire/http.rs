@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub mod framing;
 pub mod host;
@@ -330,13 +330,21 @@ impl WebRequest<'_> {
     }
 }
 
+/// A time as HTTP writes it. The clock of a machine may say anything, and only the years from 1970 to 9999
+/// can be written.
+pub fn date(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since.min(LAST))
+}
+
 /// The answer to an upgrade request, its empty line included. `protocol` is echoed; it must have been
 /// found to be harmless.
 pub fn switching_protocols(key: Option<&[u8]>, protocol: Option<&str>, now: SystemTime) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nServer: nginx\r\nDate: {}\r\n\
          Upgrade: websocket\r\nConnection: Upgrade\r\n",
-        httpdate::fmt_http_date(now)
+        date(now)
     );
     if let Some(key) = key {
         let _ = write!(head, "Sec-WebSocket-Accept: {}\r\n", websocket_accept(key));

@@ -5,7 +5,8 @@
 //! (`fronts`), what its client half puts on the wire (`client_wire`), that nobody can tell the
 //! port from the website (`fallback`), nor our own websites from nginx (`own_site`), and that a visitor may
 //! become a client (`follow`), that every end arrives behind the bytes that came before it, whatever the
-//! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), how it takes its
+//! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), also on a machine
+//! that is short of something (`shortage`), how it takes its
 //! settings (`options`, `roles`, `strings`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
@@ -36,6 +37,7 @@ mod probe;
 mod process;
 mod rest;
 mod roles;
+mod shortage;
 mod simple_obfs;
 mod simple_obfs_options;
 mod simple_obfs_process;

@@ -80,7 +80,8 @@ impl Connector {
         let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-        let mut tls = ClientConfig::builder_with_provider(provider)
+        super::check_clock()?;
+        let mut tls = ClientConfig::builder_with_details(provider, Arc::new(super::Clock))
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier { webpki, pinned: extra }))

@@ -17,6 +17,8 @@ pub use site::{SiteConnector, Whoever};
 
 use crate::relay::Transport;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use rustls::{CipherSuite, Connection};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -56,6 +58,21 @@ fn provider() -> Arc<CryptoProvider> {
     let mut provider = ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     Arc::new(provider)
+}
+
+/// The system's clock, which may be wrong: rustls's own reading of it panics before 1970.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        SystemTime::now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+    }
+}
+
+/// Refuses to begin with a clock with which no certificate and no ticket can be judged.
+fn check_clock() -> Result<(), TlsError> {
+    Clock.current_time().map(|_| ()).ok_or(TlsError::Rustls(rustls::Error::FailedToGetCurrentTime))
 }
 
 thread_local! {

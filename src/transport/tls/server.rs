@@ -74,7 +74,8 @@ impl Acceptor {
             first_look,
             kept_up: AtomicBool::new(false),
         });
-        let mut tls = ServerConfig::builder_with_provider(super::provider())
+        super::check_clock()?;
+        let mut tls = ServerConfig::builder_with_details(super::provider(), Arc::new(super::Clock))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&pair) as Arc<dyn ResolvesServerCert>);

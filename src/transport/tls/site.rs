@@ -31,7 +31,7 @@ impl SiteConnector {
     ///
     /// rustls has no versions.
     pub fn new() -> Result<SiteConnector, rustls::Error> {
-        let mut config = ClientConfig::builder_with_provider(super::provider())
+        let mut config = ClientConfig::builder_with_details(super::provider(), Arc::new(super::Clock))
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Whoever))

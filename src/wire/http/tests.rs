@@ -180,3 +180,13 @@ proptest! {
         let _ = first_line(&bytes);
     }
 }
+
+#[test]
+fn any_clock_can_be_written() {
+    use std::time::{Duration, SystemTime};
+    let day = Duration::from_secs(86_400);
+    let epoch = SystemTime::UNIX_EPOCH;
+    assert_eq!(date(epoch + day), "Fri, 02 Jan 1970 00:00:00 GMT");
+    assert_eq!(date(epoch - day), "Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_eq!(date(epoch + day * 365 * 9000), "Fri, 31 Dec 9999 23:59:59 GMT");
+}
