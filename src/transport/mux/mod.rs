@@ -45,6 +45,8 @@ mod liveness;
 mod looks;
 mod outbound;
 mod session;
+#[cfg(test)]
+mod timed_tests;
 
 pub use engine::{Fresh, Incoming, Mux};
 pub use session::Dial;
