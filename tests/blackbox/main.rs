@@ -26,6 +26,7 @@ mod follow;
 mod fronts;
 mod hosts;
 mod life;
+mod mux_liveness;
 mod mux_sessions;
 mod options;
 mod origin;
