@@ -75,8 +75,9 @@ fn main() {
             host: Some("www.example.com".into()),
             web: Some(WebRule { path: "/stream".into() }),
         }),
-        fake_tls: Some(FakeTlsRule { server_name: Some("www.example.com".into()) }),
+        fake_tls: Some(FakeTlsRule { server_names: vec!["www.example.com".into()] }),
         tls: true,
+        tls_alone: false,
     };
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";

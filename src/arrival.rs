@@ -1,9 +1,10 @@
 //! The first bytes of a connection to the server half, read until it is known what they are.
 
 use crate::fallback::{Fallback, Place};
+use crate::net::budget::Share;
 use crate::origin::Origin;
 use crate::relay;
-use crate::sniff::{Rules, Speech, Verdict};
+use crate::sniff::{Rules, Sniffer, Speech, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use std::io;
@@ -21,8 +22,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// is dialled: its time-outs begin then, as if the visitor had come to it.
 const HESITATION: Duration = Duration::from_millis(250);
 
-/// Bytes that are read at once.
+/// Bytes that are read at once, or as many as are there already.
 const CHUNK: usize = 4096;
+
+/// What a connection costs beside its bytes.
+const BESIDE: usize = 4096;
 
 /// What came.
 #[derive(Debug)]
@@ -62,7 +66,8 @@ pub async fn read<V: AsyncRead + Unpin>(
     fallback: &Fallback,
     place: impl Fn(Speech) -> Place,
 ) -> Arrival {
-    let mut first = FirstBytes { visitor, rules, bytes: Vec::new() };
+    let share = fallback.undecided().share();
+    let mut first = FirstBytes { visitor, rules, bytes: Vec::new(), sniffer: Sniffer::default(), share };
     let deadline = Instant::now() + HEAD_TIMEOUT;
     let seen = match timeout(HESITATION, first.decide()).await {
         Ok(seen) => seen,
@@ -109,20 +114,27 @@ struct FirstBytes<'a, V> {
     visitor: &'a mut V,
     rules: &'a Rules,
     bytes: Vec<u8>,
+    sniffer: Sniffer,
+    /// What it holds of that which all may hold.
+    share: Share<'a>,
 }
 
 impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
     /// Reads on until there is a verdict. Nothing is lost when it is dropped and called again.
     async fn decide(&mut self) -> Seen {
         loop {
-            match relay::read_some(self.visitor, &mut self.bytes, CHUNK).await {
+            // Few steps, or the allocator is left with holes between the sizes of many connections.
+            let most = CHUNK.max(self.bytes.len());
+            match relay::read_some(self.visitor, &mut self.bytes, most).await {
                 // A head that ends before its end is for the website to judge.
                 Ok(0) => return Seen::Verdict(Verdict::Visitor),
                 Ok(_) => {}
                 Err(error) => return Seen::Broken(error),
             }
-            match self.rules.sniff(&self.bytes) {
-                Verdict::NeedMore => {}
+            match self.rules.sniff_on(&mut self.sniffer, &self.bytes) {
+                Verdict::NeedMore if self.share.grow_to(self.bytes.len() + BESIDE) => {}
+                // It might be a client's, but then it would have come in one go, or nearly so.
+                Verdict::NeedMore => return Seen::Verdict(Verdict::Visitor),
                 verdict => return Seen::Verdict(verdict),
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::config::{ClientConfig, ClientDisguise, Handshake, SocketOptions, TunnelConfig};
 use crate::net;
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::relay::{self, CodecError, Flow, Identity, Outcome, Patience, Relay};
@@ -9,6 +10,7 @@ use crate::telemetry;
 use crate::transport::fake_tls::{self, Cut};
 use crate::transport::http::{self, OpenError, StripAnswer};
 use crate::transport::tls::{ConnectError, Connector};
+use answer::{Unanswered, address, awaited};
 use pool::Pool;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
+mod answer;
 mod pool;
 mod web;
 
@@ -72,8 +75,14 @@ impl Client {
             ClientDisguise::Web(web) => web.tls.as_ref().map(Connector::new).transpose()?,
             _ => None,
         };
+        let refuse_ourselves = |own: OwnAddresses| match own.find(&config.servers) {
+            Some((server, own)) => Err(BindError::Circle(format!("the server {server}"), own)),
+            None => Ok(()),
+        };
+        refuse_ourselves(OwnAddresses::to_be(&config.listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&config.listen, &SocketOptions::default())?;
+        refuse_ourselves(OwnAddresses::of(&listeners))?;
         let dialer = Dialer::new(config.servers.clone(), tunnel.sockets.clone());
         let fast_open = tunnel.sockets.fast_open;
         let patience = Patience::new(tunnel.idle_timeout);
@@ -97,8 +106,8 @@ impl Client {
     }
 
     /// Serves connections until it is dropped.
-    pub async fn run(self) {
-        let shared = self.shared;
+    pub async fn run(&self) {
+        let shared = Arc::clone(&self.shared);
         self.listeners
             .serve(move |app, peer| {
                 let shared = Arc::clone(&shared);
@@ -144,13 +153,16 @@ impl Shared {
                 flight.drain(..sent);
                 let up = Flow::with_pending(Identity, flight, first_len);
                 let down = Flow::new(StripAnswer::default());
+                let server = Unanswered::new(server, false);
                 Relay::new(app, server, up, down, self.patience).run().await
             }
             ClientDisguise::Http(request, Handshake::Standard) => {
                 let mut request = http::request(request, None);
                 let (mut server, sent) = self.dial(&request).await?;
                 request.drain(..sent);
-                let behind = Box::pin(http::ask_and_wait(&mut server, &request, None)).await?;
+                let address = address(&server);
+                let answer = http::ask_and_wait(&mut server, &request, None);
+                let behind = Box::pin(awaited(address, answer)).await?;
                 let behind_len = behind.len();
                 let up = Flow::with_pending(Identity, first, first_len);
                 let down = Flow::with_pending(Identity, behind, behind_len);
@@ -170,6 +182,7 @@ impl Shared {
                     (server, opening)
                 };
                 let (up, down) = fake_tls::client_flows(opening);
+                let server = Unanswered::new(server, true);
                 Relay::new(app, server, up, down, self.patience).run().await
             }
             ClientDisguise::Web(web) => {

@@ -75,7 +75,7 @@ async fn demonstrate() -> Result<bool> {
         &tunnel,
     )?;
     let server_address = *server.addresses().first().ok_or("the server half listens nowhere")?;
-    tokio::spawn(server.run());
+    tokio::spawn(async move { server.run().await });
 
     let client = Client::bind(
         ClientConfig {
@@ -89,7 +89,7 @@ async fn demonstrate() -> Result<bool> {
         &tunnel,
     )?;
     let client_address = *client.addresses().first().ok_or("the client half listens nowhere")?;
-    tokio::spawn(client.run());
+    tokio::spawn(async move { client.run().await });
 
     println!("  website                     {site}");
     println!("  server half, the open port  {server_address}");

@@ -1,6 +1,8 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
 use crate::config::{Clear, HostPort, ServerConfig, SocketOptions, Website};
+use crate::net::budget::Budget;
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::origin::Origin;
 use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
@@ -16,7 +18,14 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+mod circle;
 pub mod follow;
+
+use circle::{NoAnswers, Visits};
+
+/// The most that all connections hold together which have not shown what they are, in bytes: room for
+/// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB.
+const UNDECIDED: usize = 32 * 1024 * 1024;
 
 /// Where visitors go.
 #[derive(Debug)]
@@ -33,8 +42,12 @@ pub struct Fallback {
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
     patience: Patience,
+    undecided: Budget,
+    visits: Visits,
     /// Who is no visitor, also of those who come later on a visitor's connection.
     rules: Rules,
+    /// The same for those who come to a port for TLS without it.
+    clear_rules: Rules,
 }
 
 /// Where those go who come to a port for TLS without it.
@@ -73,8 +86,9 @@ impl Fallback {
         config: &ServerConfig,
         sockets: &SocketOptions,
         patience: Patience,
+        own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
-        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone());
+        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone()).without(own.clone());
         let sites = &config.failover;
         let only_tls = config.tls.is_some() && sites.plain == Website::Bare && sites.tls.is_some();
         Ok(Fallback {
@@ -90,8 +104,11 @@ impl Fallback {
             own: Site::new(&sites.plain),
             again: only_tls.then(SiteConnector::new).transpose()?,
             proxy: sites.proxy,
-            patience,
+            patience: patience.of_visitors(),
+            undecided: Budget::new(UNDECIDED),
+            visits: Visits::default(),
             rules: config.rules.inside_tls(),
+            clear_rules: config.rules.in_the_clear(),
         })
     }
 
@@ -105,6 +122,16 @@ impl Fallback {
             (Place::H2, _) => self.h2.as_ref(),
             (Place::Name(index), _) => self.names.get(index),
         }
+    }
+
+    /// What all connections may hold together which have not shown what they are.
+    pub fn undecided(&self) -> &Budget {
+        &self.undecided
+    }
+
+    /// Who is no visitor at this place.
+    fn rules(&self, place: Place) -> &Rules {
+        if place == Place::Clear { &self.clear_rules } else { &self.rules }
     }
 
     /// Whether there is a website of this kind.
@@ -145,7 +172,11 @@ impl Fallback {
                 (Place::Clear, ClearSite::Refused) => &Site::HttpsOnly,
                 _ => &self.own,
             };
-            return Box::pin(own.serve(&self.rules, visitor, peer, bytes, began)).await;
+            return Box::pin(own.serve(self.rules(place), visitor, peer, bytes, began)).await;
+        };
+        let mut visit = match self.visits.begin(&bytes).await {
+            Ok(visit) => visit,
+            Err(NoAnswers) => return goes_round(&visitor, peer),
         };
         let site = match dialled {
             Some(site) => site,
@@ -154,13 +185,17 @@ impl Fallback {
                 Err(error) => return unreachable(&visitor, peer, &error),
             },
         };
-        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules.http.is_some() {
+        let answers = visit.answers(&site);
+        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules(place).http.is_some() {
             // On the heap: only those who are followed have the room for it.
-            return Box::pin(self.follow(visitor, site, peer, bytes, began)).await;
+            let followed = self.follow(self.rules(place), visitor, site, peer, bytes, began);
+            return Box::pin(visit.run(answers, followed)).await;
         }
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
-        let outcome = Relay::new(visitor, site, up, Flow::new(Identity), self.patience).run().await;
+        let (up, down) = (up.modest(), Flow::new(Identity).modest());
+        let relay = Relay::new(visitor, site, up, down, self.patience);
+        let outcome = visit.run(answers, relay.run()).await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
     }
@@ -179,6 +214,10 @@ impl Fallback {
             visitor.end_like_nginx();
             return self.receive(visitor, peer, Place::Inside, bytes, dialled, began).await;
         };
+        let mut visit = match self.visits.begin(&bytes).await {
+            Ok(visit) => visit,
+            Err(NoAnswers) => return goes_round(&visitor, peer),
+        };
         let site = match dialled {
             Some(site) => Ok(site),
             None => Box::pin(self.dial(Place::Inside, dialer, peer)).await,
@@ -188,7 +227,11 @@ impl Fallback {
             Err(error) => return unreachable(&visitor, peer, &error),
         };
         match site {
-            Ok(site) => Box::pin(self.follow(visitor, site, peer, bytes, began)).await,
+            Ok(site) => {
+                let answers = visit.answers(&site);
+                let followed = self.follow(&self.rules, visitor, site, peer, bytes, began);
+                Box::pin(visit.run(answers, followed)).await
+            }
             Err(error) => unreachable(&visitor, peer, &error),
         }
     }
@@ -196,6 +239,7 @@ impl Fallback {
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
     async fn follow<V: Transport, S: Transport>(
         &self,
+        rules: &Rules,
         visitor: V,
         site: S,
         peer: &Origin,
@@ -204,11 +248,12 @@ impl Fallback {
     ) -> Option<Claimed<V>> {
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !bytes.is_empty();
-        let (requests, answers, talk) = follow::directions(&self.rules, decided);
+        let (requests, answers, talk) = follow::directions(rules, &self.undecided, decided);
         let mut up = Flow::new(requests);
         up.feed(&mut bytes);
         drop(bytes);
-        let relay = Relay::new(visitor, site, up, Flow::new(answers), self.patience);
+        let (up, down) = (up.modest(), Flow::new(answers).modest());
+        let relay = Relay::new(visitor, site, up, down, self.patience);
         let (outcome, given_back) = relay.run_or_give_back().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         let Some((visitor, requests)) = given_back else {
@@ -226,6 +271,17 @@ impl Fallback {
 /// A visitor meets what it would meet where no website listens.
 fn unreachable<V: Transport, C>(visitor: &V, peer: &Origin, error: &impl Display) -> Option<C> {
     warn!(%peer, %error, "the website cannot be reached");
+    relay::reset(visitor.tcp());
+    None
+}
+
+/// A visitor is one of ever more that say the same and get no answer.
+fn goes_round<V: Transport, C>(visitor: &V, peer: &Origin) -> Option<C> {
+    warn!(
+        %peer,
+        "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
+         here? One of them is reset"
+    );
     relay::reset(visitor.tcp());
     None
 }

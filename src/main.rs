@@ -2,20 +2,26 @@
 
 use obfs_rs::config::{self, Command, Config, Half, Surroundings};
 use obfs_rs::net::listen::BindError;
+#[cfg(unix)]
+use obfs_rs::net::pid_file::PidFile;
 use obfs_rs::net::process::{self, Parent};
+use obfs_rs::net::watchdog;
 use obfs_rs::telemetry::{self, Destination};
 use obfs_rs::{client, demo, net, probe, server};
 use std::fmt::Display;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use tracing::{error, info, warn};
+use std::time::Duration;
+use tracing::{debug, error, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
 /// crash (v2ray-plugin has the same).
 const BAD_CONFIGURATION: u8 = 23;
 
 fn main() -> ExitCode {
+    watchdog::tell_of_panics();
     let parent = Parent::remember();
     let surroundings = Surroundings {
         args: std::env::args_os().collect(),
@@ -39,7 +45,11 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Command::Run(config)) => start(*config, &parent),
+        Ok(Command::Run(config)) => {
+            #[cfg(unix)]
+            process::ignore_unexpected_signals();
+            start(*config, &parent)
+        }
         Err(error) => {
             complain(&error);
             ExitCode::from(BAD_CONFIGURATION)
@@ -47,9 +57,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says on stderr why the program ends, in one line, whatever the log level.
+/// Says on stderr why the program ends, in one line and one write, whatever the log level.
 fn complain(error: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "obfs-rs: {error}");
+    telemetry::say(&format!("obfs-rs: {error}"));
 }
 
 fn with_runtime(mut builder: tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
@@ -67,11 +77,27 @@ fn with_runtime(mut builder: tokio::runtime::Builder, work: impl Future<Output =
     }
 }
 
+/// Runs a half on this thread, which is watched.
+fn serve(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match watchdog::Loop::new(true) {
+        Ok(event_loop) => {
+            watchdog::start();
+            let code = event_loop.block_on(work);
+            // Tunnels that are open end with the process; none of them may hold it up.
+            event_loop.shut_down();
+            code
+        }
+        Err(error) => {
+            complain(&format_args!("cannot start the runtime: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Starts a thread for each further core. They sleep until there is more to do than this one can.
 fn start_other_threads(half: &Bound) {
     let start = |half: Bound| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || runtime.block_on(half.run()))
+        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || run_other_thread(&half))
     };
     let started = half.for_other_cores().and_then(|halves| {
         halves.into_iter().try_for_each(|half| {
@@ -81,6 +107,21 @@ fn start_other_threads(half: &Bound) {
     });
     if let Err(error) = started {
         warn!(%error, "not all cores can be used");
+    }
+}
+
+/// Serves on a further thread. Nothing ends it but a fault: then it begins again.
+fn run_other_thread(half: &Bound) {
+    /// Whatever ends it may do so at once again.
+    const PAUSE: Duration = Duration::from_secs(1);
+    let event_loop = match watchdog::Loop::new(false) {
+        Ok(event_loop) => event_loop,
+        Err(error) => return warn!(%error, "not all cores can be used"),
+    };
+    loop {
+        let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(half.run())));
+        error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -114,11 +155,8 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     #[cfg(unix)]
     let background = match &config.process.pid_file {
         None => None,
-        Some(path) if config.hosted => match net::daemon::write_pid(path) {
-            Ok(()) => None,
-            Err(error) => return refuse(&error),
-        },
-        Some(path) => match net::daemon::detach(path) {
+        Some(_) if config.hosted => None,
+        Some(_) => match net::daemon::detach() {
             Ok(net::daemon::Side::Started(code)) => return code,
             Ok(net::daemon::Side::Background(background)) => Some(background),
             Err(error) => return refuse(&error),
@@ -135,18 +173,21 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
     telemetry::init(config.log_level, destination);
     tell_what_is_ignored(&config);
+    #[cfg(unix)]
+    if let Some(user) = &user
+        && let Err(error) = net::privileged::keep(config.certificate_files(), user)
+    {
+        warn!(%error, "a renewed certificate may need a restart: nobody keeps the right to read it");
+    }
     let open_files = process::limit_open_files(config.process.open_files);
     let hosted = config.hosted && background.is_none();
-    let half = match Bound::bind(config, open_files) {
-        Ok(half) => half,
+    // The pid file goes when this function ends.
+    let (half, _pid_file) = match Bound::bind(config, open_files) {
+        Ok(bound) => bound,
+        Err(error) if error.is_about_the_configuration() => return refuse(&error),
         Err(error) => {
-            return match error {
-                BindError::Tls(_) => refuse(&error),
-                BindError::Listen(_) => {
-                    complain(&error);
-                    ExitCode::FAILURE
-                }
-            };
+            complain(&error);
+            return ExitCode::FAILURE;
         }
     };
     #[cfg(unix)]
@@ -157,14 +198,16 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     }
     #[cfg(unix)]
     if let Some(background) = background {
+        telemetry::look_for_syslog();
         if let Err(error) = background.ready() {
             complain(&format_args!("cannot go into the background: {error}"));
             return ExitCode::FAILURE;
         }
         telemetry::went_into_background();
     }
+    telemetry::serving();
     start_other_threads(&half);
-    with_runtime(tokio::runtime::Builder::new_current_thread(), run(half, hosted.then_some(parent)))
+    serve(run(half, hosted.then_some(parent)))
 }
 
 /// Warns of what was said and changes nothing.
@@ -177,10 +220,17 @@ fn tell_what_is_ignored(config: &Config) {
             None => warn!("unknown option `{}`: it is ignored", unknown.name),
         }
     }
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     if let Some(server) = &config.nameserver {
         warn!("the name server {server} is not asked: names are looked up the way the system is set up");
     }
 }
+
+/// There is none: it is refused with the configuration.
+#[cfg(not(unix))]
+type PidFile = std::convert::Infallible;
 
 /// A half that listens.
 enum Bound {
@@ -189,18 +239,24 @@ enum Bound {
 }
 
 impl Bound {
-    /// Listens, and says so.
-    fn bind(config: Config, open_files: Option<u64>) -> Result<Bound, BindError> {
+    /// Listens, writes the pid file, and says so.
+    fn bind(config: Config, open_files: Option<u64>) -> Result<(Bound, Option<PidFile>), BindError> {
         let role = config.role();
+        #[cfg(unix)]
+        let pid_path = config.process.pid_file.clone();
         let Config { half, tunnel, role_reason, .. } = config;
-        let described = match &half {
-            Half::Client(settings) => settings.to_string(),
-            Half::Server(settings) => settings.to_string(),
+        let (described, secrets) = match &half {
+            Half::Client(settings) => (settings.to_string(), settings.secrets()),
+            Half::Server(settings) => (settings.to_string(), settings.secrets()),
         };
         let bound = match half {
             Half::Client(settings) => Bound::Client(client::Client::bind(*settings, &tunnel)?),
             Half::Server(settings) => Bound::Server(server::Server::bind(*settings, &tunnel)?),
         };
+        #[cfg(unix)]
+        let pid_file = pid_path.as_deref().map(PidFile::claim).transpose()?;
+        #[cfg(not(unix))]
+        let pid_file = None;
         let listening = match &bound {
             Bound::Client(client) => client.addresses(),
             Bound::Server(server) => server.addresses(),
@@ -210,7 +266,11 @@ impl Bound {
             open_files,
             "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
         );
-        Ok(bound)
+        debug!("only clients are to know: {secrets}");
+        if let Bound::Server(server) = &bound {
+            server.tell_about_fake_tls();
+        }
+        Ok((bound, pid_file))
     }
 
     fn for_other_cores(&self) -> std::io::Result<Vec<Bound>> {
@@ -221,7 +281,7 @@ impl Bound {
     }
 
     /// Serves for ever.
-    async fn run(self) {
+    async fn run(&self) {
         match self {
             Bound::Client(client) => client.run().await,
             Bound::Server(server) => server.run().await,
@@ -237,7 +297,9 @@ async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let code = tokio::select! {
+        () = telemetry::tell_what_is_left_out() => ExitCode::FAILURE,
+        () = telemetry::keep_sending() => ExitCode::FAILURE,
         () = half.run() => {
             complain(&"nothing listens any more");
             ExitCode::FAILURE
@@ -256,5 +318,7 @@ async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
             info!("ending: the program that started us is gone");
             ExitCode::SUCCESS
         }
-    }
+    };
+    telemetry::tell_the_rest();
+    code
 }

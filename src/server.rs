@@ -4,6 +4,7 @@
 use crate::arrival::{self, Arrival};
 use crate::config::{ServerConfig, TunnelConfig};
 use crate::fallback::{Claimed, Fallback, Place};
+use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::{BindError, Listeners};
 use crate::origin::Origin;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 mod tls;
 mod web;
@@ -52,14 +53,40 @@ impl Server {
     pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Server, BindError> {
         let h2 = config.failover.h2.is_some();
         let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
+        let refuse_ourselves = |own: &OwnAddresses| {
+            let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
+            found.map_or(Ok(()), |(name, (address, own))| {
+                Err(BindError::Circle(format!("{name} {address}"), own))
+            })
+        };
+        refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
         let behind = tunnel.sockets.behind();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let patience = Patience::new(tunnel.idle_timeout);
-        let fallback = Fallback::new(&config, &behind, patience)?;
+        let own = OwnAddresses::of(&listeners);
+        refuse_ourselves(&own)?;
+        let fallback = Fallback::new(&config, &behind, patience, &own)?;
         let inside = config.rules.inside_tls();
         let shared = Shared { config, backend, fallback, patience, tls, inside };
         Ok(Server { listeners, shared: Arc::new(shared) })
+    }
+
+    /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
+    pub fn tell_about_fake_tls(&self) {
+        let Shared { config, tls: Some(tls), .. } = &*self.shared else { return };
+        if config.fake_tls_is_left_out() {
+            info!(
+                "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
+            );
+        }
+        let names = config.rules.fake_tls.iter().flat_map(|rule| &rule.server_names);
+        for _ in names.filter(|name| tls.has_name(name.as_bytes())) {
+            warn!(
+                "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
+                 these clients another name"
+            );
+        }
     }
 
     /// The addresses that are listened on.
@@ -78,8 +105,8 @@ impl Server {
     }
 
     /// Serves connections until it is dropped.
-    pub async fn run(self) {
-        let shared = self.shared;
+    pub async fn run(&self) {
+        let shared = Arc::clone(&self.shared);
         if let Some(tls) = &shared.tls {
             tls.keep_up();
         }

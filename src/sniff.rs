@@ -15,6 +15,8 @@ pub struct Rules {
     pub fake_tls: Option<FakeTlsRule>,
     /// Whether real TLS is asked for its name. If not, it is a visitor's whatever it asks for.
     pub tls: bool,
+    /// Whether upgrade requests are taken inside TLS alone: whoever speaks in the clear is a visitor.
+    pub tls_alone: bool,
 }
 
 /// What the first bytes of a connection are.
@@ -49,6 +51,7 @@ impl Rules {
             return Verdict::NeedMore;
         }
         match self.speech(bytes) {
+            Speech::Plain if self.tls_alone => Verdict::Visitor,
             Speech::Plain => self.http.as_ref().map_or(Verdict::Visitor, |rule| sniff_http(bytes, rule)),
             Speech::Tls => match &self.fake_tls {
                 Some(rule) => match sniff_fake_tls(bytes, rule) {
@@ -61,9 +64,30 @@ impl Rules {
         }
     }
 
+    /// The same for bytes as they come, with what is known of those before.
+    pub fn sniff_on(&self, sniffer: &mut Sniffer, bytes: &[u8]) -> Verdict {
+        let seen = std::mem::replace(&mut sniffer.seen, bytes.len());
+        match (self.speech(bytes), &self.http) {
+            _ if bytes.is_empty() => Verdict::NeedMore,
+            (Speech::Plain, Some(rule)) => {
+                let accept = rule.accept();
+                let http = sniffer.http.get_or_insert_with(|| http::Sniffer::new(&accept));
+                of_http(http.sniff(bytes, &accept))
+            }
+            (Speech::Plain, None) => Verdict::Visitor,
+            (Speech::Tls, _) if sniffer.records.may_decide(seen, bytes) => self.sniff(bytes),
+            (Speech::Tls, _) => Verdict::NeedMore,
+        }
+    }
+
     /// The rules for what is inside TLS.
     pub fn inside_tls(&self) -> Rules {
-        Rules { http: self.http.clone(), fake_tls: None, tls: false }
+        Rules { http: self.http.clone(), ..Rules::default() }
+    }
+
+    /// The rules for further requests of those who speak in the clear.
+    pub fn in_the_clear(&self) -> Rules {
+        Rules { http: self.http.clone().filter(|_| !self.tls_alone), ..Rules::default() }
     }
 
     /// Whether upgrade requests may ask for WebSocket frames.
@@ -83,8 +107,57 @@ impl Rules {
     }
 }
 
+/// What is known of the first bytes of a connection while more of them come, so that they need not be looked
+/// at from the beginning each time.
+#[derive(Debug, Default)]
+pub struct Sniffer {
+    seen: usize,
+    http: Option<http::Sniffer>,
+    records: Records,
+}
+
+/// Where the records of a hello end.
+#[derive(Debug, Default)]
+struct Records {
+    /// Where the one that comes begins.
+    start: usize,
+    /// How many bytes there were when they were looked at last.
+    looked: usize,
+}
+
+impl Records {
+    /// Type, version and length.
+    const HEAD: usize = 5;
+    /// So few bytes are looked at each time: they tell the hellos of real TLS from the others.
+    const FEW: usize = 512;
+
+    /// Whether these bytes, of which `seen` were there before, may tell more than those: where the head or
+    /// the end of a record has come, since servers answer nothing before, or where they are twice as many.
+    fn may_decide(&mut self, seen: usize, bytes: &[u8]) -> bool {
+        let mut crossed = false;
+        while let Some(&[_, _, _, high, low]) = bytes.get(self.start..self.start + Self::HEAD) {
+            crossed |= seen < self.start + Self::HEAD;
+            let end = self.start + Self::HEAD + usize::from(u16::from_be_bytes([high, low]));
+            if bytes.len() < end {
+                break;
+            }
+            crossed = true;
+            self.start = end;
+        }
+        let decides = crossed || bytes.len() <= Self::FEW || bytes.len() >= 2 * self.looked;
+        if decides {
+            self.looked = bytes.len();
+        }
+        decides
+    }
+}
+
 fn sniff_http(bytes: &[u8], rule: &HttpRule) -> Verdict {
-    match http::sniff(bytes, &rule.accept()) {
+    of_http(http::sniff(bytes, &rule.accept()))
+}
+
+fn of_http(verdict: http::Verdict) -> Verdict {
+    match verdict {
         http::Verdict::NeedMore => Verdict::NeedMore,
         http::Verdict::Upgrade(upgrade) => Verdict::Http(upgrade),
         http::Verdict::Other => Verdict::Visitor,
@@ -119,9 +192,10 @@ mod tests {
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
         Rules {
             http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web: None }),
-            fake_tls: fake_tls
-                .map(|name| FakeTlsRule { server_name: (!name.is_empty()).then(|| name.to_owned()) }),
-            tls: false,
+            fake_tls: fake_tls.map(|name| FakeTlsRule {
+                server_names: name.split_terminator(',').map(str::to_owned).collect(),
+            }),
+            ..Rules::default()
         }
     }
 
@@ -154,10 +228,11 @@ mod tests {
 
     #[test]
     fn a_server_name_is_compared_where_there_is_one() {
-        let rules = rules(false, Some("www.example.com"));
+        let rules = rules(false, Some("other.example,www.example.com"));
         assert!(matches!(sniff(&rules, &hello("WWW.example.com")), Verdict::FakeTls(_)));
         assert!(matches!(sniff(&rules, &hello("www.example.com:8443")), Verdict::FakeTls(_)));
         assert_eq!(sniff(&rules, &hello("other.example.com")), Verdict::Visitor);
+        assert_eq!(sniff(&rules, &hello("")), Verdict::Visitor);
     }
 
     /// A server for every kind of client, with a certificate.
@@ -165,8 +240,9 @@ mod tests {
         let web = Some(WebRule { path: "/stream".into() });
         Rules {
             http: Some(HttpRule { method: "GET".into(), path: Some("/".into()), host: None, web }),
-            fake_tls: Some(FakeTlsRule { server_name: None }),
+            fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
             tls: true,
+            tls_alone: false,
         }
     }
 
@@ -240,6 +316,94 @@ mod tests {
         }
     }
 
+    /// What is wrong with a request, and how much of it a web server needs to see to refuse it.
+    fn refused() -> Vec<(String, usize)> {
+        let ends = |start: &str, more: &str| (format!("{start}{more}"), start.len());
+        let rest = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let line = "GET / HTTP/1.1\r\nHost: a\r\n";
+        let mut all: Vec<(String, usize)> = [
+            "Host: a\r\n",
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "If-Match: a\r\nX: y\r\nIf-Match: a\r\n",
+        ]
+        .iter()
+        .map(|fields| ends(&format!("{line}{fields}"), rest))
+        .collect();
+        for path in ["/..", "/a/../..", "/%00", "/a%", "/%zz"] {
+            all.push(ends(&format!("GET {path} HTTP/1.1\r\n"), &format!("Host: a\r\n{rest}")));
+        }
+        for host in ["a b", "a/b", "a..b", ":80", ""] {
+            all.push(ends(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), rest));
+        }
+        all.push(ends("GET / HTTP/1.1\r\nHost: a\r\nX: a\0", &format!("\r\n{rest}")));
+        all
+    }
+
+    #[test]
+    fn what_a_web_server_refuses_is_a_visitors_at_that_byte() {
+        let rules = rules(true, None);
+        for (text, refused) in refused() {
+            let bytes = text.as_bytes();
+            for end in 0..=bytes.len() {
+                let wanted = if end < refused { Verdict::NeedMore } else { Verdict::Visitor };
+                assert_eq!(rules.sniff(&bytes[..end]), wanted, "{:?}", &text[..end]);
+            }
+            let mut sniffer = Sniffer::default();
+            for end in 0..=refused {
+                let wanted = if end < refused { Verdict::NeedMore } else { Verdict::Visitor };
+                assert_eq!(rules.sniff_on(&mut sniffer, &bytes[..end]), wanted, "{:?}", &text[..end]);
+            }
+        }
+    }
+
+    /// Where the operator has named a path, it is a client's, though no web server would take it.
+    #[test]
+    fn a_path_of_the_operators_own_is_not_judged() {
+        let odd = "/a/%zz/../../..";
+        let mut rules = rules(true, None);
+        rules.http.as_mut().unwrap().path = Some(odd.into());
+        let request = request(odd, &[]);
+        assert_eq!(kind(&sniff(&rules, &request)), Some("raw"));
+        let twice = [&request[..request.len() - 2], b"Host: a\r\n\r\n"].concat();
+        assert_eq!(sniff(&rules, &twice), Verdict::Visitor);
+    }
+
+    /// Each byte of a long head or hello in a read of its own: what that costs does not grow with what came
+    /// before.
+    #[test]
+    fn single_bytes_are_not_read_from_the_beginning() {
+        let mut http = http::Sniffer::new(&auto().http.as_ref().unwrap().accept());
+        let accept = auto();
+        let accept = accept.http.as_ref().unwrap().accept();
+        let head = [&b"GET /stream HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'a'; 8000]].concat();
+        for end in 0..=head.len() {
+            assert_eq!(http.sniff(&head[..end], &accept), http::Verdict::NeedMore);
+        }
+        // Not even where each of them matters.
+        let spaces = [&b"GET /stream"[..], &[b' '; 8000]].concat();
+        let mut http = http::Sniffer::new(&accept);
+        let told =
+            (0..=spaces.len()).find(|&end| http.sniff(&spaces[..end], &accept) == http::Verdict::Other);
+        assert!(told.is_some_and(|end| end < 300), "{told:?}");
+        let mut hello = Vec::new();
+        ClientHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
+        let mut records = Records::default();
+        let looks = (1..=hello.len()).filter(|&end| records.may_decide(end - 1, &hello[..end])).count();
+        assert!(looks < Records::FEW + 10, "{looks}");
+    }
+
+    #[test]
+    fn where_tls_is_demanded_nothing_is_taken_in_the_clear() {
+        let alone = Rules { tls_alone: true, ..auto() };
+        for (name, bytes, wanted) in kinds() {
+            let wanted = wanted.filter(|kind| matches!(*kind, "fake TLS" | "TLS"));
+            assert_eq!(kind(&sniff(&alone, &bytes)), wanted, "{name}");
+        }
+        assert_eq!(kind(&sniff(&alone.in_the_clear(), &request("/stream", &[]))), None);
+        assert_eq!(kind(&sniff(&alone.inside_tls(), &request("/stream", &[]))), Some("raw"));
+        assert_eq!(kind(&sniff(&auto().in_the_clear(), &request("/stream", &[]))), Some("raw"));
+    }
+
     #[test]
     fn inside_tls_there_is_no_tls() {
         let inside = auto().inside_tls();
@@ -249,6 +413,42 @@ mod tests {
     }
 
     proptest! {
+        /// Looking on tells what looking at all of it tells, whatever the pieces, and never anything else.
+        #[test]
+        fn looking_on_is_like_looking_anew(
+            which in 0..16_usize,
+            flip in proptest::option::of((0..600_usize, any::<u8>())),
+            cuts in proptest::collection::vec(1..300_usize, 1..20),
+            long in 0..9000_usize,
+        ) {
+            let mut bytes = match kinds().get(which) {
+                Some((_, bytes, _)) => bytes.clone(),
+                None => request("/stream", &[&format!("X: {}", "x".repeat(long))]),
+            };
+            if let Some((at, byte)) = flip {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            let rules = auto();
+            let mut sniffer = Sniffer::default();
+            let (mut end, mut cuts) = (0, cuts.iter().cycle());
+            let mut told = Verdict::NeedMore;
+            while told == Verdict::NeedMore && end < bytes.len() {
+                end = bytes.len().min(end + cuts.next().unwrap());
+                told = rules.sniff_on(&mut sniffer, &bytes[..end]);
+            }
+            let whole = rules.sniff(&bytes);
+            if told != Verdict::NeedMore {
+                prop_assert_eq!(&told, &whole);
+            }
+            // No client is overlooked; of visitors no more than a line, or a record, is waited for.
+            if told == Verdict::NeedMore && whole != Verdict::NeedMore {
+                prop_assert_eq!(&whole, &Verdict::Visitor);
+                let inside = bytes[0] == 0x16 || !bytes.ends_with(b"\n");
+                prop_assert!(inside, "{:?}", bytes.escape_ascii().to_string());
+            }
+        }
+
         #[test]
         fn no_bytes_panic_and_no_cut_changes_a_verdict(
             which in 0..15_usize,

@@ -6,15 +6,28 @@ use crate::relay::{End, Outcome};
 use std::fmt::Display;
 use std::io::{self, Write};
 #[cfg(unix)]
-use std::os::unix::net::UnixDatagram;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(unix)]
-use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
+#[cfg(unix)]
+use tracing::{Level, Metadata};
 use tracing::{debug, warn};
 #[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+mod limit;
+mod stderr;
+
+pub use limit::{begin as serving, tell as tell_what_is_left_out, tell_the_rest};
+pub use stderr::write as say;
+
+#[cfg(unix)]
+mod syslog;
+#[cfg(unix)]
+use syslog::Syslog;
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +40,8 @@ pub enum Destination {
 
 /// Starts the log. To be called once.
 pub fn init(level: LogLevel, destination: Destination) {
+    // At that level each connection has its lines, and whoever asks for it wants all of them.
+    let limit = (level != LogLevel::Debug).then_some(limit::Limit);
     let level = match level {
         LogLevel::None => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -40,65 +55,73 @@ pub fn init(level: LogLevel, destination: Destination) {
         .with_ansi(false)
         .log_internal_errors(false);
     match destination {
-        Destination::Stderr => log.with_writer(|| Stderr).init(),
+        Destination::Stderr => {
+            stderr::settle();
+            log.with_writer(|| Stderr).finish().with(limit).init();
+        }
         #[cfg(unix)]
-        Destination::Syslog => log.without_time().with_writer(Syslog::default()).init(),
+        Destination::Syslog => log.without_time().with_writer(ToSyslog).finish().with(limit).init(),
         #[cfg(not(unix))]
-        Destination::Syslog => log.with_writer(|| Stderr).init(),
+        Destination::Syslog => log.with_writer(|| Stderr).finish().with(limit).init(),
     }
 }
 
 /// Whether there is no terminal any more, nor anybody else who reads stderr.
 static IN_BACKGROUND: AtomicBool = AtomicBool::new(false);
 
+/// Says so if there is no system's log, to whoever reads stderr yet.
+#[cfg(unix)]
+pub fn look_for_syslog() {
+    if !SYSLOG.is_there() {
+        warn!("there is no syslog: until there is one, the last lines of the log are kept for it");
+    }
+}
+
 /// From now on nobody reads stderr.
 pub fn went_into_background() {
     IN_BACKGROUND.store(true, Ordering::Relaxed);
 }
 
-/// The system's log (RFC 3164, as the local socket takes it). Its daemon may be restarted, so the socket
-/// is made anew when it fails; what cannot be sent at once is dropped.
+/// The system's log, where it is asked for.
 #[cfg(unix)]
-#[derive(Debug, Default)]
-struct Syslog(Mutex<Option<UnixDatagram>>);
+static SYSLOG: LazyLock<Syslog> = LazyLock::new(Syslog::default);
 
+/// Writes to the system's log, in the background.
 #[cfg(unix)]
-impl Syslog {
-    fn send(&self, line: &[u8]) {
-        /// Facility "daemon", severity "info".
-        const PRIORITY: u8 = 3 * 8 + 6;
-        let text = String::from_utf8_lossy(line);
-        let message = format!("<{PRIORITY}>obfs-rs[{}]: {}", std::process::id(), text.trim_end());
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if socket.as_ref().is_some_and(|socket| socket.send(message.as_bytes()).is_ok()) {
-            return;
-        }
-        *socket = UnixDatagram::unbound().ok().filter(|fresh| {
-            fresh.set_nonblocking(true).is_ok()
-                && fresh.connect("/dev/log").is_ok()
-                && fresh.send(message.as_bytes()).is_ok()
-        });
+#[derive(Debug)]
+struct ToSyslog;
+
+/// Sends what waits for the system's log, for as long as the process lives.
+pub async fn keep_sending() {
+    #[cfg(unix)]
+    if IN_BACKGROUND.load(Ordering::Relaxed) {
+        SYSLOG.keep_sending().await;
     }
+    std::future::pending().await
 }
 
 #[cfg(unix)]
-impl<'a> MakeWriter<'a> for Syslog {
-    type Writer = SyslogLine<'a>;
+impl<'a> MakeWriter<'a> for ToSyslog {
+    type Writer = SyslogLine;
 
-    fn make_writer(&'a self) -> SyslogLine<'a> {
-        SyslogLine(self)
+    fn make_writer(&'a self) -> SyslogLine {
+        SyslogLine(syslog::severity(Level::INFO))
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> SyslogLine {
+        SyslogLine(syslog::severity(*metadata.level()))
     }
 }
 
 /// One line on its way to the system's log.
 #[cfg(unix)]
-struct SyslogLine<'a>(&'a Syslog);
+struct SyslogLine(u8);
 
 #[cfg(unix)]
-impl Write for SyslogLine<'_> {
+impl Write for SyslogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if IN_BACKGROUND.load(Ordering::Relaxed) {
-            self.0.send(line);
+            SYSLOG.send(self.0, &stderr::one_line(&String::from_utf8_lossy(line)));
         } else {
             Stderr.write_all(line)?;
         }
@@ -110,35 +133,18 @@ impl Write for SyslogLine<'_> {
     }
 }
 
-/// stderr as hosts leave it: it may be closed, and its reader may have stopped reading. Neither may
-/// stop the traffic, so a line that cannot be written at once is dropped.
+/// Lines for [`say`].
 struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if is_writable() {
-            let _ = io::stderr().write_all(line);
-        }
+        say(&String::from_utf8_lossy(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Whether a line can be written without waiting for a reader.
-#[cfg(unix)]
-fn is_writable() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stderr = io::stderr();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(n) if n > 0)
-}
-
-#[cfg(not(unix))]
-fn is_writable() -> bool {
-    true
 }
 
 /// The line that a connection gets when it has ended.

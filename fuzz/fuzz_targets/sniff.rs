@@ -20,8 +20,9 @@ fuzz_target!(|data: &[u8]| {
                 host: name.clone(),
                 web: Some(WebRule { path: "/stream".into() }),
             }),
-            fake_tls: Some(FakeTlsRule { server_name: name }),
+            fake_tls: Some(FakeTlsRule { server_names: name.into_iter().collect() }),
             tls: true,
+            tls_alone: false,
         };
         let whole = rules.sniff(bytes);
         let at = usize::from(cut) * (bytes.len() + 1) / 256;

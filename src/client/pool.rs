@@ -2,6 +2,7 @@
 
 use super::{NoTunnel, Shared, web};
 use crate::config::{ClientDisguise, WebConfig};
+use crate::net::{balance, watchdog};
 use crate::relay::{Outcome, Transport, reset};
 use crate::telemetry;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
@@ -113,8 +114,7 @@ impl Pool {
         let given = usize::from(first.is_some());
         let running = Arc::new(AtomicUsize::new(given));
         let doubtful = Arc::new(AtomicBool::new(false));
-        let to_be_proved =
-            connections.iter().any(|connection| connection.doubtful.load(Ordering::Acquire));
+        let to_be_proved = connections.iter().any(|connection| connection.doubtful.load(Ordering::Acquire));
         let made = Instant::now();
         let sessions = Sessions {
             inbox,
@@ -260,7 +260,7 @@ impl Shared {
     /// Makes a connection and serves it. `peer` is for whom, for the log.
     fn open(self: &Arc<Shared>, mut sessions: Sessions, peer: SocketAddr) {
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
+        balance::spawn(watchdog::watched(Some(peer), async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
             let result = shared.connection(config, &mut sessions).await;
@@ -279,7 +279,7 @@ impl Shared {
                     }
                 }
             }
-        });
+        }));
     }
 
     async fn connection(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, NoTunnel> {

@@ -1,5 +1,6 @@
 //! The client half in v2ray-plugin's manner: WebSocket and HTTPUpgrade, in TLS or in the clear.
 
+use super::answer::{Unanswered, address, awaited};
 use super::{NoTunnel, Shared};
 use crate::config::{Handshake, WebBody, WebConfig};
 use crate::relay::{Flow, Identity, Outcome, Relay, Transport};
@@ -29,7 +30,9 @@ impl Shared {
             }
             WebBody::Raw(Handshake::Standard) => {
                 let head = request(config, None, &mut first);
-                let behind = Box::pin(http::ask_and_wait(&mut server, &head, None)).await?;
+                let address = address(&server);
+                let answer = http::ask_and_wait(&mut server, &head, None);
+                let behind = Box::pin(awaited(address, answer)).await?;
                 let (first_len, behind_len) = (first.len(), behind.len());
                 let up = Flow::with_pending(Identity, first, first_len);
                 let down = Flow::with_pending(Identity, behind, behind_len);
@@ -40,6 +43,7 @@ impl Shared {
                 let first_len = first.len();
                 flight.append(&mut first);
                 let up = Flow::with_pending(Identity, flight, first_len);
+                let server = Unanswered::new(server, false);
                 Ok(Relay::new(app, server, up, Flow::new(StripAnswer::default()), self.patience).run().await)
             }
         }
@@ -55,7 +59,9 @@ pub(super) async fn open<S: Transport>(
 ) -> Result<Handoff<S>, NoTunnel> {
     let key = key(rand::random());
     let head = request(config, Some(&key), first);
-    let mut behind = Box::pin(http::ask_and_wait(&mut server, &head, Some(&key))).await?;
+    let address = address(&server);
+    let answer = awaited(address, http::ask_and_wait(&mut server, &head, Some(&key)));
+    let mut behind = Box::pin(answer).await?;
     let directions = websocket::directions(Role::Client, key.as_bytes());
     let mut handoff = Handoff::new(server, directions, Vec::new());
     handoff.take(&mut behind);

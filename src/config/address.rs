@@ -8,27 +8,53 @@ use std::net::{IpAddr, Ipv6Addr};
 pub enum Host {
     /// A literal address.
     Ip(IpAddr),
-    /// A name for the resolver.
+    /// What the resolver makes an address of: a name, or an address of IPv6 with its zone
+    /// (`fe80::1%eth0`, RFC 4007 section 11), whose number it knows.
     Name(String),
+}
+
+fn is_zoned(text: &str) -> bool {
+    text.split_once('%').is_some_and(|(address, zone)| {
+        let zone_is_one = (1..=64).contains(&zone.len())
+            && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._@".contains(&b));
+        zone_is_one && address.parse::<Ipv6Addr>().is_ok()
+    })
 }
 
 impl Host {
     /// Reads one host: IPv4, IPv6 with or without brackets, or a name. `None` if it is none of them.
     pub fn parse(text: &str) -> Option<Host> {
         if let Some(inner) = text.strip_prefix('[') {
-            let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+            let inner = inner.strip_suffix(']')?;
+            if is_zoned(inner) {
+                return Some(Host::Name(inner.to_owned()));
+            }
+            let address: Ipv6Addr = inner.parse().ok()?;
             return Some(Host::Ip(address.into()));
         }
         // shadowsocks-libev writes the wildcard `::0`, which the standard parser takes too.
         if let Ok(address) = text.parse::<IpAddr>() {
             return Some(Host::Ip(address));
         }
-        let is_name = !text.is_empty()
-            && text.len() <= 253
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_') || !b.is_ascii());
-        is_name.then(|| Host::Name(text.to_owned()))
+        if is_zoned(text) {
+            return Some(Host::Name(text.to_owned()));
+        }
+        // The resolver wants names beyond ASCII as they stand in DNS.
+        let name = crate::wire::http::host::ascii_name(text)?;
+        let is_name = !name.is_empty()
+            && name.len() <= 253
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        is_name.then_some(Host::Name(name))
+    }
+
+    /// The same without the zone of an address, which says something on this machine only (RFC 6874
+    /// section 1).
+    pub fn without_zone(&self) -> Host {
+        let zoned = match self {
+            Host::Name(name) => name.split_once('%').and_then(|(address, _)| address.parse().ok()),
+            Host::Ip(_) => None,
+        };
+        zoned.map_or_else(|| self.clone(), Host::Ip)
     }
 
     /// Whether this is the address that means "all of mine", which nobody dials.
@@ -43,6 +69,7 @@ impl fmt::Display for Host {
         match self {
             Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
             Host::Ip(address) => address.fmt(f),
+            Host::Name(name) if name.contains(':') => write!(f, "[{name}]"),
             Host::Name(name) => name.fmt(f),
         }
     }
@@ -94,11 +121,27 @@ mod tests {
             ("::0", "[::]"),
             ("www.example.com", "www.example.com"),
             ("my_host", "my_host"),
-            ("bücher.example", "bücher.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("fe80::1%eth0", "[fe80::1%eth0]"),
+            ("[fe80::1%2]", "[fe80::1%2]"),
         ] {
             assert_eq!(Host::parse(text).map(|host| host.to_string()).as_deref(), Some(shown), "{text}");
         }
-        for text in ["", "[::1", "[127.0.0.1]", "a b", "http://x", "a/b", "::1]"] {
+        assert_eq!(Host::parse("fe80::1%eth0").unwrap().without_zone().to_string(), "[fe80::1]");
+        assert_eq!(HostPort::parse("[fe80::1%eth0]:80").unwrap().to_string(), "[fe80::1%eth0]:80");
+        for text in [
+            "",
+            "fe80::1%",
+            "127.0.0.1%lo",
+            "fe80::1%a/b",
+            "a；b.example",
+            "[::1",
+            "[127.0.0.1]",
+            "a b",
+            "http://x",
+            "a/b",
+            "::1]",
+        ] {
             assert_eq!(Host::parse(text), None, "{text}");
         }
     }

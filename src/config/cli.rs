@@ -49,21 +49,39 @@ As a plugin it is started by the Shadowsocks program, which passes its settings 
 The options in --plugin-opts have the names of the flags in `obfs-rs client --help` and
 `obfs-rs server --help`. To see it work on this machine: obfs-rs demo";
 
+/// What the version is of, too: reports of faults need it.
+static VERSION: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!("{} ({}, {})", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+});
+
+/// The program's name and version as `--version` shows them.
+pub fn version() -> String {
+    format!("obfs-rs {}\n", VERSION.as_str())
+}
+
+/// How the program is used, in short.
+pub fn usage() -> String {
+    command().render_help().to_string()
+}
+
 const CLIENT_EXAMPLE: &str = "\
 Example: disguise what comes in on port 1984 and send it to a server half:
-  obfs-rs client --listen 127.0.0.1:1984 --remote server.example.com:80 --obfs-host www.bing.com";
+  obfs-rs client --listen 127.0.0.1:1984 --remote server.example.com:80 --obfs-host www.bing.com
+The same with a file (-c FILE):
+  {\"server\": \"server.example.com\", \"server_port\": 80, \"local_port\": 1984, \"obfs-host\": \"www.bing.com\"}";
 
 const SERVER_EXAMPLE: &str = "\
 Example: take tunnels on port 80 for the Shadowsocks server on port 9000, with a website behind:
-  obfs-rs server --listen 0.0.0.0:80 --backend 127.0.0.1:9000 --failover 127.0.0.1:8080";
+  obfs-rs server --listen 0.0.0.0:80 --backend 127.0.0.1:9000 --failover 127.0.0.1:8080
+The same with a file (-c FILE):
+  {\"server\": \"0.0.0.0\", \"server_port\": 80, \"dst_addr\": \"127.0.0.1:9000\", \"failover\": \"127.0.0.1:8080\"}";
 
 /// The whole command line, from which `--help` and the manual pages are made.
 pub fn command() -> Command {
     Command::new("obfs-rs")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION.as_str())
         .about(ABOUT)
         .after_help(TOP_HELP)
-        .disable_help_subcommand(true)
         .disable_version_flag(true)
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version."))
         // Some hosts append arguments to a plugin's command: its options are taken there too.
@@ -75,7 +93,7 @@ pub fn command() -> Command {
         ))
         .subcommand(probe::command())
         .subcommand(
-            Command::new("man").hide(true).about("Write the manual pages into a folder.").arg(
+            Command::new("man").about("Write the manual pages into a folder.").arg(
                 Arg::new("folder")
                     .value_name("FOLDER")
                     .required(true)
@@ -128,7 +146,8 @@ fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
             Scope::Client => role == Some(Role::Server),
             Scope::Server => role == Some(Role::Client),
         };
-        let mut arg = Arg::new(spec.name).help(spec.help).hide(other);
+        let mut arg =
+            Arg::new(spec.name).help(help_for(spec.help, role)).help_heading(heading(spec.name)).hide(other);
         if !matches!(spec.kind, Kind::Values(_)) {
             arg = arg.overrides_with(spec.name);
         }
@@ -143,10 +162,46 @@ fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
         }
         match spec.kind {
             Kind::Flag => arg.action(ArgAction::SetTrue),
+            Kind::FlagOr(word) => {
+                arg.value_name(word).num_args(0..=1).require_equals(true).default_missing_value("true")
+            }
             Kind::Value(name) => arg.value_name(name),
             Kind::Values(name) => arg.value_name(name).action(ArgAction::Append),
         }
     })
+}
+
+/// Under which heading of `--help` an option stands.
+fn heading(name: &str) -> &'static str {
+    match name {
+        "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
+        | "mux" | "header" | "user-agent" => "Disguise",
+        "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
+        "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
+        name if name.starts_with("failover") => "Website and proxies",
+        "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+        "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
+        _ => "Further options",
+    }
+}
+
+/// What a half's `--help` says of an option: of a text for both halves, only what is about this one.
+fn help_for(help: &'static str, role: Option<Role>) -> String {
+    const SERVER: &str = "Server: ";
+    let client = ["WebSocket client: ", "Client: "]
+        .iter()
+        .filter_map(|mark| Some((help.find(mark)?, help.find(mark)? + mark.len())))
+        .next();
+    let (Some(role), Some((start, end)), Some(server)) = (role, client, help.find(SERVER)) else {
+        return help.to_owned();
+    };
+    let part = match role {
+        Role::Client => help.get(end..server),
+        Role::Server => help.get(server + SERVER.len()..),
+    };
+    let mut chars = part.unwrap_or(help).trim().chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{}{first}{}", help.get(..start).unwrap_or_default(), chars.as_str())
 }
 
 /// The command line of simple-obfs's program for this half, with its letters, and our options behind.
@@ -186,7 +241,7 @@ fn simple_obfs(role: Role) -> Command {
         },
     );
     let command = Command::new(name)
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION.as_str())
         .about(about)
         .after_help(example)
         // As getopt has it: a name may be cut where it is clear all the same.
@@ -289,7 +344,7 @@ fn options(matches: &ArgMatches, role: Option<Role>) -> Vec<PluginOption> {
                 options.push(PluginOption { key: spec.name.into(), value: None });
             }
             Kind::Flag => {}
-            Kind::Value(_) | Kind::Values(_) => options.extend(
+            Kind::FlagOr(_) | Kind::Value(_) | Kind::Values(_) => options.extend(
                 matches
                     .get_many::<String>(spec.name)
                     .into_iter()
@@ -338,14 +393,33 @@ fn simple_obfs_addresses(matches: &ArgMatches, role: Role) -> Result<Addresses, 
 /// clap explains itself on several lines; a host's log wants one.
 fn one_line_error(error: &clap::Error) -> ConfigError {
     let text = error.render().to_string();
-    // What is wrong may be listed below the line that says so; an empty line ends it.
-    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    ConfigError::CommandLine(lines.join(" ").trim_start_matches("error: ").to_owned())
+    // What is wrong may be listed below the line that says so; an empty line ends it. What may have been
+    // meant stands below that.
+    let mut lines = text.lines().map(str::trim);
+    let what: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let tips = lines.filter_map(|line| line.strip_prefix("tip: ")).map(|tip| format!(": {tip}"));
+    let tips: String = tips.collect();
+    ConfigError::CommandLine(format!("{}{tips}", what.join(" ").trim_start_matches("error: ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_half_reads_of_itself() {
+        let help = |role| help_for("As ever. Client: the one. Server: the other.", role);
+        assert_eq!(help(Some(Role::Client)), "As ever. The one.");
+        assert_eq!(help(Some(Role::Server)), "As ever. The other.");
+        assert_eq!(help_for("Both: all of it.", Some(Role::Server)), "Both: all of it.");
+        for (role, not) in [(Role::Client, "Server: "), (Role::Server, "Client: ")] {
+            let shown = half(role).render_help().to_string();
+            for heading in ["Disguise:", "TLS:", "Connections:", "Process:"] {
+                assert!(shown.contains(heading), "{shown}");
+            }
+            assert!(!shown.contains(not), "{shown}");
+        }
+    }
 
     #[test]
     fn the_definition_is_sound() {

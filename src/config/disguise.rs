@@ -1,7 +1,7 @@
 //! What the connections look like: the options `obfs` and `mode`.
 
 use super::options::Options;
-use super::values::{flag, value};
+use super::values::value;
 use super::web::contradiction;
 use super::{ConfigError, Role};
 
@@ -30,7 +30,7 @@ pub(super) fn disguises(
         (Some(_), Some(_)) => {
             let mode = options.get("mode").and_then(|option| option.value.as_deref()).unwrap_or_default();
             let Some(obfs) = options.get("obfs") else { return Ok(Vec::new()) };
-            return Err(contradiction(obfs, &format!("mode={mode}")));
+            return Err(contradiction(obfs, &format!("mode={mode}"), "leave one of them out"));
         }
         (None, None) => None,
     };
@@ -53,14 +53,16 @@ pub(super) fn disguises(
 /// simple-obfs's disguises have no TLS around them, and no sessions in them.
 fn without_contradiction(options: &Options, disguises: Vec<Disguise>) -> Result<Vec<Disguise>, ConfigError> {
     let Some(tls) = options.get("tls") else { return Ok(disguises) };
-    if !flag(options, "tls")? {
+    if super::values::tls(options)?.is_none() {
         return Ok(disguises);
     }
     if disguises.contains(&Disguise::FakeTls) {
-        return Err(contradiction(tls, "obfs=tls"));
+        let advice =
+            "use `mode=websocket;tls` for real TLS, or `obfs=tls` alone for simple-obfs's look-alike";
+        return Err(contradiction(tls, "obfs=tls", advice));
     }
     if disguises.contains(&Disguise::Http) && !disguises.contains(&Disguise::WebSocket) {
-        return Err(contradiction(tls, "obfs=http"));
+        return Err(contradiction(tls, "obfs=http", "use `mode=websocket;tls` for real TLS"));
     }
     Ok(disguises)
 }
@@ -69,11 +71,12 @@ fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
     let expected = "a disguise (http, tls or websocket; a server may take both of http,tls)";
     let Some((name, text)) = value(options, "obfs", expected)? else { return Ok(None) };
     text.split(',')
-        .map(|disguise| match disguise.trim() {
+        .map(|disguise| match disguise.trim().to_ascii_lowercase().as_str() {
             "http" => Ok(Disguise::Http),
             "tls" => Ok(Disguise::FakeTls),
             "websocket" | "ws" => Ok(Disguise::WebSocket),
             "httpupgrade" => Ok(Disguise::HttpUpgrade),
+            "quic" | "grpc" => Err(unsupported(name, text)),
             _ => Err(ConfigError::option(name, text, expected)),
         })
         .collect::<Result<_, _>>()
@@ -82,11 +85,21 @@ fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
 
 fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
     let expected = "a mode (websocket, httpupgrade or, for a server, auto)";
-    match value(options, "mode", expected)? {
-        None => Ok(None),
-        Some((_, "auto")) => Ok(Some(Disguise::Auto)),
-        Some((_, "websocket" | "ws")) => Ok(Some(Disguise::WebSocket)),
-        Some((_, "httpupgrade" | "http-upgrade")) => Ok(Some(Disguise::HttpUpgrade)),
-        Some((name, other)) => Err(ConfigError::option(name, other, expected)),
+    let Some((name, text)) = value(options, "mode", expected)? else { return Ok(None) };
+    let instead = |advice: &str| Err(ConfigError::option(name, text, format!("a mode: use {advice}")));
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Some(Disguise::Auto)),
+        "websocket" | "ws" => Ok(Some(Disguise::WebSocket)),
+        "httpupgrade" | "http-upgrade" => Ok(Some(Disguise::HttpUpgrade)),
+        "quic" | "grpc" => Err(unsupported(name, text)),
+        // As clash has it for simple-obfs.
+        "http" => instead("`obfs=http`"),
+        "tls" => instead("`obfs=tls` for simple-obfs's look-alike, `mode=websocket;tls` for real TLS"),
+        "wss" => instead("`mode=websocket;tls`"),
+        _ => Err(ConfigError::option(name, text, expected)),
     }
+}
+
+fn unsupported(name: &str, text: &str) -> ConfigError {
+    ConfigError::Unsupported(format!("{name}={text}"))
 }

@@ -54,8 +54,11 @@ pub struct Addresses {
 impl Addresses {
     /// What the host says.
     pub(super) fn from_environment(surroundings: &Surroundings) -> Result<Addresses, ConfigError> {
-        let variable =
-            |name: &str| Ok(surroundings.var(name)?.map(|value| Setting { name: name.into(), value }));
+        // Scripts, and files from Windows, leave spaces and line ends around values.
+        let variable = |name: &str| {
+            let value = surroundings.var(name)?;
+            Ok(value.map(|value| Setting { name: name.into(), value: value.trim().to_owned() }))
+        };
         Ok(Addresses {
             remote_host: variable(sip003::REMOTE_HOST)?,
             remote_port: variable(sip003::REMOTE_PORT)?,
@@ -96,8 +99,8 @@ impl Addresses {
     /// What a client half dials, what a server half listens on.
     pub(super) fn remote(&self, role: Role) -> Result<Vec<HostPort>, ConfigError> {
         let (host, port) = match (role, self.style) {
-            (Role::Client, Style::Own) => ("--remote", "--remote"),
-            (Role::Server, Style::Own) => ("--listen", "--listen"),
+            (Role::Client, Style::Own) => ("obfs-rs client --remote", "obfs-rs client --remote"),
+            (Role::Server, Style::Own) => ("obfs-rs server --listen", "obfs-rs server --listen"),
             (_, Style::SimpleObfs) => ("-s", "-p"),
         };
         // simple-obfs's server listens on everything unless it is told where.
@@ -112,8 +115,8 @@ impl Addresses {
     /// Where a client half listens for its host, what a server half dials.
     pub(super) fn local(&self, role: Role) -> Result<Vec<HostPort>, ConfigError> {
         let (host, port) = match (role, self.style) {
-            (Role::Client, Style::Own) => ("--listen", "--listen"),
-            (Role::Server, Style::Own) => ("--backend", "--backend"),
+            (Role::Client, Style::Own) => ("obfs-rs client --listen", "obfs-rs client --listen"),
+            (Role::Server, Style::Own) => ("obfs-rs server --backend", "obfs-rs server --backend"),
             (Role::Client, Style::SimpleObfs) => ("-b", "-l"),
             (Role::Server, Style::SimpleObfs) => ("-r", "-r"),
         };

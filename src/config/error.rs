@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// An option has a value that it cannot have.
-    #[error("option `{name}`: `{value}` is not {expected}")]
+    #[error("{}", of_option(name, value, expected))]
     Option {
         /// The option's name.
         name: String,
@@ -37,6 +37,33 @@ pub enum ConfigError {
     /// The command line is not one.
     #[error("command line: {0} (see --help)")]
     CommandLine(String),
+    /// Two options cannot both be meant.
+    #[error("options `{one}` and `{other}` exclude each other{}{advice}", if advice.is_empty() { "" } else { ": " })]
+    Conflict {
+        /// An option as it was written.
+        one: String,
+        /// The other one.
+        other: String,
+        /// What would do, or nothing.
+        advice: String,
+    },
+    /// What other programs have and this one has not.
+    #[error("`{0}` is not supported by this version")]
+    Unsupported(String),
+    /// An option says nothing without another one.
+    #[error("{option} needs {needs}")]
+    Needs {
+        /// The option, and where it says nothing.
+        option: String,
+        /// What would do.
+        needs: String,
+    },
+    /// The option string says something that cannot be told.
+    #[error("SS_PLUGIN_OPTIONS: {0}")]
+    NotUnderstood(String),
+    /// Nothing was said at all. The text says how the program is used.
+    #[error("SS_REMOTE_HOST is not set: this is a plugin, which a Shadowsocks program starts\n\n{0}")]
+    NothingSaid(String),
     /// Something that is needed was not given at all.
     #[error("{name} is not set: expected {expected} (see obfs-rs --help)")]
     Missing {
@@ -65,8 +92,17 @@ impl ConfigError {
     }
 }
 
+/// What is wrong with an option's value, or with an option that has none.
+fn of_option(name: &str, value: &str, expected: &str) -> String {
+    match (value, expected.starts_with("possible")) {
+        ("", true) => format!("option `{name}` is not {expected}"),
+        ("", false) => format!("option `{name}` has no value: expected {expected}"),
+        _ => format!("option `{name}`: `{value}` is not {expected}"),
+    }
+}
+
 /// A value as it can stand in a message of one line.
-fn one_line(value: impl Into<String>) -> String {
+pub(super) fn one_line(value: impl Into<String>) -> String {
     let value: String = value.into();
     if value.contains(char::is_control) { value.escape_debug().to_string() } else { value }
 }

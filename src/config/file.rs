@@ -1,19 +1,24 @@
-//! The configuration file of `-c`: a JSON object with simple-obfs's keys, or ours.
+//! The configuration file of `-c`: a JSON object with simple-obfs's keys, or ours. Comments are taken, and
+//! a comma behind the last entry, and a byte order mark: simple-obfs takes the last two, and who writes
+//! such a file by hand leaves them in.
 
 use super::ConfigError;
 use super::endpoints::{Addresses, Setting, Style, split_address};
-use super::options::same_name;
+use super::options::{Kind, find, same_name};
 use super::role::Role;
 use super::sip003::PluginOption;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use jsonc_parser::ast::{ObjectPropName, Value};
+use jsonc_parser::errors::ParseErrorKind;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::collections::BTreeMap;
 
 /// Keys of the Shadowsocks programs, whose file is often the same one.
 const SHADOWSOCKS: &[&str] = &[
     "password",
+    "port_password",
     "key",
     "method",
+    "protocol",
     "mode",
     "plugin",
     "plugin_opts",
@@ -21,12 +26,23 @@ const SHADOWSOCKS: &[&str] = &[
     "plugin_mode",
     "workers",
     "no_delay",
+    "keep_alive",
     "reuse_port",
+    "ipv6_only",
+    "udp_timeout",
+    "udp_max_associations",
     "remarks",
     "tag",
     "id",
     "locals",
     "servers",
+    "users",
+    "manager_address",
+    "manager_port",
+    "balancer",
+    "security",
+    "log",
+    "runtime",
     "tunnel_address",
     "acl",
     "dns",
@@ -37,6 +53,8 @@ const SHADOWSOCKS: &[&str] = &[
 pub struct File {
     /// Options, each with its file and line.
     pub options: Vec<(PluginOption, String)>,
+    /// What the log is to warn of.
+    pub notes: Vec<String>,
     /// `server`: what a client half dials, what a server half listens on.
     pub server: Option<Setting>,
     server_port: Option<Setting>,
@@ -64,34 +82,95 @@ impl File {
     }
 
     fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
-        let entries: BTreeMap<String, &RawValue> =
-            serde_json::from_str(text).map_err(|error| malformed(path, text, &error))?;
+        // Notepad's beginning of a file.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let fail = |at: usize, problem: String| ConfigError::File {
+            place: format!("{path}:{}", line_at(text, at)),
+            problem,
+        };
+        // Of JSON5 this is not the beginning: what is quoted must be, and so on.
+        let strict = ParseOptions {
+            allow_comments: true,
+            allow_trailing_commas: true,
+            allow_loose_object_property_names: false,
+            allow_missing_commas: false,
+            allow_single_quoted_strings: false,
+            allow_hexadecimal_numbers: false,
+            allow_unary_plus_numbers: false,
+            allow_bare_decimal_point_numbers: false,
+            allow_non_finite_numbers: false,
+            allow_extended_string_escapes: false,
+        };
+        let parsed = parse_to_ast(text, &CollectOptions::default(), &strict).map_err(|error| {
+            let end = text.trim_end().len();
+            match error.kind() {
+                // Told where the thing begins that does not end.
+                ParseErrorKind::UnterminatedObject
+                | ParseErrorKind::UnterminatedArray
+                | ParseErrorKind::UnterminatedCommentBlock
+                | ParseErrorKind::ExpectedObjectValue => {}
+                _ if error.range().start < end => {
+                    // What is missing is missed where the next thing begins.
+                    let (before, behind) = text.split_at(error.range().start);
+                    let at = before.len() + (behind.len() - behind.trim_start().len());
+                    let problem = lower_first(&error.kind().to_string());
+                    return fail(at, in_key(last_key(before), &problem));
+                }
+                _ => {}
+            }
+            let problem = format!("the file ends too early, after line {}", line_at(text, end));
+            fail(end, in_key(last_key(text), &problem))
+        })?;
+        let object = match parsed.value {
+            Some(Value::Object(object)) => object,
+            None => return Err(fail(0, "the file is empty: expected a JSON object {…}".into())),
+            Some(_) => return Err(fail(0, "expected a JSON object {…}".into())),
+        };
+        // Of a key that is there twice the last counts, as in most readers of JSON.
+        let entries: BTreeMap<String, _> = object
+            .properties
+            .into_iter()
+            .map(|entry| {
+                let line = line_at(text, entry.range.start);
+                let key = match entry.name {
+                    ObjectPropName::String(name) => name.value.into_owned(),
+                    ObjectPropName::Word(name) => name.value.to_owned(),
+                };
+                (key, (line, entry.value))
+            })
+            .collect();
         let mut file = File::default();
-        for (key, raw) in entries {
-            // A raw value is a piece of the text, so where it stands tells its line.
-            let offset = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-            let place = format!("{path}:{}", line_at(text, offset));
-            let Some(value) = as_text(&key, raw).map_err(|problem| ConfigError::File {
-                place: place.clone(),
-                problem: format!("key `{key}`: {problem}"),
-            })?
-            else {
-                continue;
+        for (key, (line, value)) in entries {
+            let place = format!("{path}:{line}");
+            let values = match texts(&key, &value) {
+                Ok(values) => values,
+                Err(_) if find(&key).is_none() && !ADDRESSES.iter().any(|name| same_name(&key, name)) => {
+                    // Comments are written so, and other programs have more than options.
+                    if !key.starts_with(['_', '/', '#', '$']) {
+                        file.notes.push(format!("{place}: unknown key `{key}`: it is ignored"));
+                    }
+                    continue;
+                }
+                Err(problem) => {
+                    return Err(ConfigError::File { place, problem: format!("key `{key}`: {problem}") });
+                }
             };
-            let slot = |name: &str| same_name(&key, name);
-            let setting = || Some(Setting::new(format!("{place}: {key}"), value.clone()));
-            if slot("server") && value != "true" && value != "false" {
-                file.server = setting();
-            } else if slot("server_port") {
-                file.server_port = setting();
-            } else if slot("local_address") {
-                file.local_address = setting();
-            } else if slot("local_port") {
-                file.local_port = setting();
-            } else if slot("dst_addr") {
-                file.destination = setting();
-            } else if !SHADOWSOCKS.contains(&key.as_str()) {
-                file.options.push((PluginOption { key, value: Some(value) }, place));
+            for value in values {
+                let slot = |name: &str| same_name(&key, name);
+                let setting = || Some(Setting::new(format!("{place}: {key}"), value.trim()));
+                if slot("server") && value != "true" && value != "false" {
+                    file.server = setting();
+                } else if slot("server_port") {
+                    file.server_port = setting();
+                } else if slot("local_address") {
+                    file.local_address = setting();
+                } else if slot("local_port") {
+                    file.local_port = setting();
+                } else if slot("dst_addr") {
+                    file.destination = setting();
+                } else if !SHADOWSOCKS.contains(&key.as_str()) && !key.starts_with(['_', '/', '#', '$']) {
+                    file.options.push((PluginOption { key: key.clone(), value: Some(value) }, place.clone()));
+                }
             }
         }
         Ok(file)
@@ -116,51 +195,41 @@ impl File {
     }
 }
 
-/// A simple value as an option's text; an array of them, for the hosts of `server`, joined as SIP003
-/// joins hosts. `None` for null.
-fn as_text(key: &str, raw: &RawValue) -> Result<Option<String>, &'static str> {
-    let simple = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        _ => None,
+/// Keys that are addresses, and no options.
+const ADDRESSES: &[&str] = &["server", "server_port", "local_address", "local_port", "dst_addr"];
+
+/// The values of a key as texts: one, or none for null; for what may be given several times, one for each
+/// item of a list; the hosts of `server` joined as SIP003 joins hosts.
+fn texts(key: &str, value: &Value<'_>) -> Result<Vec<String>, &'static str> {
+    // What is no option of ours may be what it likes.
+    if SHADOWSOCKS.contains(&key) {
+        return Ok(Vec::new());
+    }
+    let simple = |value: &Value<'_>| match value {
+        Value::StringLit(text) => Some(text.value.clone().into_owned()),
+        Value::NumberLit(number) => Some(number.value.to_owned()),
+        Value::BooleanLit(truth) => Some(truth.value.to_string()),
+        Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => None,
     };
-    match serde_json::from_str(raw.get()) {
-        Ok(Value::Null) => Ok(None),
-        Ok(Value::Array(items)) if same_name(key, "server") => {
-            let hosts: Option<Vec<String>> = items.iter().map(simple).collect();
-            hosts.map(|hosts| Some(hosts.join("|"))).ok_or("expected a list of hosts")
+    match value {
+        Value::NullKeyword(_) => Ok(Vec::new()),
+        Value::Array(list) if same_name(key, "server") => {
+            let hosts: Option<Vec<String>> = list.elements.iter().map(simple).collect();
+            hosts.map(|hosts| vec![hosts.join("|")]).ok_or("expected a list of hosts")
         }
-        // What is no option of ours may be what it likes.
-        Ok(_) if SHADOWSOCKS.contains(&key) => Ok(None),
-        Ok(value) => simple(&value).map(Some).ok_or("expected a text, a number, true or false"),
-        Err(_) => Err("expected a value"),
+        Value::Array(list) if find(key).is_some_and(|spec| matches!(spec.kind, Kind::Values(_))) => list
+            .elements
+            .iter()
+            .map(simple)
+            .collect::<Option<_>>()
+            .ok_or("expected a list of texts, numbers, true or false"),
+        value => simple(value).map(|text| vec![text]).ok_or("expected a text, a number, true or false"),
     }
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
-}
-
-/// Where the text stops being JSON, with the key before that place.
-fn malformed(path: &str, text: &str, error: &serde_json::Error) -> ConfigError {
-    let place = format!("{path}:{}", error.line().max(1));
-    let before: String = text
-        .lines()
-        .take(error.line().saturating_sub(1))
-        .map(|line| format!("{line}\n"))
-        .chain(text.lines().nth(error.line().saturating_sub(1)).map(|line| {
-            String::from_utf8_lossy(line.as_bytes().get(..error.column()).unwrap_or(line.as_bytes()))
-                .into_owned()
-        }))
-        .collect();
-    let described = error.to_string();
-    let problem = described.split(" at line ").next().unwrap_or_default();
-    let problem = match last_key(&before) {
-        Some(key) => format!("key `{key}`: {problem}"),
-        None => problem.to_owned(),
-    };
-    ConfigError::File { place, problem }
+/// What is wrong, and in or behind the value of which key.
+fn in_key(key: Option<String>, problem: &str) -> String {
+    key.map_or_else(|| problem.to_owned(), |key| format!("key `{key}`: {problem}"))
 }
 
 /// The last text in quotes that a colon follows.
@@ -192,6 +261,15 @@ fn last_key(text: &str) -> Option<String> {
     found
 }
 
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,14 +297,46 @@ mod tests {
     }
 
     #[test]
+    fn files_as_people_write_them() {
+        let options = |text: &str| -> Vec<String> {
+            let file = File::parse("f.json", text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let option = |(option, _): (PluginOption, String)| {
+                format!("{}={}", option.key, option.value.unwrap_or_default())
+            };
+            file.options.into_iter().map(option).collect()
+        };
+        for text in [
+            r#"{"obfs":"http","t":60,}"#,
+            "\u{feff}{\"obfs\":\"http\",\r\n\"t\":60}\r\n",
+            r#"{"obfs":"http","t":60,"port_password":{"8388":"x"},"_comment":["a","b"],"//":"no"}"#,
+            "{ // the disguise\n\"obfs\":\"http\", /* and\n the time */ \"t\":60 }",
+            r#"{"obfs":"tls","obfs":"http","t":60,"users":[{"password":"x"}]}"#,
+        ] {
+            assert_eq!(options(text), ["obfs=http", "t=60"], "{text}");
+        }
+        assert_eq!(
+            options(r#"{"header":["A: b","C: d"],"trusted":["::1","10.0.0.0/8"]}"#),
+            ["header=A: b", "header=C: d", "trusted=::1", "trusted=10.0.0.0/8"]
+        );
+        let file = File::parse("f.json", "{\n\"zzz\":{\"a\":1}}").unwrap();
+        assert_eq!(file.notes, ["f.json:2: unknown key `zzz`: it is ignored"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_line_and_key() {
         for (text, wanted) in [
-            ("", "f.json:1: EOF while parsing a value"),
-            ("[]", "f.json:1: "),
-            ("{\n \"timeout\": 60\n \"obfs\": 1}", "f.json:3: key `timeout`: expected `,` or `}`"),
-            ("{\n\n \"timeout\": sixty}", "f.json:3: key `timeout`: expected value"),
+            ("", "f.json:1: the file is empty: expected a JSON object"),
+            ("[]", "f.json:1: expected a JSON object {…}"),
+            ("[\"obfs\"]", "f.json:1: expected a JSON object {…}"),
+            ("{\n \"timeout\": 60\n \"obfs\": 1}", "f.json:3: key `timeout`: expected comma"),
+            ("{\n\n \"timeout\": sixty}", "f.json:3: key `timeout`: unexpected"),
             ("{\n \"obfs\": {}}", "f.json:2: key `obfs`: expected a text, a number, true or false"),
-            ("{\"obfs\": \"ht", "f.json:1: key `obfs`: EOF while parsing a string"),
+            ("{\"obfs\": \"ht", "f.json:1: "),
+            ("{\"obfs\":\"http\",\n", "f.json:1: key `obfs`: the file ends too early, after line 1"),
+            ("{\"obfs\":\n", "f.json:1: key `obfs`: the file ends too early, after line 1"),
+            ("{\"obfs\":}", "f.json:1: key `obfs`: unexpected close brace"),
+            ("{\"server\": {\"a\": 1}}", "f.json:1: key `server`: expected"),
+            ("{'obfs': 1}", "f.json:1: single-quoted"),
         ] {
             let message = problem(text);
             assert!(message.contains(wanted) && !message.contains('\n'), "{text:?}: {message}");

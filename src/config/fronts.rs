@@ -48,8 +48,16 @@ pub(super) fn fronts(options: &Options) -> Result<Fronts, ConfigError> {
         let text = option.value.as_deref().unwrap_or_default();
         for network in text.split([',', '|']).map(str::trim) {
             let expected = "addresses of proxies in front (ADDRESS or ADDRESS/PREFIX, such as 10.0.0.0/8)";
-            let network = Network::parse(network);
-            trusted.push(network.ok_or_else(|| ConfigError::option(&option.key, text, expected))?);
+            let parsed = Network::parse(network);
+            trusted.push(parsed.ok_or_else(|| {
+                // An address with something behind it: only that can be wrong.
+                let alone = network.split_once('/').and_then(|(address, _)| Network::parse(address));
+                let expected = match alone.map(|address| address.bits()) {
+                    Some(bits) => &format!("a network (ADDRESS/PREFIX): the prefix is 0 to {bits}"),
+                    None => expected,
+                };
+                ConfigError::option(&option.key, text, expected)
+            })?);
         }
     }
     let expected = "a direction of the PROXY protocol: expected in (for the website there is failover-proxy)";

@@ -49,15 +49,15 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
             None => (flag, None),
         };
         match name {
-            "version" => return Ok(Parsed::Print(format!("obfs-rs {}\n", env!("CARGO_PKG_VERSION")))),
-            "h" | "help" => return super::cli::parse("obfs-rs", &["obfs-rs".into(), "--help".into()]),
+            "version" => return Ok(Parsed::Print(super::cli::version())),
+            "h" | "help" => return Ok(Parsed::Print(help())),
             _ => {}
         }
         let spec = options::find(name);
         if spec.is_none() {
             return fail(format!("unknown flag `-{name}`"));
         }
-        if value.is_none() && spec.is_some_and(|spec| spec.kind != Kind::Flag) {
+        if value.is_none() && spec.is_some_and(|spec| !matches!(spec.kind, Kind::Flag | Kind::FlagOr(_))) {
             match args.next().and_then(|value| value.to_str()) {
                 Some(next) => value = Some(next.to_owned()),
                 None => return fail(format!("flag `-{name}` needs a value")),
@@ -92,6 +92,21 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
         ..Addresses::default()
     };
     Ok(Parsed::Run(Box::new(cli)))
+}
+
+/// The flags, as Go lists them.
+fn help() -> String {
+    let mut text = "Usage of v2ray-plugin, as obfs-rs plays it:\n".to_owned();
+    for spec in options::OPTIONS {
+        let value = match spec.kind {
+            Kind::Flag => String::new(),
+            Kind::FlagOr(word) => format!("[={word}]"),
+            Kind::Value(name) | Kind::Values(name) => format!(" {name}"),
+        };
+        text.push_str(&format!("  -{}{value}\n    \t{}\n", spec.name, spec.help));
+    }
+    text.push_str("  -version\n    \tPrint the version.\n");
+    text
 }
 
 /// The addresses where nobody says them.

@@ -124,6 +124,27 @@ pub struct ServerConfig {
     pub fronts: Fronts,
 }
 
+impl ServerConfig {
+    /// What is dialled, each with what says it in messages.
+    pub fn behind(&self) -> impl Iterator<Item = (&'static str, &HostPort)> {
+        let Failover { plain, tls, h2, clear, .. } = &self.failover;
+        let clear = match clear {
+            Clear::Site(site) => Some(site),
+            Clear::Plain | Clear::Refused => None,
+        };
+        [
+            ("failover", plain.port()),
+            ("failover-tls", tls.as_ref()),
+            ("failover-http", clear),
+            ("failover-h2", h2.as_ref()),
+            ("the backend", Some(&self.backend)),
+        ]
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?)))
+        .chain(self.routes.iter().map(|route| ("sni", &route.site)))
+    }
+}
+
 /// Where visitors go.
 #[derive(Debug, Clone, Default)]
 pub struct Failover {
@@ -157,7 +178,7 @@ pub enum Clear {
 pub struct HttpRule {
     /// The one method.
     pub method: String,
-    /// The one path (compared without its query); `None` takes any. Where there is a [`WebRule`], of
+    /// The one path (compared decoded and without its query); `None` takes any. Where there is a [`WebRule`], of
     /// simple-obfs's requests alone.
     pub path: Option<String>,
     /// The one host (compared without port and case); `None` takes any.
@@ -171,7 +192,7 @@ pub struct HttpRule {
 /// Which requests of WebSocket and HTTPUpgrade a server takes as its own.
 #[derive(Debug, Clone)]
 pub struct WebRule {
-    /// The one path (compared without its query). Never any: a website may have WebSockets of its own.
+    /// The one path (compared decoded and without its query). Never any: a website may have WebSockets of its own.
     pub path: String,
 }
 
@@ -190,16 +211,15 @@ impl HttpRule {
 /// Which hellos of `obfs=tls` a server takes as its own.
 #[derive(Debug, Clone)]
 pub struct FakeTlsRule {
-    /// The one server name (compared without port and case); `None` takes any.
-    pub server_name: Option<String>,
+    /// The server names, in lower case (compared without port and case); where there are none, any.
+    pub server_names: Vec<String>,
 }
 
 impl FakeTlsRule {
     /// Whether a hello with this server name is taken.
     pub fn takes(&self, server_name: &[u8]) -> bool {
-        self.server_name.as_ref().is_none_or(|wanted| {
-            std::str::from_utf8(server_name).is_ok_and(|name| without_port(name).eq_ignore_ascii_case(wanted))
-        })
+        let is_wanted = |wanted: &String| crate::wire::http::host::is_host(server_name, wanted);
+        self.server_names.is_empty() || self.server_names.iter().any(is_wanted)
     }
 }
 
@@ -208,22 +228,22 @@ impl fmt::Display for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "server {}, disguise ", list(&self.servers))?;
         match &self.disguise {
-            ClientDisguise::Http(RequestConfig { method, path, host }, handshake) => {
+            ClientDisguise::Http(RequestConfig { method, path, .. }, handshake) => {
                 let handshake = match handshake {
                     Handshake::Eager => "eager",
                     Handshake::Standard => "standard",
                 };
-                write!(f, "http ({method} {path}, host {host}, {handshake})")
+                write!(f, "http ({method}, path {}, {handshake})", shown(path))
             }
-            ClientDisguise::FakeTls { server_name } => write!(f, "tls (server name {server_name})"),
+            ClientDisguise::FakeTls { .. } => f.write_str("tls"),
             ClientDisguise::Web(web) => {
                 let body = match web.body {
                     WebBody::Frames => "websocket",
                     WebBody::Raw(_) => "httpupgrade",
                 };
-                write!(f, "{body} ({}, host {}, mux {}", web.path, web.host, web.mux)?;
-                if let Some(tls) = &web.tls {
-                    write!(f, ", TLS to {}", tls.server_name)?;
+                write!(f, "{body} (path {}, mux {}", shown(&web.path), web.mux)?;
+                if web.tls.is_some() {
+                    f.write_str(", in TLS")?;
                 }
                 f.write_str(")")
             }
@@ -234,28 +254,35 @@ impl fmt::Display for ClientConfig {
 impl fmt::Display for ServerConfig {
     /// What the start-up line says of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let any = |value: &Option<String>| value.clone().unwrap_or_else(|| "any".to_owned());
+        let path = |path: &Option<String>| path.as_deref().map_or("any", shown).to_owned();
         write!(f, "backend {}, disguise ", self.backend)?;
         if self.auto {
             f.write_str("auto: ")?;
         }
-        if let Some(HttpRule { method, path, host, web }) = &self.rules.http {
-            let tls = match (&self.tls, self.auto) {
+        if let Some(HttpRule { method, path: http_path, host, web }) = &self.rules.http {
+            let tls = match (&self.tls, self.rules.tls_alone) {
                 (None, _) => "",
-                (Some(_), false) => " in TLS",
-                (Some(_), true) => " in TLS or not",
+                (Some(_), true) => " in TLS alone",
+                (Some(_), false) => " in TLS or not",
             };
+            let host = if host.is_some() { "its own" } else { "any" };
             let (name, path) = match web {
-                None => ("http", any(path)),
-                Some(WebRule { path: one }) if path.as_ref() == Some(one) => ("websocket", one.clone()),
+                None => ("http", path(http_path)),
+                Some(WebRule { path: one }) if http_path.as_ref() == Some(one) => {
+                    ("websocket", path(http_path))
+                }
                 Some(WebRule { path: one }) => {
-                    ("http and websocket", format!("{}, of websocket {one}", any(path)))
+                    ("http and websocket", format!("{}, of websocket {}", path(http_path), shown(one)))
                 }
             };
-            write!(f, "{name}{tls} ({method}, path {path}, host {}), ", any(host))?;
+            write!(f, "{name}{tls} ({method}, path {path}, host {host}), ")?;
         }
-        if let Some(FakeTlsRule { server_name }) = &self.rules.fake_tls {
-            write!(f, "tls (server name {}), ", any(server_name))?;
+        if let Some(FakeTlsRule { server_names }) = &self.rules.fake_tls {
+            match server_names.len() {
+                0 => f.write_str("tls (server name any), ")?,
+                1 => f.write_str("tls (server name its own), ")?,
+                number => write!(f, "tls ({number} server names of its own), ")?,
+            }
         }
         self.failover.fmt(f)?;
         for route in &self.routes {
@@ -263,6 +290,44 @@ impl fmt::Display for ServerConfig {
         }
         self.fronts.fmt(f)
     }
+}
+
+impl ServerConfig {
+    /// Whether clients with `obfs=tls` are not taken for the lack of a name of theirs, though the server is
+    /// one for every kind of client.
+    pub fn fake_tls_is_left_out(&self) -> bool {
+        self.auto && !self.rules.tls_alone && self.rules.fake_tls.is_none()
+    }
+
+    /// The paths and names that only clients are to know. [`Display`](fmt::Display) leaves them out.
+    pub fn secrets(&self) -> String {
+        let mut all = Vec::new();
+        if let Some(HttpRule { path, host, web, .. }) = &self.rules.http {
+            all.extend(path.as_ref().map(|path| format!("path {path}")));
+            all.extend(web.as_ref().map(|web| format!("path of websocket {}", web.path)));
+            all.extend(host.as_ref().map(|host| format!("host {host}")));
+        }
+        if let Some(FakeTlsRule { server_names }) = &self.rules.fake_tls {
+            all.extend(server_names.iter().map(|name| format!("server name {name}")));
+        }
+        all.join(", ")
+    }
+}
+
+impl ClientConfig {
+    /// The path and the name that only clients are to know. [`Display`](fmt::Display) leaves them out.
+    pub fn secrets(&self) -> String {
+        match &self.disguise {
+            ClientDisguise::Http(RequestConfig { path, host, .. }, _) => format!("path {path}, host {host}"),
+            ClientDisguise::FakeTls { server_name } => format!("server name {server_name}"),
+            ClientDisguise::Web(web) => format!("path {}, host {}", web.path, web.host),
+        }
+    }
+}
+
+/// A path as it stands in a log, which others read too: a path of one's own is a secret.
+fn shown(path: &str) -> &str {
+    if path == "/" { path } else { "its own" }
 }
 
 impl fmt::Display for Failover {
@@ -365,11 +430,20 @@ pub struct Config {
     pub hosted: bool,
     /// What nobody knows and the log warns about.
     pub unknown: Vec<UnknownOption>,
+    /// What was odd and is taken all the same, for the log to warn of.
+    pub warnings: Vec<String>,
     /// The name server that was asked for, and that the log says is not asked.
     pub nameserver: Option<String>,
 }
 
 impl Config {
+    /// The files of certificates and keys that are read anew when they change.
+    pub fn certificate_files(&self) -> Vec<PathBuf> {
+        let Half::Server(server) = &self.half else { return Vec::new() };
+        let candidates = server.tls.iter().flat_map(|tls| &tls.candidates);
+        candidates.flat_map(|(certificate, key)| [certificate.clone(), key.clone()]).collect()
+    }
+
     /// The half this is for.
     pub fn role(&self) -> Role {
         match self.half {

@@ -25,7 +25,7 @@ pub enum NamePattern {
 impl NamePattern {
     /// Reads a name or `*.` and a name.
     fn parse(text: &str) -> Option<NamePattern> {
-        let name = text.strip_prefix("*.").unwrap_or(text);
+        let name = crate::wire::http::host::ascii_name(text.strip_prefix("*.").unwrap_or(text))?;
         let is_name = !name.is_empty()
             && name.len() <= 253
             && !name.starts_with('.')
@@ -110,6 +110,10 @@ pub(super) fn first(options: &Options, routes: bool) -> Option<&PluginOption> {
 pub(super) fn client_name(options: &Options) -> Result<Option<String>, ConfigError> {
     let Some(option) = first(options, false) else { return Ok(None) };
     let text = option.value.as_deref().unwrap_or_default();
+    if text.is_empty() {
+        options.warn(format!("option `{}` has no value and is ignored", option.key));
+        return Ok(None);
+    }
     match NamePattern::parse(text) {
         Some(NamePattern::Exact(name)) => Ok(Some(name)),
         _ => Err(ConfigError::option(&option.key, text, "a host name, such as www.example.com")),
@@ -162,7 +166,12 @@ mod tests {
             let message = routes(&options(&[wrong])).unwrap_err().to_string();
             assert!(message.contains("`sni`") && message.contains(wrong), "{message}");
         }
-        for wrong in ["", "*.example.com", "a b"] {
+        assert_eq!(client_name(&options(&[""])).unwrap(), None);
+        assert_eq!(
+            client_name(&options(&["例子.测试"])).unwrap().as_deref(),
+            Some("xn--fsqu00a.xn--0zwm56d")
+        );
+        for wrong in ["*.example.com", "a b"] {
             assert!(client_name(&options(&[wrong])).is_err(), "{wrong}");
         }
     }

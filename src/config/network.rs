@@ -42,6 +42,11 @@ impl Network {
         }
     }
 
+    /// How many bits an address of its family has.
+    pub fn bits(&self) -> u8 {
+        bits(self.address)
+    }
+
     /// Whether an address is in it. IPv4 in IPv6's clothes is IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

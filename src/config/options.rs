@@ -7,11 +7,23 @@ mod table;
 
 pub use table::{Kind, OPTIONS, OptionSpec, Scope};
 
+use super::ConfigError;
+use super::role::Role;
 use super::sip003::PluginOption;
+use std::cell::RefCell;
 
 /// Names that hosts and other plugins put into the string and that ask nothing of this program:
 /// no warning for them.
-const SILENT: &[&str] = &["obfs-local", "obfs-server", "plugin"];
+const SILENT: &[&str] =
+    &["obfs-local", "obfs-server", "obfs-rs", "simple-obfs", "v2ray-plugin", "xray-plugin", "plugin"];
+
+/// Options that say what the connections look like. What may be a slip in one of these is refused: to go
+/// on without it would be another disguise.
+const DISGUISE: &[&str] = &["obfs", "mode", "tls"];
+
+/// Words for a disguise that some write without `obfs=` or `mode=`.
+const DISGUISE_WORDS: &[&str] =
+    &["http", "websocket", "ws", "wss", "httpupgrade", "http-upgrade", "quic", "grpc", "h2"];
 
 /// Options that only servers have, by which a server is known: ours, and those of the programs
 /// whose option strings are handed to us.
@@ -29,6 +41,7 @@ pub const SERVER_ONLY: &[&str] = &[
     "proxy-protocol",
     "trusted",
     "key",
+    "obfs-tls-host",
 ];
 
 /// Options that only v2ray-plugin has among the programs whose strings are handed to us, as far as they
@@ -76,6 +89,8 @@ pub struct Options {
     /// Whether an option was written that only v2ray-plugin has, and one that only simple-obfs has.
     v2ray: bool,
     simple_obfs: bool,
+    /// What was odd and taken all the same; the log warns of it.
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Options {
@@ -113,6 +128,96 @@ impl Options {
         }
     }
 
+    /// Has the log warn of what was odd and is taken all the same; once, however often it is said.
+    pub(super) fn warn(&self, text: String) {
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// What the log is to warn of.
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
+    }
+
+    /// Warns of options of which one option string has several with different values.
+    pub(super) fn warn_of_repeats(&self, string: &[PluginOption]) {
+        for (at, option) in string.iter().enumerate() {
+            let Some(spec) = find(&option.key) else { continue };
+            let earlier = string.get(..at).unwrap_or_default();
+            let first =
+                earlier.iter().find(|earlier| find(&earlier.key).is_some_and(|s| s.name == spec.name));
+            if let Some(first) = first.filter(|first| first.value != option.value)
+                && !matches!(spec.kind, Kind::Values(_))
+            {
+                // Values may be secret: a path is. These are not.
+                let which = match (spec.name, first.value.as_deref()) {
+                    ("obfs" | "mode", Some(value)) => format!(", `{}`, ", super::error::one_line(value)),
+                    _ => " ".to_owned(),
+                };
+                self.warn(format!("option `{}` is given more than once: the first{which}counts", first.key));
+            }
+        }
+    }
+
+    /// Warns of options that only the other half has, among the first `count`: a file is often that of both
+    /// halves.
+    pub(super) fn warn_of_other_half(&self, count: usize, role: Role, why: &dyn std::fmt::Display) {
+        let (other, owner) = match role {
+            Role::Client => (Scope::Server, "a server's"),
+            Role::Server => (Scope::Client, "a client's"),
+        };
+        let mut names: Vec<String> = Vec::new();
+        for (spec, option) in self.known.iter().take(count) {
+            let name = format!("`{}`", option.key);
+            if spec.scope == other && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        match names.as_slice() {
+            [] => {}
+            [name] => self.warn(format!("option {name} is {owner} and is ignored: this is a {role} ({why})")),
+            _ => self.warn(format!(
+                "options {} are {owner} and are ignored: this is a {role} ({why})",
+                names.join(", ")
+            )),
+        }
+    }
+
+    /// Sees to it that nothing in an option string that is not understood may have meant another disguise.
+    /// `implied`: the program's name says which disguise is meant where the options do not.
+    pub(super) fn check_understood(&self, string: &[PluginOption], implied: bool) -> Result<(), ConfigError> {
+        let unknown = || string.iter().filter(|option| !is_known(&option.key));
+        let fail = |text: String| Err(ConfigError::NotUnderstood(text));
+        let disguise = self.get("obfs").or(self.get("mode")).is_some();
+        for option in unknown() {
+            let name = super::error::one_line(option.key.as_str());
+            let meant = match may_mean(option) {
+                Some("tls") if self.get("tls").is_none() => "tls",
+                Some(meant) if meant != "tls" && !disguise => meant,
+                _ => continue,
+            };
+            return fail(match DISGUISE_WORDS.iter().any(|word| same_name(word, &option.key)) {
+                true => format!("`{name}` is no option: did you mean `{meant}={name}`?"),
+                false => format!("`{name}` is no option: did you mean `{meant}`?"),
+            });
+        }
+        if !implied && !string.is_empty() && unknown().count() == string.len() {
+            let names: Vec<_> = unknown()
+                .map(|option| format!("`{}`", super::error::one_line(option.key.as_str())))
+                .collect();
+            return fail(match (names.as_slice(), string.first().and_then(|option| nearest(&option.key))) {
+                ([name], Some(nearest)) => format!("{name} is no option: did you mean `{nearest}`?"),
+                _ => format!(
+                    "none of {} is an option of obfs-rs: are they another plugin's?",
+                    names.join(", ")
+                ),
+            });
+        }
+        Ok(())
+    }
+
     /// Takes note of what an option says by being there.
     fn note_kind(&mut self, option: &PluginOption) {
         let among = |names: &[&str]| names.iter().any(|name| same_name(name, &option.key));
@@ -135,6 +240,11 @@ impl Options {
         self.known.iter().filter(move |(spec, _)| spec.name == name).map(|(_, option)| option)
     }
 
+    /// How many known options there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Whether the options are those of v2ray-plugin, and none is simple-obfs's.
     pub fn are_v2ray_plugins(&self) -> bool {
         self.v2ray && !self.simple_obfs
@@ -144,6 +254,34 @@ impl Options {
     pub fn server_only(&self) -> Option<&str> {
         self.server_only.as_deref()
     }
+}
+
+/// Whether a name says something here, if only that nothing is asked.
+fn is_known(name: &str) -> bool {
+    find(name).is_some() || SILENT.contains(&name)
+}
+
+/// Which option that decides the disguise may have been meant by one that is not known.
+fn may_mean(option: &PluginOption) -> Option<&'static str> {
+    let name = option.key.to_ascii_lowercase();
+    if option.value.is_none() && DISGUISE_WORDS.contains(&name.as_str()) {
+        return Some("mode");
+    }
+    // `obfs:tls`, `obfs tls`, `mode->websocket`.
+    let head =
+        name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').map(|at| name.split_at(at));
+    if let Some((head, _)) = head
+        && let Some(meant) = DISGUISE.iter().find(|meant| head.trim_end_matches('-') == **meant)
+    {
+        return Some(meant);
+    }
+    let value = option.value.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let fits = |meant: &str| match meant {
+        "tls" => matches!(value.as_str(), "" | "1" | "true" | "yes" | "on"),
+        _ => value == "tls" || value == "auto" || DISGUISE_WORDS.contains(&value.as_str()),
+    };
+    // One slip of the finger, and a value that fits.
+    DISGUISE.iter().copied().find(|meant| strsim::damerau_levenshtein(&name, meant) == 1 && fits(meant))
 }
 
 /// The known name nearest to one that is not known.
@@ -208,6 +346,45 @@ mod tests {
             );
         }
         assert_eq!(options("zzz").unknown, [UnknownOption { name: "zzz".into(), nearest: None }]);
+    }
+
+    #[test]
+    fn what_may_mean_another_disguise_is_refused() {
+        let check = |text: &str| {
+            let string = super::super::sip003::parse_options(text).unwrap();
+            Options::new(string.clone()).check_understood(&string, false)
+        };
+        for (text, words) in [
+            ("obsf=tls;obfs-host=a.com", "did you mean `obfs`"),
+            ("obf=http;obfs-host=a.com", "did you mean `obfs`"),
+            ("obfs:tls;obfs-host=a.com", "`obfs:tls` is no option: did you mean `obfs`"),
+            ("moed=websocket;host=a.com", "did you mean `mode`"),
+            ("mode->websocket;host=a.com", "did you mean `mode`"),
+            ("websocket;host=a.com", "did you mean `mode=websocket`"),
+            ("tsl;host=a.com", "did you mean `tls`"),
+            ("tls=1;moed=grpc", "did you mean `mode`"),
+            ("zzz", "none of `zzz` is an option"),
+            ("UID=x;PublicKey=y;ServerName=z", "none of `UID`, `PublicKey`, `ServerName`"),
+            ("obfs-hots=a.com", "did you mean `obfs-host`"),
+        ] {
+            let error = check(text).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("SS_PLUGIN_OPTIONS"), "{text}: {error}");
+        }
+        for text in [
+            "",
+            "obfs-local",
+            "obfs-local;zzz",
+            "obfs=http;obsf=tls",
+            "obfs=http;websocket",
+            "tls;tsl",
+            "obfs-host=a.com;node=7",
+            "obfs-host=a.com;til=10",
+            "obfs-hots=a.com;v",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+        let string = super::super::sip003::parse_options("zzz").unwrap();
+        assert_eq!(Options::new(string.clone()).check_understood(&string, true), Ok(()));
     }
 
     #[test]

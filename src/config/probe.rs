@@ -67,8 +67,11 @@ fn explanation() -> String {
          {} probes at a time, with at most 3 connections each; at most {} connections for a probe; an answer \
          is read up to {} KiB. A run takes about a minute where nothing differs, and with the default --wait \
          it ends after {} s at the latest.\n\n\
-         Exit code: 0 nothing differs, 1 something does, 2 an address cannot be reached or the time was not \
-         enough, 23 a wrong command line.",
+         What both do where there was no connection, or no TLS for what was to go inside, is not taken for a \
+         likeness, and an ordinary request is sent to both before and behind all others: where it is not \
+         answered, or both addresses are one, the run shows nothing, and says so.\n\n\
+         Exit code: 0 nothing differs, 1 something does, 2 it could not be found out, since an address cannot \
+         be reached, there was nothing to compare, or the time was not enough, 23 a wrong command line.",
         probe::AT_ONCE,
         probe::MOST_VISITS,
         probe::play::MAX_ANSWER / 1024,

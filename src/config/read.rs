@@ -5,11 +5,12 @@ use super::disguise::{Disguise, disguises};
 use super::endpoints::Addresses;
 use super::file::File;
 use super::fronts::fronts;
-use super::options::Options;
+use super::options::{Kind, OPTIONS, Options};
 use super::role::{self, Role};
 use super::values::*;
 use super::website::{check_folder, failover};
 use super::*;
+use crate::wire::http::host::escape_unprintable;
 use std::ffi::OsString;
 
 /// What the process was started with, gathered by the caller so that configuration is a pure function.
@@ -66,6 +67,9 @@ pub enum Command {
 /// The first thing that is wrong.
 pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
     let program = surroundings.program();
+    if let Some(answer) = without_settings(surroundings, &program) {
+        return answer;
+    }
     let cli = match cli::parse(&program, &surroundings.args)? {
         cli::Parsed::Print(text) => return Ok(Command::Print(text)),
         cli::Parsed::Demo => return Ok(Command::Demo),
@@ -74,14 +78,20 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
         cli::Parsed::Run(cli) => *cli,
     };
     let plugin_options = surroundings.var(sip003::PLUGIN_OPTIONS)?;
-    let from_host = sip003::parse_options(plugin_options.as_deref().unwrap_or_default())?;
+    let (from_host, notes) = sip003::parse_with_notes(plugin_options.as_deref().unwrap_or_default())?;
     // The first of a name wins, so what the command line says stands in front, and the file behind.
-    let mut options = Options::new(cli.options.into_iter().chain(from_host));
+    let mut options = Options::new(cli.options.into_iter().chain(from_host.iter().cloned()));
+    notes.into_iter().for_each(|note| options.warn(note));
+    options.warn_of_repeats(&from_host);
     let file = match value(&options, "c", "the name of a file")? {
         Some((_, path)) => Some(File::read(path)?),
         None => None,
     };
+    let as_v2ray_plugin = go_cli::is_meant(&program);
+    options.check_understood(&from_host, as_v2ray_plugin || file.is_some())?;
+    let of_string = options.len();
     if let Some(file) = &file {
+        file.notes.iter().for_each(|note| options.warn(note.clone()));
         for (option, place) in &file.options {
             options.add_from_file(option.clone(), place);
         }
@@ -98,12 +108,15 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
         parent: surroundings.parent.as_deref(),
     };
     let (role, role_reason) = role::decide(&options, &evidence)?;
+    options.warn_of_other_half(of_string, role, &role_reason);
     if let Some(file) = file {
         addresses = addresses.or(file.addresses(role)?);
     }
-    let as_v2ray_plugin = go_cli::is_meant(&program);
     if as_v2ray_plugin {
         addresses = addresses.or(go_cli::defaults(role));
+    }
+    for spec in OPTIONS.iter().filter(|spec| spec.kind == Kind::Flag) {
+        flag(&options, spec.name)?;
     }
     let disguises = disguises(&options, role, as_v2ray_plugin)?;
     let hosted = [sip003::REMOTE_HOST, sip003::LOCAL_HOST]
@@ -128,8 +141,24 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
         log_level: log_level(&options)?,
         hosted,
         nameserver: nameserver(&options)?,
+        warnings: options.take_warnings(),
         unknown: options.unknown,
     })))
+}
+
+/// What is asked by somebody who tries the program out at a prompt: with nothing, or one letter.
+fn without_settings(surroundings: &Surroundings, program: &str) -> Option<Result<Command, ConfigError>> {
+    let by_a_host = surroundings.vars.iter().any(|(name, _)| name.to_string_lossy().starts_with("SS_"));
+    let drop_in = go_cli::is_meant(program) || matches!(program, "obfs-local" | "obfs-server");
+    if by_a_host || drop_in {
+        return None;
+    }
+    let arguments: Vec<_> = surroundings.args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
+    match arguments.iter().map(AsRef::as_ref).collect::<Vec<&str>>().as_slice() {
+        [] | ["-v"] => Some(Err(ConfigError::NothingSaid(cli::usage()))),
+        ["-V"] => Some(Ok(Command::Print(cli::version()))),
+        _ => None,
+    }
 }
 
 fn client(
@@ -140,30 +169,37 @@ fn client(
     let servers = addresses.remote(Role::Client)?;
     let listen = addresses.local(Role::Client)?;
     // A server's option in a client's string is checked all the same: it is the string of both.
-    failover(options, flag(options, "tls")?, false)?;
+    failover(options, tls(options)?.is_some(), false)?;
+    fake_tls_names(options)?;
     names::routes(options)?;
     fronts(options)?;
     handshake(options)?;
     let name = host_header(options)?;
     let hello_name = names::client_name(options)?;
-    if !flag(options, "tls")?
+    if tls(options)?.is_none()
         && disguises.first() != Some(&Disguise::FakeTls)
         && let Some(sni) = names::first(options, false)
     {
         return Err(web::needs_tls(sni));
     }
     let disguise = match disguises.first() {
-        Some(Disguise::WebSocket) => ClientDisguise::Web(web::client(options, true, handshake(options)?)?),
-        Some(Disguise::HttpUpgrade) => ClientDisguise::Web(web::client(options, false, handshake(options)?)?),
+        Some(Disguise::WebSocket) => {
+            ClientDisguise::Web(web::client(options, true, handshake(options)?, servers.first())?)
+        }
+        Some(Disguise::HttpUpgrade) => {
+            ClientDisguise::Web(web::client(options, false, handshake(options)?, servers.first())?)
+        }
         Some(Disguise::FakeTls) => ClientDisguise::FakeTls {
             server_name: name
+                .map(|name| without_port(&name).to_owned())
                 .or(hello_name)
                 .unwrap_or_else(|| servers.first().map(name_of).unwrap_or_default()),
         },
         Some(Disguise::Http | Disguise::Auto) | None => {
             let request = RequestConfig {
                 method: method(options)?,
-                path: path(options, &["obfs-uri", "path"])?.unwrap_or_else(|| "/".to_owned()),
+                path: path(options, &["obfs-uri", "path"])?
+                    .map_or_else(|| "/".to_owned(), |path| escape_unprintable(&path)),
                 host: http_host(name, servers.first()),
             };
             ClientDisguise::Http(request, handshake(options)?)
@@ -173,10 +209,10 @@ fn client(
 }
 
 /// A server's name as it stands in a hello.
-fn name_of(server: &HostPort) -> String {
-    match &server.host {
+pub(super) fn name_of(server: &HostPort) -> String {
+    match server.host.without_zone() {
         Host::Ip(ip) => ip.to_string(),
-        Host::Name(name) => name.clone(),
+        Host::Name(name) => name,
     }
 }
 
@@ -184,6 +220,7 @@ fn name_of(server: &HostPort) -> String {
 /// one that HTTP implies. A name with a port of its own keeps it.
 pub(super) fn http_host(name: Option<String>, server: Option<&HostPort>) -> String {
     let Some(server) = server else { return name.unwrap_or_default() };
+    let server = HostPort { host: server.host.without_zone(), port: server.port };
     match name {
         Some(name) if has_port(&name) || server.port == 80 => name,
         Some(name) => format!("{name}:{}", server.port),
@@ -220,7 +257,32 @@ fn server(
     // A client's options in a server's string are checked all the same: it is the string of both.
     web::mux(options)?;
     web::headers(options)?;
-    let tls = flag(options, "tls")?.then(|| web::tls_server(options, home)).transpose()?;
+    let (tls, demand) = match tls(options)? {
+        Some(demand) => (Some(web::tls_server(options, home)?), Some(demand)),
+        None => (None, None),
+    };
+    // Where TLS is written beside a disguise, nothing comes in the clear.
+    let tls_alone = demand == Some(Tls::Only) || (demand.is_some() && !auto);
+    let names = fake_tls_names(options)?;
+    if let Some(option) = options.get("obfs-tls-host") {
+        if demand == Some(Tls::Only) {
+            return Err(web::contradiction(option, "tls=only", "a look-alike of TLS is no TLS"));
+        }
+        if !fake_tls {
+            return Err(ConfigError::option(
+                &option.key,
+                option.value.as_deref().unwrap_or_default(),
+                "possible without `obfs=tls` or `mode=auto`: add one of them, or leave this out",
+            ));
+        }
+    }
+    let fake_tls = match (fake_tls, tls.is_some(), names.is_empty()) {
+        (false, _, _) => None,
+        // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
+        (true, true, true) => None,
+        (true, _, false) => Some(FakeTlsRule { server_names: names }),
+        (true, false, true) => Some(FakeTlsRule { server_names: host.into_iter().collect() }),
+    };
     let routes = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)
@@ -230,10 +292,11 @@ fn server(
     }
     let rules = Rules {
         http: (frames || takes(Disguise::Http)).then_some(http),
-        fake_tls: fake_tls.then_some(FakeTlsRule { server_name: host }),
+        fake_tls,
         tls: tls.is_some() || !routes.is_empty(),
+        tls_alone,
     };
-    let failover = failover(options, tls.is_some(), auto)?;
+    let failover = failover(options, tls.is_some(), auto && !tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = fronts(options)?;
     Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes, fronts })

@@ -79,7 +79,8 @@ pub struct Evidence<'a> {
 pub fn decide(options: &Options, evidence: &Evidence<'_>) -> Result<(Role, RoleReason), ConfigError> {
     match (super::values::flag(options, "server")?, super::values::flag(options, "client")?) {
         (true, true) => {
-            return Err(ConfigError::option("server", "", "without the option `client`: it can be only one"));
+            let (one, other) = ("server".to_owned(), "client".to_owned());
+            return Err(ConfigError::Conflict { one, other, advice: String::new() });
         }
         (true, false) => return Ok((Role::Server, RoleReason::Flag)),
         (false, true) => return Ok((Role::Client, RoleReason::Flag)),
@@ -100,9 +101,7 @@ pub fn decide(options: &Options, evidence: &Evidence<'_>) -> Result<(Role, RoleR
     if let Some(host) = wildcard {
         return Ok((Role::Server, RoleReason::Wildcard(host.to_owned())));
     }
-    if let Some(name) = options.server_only() {
-        return Ok((Role::Server, RoleReason::ServerOption(name.to_owned())));
-    }
+    // Users hand one string of options to both halves; a host is of one side only.
     if let Some(name) = evidence.parent {
         let reason = RoleReason::Parent(name.to_owned());
         match name {
@@ -110,6 +109,9 @@ pub fn decide(options: &Options, evidence: &Evidence<'_>) -> Result<(Role, RoleR
             "ss-local" | "sslocal" | "ss-redir" | "ss-tunnel" => return Ok((Role::Client, reason)),
             _ => {}
         }
+    }
+    if let Some(name) = options.server_only() {
+        return Ok((Role::Server, RoleReason::ServerOption(name.to_owned())));
     }
     Ok((Role::Client, RoleReason::Default))
 }
@@ -146,13 +148,14 @@ mod tests {
             decided("", Evidence { remote_host: Some("::1|::0"), ..nameless() }),
             (Server, R::Wildcard("::0".into()))
         );
-        assert_eq!(decided("failover=a:1", nameless()), (Server, R::ServerOption("failover".into())));
-        assert_eq!(decided("", nameless()), (Client, R::Parent("ss-local".into())));
+        assert_eq!(decided("failover=a:1", nameless()), (Client, R::Parent("ss-local".into())));
         assert_eq!(
             decided("", Evidence { parent: Some("ssserver"), ..nameless() }),
             (Server, R::Parent("ssserver".into()))
         );
-        assert_eq!(decided("", Evidence { parent: Some("bash"), ..nameless() }), (Client, R::Default));
+        let unknown = || Evidence { parent: Some("bash"), ..nameless() };
+        assert_eq!(decided("failover=a:1", unknown()), (Server, R::ServerOption("failover".into())));
+        assert_eq!(decided("", unknown()), (Client, R::Default));
     }
 
     #[test]

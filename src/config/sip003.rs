@@ -28,19 +28,38 @@ pub struct PluginOption {
 
 /// Splits an option string into its options, in their order.
 ///
-/// Empty pieces (`;;`, a leading or trailing `;`) occur in the wild and mean nothing.
+/// Empty pieces (`;;`, a leading or trailing `;`) occur in the wild and mean nothing. So do spaces and
+/// line ends around an option, its name and its value, and quotes around a value or all of it: option
+/// strings are copied out of compose files, web pages and files from Windows.
 ///
 /// # Errors
 ///
-/// A backslash with nothing behind it, and a piece that has a value but no key.
+/// A backslash with nothing behind it, a piece that has a value but no key, and separators that only
+/// look like some.
 pub fn parse_options(text: &str) -> Result<Vec<PluginOption>, ConfigError> {
+    parse_with_notes(text).map(|(options, _)| options)
+}
+
+/// The same, and what the log says of oddities that were put right.
+///
+/// # Errors
+///
+/// As of [`parse_options`].
+pub fn parse_with_notes(text: &str) -> Result<(Vec<PluginOption>, Vec<String>), ConfigError> {
+    parse(text, true)
+}
+
+/// Parses, and decodes first what is percent-encoded as a whole: once.
+fn parse(text: &str, may_decode: bool) -> Result<(Vec<PluginOption>, Vec<String>), ConfigError> {
     let mut options = Vec::new();
+    let mut notes = Notes::default();
     let mut piece = Piece::default();
-    let mut chars = text.chars();
+    let inner = without_quotes(text, &mut notes);
+    let mut chars = inner.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => match chars.next() {
-                Some(escaped) => piece.push(escaped),
+                Some(escaped) => piece.push(escaped, true),
                 None => {
                     return Err(ConfigError::variable(
                         PLUGIN_OPTIONS,
@@ -49,38 +68,146 @@ pub fn parse_options(text: &str) -> Result<Vec<PluginOption>, ConfigError> {
                     ));
                 }
             },
-            ';' => options.extend(std::mem::take(&mut piece).finish(text)?),
-            '=' if piece.value.is_none() => piece.value = Some(String::new()),
-            _ => piece.push(c),
+            ';' => options.extend(std::mem::take(&mut piece).finish(text, &mut notes)?),
+            '=' if piece.value.is_none() => piece.value = Some(Vec::new()),
+            // Taken for a part of a value, they would change what is meant.
+            '；' | '＝' => {
+                let plain = if c == '；' { ';' } else { '=' };
+                let expected = format!(
+                    "an option string: `{c}` is a full-width character, expected `{plain}` (`\\{c}` where it \
+                     is meant)"
+                );
+                return Err(ConfigError::variable(PLUGIN_OPTIONS, text, expected));
+            }
+            _ => piece.push(c, false),
         }
     }
-    options.extend(piece.finish(text)?);
-    Ok(options)
+    options.extend(piece.finish(text, &mut notes)?);
+    // A link has its options percent-encoded, and not every program that takes links decodes them. No
+    // option has a `%` in its name.
+    if may_decode && options.iter().any(|option| is_encoded(&option.key)) && !inner.contains('\\') {
+        let (options, mut more) = parse(&percent_decoded(inner), false)?;
+        more.push("the options are percent-encoded, as in a link: they are taken decoded".to_owned());
+        return Ok((options, more));
+    }
+    Ok((options, notes.into_lines()))
 }
 
-/// An option that is being read.
+/// What was odd in an option string.
+#[derive(Default)]
+struct Notes {
+    spaces: bool,
+    quotes: bool,
+    path: Option<String>,
+}
+
+impl Notes {
+    fn into_lines(self) -> Vec<String> {
+        let spaces = "spaces or line ends around options and their values are left out".to_owned();
+        let quotes = "quotes around options and their values are left out".to_owned();
+        let path = |name| {
+            format!(
+                "option `{name}`: a backslash takes the next character as it is and is left out: write each \
+                 backslash of a path as two"
+            )
+        };
+        let spaces = self.spaces.then_some(spaces);
+        spaces.into_iter().chain(self.quotes.then_some(quotes)).chain(self.path.map(path)).collect()
+    }
+}
+
+/// What surrounds text that is copied: white space, also that of web pages and of Chinese text, a byte
+/// order mark, a space of no width.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}')
+}
+
+fn is_pair_of_quotes(first: char, last: char) -> bool {
+    matches!((first, last), ('"', '"') | ('\'', '\'') | ('“', '”') | ('‘', '’'))
+}
+
+/// The string without quotes around the whole of it.
+fn without_quotes<'a>(text: &'a str, notes: &mut Notes) -> &'a str {
+    let trimmed = text.trim_matches(is_space);
+    let mut chars = trimmed.chars();
+    match (chars.next(), chars.next_back()) {
+        (Some(first), Some(last)) if is_pair_of_quotes(first, last) && !chars.as_str().ends_with('\\') => {
+            notes.quotes = true;
+            chars.as_str()
+        }
+        _ => text,
+    }
+}
+
+/// Whether a name holds a separator in percent-encoding.
+fn is_encoded(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.contains("%3b") || key.contains("%3d")
+}
+
+fn percent_decoded(text: &str) -> String {
+    let decoded: Vec<u8> = crate::wire::http::host::decoded(text).collect();
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// An option that is being read: its characters, and which of them a backslash stood before.
 #[derive(Default)]
 struct Piece {
-    key: String,
-    value: Option<String>,
+    key: Vec<(char, bool)>,
+    value: Option<Vec<(char, bool)>>,
 }
 
 impl Piece {
-    fn push(&mut self, c: char) {
-        self.value.as_mut().unwrap_or(&mut self.key).push(c);
+    fn push(&mut self, c: char, escaped: bool) {
+        self.value.as_mut().unwrap_or(&mut self.key).push((c, escaped));
     }
 
-    fn finish(self, text: &str) -> Result<Option<PluginOption>, ConfigError> {
-        match self {
-            Piece { key, value: None } if key.is_empty() => Ok(None),
-            Piece { key, value: Some(value) } if key.is_empty() => Err(ConfigError::variable(
+    fn finish(self, text: &str, notes: &mut Notes) -> Result<Option<PluginOption>, ConfigError> {
+        let key = tidy(&self.key, false, notes);
+        let drive = matches!(
+            self.value.as_deref(),
+            Some([(letter, false), (':', false), (c, true), ..]) if letter.is_ascii_alphabetic() && *c != '\\'
+        );
+        let value = self.value.map(|value| tidy(&value, true, notes));
+        match (key, value) {
+            (key, None) if key.is_empty() => Ok(None),
+            (key, Some(value)) if key.is_empty() => Err(ConfigError::variable(
                 PLUGIN_OPTIONS,
                 text,
                 format!("an option string: `={value}` has no name before its `=`"),
             )),
-            Piece { key, value } => Ok(Some(PluginOption { key, value })),
+            (key, value) => {
+                if drive {
+                    notes.path = Some(key.clone());
+                }
+                Ok(Some(PluginOption { key, value }))
+            }
         }
     }
+}
+
+/// A name or a value without what surrounds it, as far as no backslash says that it is meant.
+fn tidy(mut chars: &[(char, bool)], quotes: bool, notes: &mut Notes) -> String {
+    let whole = chars.len();
+    while let [(c, false), rest @ ..] = chars
+        && is_space(*c)
+    {
+        chars = rest;
+    }
+    while let [rest @ .., (c, false)] = chars
+        && is_space(*c)
+    {
+        chars = rest;
+    }
+    notes.spaces |= chars.len() < whole;
+    if quotes
+        && let [(first, false), inside @ .., (last, false)] = chars
+        && is_pair_of_quotes(*first, *last)
+    {
+        chars = inside;
+        notes.quotes = true;
+    }
+    chars.iter().map(|(c, _)| c).collect()
 }
 
 #[cfg(test)]
@@ -132,11 +259,57 @@ mod tests {
         assert!(error.contains("`=x`"), "{error}");
     }
 
+    #[test]
+    fn what_surrounds_copied_text_is_left_out() {
+        let wanted = [pair("obfs", "http"), pair("obfs-host", "www.bing.com")];
+        for text in [
+            "obfs=http; obfs-host=www.bing.com",
+            " obfs = http ;\tobfs-host= www.bing.com ",
+            "obfs=http;obfs-host=www.bing.com\r\n",
+            "obfs=http;\r\nobfs-host=www.bing.com;\r\n",
+            "\u{feff}obfs=http;obfs-host=www.bing.com\u{200b}",
+            "obfs=http;\u{a0}obfs-host=www.bing.com\u{3000}",
+            "obfs=http;obfs-host=\"www.bing.com\"",
+            "obfs='http';obfs-host=“www.bing.com”",
+            "\"obfs=http;obfs-host=www.bing.com\"",
+            " 'obfs=http;obfs-host=www.bing.com'\n",
+            "obfs%3Dhttp%3Bobfs-host%3Dwww.bing.com",
+            "obfs%3dhttp;obfs-host%3dwww.bing.com",
+        ] {
+            let (options, notes) = parse_with_notes(text).unwrap();
+            assert_eq!((options.as_slice(), notes.len()), (&wanted[..], 1), "{text:?}: {notes:?}");
+        }
+        assert_eq!(parse_with_notes("a=b;;c").unwrap().1, [""; 0]);
+    }
+
+    #[test]
+    fn what_a_backslash_stands_before_is_meant() {
+        assert_eq!(
+            parse_options(r#"path=/a\ ;user-agent=\"x\";host="a"#).unwrap(),
+            [pair("path", "/a "), pair("user-agent", "\"x\""), pair("host", "\"a")]
+        );
+        assert_eq!(parse_options(r"path=/a\；b").unwrap(), [pair("path", "/a；b")]);
+        assert_eq!(parse_options("path=/a%3Bb;x").unwrap(), [pair("path", "/a%3Bb"), flag("x")]);
+        let (options, notes) = parse_with_notes(r"cert=C:\certs\c.pem").unwrap();
+        assert_eq!(options, [pair("cert", "C:certsc.pem")]);
+        assert!(notes.concat().contains("`cert`") && notes.concat().contains("as two"), "{notes:?}");
+        assert_eq!(parse_with_notes(r"cert=C:\\certs").unwrap().1, [""; 0]);
+        assert_eq!(parse_with_notes("cert=C:/certs/c.pem").unwrap().1, [""; 0]);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_separator_is_an_error() {
+        for (text, word) in
+            [("obfs=http；mux=0", "`；`"), ("obfs＝tls", "`＝`"), ("path=/a；mux=0", "expected `;`")]
+        {
+            let error = parse_options(text).unwrap_err().to_string();
+            assert!(error.contains("SS_PLUGIN_OPTIONS") && error.contains(word), "{error}");
+        }
+    }
+
     /// The inverse of the grammar, written the other way round than the parser.
     fn escape(text: &str) -> String {
-        text.chars()
-            .flat_map(|c| if matches!(c, '\\' | ';' | '=') { vec!['\\', c] } else { vec![c] })
-            .collect()
+        text.chars().flat_map(|c| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] }).collect()
     }
 
     proptest! {

@@ -4,6 +4,8 @@ use super::read::http_host;
 use super::*;
 use std::ffi::OsString;
 
+mod every_option;
+
 /// The five variables of a host.
 fn hosted(remote: &str, local: &str, options: &str) -> Surroundings {
     let split = |text: &str| {
@@ -246,7 +248,12 @@ fn every_wrong_value_is_told_with_its_name() {
         ("fast-open=perhaps", &["fast-open", "perhaps", "true or false"]),
         ("obfs-host=a b", &["obfs-host", "a b", "host name"]),
         ("obfs-host=a\r\nX: y", &["obfs-host", r"a\r\nX: y"]),
-        ("obfs-uri=/a b", &["obfs-uri", "/a b", "path"]),
+        ("obfs-uri=/a\u{1}b", &["obfs-uri", r"/a\u{1}b", "path"]),
+        ("tls;obfs=tls", &["`tls` and `obfs=tls` exclude", "mode=websocket;tls", "look-alike"]),
+        ("mode=quic", &["`mode=quic` is not supported by this version"]),
+        ("trusted=10.0.0.0/99", &["is not a network", "0 to 32"]),
+        ("server;client", &["`server` and `client` exclude each other"]),
+        ("server;mode=websocket;tls;cert=/c", &["`tls` on a server needs `key=FILE` beside", "`host=NAME`"]),
         ("path=/\r\nX: y", &["path", r"/\r\nX: y"]),
         ("http-method=G T", &["http-method", "G T", "method"]),
         (r"obfs=http\", &["SS_PLUGIN_OPTIONS", "backslash"]),
@@ -298,5 +305,88 @@ fn a_wrong_flag_is_told_in_one_line() {
     ] {
         let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
         complaint(&Surroundings { args, ..Surroundings::default() });
+    }
+}
+
+const CERTIFICATE: &str = "cert=/c;key=/k";
+
+#[test]
+fn where_tls_is_written_nothing_comes_in_the_clear() {
+    for (options, alone) in [
+        ("mode=websocket;tls", true),
+        ("mode=httpupgrade;tls=1", true),
+        ("obfs=ws,http;tls", true),
+        ("tls=only", true),
+        ("mode=auto;tls=ONLY", true),
+        ("mode=auto;tls", false),
+        ("tls;path=/x", false),
+        ("mode=websocket", false),
+        ("mode=websocket;tls=false", false),
+    ] {
+        let server = server(&format!("server;{options};{CERTIFICATE};failover=a:1"));
+        assert_eq!(server.rules.tls_alone, alone, "{options}");
+        // What comes in the clear all the same is told that this is a port for HTTPS.
+        assert_eq!(matches!(server.failover.clear, Clear::Refused), alone, "{options}");
+    }
+    let both = server(&format!("server;mode=websocket;tls;{CERTIFICATE};failover-http=b:2"));
+    assert!(matches!(both.failover.clear, Clear::Site(_)));
+    // The string of both halves.
+    let ClientDisguise::Web(web) = client("client;mode=websocket;tls=only;obfs-tls-host=a.example").disguise
+    else {
+        panic!("not websocket");
+    };
+    assert!(web.tls.is_some());
+    for wrong in ["tls=maybe", "tls=only;obfs-tls-host=a.example", "obfs=http;obfs-tls-host=a.example"] {
+        assert!(
+            read(&hosted("0.0.0.0:443", "127.0.0.1:1", &format!("server;{wrong};{CERTIFICATE}"))).is_err()
+        );
+    }
+}
+
+#[test]
+fn beside_tls_the_look_alike_is_taken_for_names_of_its_own() {
+    let taken = |options: &str, name: &str| {
+        let server = server(&format!("server;{options}"));
+        server.rules.fake_tls.is_some_and(|rule| rule.takes(name.as_bytes()))
+    };
+    let tls = format!("tls;{CERTIFICATE}");
+    for (options, name, wanted) in [
+        (tls.clone(), "a.example", false),
+        (tls.clone(), "", false),
+        (format!("{tls};obfs-host=a.example"), "a.example", false),
+        (format!("{tls};obfs-tls-host=a.example"), "A.example:8443", true),
+        (format!("{tls};obfs-tls-host=a.example"), "b.example", false),
+        (format!("{tls};obfs-tls-host=a.example, c.example;obfs-tls-host=B.example"), "b.example", true),
+        (format!("{tls};obfs-tls-host=a.example, c.example;obfs-tls-host=B.example"), "c.example", true),
+        ("mode=auto".into(), "a.example", true),
+        ("obfs=tls".into(), "a.example", true),
+        ("obfs=tls;obfs-host=a.example".into(), "b.example", false),
+        ("obfs=tls;obfs-tls-host=a.example".into(), "b.example", false),
+        ("obfs=tls;obfs-tls-host=a.example".into(), "a.example", true),
+    ] {
+        assert_eq!(taken(&options, name), wanted, "{options}: {name}");
+    }
+    for wrong in ["", "a b", "a,,b", "*.example", "a/b", "a:1"] {
+        let options = format!("server;obfs=tls;obfs-tls-host={wrong}");
+        let error = read(&hosted("0.0.0.0:443", "127.0.0.1:1", &options)).unwrap_err().to_string();
+        assert!(error.contains("obfs-tls-host"), "{error}");
+    }
+}
+
+/// Logs are read by others than the operator, and handed on with questions.
+#[test]
+fn the_start_up_line_gives_no_secret_away() {
+    let secrets = "obfs-host=secret.example;host=secret.example;path=/secret;obfs-uri=/secret";
+    let names = "obfs-tls-host=secret.example";
+    for options in ["mode=auto", "obfs=http,tls", "mode=websocket", "obfs=tls"] {
+        let names = if options.contains("web") { "" } else { names };
+        let server = server(&format!("server;{options};{secrets};{names}"));
+        assert!(!server.to_string().contains("secret"), "{server}");
+        assert!(server.secrets().contains("secret"), "{server:?}");
+    }
+    for options in ["obfs=http", "obfs=tls", "mode=websocket", "mode=httpupgrade;tls"] {
+        let client = client(&format!("client;{options};{secrets}"));
+        assert!(!client.to_string().contains("secret"), "{client}");
+        assert!(client.secrets().contains("secret"), "{client:?}");
     }
 }

@@ -43,6 +43,54 @@ pub(super) fn flag(options: &Options, name: &str) -> Result<bool, ConfigError> {
     }
 }
 
+/// What `tls` asks for; `None` where it is not asked for.
+pub(super) fn tls(options: &Options) -> Result<Option<Tls>, ConfigError> {
+    let option = options.get("tls");
+    let value = option.and_then(|option| option.value.as_deref());
+    if value.is_some_and(|value| value.eq_ignore_ascii_case("only")) {
+        return Ok(Some(Tls::Only));
+    }
+    match flag(options, "tls") {
+        Ok(true) => Ok(Some(Tls::On)),
+        Ok(false) => Ok(None),
+        Err(_) => {
+            let key = option.map_or("tls", |option| &option.key);
+            Err(ConfigError::option(key, value.unwrap_or_default(), "a flag's value (true or false) or only"))
+        }
+    }
+}
+
+/// What `tls` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tls {
+    /// TLS.
+    On,
+    /// TLS, and nothing without it, also on a server that takes every kind of client.
+    Only,
+}
+
+/// The names of `obfs-tls-host`, in lower case.
+pub(super) fn fake_tls_names(options: &Options) -> Result<Vec<String>, ConfigError> {
+    /// Each is one group of users' secret; more are not one port's.
+    const MOST: usize = 64;
+    let expected = "a host name, or several with a comma (no spaces, slashes or control characters)";
+    let mut names = Vec::new();
+    for option in options.all("obfs-tls-host") {
+        let text = option.value.as_deref().unwrap_or_default();
+        for name in text.split(',').map(str::trim) {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            if name.is_empty() || name.len() > 253 || !name.bytes().all(allowed) {
+                return Err(ConfigError::option(&option.key, text, expected));
+            }
+            if names.len() == MOST {
+                return Err(ConfigError::option(&option.key, text, "one of 64 names at the most"));
+            }
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    Ok(names)
+}
+
 /// The value of an option that has one, and the name it was written under.
 pub(super) fn value<'a>(
     options: &'a Options,
@@ -56,12 +104,26 @@ pub(super) fn value<'a>(
     }
 }
 
+/// The same for an option that v2ray-plugin takes without a value: it is as if it were not there, and the
+/// log says so.
+pub(super) fn value_if_any<'a>(options: &'a Options, name: &str) -> Option<(&'a str, &'a str)> {
+    let option = options.get(name)?;
+    match option.value.as_deref() {
+        Some(value) if !value.is_empty() => Some((&option.key, value)),
+        _ => {
+            options.warn(format!("option `{}` has no value and is ignored", option.key));
+            None
+        }
+    }
+}
+
 pub(super) fn handshake(options: &Options) -> Result<Handshake, ConfigError> {
     let expected = "a handshake (eager or standard)";
-    match value(options, "handshake", expected)? {
-        None | Some((_, "eager")) => Ok(Handshake::Eager),
-        Some((_, "standard")) => Ok(Handshake::Standard),
-        Some((name, other)) => Err(ConfigError::option(name, other, expected)),
+    let Some((name, text)) = value(options, "handshake", expected)? else { return Ok(Handshake::Eager) };
+    match text.to_ascii_lowercase().as_str() {
+        "eager" => Ok(Handshake::Eager),
+        "standard" => Ok(Handshake::Standard),
+        _ => Err(ConfigError::option(name, text, expected)),
     }
 }
 
@@ -78,7 +140,7 @@ pub(super) fn seconds(options: &Options, name: &str) -> Result<Option<Duration>,
 
 pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
     let expected = "a log level (error, warning, info, debug or none)";
-    let level = match value(options, "loglevel", expected)? {
+    let level = match value_if_any(options, "loglevel") {
         None => LogLevel::Info,
         Some((name, text)) => match text.to_ascii_lowercase().as_str() {
             "none" => LogLevel::None,
@@ -100,18 +162,18 @@ pub(super) fn host_header(options: &Options) -> Result<Option<String>, ConfigErr
 pub(super) fn name(options: &Options, option: &str) -> Result<Option<String>, ConfigError> {
     let expected = "a host name (no spaces, slashes or control characters)";
     let Some((name, text)) = value(options, option, expected)? else { return Ok(None) };
+    let fail = || Err(ConfigError::option(name, text, expected));
+    let (host, port) = text.split_at(without_port(text).len());
+    let Some(host) = crate::wire::http::host::ascii_name(host) else { return fail() };
+    let ascii = format!("{host}{port}");
     // It is copied into the head: what could end a header line there must not come in here.
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,".contains(&b);
-    if text.bytes().all(allowed) && text.len() <= 255 {
-        Ok(Some(text.to_owned()))
-    } else {
-        Err(ConfigError::option(name, text, expected))
-    }
+    if ascii.bytes().all(allowed) && ascii.len() <= 255 { Ok(Some(ascii)) } else { fail() }
 }
 
 pub(super) fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
     let expected = "a mark (a number from 0 to 4294967295)";
-    let Some((name, text)) = value(options, "fwmark", expected)? else { return Ok(None) };
+    let Some((name, text)) = value_if_any(options, "fwmark") else { return Ok(None) };
     match text.parse() {
         // v2ray-plugin's default, which means none.
         Ok(0) => Ok(None),
@@ -123,11 +185,13 @@ pub(super) fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
 /// The path under the first of these names that is given: simple-obfs and v2ray-plugin have each their
 /// own. The others are checked all the same.
 pub(super) fn path(options: &Options, names: &[&str]) -> Result<Option<String>, ConfigError> {
-    let expected = "a path (printable ASCII without spaces)";
+    let expected = "a path (no control characters, at most 2048 bytes)";
     let mut first = None;
     for name in names {
-        let Some((name, text)) = value(options, name, expected)? else { continue };
-        if !text.bytes().all(|b| b.is_ascii_graphic()) || text.len() > 2048 {
+        let given =
+            if *name == "path" { value_if_any(options, name) } else { value(options, name, expected)? };
+        let Some((name, text)) = given else { continue };
+        if text.chars().any(char::is_control) || text.len() > 2048 {
             return Err(ConfigError::option(name, text, expected));
         }
         first.get_or_insert_with(|| if text.starts_with('/') { text.to_owned() } else { format!("/{text}") });

@@ -1,8 +1,10 @@
 //! WebSocket and HTTPUpgrade: v2ray-plugin's options, checked.
 
 use super::options::Options;
-use super::values::{flag, path, value, without_port};
-use super::{ConfigError, Handshake, PluginOption};
+use super::read::{http_host, name_of};
+use super::values::{path, tls, value_if_any, without_port};
+use super::{ConfigError, Handshake, HostPort, PluginOption};
+use crate::wire::http::host::escape_as_go;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -82,10 +84,13 @@ fn option_error(name: &str, value: &str, expected: &str) -> ConfigError {
     ConfigError::option(name, value, expected)
 }
 
-/// Two options that exclude one another. The message names both.
-pub(super) fn contradiction(option: &PluginOption, other: &str) -> ConfigError {
-    let expected = format!("possible beside `{other}`: leave one of them out");
-    ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
+/// Two options that exclude one another. The message names both, and what would do.
+pub(super) fn contradiction(option: &PluginOption, other: &str, advice: &str) -> ConfigError {
+    let one = match option.value.as_deref() {
+        None | Some("") => option.key.clone(),
+        Some(value) => super::error::one_line(format!("{}={value}", option.key)),
+    };
+    ConfigError::Conflict { one, other: other.to_owned(), advice: advice.to_owned() }
 }
 
 /// An option that says nothing without TLS. The message names both.
@@ -99,6 +104,7 @@ pub(super) fn client(
     options: &Options,
     frames: bool,
     handshake: Handshake,
+    server: Option<&HostPort>,
 ) -> Result<WebConfig, ConfigError> {
     let mode = if frames { "websocket" } else { "httpupgrade" };
     let body = if frames { WebBody::Frames } else { WebBody::Raw(raw_handshake(options, handshake)) };
@@ -106,22 +112,35 @@ pub(super) fn client(
         && handshake == Handshake::Eager
         && let Some(option) = options.get("handshake")
     {
-        return Err(contradiction(option, &format!("mode={mode}")));
+        return Err(contradiction(option, &format!("mode={mode}"), "frames come behind the answer"));
     }
     let mux = mux(options)?;
     if let (false, Some(1..), Some(option)) = (frames, mux, options.get("mux")) {
-        return Err(contradiction(option, &format!("mode={mode}")));
+        let advice = "only mode=websocket has sessions that share a connection";
+        return Err(contradiction(option, &format!("mode={mode}"), advice));
     }
     let path = path(options, &["path", "obfs-uri"])?.unwrap_or_else(|| "/".to_owned());
     let (path, early_data) = match crate::wire::websocket::split_early_data(&path) {
         (path, Some(limit)) => (path.into_owned(), limit.min(MOST_EARLY_DATA)),
         (path, None) => (path.into_owned(), 0),
     };
-    let host = host(options)?.unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let tls = flag(options, "tls")?.then(|| tls_client(options, &host)).transpose()?;
+    // As v2ray-plugin has it: a name that is empty is not its default.
+    let own_name = || {
+        options.warn("option `host` has no value: the server's own name is sent".to_owned());
+        (http_host(None, server), server.map(name_of).unwrap_or_default())
+    };
+    let (host, hello) = match options.get("host") {
+        Some(option) if option.value.as_deref().is_none_or(str::is_empty) => own_name(),
+        _ => {
+            let host = host(options)?.unwrap_or_else(|| DEFAULT_HOST.to_owned());
+            let hello = without_port(&host).trim_matches(['[', ']']).to_owned();
+            (host, hello)
+        }
+    };
+    let tls = tls(options)?.map(|_| tls_client(options, hello)).transpose()?;
     Ok(WebConfig {
         body,
-        path: if path.is_empty() { "/".to_owned() } else { path },
+        path: if path.is_empty() { "/".to_owned() } else { escape_as_go(&path) },
         host,
         user_agent: user_agent(options)?.unwrap_or_else(|| DEFAULT_USER_AGENT.to_owned()),
         headers: headers(options)?,
@@ -140,10 +159,18 @@ fn raw_handshake(options: &Options, handshake: Handshake) -> Handshake {
 /// How many sessions share a connection, if that is said.
 pub(super) fn mux(options: &Options) -> Result<Option<usize>, ConfigError> {
     let expected = "a number of sessions from 0 (no mux) to 1024";
-    let Some((name, text)) = value(options, "mux", expected)? else { return Ok(None) };
-    match text.parse::<usize>() {
-        Ok(sessions @ 0..=1024) => Ok(Some(sessions.min(MOST_SESSIONS))),
-        _ => Err(option_error(name, text, expected)),
+    let Some((name, text)) = value_if_any(options, "mux") else { return Ok(None) };
+    match text.parse::<i128>() {
+        Ok(sessions @ 0..=1024) => Ok(Some(usize::try_from(sessions).unwrap_or(1).min(MOST_SESSIONS))),
+        Ok(_) => Err(option_error(name, text, expected)),
+        // Programs that convert subscriptions write true and false; so do people.
+        Err(_) => {
+            let text = super::error::one_line(text);
+            options.warn(format!(
+                "option `{name}`: `{text}` is not {expected}: as in v2ray-plugin it is taken for the default, 1"
+            ));
+            Ok(None)
+        }
     }
 }
 
@@ -157,7 +184,7 @@ fn host(options: &Options) -> Result<Option<String>, ConfigError> {
 
 fn user_agent(options: &Options) -> Result<Option<String>, ConfigError> {
     let expected = "a header's value (printable ASCII)";
-    let Some((name, text)) = value(options, "user-agent", expected)? else { return Ok(None) };
+    let Some((name, text)) = value_if_any(options, "user-agent") else { return Ok(None) };
     if is_header_value(text) { Ok(Some(text.to_owned())) } else { Err(option_error(name, text, expected)) }
 }
 
@@ -211,15 +238,15 @@ pub(super) fn headers(options: &Options) -> Result<Vec<(String, String)>, Config
     Ok(headers)
 }
 
-fn tls_client(options: &Options, host: &str) -> Result<TlsClientConfig, ConfigError> {
+fn tls_client(options: &Options, host: String) -> Result<TlsClientConfig, ConfigError> {
     let name = super::names::client_name(options)?;
-    let server_name = name.unwrap_or_else(|| without_port(host).trim_matches(['[', ']']).to_owned());
+    let server_name = name.unwrap_or(host);
     if rustls::pki_types::ServerName::try_from(server_name.as_str()).is_err() {
         let sni = super::names::first(options, false);
         let option = sni.or_else(|| options.get("host")).map_or("host", |option| &option.key);
         return Err(option_error(option, &server_name, "a name that a certificate can have"));
     }
-    let extra_root = match (file(options, "cert")?, cert_raw(options)?) {
+    let extra_root = match (file(options, "cert"), cert_raw(options)?) {
         // v2ray-plugin prefers the file, too.
         (Some(path), _) => Some(ExtraRoot::File(path)),
         (None, Some(der)) => Some(ExtraRoot::Raw(der)),
@@ -228,15 +255,15 @@ fn tls_client(options: &Options, host: &str) -> Result<TlsClientConfig, ConfigEr
     Ok(TlsClientConfig { server_name, extra_root })
 }
 
-fn file(options: &Options, name: &str) -> Result<Option<PathBuf>, ConfigError> {
-    Ok(value(options, name, "the path of a file in PEM")?.map(|(_, path)| PathBuf::from(path)))
+fn file(options: &Options, name: &str) -> Option<PathBuf> {
+    value_if_any(options, name).map(|(_, path)| PathBuf::from(path))
 }
 
 /// The certificate of `certRaw`: the body of a PEM file, without its first and last line and without
 /// line breaks. With them is well, too.
 fn cert_raw(options: &Options) -> Result<Option<Vec<u8>>, ConfigError> {
     let expected = "a certificate (the base64 text of a PEM file)";
-    let Some((name, text)) = value(options, "certRaw", expected)? else { return Ok(None) };
+    let Some((name, text)) = value_if_any(options, "certRaw") else { return Ok(None) };
     let body: String = text
         .replace("-----BEGIN CERTIFICATE-----", "")
         .replace("-----END CERTIFICATE-----", "")
@@ -247,17 +274,27 @@ fn cert_raw(options: &Options) -> Result<Option<Vec<u8>>, ConfigError> {
 
 /// A server's certificate and key: the named files, or those of acme.sh for `host`, RSA or ECC.
 pub(super) fn tls_server(options: &Options, home: Option<&str>) -> Result<TlsServerConfig, ConfigError> {
-    let (certificate, key) = (file(options, "cert")?, file(options, "key")?);
-    let host = host(options)?;
+    let (certificate, key) = (file(options, "cert"), file(options, "key"));
+    let host = match options.get("host") {
+        Some(option) if option.value.as_deref().is_none_or(str::is_empty) => {
+            value_if_any(options, "host");
+            None
+        }
+        _ => host(options)?,
+    };
     let name = host.as_deref().map(|host| without_port(host).to_owned());
     if let (Some(certificate), Some(key)) = (&certificate, &key) {
         return Ok(TlsServerConfig { candidates: vec![(certificate.clone(), key.clone())], name });
     }
     let Some(host) = name.clone() else {
-        return Err(ConfigError::Missing {
-            name: "`cert` and `key` (or `host`)".into(),
-            expected: "the files of the certificate and of its key, or the name for which acme.sh has them"
-                .into(),
+        let needs = match (certificate, key) {
+            (Some(_), _) => "`key=FILE` beside `cert=FILE`",
+            (None, Some(_)) => "`cert=FILE` beside `key=FILE`",
+            (None, None) => "`cert=FILE` and `key=FILE`",
+        };
+        return Err(ConfigError::Needs {
+            option: "`tls` on a server".into(),
+            needs: format!("{needs} (or `host=NAME` for acme.sh's files of that name)"),
         });
     };
     let home = Path::new(home.unwrap_or("/")).join(".acme.sh");

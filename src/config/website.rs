@@ -164,7 +164,7 @@ fn redirect(url: &str) -> Option<String> {
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let is_host = match authority.strip_prefix('[') {
-        Some(_) => Host::parse(authority).is_some(),
+        Some(_) => matches!(Host::parse(authority), Some(Host::Ip(_))),
         // An address of IPv6 without brackets is none here.
         None => !authority.contains(':') && Host::parse(authority).is_some(),
     };
@@ -172,8 +172,10 @@ fn redirect(url: &str) -> Option<String> {
         return None;
     }
     let fit = |b: u8| b.is_ascii_graphic() && !br##"?#"<>\^`{|}"##.contains(&b);
-    let ascii = authority.is_ascii() && path.bytes().all(fit) && url.len() <= 2048;
-    ascii.then(|| url.trim_end_matches('/').to_owned())
+    let host = crate::wire::http::host::ascii_name(crate::config::without_port(authority))?;
+    let port = authority.strip_prefix(crate::config::without_port(authority))?;
+    let ascii = path.bytes().all(fit) && url.len() <= 2048;
+    ascii.then(|| format!("{scheme}://{host}{port}{}", path.trim_end_matches('/')))
 }
 
 #[cfg(test)]
@@ -188,6 +190,7 @@ mod tests {
             ("HTTPS://example.com:8443/a/b/", "HTTPS://example.com:8443/a/b"),
             ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
             ("https://[2001:db8::1]", "https://[2001:db8::1]"),
+            ("https://bücher.example:8443/a", "https://xn--bcher-kva.example:8443/a"),
             ("https://192.0.2.1/x%20y", "https://192.0.2.1/x%20y"),
         ] {
             assert_eq!(redirect(url).as_deref(), Some(wanted), "{url}");
@@ -207,7 +210,8 @@ mod tests {
             "https://example.com/\r\nX: y",
             "https://example.com/?a=b",
             "https://example.com/#top",
-            "https://bücher.example",
+            "https://a；b.example",
+            "https://[fe80::1%eth0]",
         ] {
             assert_eq!(redirect(url), None, "{url}");
         }

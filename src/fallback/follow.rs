@@ -18,6 +18,7 @@ mod tests;
 pub use answers::Answers;
 pub use requests::Requests;
 
+use crate::net::budget::Budget;
 use crate::sniff::Rules;
 use crate::wire::http::framing::{Asked, Body, Head, Unclear};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -55,9 +56,17 @@ impl Talk {
 
 /// The two directions of a visitor's connection to a website, and what they know. `decided` says that the
 /// head which comes first is the website's in any case.
-pub fn directions(rules: &Rules, decided: bool) -> (Requests<'_>, Answers, Arc<Talk>) {
+pub fn directions<'r>(
+    rules: &'r Rules,
+    undecided: &'r Budget,
+    decided: bool,
+) -> (Requests<'r>, Answers, Arc<Talk>) {
     let talk = Arc::new(Talk::default());
-    (Requests::new(rules, Arc::clone(&talk), decided), Answers::new(Arc::clone(&talk)), talk)
+    (
+        Requests::new(rules, undecided.share(), Arc::clone(&talk), decided),
+        Answers::new(Arc::clone(&talk)),
+        talk,
+    )
 }
 
 /// The message that comes.

@@ -1,14 +1,15 @@
 //! How many threads serve connections: one, and more while there is more to do than it can.
 //!
-//! A connection stays with the thread that accepted it, and each thread has a runtime of its own, so no
-//! thread wakes another. What one thread does in one go, several do in several: on a machine with two
+//! A connection stays with the thread that accepted it, but for bulk ([`balance`](super::balance)), and
+//! each thread has a runtime of its own, so no thread wakes another. What one thread does in one go, several do in several: on a machine with two
 //! cores, with the load's own programs beside it, kept-alive requests through both halves cost 28 µs of
 //! CPU with two threads a half, whether or not they took tasks from each other, and 22 µs with one. So
 //! the others sleep until the first is busy.
 //!
-//! It is looked at when a connection is accepted, as only new connections go to other threads: there is
-//! no clock that would wake a phone.
+//! It is looked at when a connection is accepted, as here only new connections go to other threads: there
+//! is no clock that would wake a phone.
 
+use super::balance::Board;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -28,6 +29,7 @@ pub(super) struct Crew {
     size: usize,
     active: watch::Sender<usize>,
     sample: Mutex<Sample>,
+    pub(super) board: Board,
 }
 
 /// A point in time, and what CPU time the process had used until then.
@@ -47,7 +49,12 @@ impl Crew {
     /// As many threads as there are cores; one of them serves.
     pub(super) fn new() -> Arc<Crew> {
         let size = std::thread::available_parallelism().map_or(1, usize::from);
-        Arc::new(Crew { size, active: watch::Sender::new(1), sample: Mutex::new(Sample::now()) })
+        Crew::of(size)
+    }
+
+    pub(super) fn of(size: usize) -> Arc<Crew> {
+        let sample = Mutex::new(Sample::now());
+        Arc::new(Crew { size, active: watch::Sender::new(1), sample, board: Board::new(size) })
     }
 
     /// How many threads there may be.
@@ -72,11 +79,15 @@ impl Crew {
             return;
         }
         let now = Sample::now();
-        let elapsed = now.at.duration_since(sample.at);
-        let used = now.cpu.saturating_sub(sample.cpu);
-        *sample = now;
+        let before = std::mem::replace(&mut *sample, now);
         drop(sample);
-        let busy = used.as_secs_f64() / elapsed.as_secs_f64();
+        self.judge(before, now);
+    }
+
+    /// Wakes a thread or lets one go, by what was used between two points in time.
+    fn judge(&self, before: Sample, now: Sample) {
+        let used = now.cpu.saturating_sub(before.cpu);
+        let busy = used.as_secs_f64() / now.at.duration_since(before.at).as_secs_f64();
         self.active.send_if_modified(|active| {
             let wanted = wanted(*active, busy).min(self.size);
             std::mem::replace(active, wanted) != wanted
@@ -84,8 +95,7 @@ impl Crew {
     }
 
     /// The number of threads that serve.
-    #[cfg(test)]
-    fn active(&self) -> usize {
+    pub(super) fn active(&self) -> usize {
         *self.active.borrow()
     }
 }
@@ -148,17 +158,57 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn work_wakes_the_second_thread() {
-        let crew = Crew { size: 2, active: watch::Sender::new(1), sample: Mutex::new(Sample::now()) };
-        assert_eq!(crew.active(), 1);
-        let began = Instant::now();
-        // Busy for longer than it is measured: other programs may want the core, too.
-        while crew.active() == 1 && began.elapsed() < Duration::from_secs(20) {
-            std::hint::black_box((0..100_000_u64).sum::<u64>());
-            crew.look();
+    /// Points in time of a process that works for so many milliseconds of each second.
+    fn seconds(work: &[u64]) -> Vec<Sample> {
+        let mut sample = Sample { at: Instant::now(), cpu: Duration::ZERO };
+        let mut samples = vec![sample];
+        for &millis in work {
+            sample.at += Duration::from_secs(1);
+            sample.cpu += Duration::from_millis(millis);
+            samples.push(sample);
         }
-        assert_eq!(crew.active(), 2);
+        samples
+    }
+
+    #[tokio::test]
+    async fn work_wakes_the_threads_one_by_one_and_rest_lets_them_go() {
+        let crew = Crew::of(3);
+        let mut active = vec![crew.active()];
+        for pair in seconds(&[100, 900, 1700, 2900, 1500, 400, 100]).windows(2) {
+            crew.judge(pair[0], pair[1]);
+            active.push(crew.active());
+        }
+        assert_eq!(active, [1, 1, 2, 3, 3, 3, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_waits_for_its_turn_to_serve_gets_it_and_loses_it() {
+        let crew = Crew::of(2);
+        let serving = tokio::spawn({
+            let crew = Arc::clone(&crew);
+            async move {
+                crew.until(1, true).await;
+                crew.until(1, false).await;
+            }
+        });
+        let samples = seconds(&[900, 100]);
+        crew.judge(samples[0], samples[1]);
         crew.until(1, true).await;
+        tokio::task::yield_now().await;
+        assert!(!serving.is_finished());
+        crew.judge(samples[1], samples[2]);
+        serving.await.unwrap();
+    }
+
+    #[test]
+    fn a_process_is_looked_at_when_there_is_something_to_see() {
+        let crew = Crew::of(2);
+        let soon = *crew.sample.lock().unwrap();
+        crew.look();
+        assert_eq!(crew.sample.lock().unwrap().at, soon.at, "no time has passed");
+        let long_ago = soon.at.checked_sub(INTERVAL * 10).expect("the machine is up that long");
+        crew.sample.lock().unwrap().at = long_ago;
+        crew.look();
+        assert!(crew.sample.lock().unwrap().at >= soon.at);
     }
 }

@@ -1,30 +1,16 @@
-//! The pid file, and going on in the background.
+//! Going on in the background.
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read as _, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 use thiserror::Error;
 
 /// Why the process cannot go into the background.
 #[derive(Debug, Error)]
 pub enum DaemonError {
-    /// The pid file cannot be written.
-    #[error("cannot write the pid file {0}: {1}")]
-    PidFile(String, io::Error),
     /// The system refuses.
     #[error("cannot go into the background: {0}")]
     Refused(#[from] io::Error),
-}
-
-/// Writes the process id into a file, for whoever wants to signal it.
-///
-/// # Errors
-///
-/// The file cannot be written.
-pub fn write_pid(path: &Path) -> Result<(), DaemonError> {
-    std::fs::write(path, format!("{}\n", std::process::id()))
-        .map_err(|error| DaemonError::PidFile(path.display().to_string(), error))
 }
 
 /// Which of two processes this is.
@@ -50,8 +36,8 @@ pub struct Background {
 ///
 /// # Errors
 ///
-/// There is no second process, or the pid file cannot be written.
-pub fn detach(pid_file: &Path) -> Result<Side, DaemonError> {
+/// There is no second process.
+pub fn detach() -> Result<Side, DaemonError> {
     let (mut news, ready) = io::pipe()?;
     // SAFETY: there is no other thread that could hold a lock the child would wait for.
     match unsafe { libc::fork() } {
@@ -59,7 +45,6 @@ pub fn detach(pid_file: &Path) -> Result<Side, DaemonError> {
         0 => {
             drop(news);
             rustix::process::setsid().map_err(io::Error::from)?;
-            write_pid(pid_file)?;
             Ok(Side::Background(Background { ready }))
         }
         child => {

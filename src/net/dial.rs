@@ -1,23 +1,32 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
+use super::circle::OwnAddresses;
+use super::names::Names;
 use super::outgoing;
-use crate::config::{Host, HostPort, SocketOptions};
-use std::collections::HashMap;
+use super::watchdog::{self, Stage};
+use crate::config::{HostPort, SocketOptions};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How long a name may take to be looked up.
+/// How long a name may take to be looked up where nothing is known of it.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long looked-up addresses are used.
-const RESOLVE_LIFETIME: Duration = Duration::from_secs(60);
+/// How long names that are not known yet are waited for where other hosts could be dialled meanwhile.
+const RESOLVE_HEAD_START: Duration = Duration::from_secs(2);
+
+/// How long the answer is waited for when all known addresses have failed.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(3);
+
+/// After this long without an answer from any known address, their name is asked for again.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The head start of one attempt before the next (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -34,6 +43,9 @@ pub enum DialError {
     /// The family of the source address is none of theirs.
     #[error("none of {0} can be dialled from {1}")]
     Family(String, IpAddr),
+    /// It leads back to this process.
+    #[error("{0} leads back to this process, which listens on {1}")]
+    Circle(SocketAddr, SocketAddr),
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]
     Connect(String),
@@ -42,15 +54,15 @@ pub enum DialError {
 /// Dials one of several hosts, and remembers what worked.
 #[derive(Debug)]
 pub struct Dialer {
-    targets: Vec<HostPort>,
+    names: Arc<Names>,
     options: SocketOptions,
+    /// Addresses that would lead back to this process.
+    own: OwnAddresses,
     memory: Mutex<Memory>,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The addresses of the targets in their order, and when they were looked up.
-    resolved: Option<(Instant, Vec<SocketAddr>)>,
     /// The address that answered last.
     preferred: Option<SocketAddr>,
     /// Addresses that failed, and when.
@@ -60,7 +72,13 @@ struct Memory {
 impl Dialer {
     /// A dialer for these hosts, the preferred one first.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
-        Dialer { targets, options, memory: Mutex::default() }
+        let names = Names::new(targets, options.ipv6_first);
+        Dialer { names, options, own: OwnAddresses::default(), memory: Mutex::default() }
+    }
+
+    /// The same, which does not dial these addresses, though a name may lead to them.
+    pub fn without(self, own: OwnAddresses) -> Dialer {
+        Dialer { own, ..self }
     }
 
     /// A connection to the first address that answers.
@@ -80,9 +98,10 @@ impl Dialer {
     ///
     /// No address answered.
     pub async fn connect_with(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
-        let candidates = self.candidates().await?;
+        watchdog::stage(Stage::Dial);
+        let (candidates, asking) = self.candidates().await?;
         let mut failures = Vec::new();
-        match self.race(&candidates, first, &mut failures).await {
+        match self.race(candidates, asking, first, &mut failures).await {
             Some((address, stream, sent)) => {
                 let mut memory = self.memory();
                 memory.preferred = Some(address);
@@ -97,20 +116,26 @@ impl Dialer {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The addresses to try, in the order in which to try them.
-    async fn candidates(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let known = self.memory().resolved.clone();
-        let addresses = match known {
-            Some((at, addresses)) if at.elapsed() < RESOLVE_LIFETIME => addresses,
-            stale => match self.resolve().await {
-                Ok(addresses) => {
-                    self.memory().resolved = Some((Instant::now(), addresses.clone()));
-                    addresses
-                }
-                // Old addresses are better than none while the name server is away.
-                Err(error) => stale.map(|(_, addresses)| addresses).ok_or(error)?,
-            },
-        };
+    /// The addresses to try, in the order in which to try them. Who knows some does not wait for a name
+    /// server. True if it may say something newer soon.
+    async fn candidates(&self) -> Result<(Vec<SocketAddr>, bool), DialError> {
+        let mut asking = self.names.refresh();
+        if asking && self.names.lacks_some() {
+            self.names.answers(RESOLVE_HEAD_START, RESOLVE_TIMEOUT).await;
+            asking = false;
+        }
+        let addresses = self.names.addresses();
+        if addresses.is_empty() {
+            return Err(DialError::Lookup(self.names.errors()));
+        }
+        Ok((self.in_order(addresses)?, asking))
+    }
+
+    /// Leaves what cannot be dialled out, and puts first what answered last.
+    fn in_order(&self, mut candidates: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialError> {
+        if let Some((address, own)) = self.own.remove_from(&mut candidates) {
+            return Err(DialError::Circle(address, own));
+        }
         let mut memory = self.memory();
         memory.dead.retain(|_, since| since.elapsed() < DEAD_FOR);
         let rank = |address: &SocketAddr| match (memory.preferred == Some(*address), memory.dead.get(address))
@@ -119,7 +144,6 @@ impl Dialer {
             (true, None) => 0,
             (false, None) => 1,
         };
-        let mut candidates = addresses;
         if let Some(source) = self.options.source {
             let all: Vec<_> = candidates.iter().map(ToString::to_string).collect();
             candidates.retain(|address| address.is_ipv4() == source.is_ipv4());
@@ -131,43 +155,31 @@ impl Dialer {
         Ok(candidates)
     }
 
-    /// Looks all names up.
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        let mut failures = Vec::new();
-        for HostPort { host, port } in &self.targets {
-            match host {
-                Host::Ip(ip) => addresses.push(SocketAddr::new(*ip, *port)),
-                Host::Name(name) => {
-                    let lookup = tokio::net::lookup_host((name.as_str(), *port));
-                    match timeout(RESOLVE_TIMEOUT, lookup).await {
-                        Ok(Ok(found)) => addresses.extend(interleave(found, self.options.ipv6_first)),
-                        Ok(Err(error)) => failures.push(format!("{name}: {error}")),
-                        Err(_) => failures.push(format!("{name}: no answer")),
-                    }
-                }
-            }
-        }
-        let mut seen = std::collections::HashSet::new();
-        addresses.retain(|address| seen.insert(*address));
-        if addresses.is_empty() { Err(DialError::Lookup(failures.join("; "))) } else { Ok(addresses) }
+    /// Addresses that the name server tells of while others are tried.
+    async fn news(&self, most: Duration) -> Vec<SocketAddr> {
+        self.names.all_answers(most).await;
+        self.in_order(self.names.addresses()).unwrap_or_default()
     }
 
     /// Tries one address after the other, each with a head start, until one answers.
     ///
     /// `first` goes with the first attempt alone: the same bytes at two addresses of one server would
     /// look to it like somebody who repeats what he has overheard.
+    /// While the name server is `asking`ed, and when all addresses have failed, its answer may bring others.
     async fn race(
         &self,
-        candidates: &[SocketAddr],
+        candidates: Vec<SocketAddr>,
+        asking: bool,
         first: &[u8],
         failures: &mut Vec<String>,
     ) -> Option<(SocketAddr, TcpStream, usize)> {
-        let mut waiting = candidates.iter().copied();
-        let favourite_address = waiting.next()?;
+        let began = Instant::now();
+        let mut tried: Vec<SocketAddr> = candidates.clone();
+        let mut waiting: VecDeque<SocketAddr> = candidates.into();
+        let favourite_address = waiting.pop_front()?;
         // The common case, one attempt that answers soon, needs no tasks.
         let mut favourite = pin!(outgoing::connect(favourite_address, &self.options, first));
-        let early = if candidates.len() == 1 {
+        let early = if waiting.is_empty() && !self.names.any() {
             Some(favourite.as_mut().await)
         } else {
             timeout(STAGGER, favourite.as_mut()).await.ok()
@@ -181,24 +193,55 @@ impl Dialer {
             Some(Err(error)) => self.note_failure(favourite_address, &error, failures),
             None => overdue.push(favourite_address),
         }
+        let mut news = asking.then(|| Box::pin(self.news(RESOLVE_AGAIN)));
+        // What is asked already is as new as can be.
+        let mut may_ask = !asking;
         let mut latest = None;
         loop {
-            if let Some(next) = waiting.next() {
+            if let Some(next) = waiting.pop_front() {
                 let options = self.options.clone();
                 running.spawn(async move { (next, outgoing::connect(next, &options, &[]).await) });
                 latest = Some(next);
-            } else if running.is_empty() && !favourite_runs {
-                return None;
+            } else if running.is_empty() && !favourite_runs && news.is_none() {
+                if !std::mem::take(&mut may_ask) || !self.names.ask_anew(began) {
+                    return None;
+                }
+                news = Some(Box::pin(self.news(RESOLVE_AGAIN)));
             }
             let stagger = tokio::time::sleep(STAGGER);
+            let silence = tokio::time::sleep_until(began + SILENCE);
             let (address, result) = tokio::select! {
                 result = favourite.as_mut(), if favourite_runs => {
                     favourite_runs = false;
                     (favourite_address, result)
                 }
-                Some(Ok(ended)) = running.join_next() => ended,
-                () = stagger, if waiting.len() > 0 => {
+                Some(ended) = running.join_next() => match ended {
+                    Ok(ended) => ended,
+                    // An attempt that panicked has failed.
+                    Err(_) => continue,
+                },
+                found = async {
+                    match news.as_mut() {
+                        Some(news) => news.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    news = None;
+                    for address in found {
+                        if !tried.contains(&address) {
+                            tried.push(address);
+                            waiting.push_back(address);
+                        }
+                    }
+                    continue;
+                }
+                () = stagger, if !waiting.is_empty() => {
                     overdue.extend(latest);
+                    continue;
+                }
+                () = silence, if may_ask && news.is_none() && self.names.any() => {
+                    may_ask = false;
+                    news = self.names.ask_anew(began).then(|| Box::pin(self.news(RESOLVE_AGAIN)));
                     continue;
                 }
             };
@@ -216,40 +259,5 @@ impl Dialer {
     fn note_failure(&self, address: SocketAddr, error: &io::Error, failures: &mut Vec<String>) {
         failures.push(format!("{address}: {error}"));
         self.memory().dead.insert(address, Instant::now());
-    }
-}
-
-/// A name's addresses with the families by turns, so that one family that leads nowhere costs one head
-/// start (RFC 8305 section 4). The system's first choice stays first unless IPv6 is asked for.
-fn interleave(found: impl Iterator<Item = SocketAddr>, ipv6_first: bool) -> Vec<SocketAddr> {
-    let found: Vec<SocketAddr> = found.collect();
-    let v6_leads = ipv6_first || found.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut leading, mut other) =
-        found.iter().copied().partition::<std::collections::VecDeque<_>, _>(|it| it.is_ipv6() == v6_leads);
-    let mut ordered = Vec::with_capacity(found.len());
-    while !leading.is_empty() || !other.is_empty() {
-        ordered.extend(leading.pop_front());
-        ordered.extend(other.pop_front());
-    }
-    ordered
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns() {
-        for (found, v6_first, wanted) in [
-            ("1.0.0.1 1.0.0.2 [::1]", false, "1.0.0.1 [::1] 1.0.0.2"),
-            ("1.0.0.1 1.0.0.2 [::1]", true, "[::1] 1.0.0.1 1.0.0.2"),
-            ("[::1] [::2] [::3] 1.0.0.1", false, "[::1] 1.0.0.1 [::2] [::3]"),
-            ("1.0.0.1 1.0.0.2", true, "1.0.0.1 1.0.0.2"),
-        ] {
-            let parse = |text: &str| -> Vec<SocketAddr> {
-                text.split(' ').map(|host| format!("{host}:80").parse().unwrap()).collect()
-            };
-            assert_eq!(interleave(parse(found).into_iter(), v6_first), parse(wanted));
-        }
     }
 }

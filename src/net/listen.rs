@@ -1,10 +1,11 @@
 //! Listening sockets, and accepting from them come what may.
 
+use super::balance;
 use super::crew::Crew;
-use super::tcp;
+use super::{tcp, watchdog};
 use crate::config::{Host, HostPort, SocketOptions};
 use crate::transport::tls::TlsError;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
@@ -20,12 +21,17 @@ const BACKLOG: i32 = 4096;
 /// How long accepting pauses when there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long it pauses at most when it fails for another reason.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}: {error}")]
+#[error("cannot listen on {address}: {error}{}", hint(*port, error))]
 pub struct ListenError {
     /// The address as it was configured.
     pub address: String,
+    /// Its port.
+    pub port: u16,
     /// What the system says.
     pub error: io::Error,
 }
@@ -39,6 +45,25 @@ pub enum BindError {
     /// Its TLS cannot be set up: a certificate, a key or a root is not what it should be.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
+    /// It would dial itself.
+    #[error("{0} leads back to this process, which listens on {1}")]
+    Circle(String, SocketAddr),
+    /// The pid file cannot be had.
+    #[cfg(unix)]
+    #[error(transparent)]
+    PidFile(#[from] super::pid_file::PidFileError),
+}
+
+impl BindError {
+    /// Whether only another configuration helps. What else is in the way may be gone at the next start.
+    pub fn is_about_the_configuration(&self) -> bool {
+        match self {
+            BindError::Listen(_) => false,
+            BindError::Tls(_) | BindError::Circle(..) => true,
+            #[cfg(unix)]
+            BindError::PidFile(error) => !matches!(error, super::pid_file::PidFileError::Taken(..)),
+        }
+    }
 }
 
 /// The sockets of one half.
@@ -61,7 +86,7 @@ impl Listeners {
     pub fn bind(addresses: &[HostPort], options: &SocketOptions) -> Result<Listeners, ListenError> {
         let mut listeners = Vec::new();
         for address in addresses {
-            let fail = |error| ListenError { address: address.to_string(), error };
+            let fail = |error| ListenError { address: address.to_string(), port: address.port, error };
             match &address.host {
                 Host::Ip(ip) => {
                     let only_v6 = *ip == Ipv6Addr::UNSPECIFIED && addresses.iter().any(is_v4_wildcard);
@@ -100,6 +125,14 @@ impl Listeners {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
+    /// The same, and whether the socket leaves IPv4 to others.
+    pub(super) fn addresses_and_families(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        self.listeners.iter().filter_map(|listener| {
+            let only_v6 = SockRef::from(listener).only_v6().unwrap_or(false);
+            Some((listener.local_addr().ok()?, only_v6))
+        })
+    }
+
     /// The same sockets once more for each further core, to be served on a thread of its own.
     ///
     /// Whichever thread has time takes a connection, so they share the work without `SO_REUSEPORT`, with
@@ -119,25 +152,35 @@ impl Listeners {
 
     /// Accepts from all sockets and gives every connection a task of its own, until it is dropped. A
     /// thread that is not needed leaves the accepting to the others.
-    pub async fn serve<S, C>(self, serve: S)
+    pub async fn serve<S, C>(&self, serve: S)
     where
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
     {
+        let _worker = balance::join(&self.crew, self.index);
+        let mut began = false;
         loop {
             self.crew.until(self.index, true).await;
-            let _accepting = match self.start_accepting(&serve) {
-                Some(acceptors) => acceptors,
-                // Without its first thread a half is deaf; without another it is only slower.
-                None if self.index == 0 => return,
-                None => JoinSet::new(),
-            };
-            self.crew.until(self.index, false).await;
+            let mut acceptors = self.start_accepting(&serve);
+            // Without its first thread a half is deaf; without another it is only slower.
+            if acceptors.is_empty() && self.index == 0 && !began {
+                return;
+            }
+            began = true;
+            tokio::select! {
+                () = self.crew.until(self.index, false) => {}
+                // Nothing ends an acceptor but a fault. The others end with it, and all begin again.
+                Some(ended) = acceptors.join_next() => {
+                    let why = ended.err().map(|error| error.to_string());
+                    error!(why, "an acceptor has ended; it begins again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
         }
     }
 
-    /// Accepts until what is returned is dropped. `None` if there is nothing to accept from.
-    fn start_accepting<S, C>(&self, serve: &S) -> Option<JoinSet<()>>
+    /// Accepts until what is returned is dropped. Empty if there is nothing to accept from.
+    fn start_accepting<S, C>(&self, serve: &S) -> JoinSet<()>
     where
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
@@ -153,16 +196,16 @@ impl Listeners {
                 }
             };
             let (serve, crew) = (serve.clone(), Arc::clone(&self.crew));
-            acceptors.spawn(async move {
-                let mut acceptor = Acceptor { listener, warned: None };
+            acceptors.spawn(watchdog::watched(None, async move {
+                let mut acceptor = Acceptor { listener, warned: None, pause: PAUSE };
                 loop {
                     let (stream, peer) = acceptor.accept().await;
-                    tokio::spawn(serve(stream, peer));
+                    balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
                     crew.look();
                 }
-            });
+            }));
         }
-        (!acceptors.is_empty()).then_some(acceptors)
+        acceptors
     }
 }
 
@@ -191,7 +234,7 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
         None => {
             let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
             // Accepted sockets inherit these on Linux, which saves the calls for each of them.
-            tcp::prepare(&socket)?;
+            tcp::prepare(&socket);
             socket
         }
     };
@@ -203,7 +246,12 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
         // `::` would take IPv4 too, and the `0.0.0.0` beside it could not be had.
         socket.set_only_v6(true)?;
     }
-    socket.bind(&address.into())?;
+    match socket.bind(&address.into()) {
+        Err(error) if is_low_port_refused(address.port(), &error) && claim_low_ports() => {
+            socket.bind(&address.into())?;
+        }
+        bound => bound?,
+    }
     if options.fast_open
         && let Err(error) = tcp::listen_fast_open(&socket)
     {
@@ -214,39 +262,119 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
     Ok(socket.into())
 }
 
+/// Whether a port was refused because it takes a right to listen there. Which ports these are is a setting
+/// on Linux.
+fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
+    cfg!(unix) && port < 1024 && error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// What helps against a port that is refused.
+fn hint(port: u16, error: &io::Error) -> String {
+    if !is_low_port_refused(port, error) {
+        return String::new();
+    }
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return " (ports below 1024 are root's)".to_owned();
+    }
+    let program = std::env::current_exe().unwrap_or_else(|_| "obfs-rs".into());
+    format!(
+        " (a port below 1024 takes root, or a capability of the program's file: setcap \
+         cap_net_bind_service=ep {})",
+        program.display()
+    )
+}
+
+/// Takes up the right to listen on low ports, where the program's file gives it to the process and leaves
+/// it to the program to use it. (A file that had the system take it up at the start could not be run at all
+/// where a service may not have that right.)
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn claim_low_ports() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let Ok(mut sets) = capabilities(None) else { return false };
+    let right = CapabilitySet::NET_BIND_SERVICE;
+    if !sets.permitted.contains(right) || sets.effective.contains(right) {
+        return false;
+    }
+    sets.effective |= right;
+    set_capabilities(None, sets).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn claim_low_ports() -> bool {
+    false
+}
+
 /// A listening socket that gives connections for as long as it lives.
 struct Acceptor {
     listener: TcpListener,
-    /// When the lack of descriptors was last logged.
+    /// When it was last logged that accepting pauses.
     warned: Option<Instant>,
+    /// How long the next pause is.
+    pause: Duration,
 }
 
 impl Acceptor {
-    /// The next connection. Errors are passed over: a connection that broke while it waited concerns
-    /// nobody, and where descriptors lack, accepting pauses until some are free.
+    /// The next connection. Errors that belong to one connection are passed over: it broke while it
+    /// waited, which concerns nobody. At every other one accepting pauses, whatever it is: an error that
+    /// stays would have the loop turn for ever.
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    if cfg!(not(any(target_os = "linux", target_os = "android")))
-                        && let Err(error) = tcp::prepare(&stream)
-                    {
-                        debug!(%peer, %error, "a socket option was refused");
+                    self.pause = PAUSE;
+                    if cfg!(not(any(target_os = "linux", target_os = "android"))) {
+                        tcp::prepare(&stream);
                     }
                     return (stream, peer);
                 }
-                Err(error) if is_exhaustion(&error) => {
+                Err(error) if is_about_one_connection(&error) => {
+                    debug!(%error, "a connection broke before it was accepted");
+                }
+                Err(error) => {
                     // Freed descriptors are taken at once and lack again: say it once a minute.
                     if self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
-                        warn!(%error, "accepting pauses until there are resources for more connections");
                         self.warned = Some(Instant::now());
+                        if is_exhaustion(&error) {
+                            warn!(%error, "accepting pauses until there are resources for more connections");
+                        } else {
+                            error!(%error, "accepting fails; trying again");
+                        }
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(self.pause).await;
+                    if !is_exhaustion(&error) {
+                        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
-                Err(error) => debug!(%error, "a connection broke before it was accepted"),
             }
         }
     }
+}
+
+/// Whether an error is that of a connection which waited to be accepted, and not of the socket that listens.
+/// Linux tells what the network has said of a new connection, too (accept(2), "Error handling").
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | TimedOut) {
+        return true;
+    }
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let mut passing = vec![
+            Errno::INTR,
+            Errno::PROTO,
+            Errno::NETDOWN,
+            Errno::NOPROTOOPT,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+        ];
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        passing.push(Errno::NONET);
+        error.raw_os_error().is_some_and(|code| passing.iter().any(|errno| errno.raw_os_error() == code))
+    }
+    #[cfg(not(unix))]
+    false
 }
 
 /// Whether the process or the system has run out of what a connection needs.
@@ -262,5 +390,103 @@ fn is_exhaustion(error: &io::Error) -> bool {
         /// WSAEMFILE and WSAENOBUFS.
         const LACKING: [i32; 2] = [10024, 10055];
         error.raw_os_error().is_some_and(|code| LACKING.contains(&code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::io::AsyncReadExt as _;
+
+    fn on_loopback() -> (Listeners, SocketAddr) {
+        let address = HostPort::parse("127.0.0.1:0").unwrap();
+        let listeners = Listeners::bind(&[address], &SocketOptions::default()).unwrap();
+        let address = listeners.addresses()[0];
+        (listeners, address)
+    }
+
+    #[tokio::test]
+    async fn an_acceptor_that_panics_begins_again() {
+        static PANICKED: AtomicBool = AtomicBool::new(false);
+        let (listeners, address) = on_loopback();
+        let serve = |stream, _| {
+            // Not in the connection's task, but where it is made.
+            assert!(PANICKED.swap(true, Ordering::SeqCst), "as the test wants it");
+            async move { drop::<TcpStream>(stream) }
+        };
+        tokio::spawn(async move { listeners.serve(serve).await });
+        for _ in 0..2 {
+            let mut visitor = TcpStream::connect(address).await.unwrap();
+            let read = tokio::time::timeout(Duration::from_secs(20), visitor.read(&mut [0])).await;
+            assert!(!matches!(read.expect("the end"), Ok(1..)));
+        }
+        assert!(PANICKED.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_panics_ends_alone() {
+        let (listeners, address) = on_loopback();
+        let serve = |mut stream: TcpStream, _| async move {
+            let mut byte = [0];
+            while let Ok(1) = stream.read(&mut byte).await {
+                assert_ne!(byte, *b"!", "as the test wants it");
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &byte).await;
+            }
+        };
+        tokio::spawn(async move { listeners.serve(serve).await });
+        let ask = async |visitor: &mut TcpStream, byte: &[u8; 1]| {
+            tokio::io::AsyncWriteExt::write_all(visitor, byte).await.unwrap();
+            let mut answer = [0];
+            let read = tokio::time::timeout(Duration::from_secs(20), visitor.read(&mut answer)).await;
+            read.expect("an answer or the end").unwrap_or(0)
+        };
+        let mut other = TcpStream::connect(address).await.unwrap();
+        assert_eq!(ask(&mut other, b"a").await, 1);
+        let mut unlucky = TcpStream::connect(address).await.unwrap();
+        assert_eq!(ask(&mut unlucky, b"!").await, 0);
+        assert_eq!(ask(&mut other, b"b").await, 1);
+        assert_eq!(ask(&mut TcpStream::connect(address).await.unwrap(), b"c").await, 1);
+    }
+
+    /// With the clock of the test, a pause takes no time; a loop without one would never end.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_stays_is_paused_on() {
+        let (listeners, _) = on_loopback();
+        // From now on accepting fails with EINVAL.
+        SockRef::from(&listeners.listeners[0]).shutdown(std::net::Shutdown::Both).unwrap();
+        let listener = TcpListener::from_std(listeners.listeners[0].try_clone().unwrap()).unwrap();
+        let mut acceptor = Acceptor { listener, warned: None, pause: PAUSE };
+        let accepted = tokio::time::timeout(Duration::from_secs(30), acceptor.accept()).await;
+        assert!(accepted.is_err(), "nothing can be accepted");
+        assert_eq!(acceptor.pause, LONGEST_PAUSE);
+        assert!(acceptor.warned.is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_what_belongs_to_one_connection_is_passed_over() {
+        for (code, passing) in [
+            (libc::ECONNABORTED, true),
+            (libc::ECONNRESET, true),
+            (libc::EPROTO, true),
+            (libc::ENETDOWN, true),
+            (libc::EHOSTUNREACH, true),
+            (libc::ETIMEDOUT, true),
+            (libc::EINTR, true),
+            (libc::EMFILE, false),
+            (libc::ENFILE, false),
+            (libc::ENOMEM, false),
+            (libc::EBADF, false),
+            (libc::EINVAL, false),
+            (libc::ENOTSOCK, false),
+            (libc::EPERM, false),
+            (libc::EOPNOTSUPP, false),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(is_about_one_connection(&error), passing, "{error}");
+        }
     }
 }

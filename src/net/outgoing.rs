@@ -40,7 +40,7 @@ fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
         Some(socket) => socket,
         None => {
             let socket = tcp::nonblocking(domain)?;
-            tcp::prepare_for(&socket, address.ip())?;
+            tcp::prepare_for(&socket, address.ip());
             socket
         }
     };

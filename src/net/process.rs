@@ -3,6 +3,8 @@
 use std::io;
 #[cfg(unix)]
 use std::time::Duration;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use tokio::io::unix::AsyncFd;
 #[cfg(unix)]
 use tracing::{debug, warn};
 
@@ -58,12 +60,12 @@ pub fn parent_name() -> Option<String> {
 /// No handler can be installed.
 #[cfg(unix)]
 pub async fn asked_to_end() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    use super::signals::ending;
+    let mut terminate = ending(libc::SIGTERM)?;
+    let mut interrupt = ending(libc::SIGINT)?;
     Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        () = terminate.recv() => "SIGTERM",
+        () = interrupt.recv() => "SIGINT",
     })
 }
 
@@ -78,7 +80,38 @@ pub async fn asked_to_end() -> io::Result<&'static str> {
     Ok("Ctrl-C")
 }
 
+/// Has the signals end nothing that end a process only because it does not expect them: a terminal that
+/// closes (SIGHUP), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
+/// were inherited. A background job that writes to its terminal goes on as well (SIGTTOU). SIGTERM,
+/// SIGINT, SIGQUIT and a terminal's stop mean what they always do.
+#[cfg(unix)]
+pub fn ignore_unexpected_signals() {
+    let mut signals = vec![
+        libc::SIGHUP,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGXFSZ,
+        libc::SIGPIPE,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+    ];
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    signals.push(libc::SIGPWR);
+    for signal in signals {
+        // SAFETY: takes two integers; no code of ours runs in a handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// The process that started us, to be outlived by no more than a second or two.
+///
+/// Whoever it is at the start counts. A host that has gone before the first look has left us to another
+/// process, which cannot be told from one that started us itself; so has one that forks twice. A parent
+/// in another pid namespace has no number here (the manager of a container, which ends us itself).
 #[derive(Debug)]
 pub struct Parent {
     #[cfg(unix)]
@@ -98,30 +131,27 @@ impl Parent {
         }
     }
 
-    /// Waits for the parent's end. To be awaited on the process's first thread, to which the kernel's
-    /// signal is bound.
+    /// Waits for the parent's end, whoever runs as whom by then.
     ///
-    /// That signal comes when the *thread* that started us ends, so it is only a hint that makes us
-    /// look: hosts with many threads may end one and live on, and the kernel then binds the signal to
-    /// another of them.
+    /// The kernel tells of it by a descriptor of the parent where it has such (Linux 5.3). A signal at the
+    /// parent's death would not do: a host that has given up root may not signal us, who have not, and
+    /// where the *thread* ends that started us the signal comes, though the host lives on.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub async fn gone(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        // Nobody else sends this one, and if somebody does, we look once more than needed.
-        let hint = rustix::process::Signal::USR2;
-        let hints = signal(SignalKind::user_defined2()).and_then(|hints| {
-            Ok(rustix::process::set_parent_process_death_signal(Some(hint)).map(|()| hints)?)
-        });
-        match hints {
-            // Looked for before each wait: it may have died before the signal was asked for.
-            Ok(mut hints) => {
-                while self.lives() {
-                    hints.recv().await;
+        let Some(pid) = self.pid else { return std::future::pending().await };
+        match watch(pid) {
+            Ok(descriptor) => {
+                // It may have ended before: then the number may be another process's by now.
+                if self.lives()
+                    && let Err(error) = descriptor.readable().await
+                {
+                    debug!(%error, "the parent cannot be watched; looking for it");
+                    self.look().await;
                 }
             }
             Err(error) => {
-                debug!(%error, "the kernel does not tell of the parent's death; looking for it");
-                self.look().await;
+                debug!(%error, "the kernel has no descriptor of the parent; looking for it");
+                self.look_when_told().await;
             }
         }
     }
@@ -150,4 +180,51 @@ impl Parent {
             tokio::time::sleep(PARENT_CHECK).await;
         }
     }
+
+    /// The same with the kernel's signal at the death of the thread that started us, as a hint to look.
+    /// To be awaited on the process's first thread, to which that signal is bound.
+    ///
+    /// Between two who are not root the signal always arrives, so the looks may be rare: phones are not
+    /// to be woken. One who is root is looked after every second.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn look_when_told(&self) {
+        use super::signals::signal;
+        const RARELY: Duration = Duration::from_secs(30);
+        // Nobody else sends this one, and if somebody does, we look once more than needed.
+        let hint = rustix::process::Signal::USR2;
+        let hints = signal(libc::SIGUSR2).and_then(|hints| {
+            Ok(rustix::process::set_parent_process_death_signal(Some(hint)).map(|()| hints)?)
+        });
+        let Ok(mut hints) = hints else { return self.look().await };
+        let root = rustix::process::getuid().is_root() || rustix::process::geteuid().is_root();
+        let pause = if root { PARENT_CHECK } else { RARELY };
+        // Looked for before each wait: it may have died before the signal was asked for.
+        while self.lives() {
+            let _ = tokio::time::timeout(pause, hints.recv()).await;
+        }
+    }
+}
+
+/// A descriptor that becomes readable when a process ends: all of its threads.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn watch(pid: rustix::process::Pid) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    // A filter of system calls may kill who makes one that it does not know, as Android's does.
+    if is_filtered() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "system calls are filtered"));
+    }
+    let descriptor = pidfd_open(pid, PidfdFlags::NONBLOCK)
+        // The flag is younger than the call.
+        .or_else(|_| pidfd_open(pid, PidfdFlags::empty()))?;
+    // SAFETY: an owned descriptor stays open, and stays the same one, for as long as it lives.
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, tokio::io::Interest::READABLE) };
+    watched.map_err(Into::into)
+}
+
+/// Whether a seccomp filter is on this process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+    mode.is_some_and(|mode| mode.trim() != "0")
 }

@@ -4,9 +4,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use tracing::debug;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// A peer that is gone without a word is found after four minutes. Shorter intervals would keep
 /// phones awake; longer ones outlive the memory of home routers.
@@ -23,18 +21,26 @@ fn keepalive() -> TcpKeepalive {
     keepalive
 }
 
-/// Small writes go out at once, and silent peers are probed.
-pub(super) fn prepare<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+/// Has small writes go out at once, and silent peers probed. Both only tune a socket: a system that refuses
+/// one of them carries the connection all the same.
+pub(super) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
     let socket: SockRef<'_> = socket.into();
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&keepalive())
+    tuned("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    tuned("keep-alive", socket.set_tcp_keepalive(&keepalive()));
 }
 
 /// The same for a socket that is going to dial. A peer on this machine does not go without a word, so
 /// it is not probed, which saves four calls a connection.
-pub(super) fn prepare_for<'a>(socket: impl Into<SockRef<'a>>, peer: IpAddr) -> io::Result<()> {
+pub(super) fn prepare_for<'a>(socket: impl Into<SockRef<'a>>, peer: IpAddr) {
     let socket: SockRef<'_> = socket.into();
-    if peer.is_loopback() { socket.set_tcp_nodelay(true) } else { prepare(socket) }
+    if peer.is_loopback() { tuned("TCP_NODELAY", socket.set_tcp_nodelay(true)) } else { prepare(socket) }
+}
+
+/// Takes note of whether a socket has taken an option that it works without.
+fn tuned(option: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        debug!(option, %error, "a socket option was refused");
+    }
 }
 
 /// A stream socket that does not block.
@@ -79,9 +85,7 @@ pub(super) fn multipath(domain: Domain) -> Option<Socket> {
         Ok(socket) => {
             socket.set_nonblocking(true).ok()?;
             // Older kernels know not all of these on such a socket.
-            if let Err(error) = prepare(&socket) {
-                debug!(%error, "a socket option was refused");
-            }
+            prepare(&socket);
             Some(socket)
         }
         Err(error) => {

@@ -70,6 +70,11 @@ impl User {
         }
     }
 
+    /// Whether the process is this user's already.
+    pub fn is_current(&self) -> bool {
+        rustix::process::geteuid().as_raw() == self.uid && rustix::process::getuid().as_raw() == self.uid
+    }
+
     /// Makes the process this user's, with all groups of the user and no others.
     ///
     /// To be called while the process has one thread: not every libc takes the others along.
@@ -78,7 +83,7 @@ impl User {
     ///
     /// The system refuses.
     pub fn become_it(&self) -> Result<(), UserError> {
-        if rustix::process::geteuid().as_raw() == self.uid && rustix::process::getuid().as_raw() == self.uid {
+        if self.is_current() {
             // Who is not root cannot set groups, and has the right ones.
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use super::compare::{Comparison, Difference, Kind, compare};
 use super::http_answer::{self, Mask};
-use super::seen::{End, Seen};
+use super::seen::{End, Handshake, Seen};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,15 +20,22 @@ pub enum Verdict {
     Unstable(Vec<Kind>),
     /// The site never answers so.
     Differs(Vec<Difference>),
+    /// There was nothing to compare, for this reason: no connection to the site, or to either; no TLS with
+    /// either, for what was to go inside.
+    NotCompared(String),
 }
 
 /// Judges a server's answer by the site's: each that the site gave is right.
 pub fn judge(of_site: &[Seen], server: &Seen) -> Verdict {
+    if let Some(why) = nothing_to_compare(of_site, server) {
+        return Verdict::NotCompared(why);
+    }
     let mask = mask(of_site);
+    let reached = |site: &&Seen| !matches!(site.end, End::Failed(_));
     let is_too_short = |site: &&Seen| site.end == End::Open && site.until + SHORTER < server.until;
-    let mut comparable: Vec<_> = of_site.iter().filter(|site| !is_too_short(site)).collect();
+    let mut comparable: Vec<_> = of_site.iter().filter(reached).filter(|site| !is_too_short(site)).collect();
     if comparable.is_empty() {
-        comparable.extend(of_site);
+        comparable.extend(of_site.iter().filter(reached));
     }
     let compared: Vec<_> = comparable.iter().map(|site| compare(site, server, &mask)).collect();
     if compared.contains(&Comparison::default()) {
@@ -47,6 +54,30 @@ pub fn judge(of_site: &[Seen], server: &Seen) -> Verdict {
     } else {
         Verdict::Differs(differences)
     }
+}
+
+/// Why a probe has compared nothing, if it has not. What both ends do to a visitor is a likeness only where
+/// there was a connection: a network that fails fails both.
+fn nothing_to_compare(of_site: &[Seen], server: &Seen) -> Option<String> {
+    let failure = |seen: &Seen| match &seen.end {
+        End::Failed(why) => Some(why.clone()),
+        _ => None,
+    };
+    let last = of_site.last().and_then(failure);
+    if of_site.iter().all(|site| failure(site).is_some()) || (last.is_some() && failure(server).is_some()) {
+        return last.map(|why| match failure(server) {
+            Some(other) if other == why => format!("neither could be visited: {why}"),
+            Some(other) => format!("neither could be visited: {why}; the server: {other}"),
+            None => format!("the site could not be visited: {why}"),
+        });
+    }
+    // What was to go inside TLS was not said to anybody.
+    let outside = |seen: &Seen| match &seen.tls {
+        Some(Handshake { is_subject: false, outcome: Err(why), .. }) => Some(why.clone()),
+        _ => None,
+    };
+    let why = outside(server)?;
+    of_site.iter().all(|site| outside(site).is_some()).then(|| format!("no TLS with either: {why}"))
 }
 
 /// The headers whose values the site varies.
@@ -89,6 +120,11 @@ pub fn conclude(rounds: &[Verdict]) -> Option<Verdict> {
     if !repeated.is_empty() {
         let for_good = repeated.iter().any(|difference| difference.for_good);
         return (for_good || is_last).then_some(Verdict::Differs(repeated));
+    }
+    match rounds {
+        [.., Verdict::NotCompared(_), last @ Verdict::NotCompared(_)] => return Some(last.clone()),
+        [.., last @ Verdict::NotCompared(_)] if is_last => return Some(last.clone()),
+        _ => {}
     }
     match (rounds, unstable) {
         ([.., Verdict::Unstable(_), Verdict::Unstable(_)], Some(unstable)) => Some(unstable.clone()),
@@ -175,6 +211,55 @@ mod tests {
             (&[Unclear, Unclear, Unclear], Some(Same)),
         ];
         for (rounds, concluded) in cases {
+            assert_eq!(conclude(rounds), concluded, "{rounds:?}");
+        }
+    }
+
+    #[test]
+    fn what_fails_at_both_is_no_likeness() {
+        let failed = || Seen::failed("connection refused");
+        let why = |site: &[Seen], server: &Seen| match judge(site, server) {
+            Verdict::NotCompared(why) => why,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(why(&[failed(), failed()], &failed()), "neither could be visited: connection refused");
+        // They went away together.
+        assert!(why(&[page("a", 1), failed()], &failed()).starts_with("neither"));
+        // Without the site nobody knows what is right.
+        let alone = why(&[failed(), failed()], &page("a", 1));
+        assert_eq!(alone, "the site could not be visited: connection refused");
+        // The site was there, and is compared.
+        assert_eq!(judge(&[failed(), page("a", 1)], &page("a", 1)), Verdict::Same);
+        assert!(matches!(judge(&[page("a", 1), page("a", 1)], &failed()), Verdict::Differs(_)));
+
+        let no_tls = |is_subject| Seen {
+            tls: Some(Handshake {
+                is_subject,
+                outcome: Err("alert ProtocolVersion".into()),
+                flight: Vec::new(),
+                tickets: 0,
+                alert: None,
+                close_notify: false,
+            }),
+            ..seen(b"", End::Fin, 0)
+        };
+        let inside = why(&[no_tls(false), no_tls(false)], &no_tls(false));
+        assert_eq!(inside, "no TLS with either: alert ProtocolVersion");
+        // Where the handshake is the question, this is an answer.
+        assert_eq!(judge(&[no_tls(true), no_tls(true)], &no_tls(true)), Verdict::Same);
+    }
+
+    #[test]
+    fn a_round_without_a_comparison_is_not_taken_for_a_likeness() {
+        let nothing = Verdict::NotCompared("no network".into());
+        let answer = differs(Kind::Answer, true);
+        for (rounds, concluded) in [
+            (&[nothing.clone()][..], None),
+            (&[nothing.clone(), Verdict::Same], Some(Verdict::Same)),
+            (&[nothing.clone(), nothing.clone()], Some(nothing.clone())),
+            (&[answer.clone(), nothing.clone()], None),
+            (&[answer, Verdict::Unclear, nothing.clone()], Some(nothing.clone())),
+        ] {
             assert_eq!(conclude(rounds), concluded, "{rounds:?}");
         }
     }

@@ -23,12 +23,14 @@ pub mod notes;
 pub mod play;
 pub mod probes;
 pub mod report;
+mod same;
 pub mod script;
 pub mod seen;
 pub mod tls;
 pub mod tls_answer;
 
 use crate::config::{Host, HostPort, ProbeConfig};
+use crate::net::look_up;
 use judge::{ROUNDS, Verdict};
 use notes::Note;
 use play::play;
@@ -41,7 +43,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -49,9 +51,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// Probes that are played at the same time. Each has at most three connections.
 pub const AT_ONCE: usize = 10;
 
-/// Connections for one probe, at most: two to the site and one to the server, and where they differ one
-/// more to each in each further round.
-pub const MOST_VISITS: usize = 3 + 2 * (ROUNDS - 1);
+/// Connections for one probe, at most: two to the site and one to the server, where they differ one more to
+/// each in each further round, and one behind a probe that neither answers.
+pub const MOST_VISITS: usize = 4 + 2 * (ROUNDS - 1);
 
 /// The site's second visitor comes so much later than the first: a value that changes by the second
 /// has changed.
@@ -83,35 +85,74 @@ pub async fn run(config: ProbeConfig) -> ExitCode {
         }
     }
     let (Ok(server), Ok(site)) = (server, site) else { return ExitCode::from(NOT_KNOWN) };
+    if same::is_same(server, site) {
+        complain(&format!(
+            "the server {server} and the site {site} are one and the same: there is nothing to compare"
+        ));
+        return ExitCode::from(NOT_KNOWN);
+    }
     let (host, server_name) = names(&config);
     // (short enough for people to type, and for every reader of JSON)
     let seed = config.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let mut visit = Visit::new(host, server_name.clone(), config.path.clone(), seed);
     let probes = if config.tls { probes::tls(&mut visit) } else { probes::plain(&mut visit) };
-    let pair = Arc::new(Pair { server, site, server_name, wait: config.wait });
-    let report = Report {
+    let control = probes::control(&visit, config.tls);
+    let pair = Arc::new(Pair { server, site, server_name, wait: config.wait, control });
+    let before = pair.control().await;
+    let examined = Arc::clone(&pair).examine_all(probes).await;
+    let after = pair.control().await;
+    let mut report = Report {
         server: format!("{}", config.server),
         site: format!("{}", config.site),
         tls: config.tls,
         seed,
-        examined: pair.examine_all(probes).await,
+        examined,
+        moot: moot(&before, &after),
     };
+    if report.alike() == 0 && report.differing() == 0 && report.moot.is_empty() {
+        report.moot.push("no probe could be compared".to_owned());
+    }
     let text = if config.json { report.json() } else { report.text(config.verbose) };
     // A reader that has seen enough (`| head`) is no failure.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    match (report.differing(), report.unfinished()) {
+    for why in &report.moot {
+        complain(&format!("this run shows nothing: {why}"));
+    }
+    if report.unfinished() > 0 {
+        let limit = limit(config.wait).as_secs();
+        complain(&format!("{} probes were not finished within {limit} s", report.unfinished()));
+    }
+    if report.not_compared() > 0 {
+        complain(&format!("{} probes found nothing to compare", report.not_compared()));
+    }
+    match (report.differing(), report.unfinished() + report.not_compared() + report.moot.len()) {
         (0, 0) => ExitCode::SUCCESS,
-        (0, unfinished) => {
-            let limit = limit(config.wait).as_secs();
-            complain(&format!("{unfinished} probes were not finished within {limit} s"));
-            ExitCode::from(NOT_KNOWN)
-        }
+        (0, _) => ExitCode::from(NOT_KNOWN),
         _ => ExitCode::from(DIFFERS),
     }
 }
 
+/// Why a run shows nothing: an ordinary request was not answered, before it or behind it. Two ends that
+/// say nothing, or break off at once, are alike whatever they are.
+fn moot(before: &[Option<String>; 2], after: &[Option<String>; 2]) -> Vec<String> {
+    match (before, after) {
+        ([Some(site), Some(server)], _) => {
+            vec![format!(
+                "an ordinary request is answered by neither (the site: {site}; the server: {server})"
+            )]
+        }
+        ([Some(site), None], _) => vec![format!("the site does not answer an ordinary request ({site})")],
+        (_, [Some(site), Some(server)]) => vec![format!(
+            "both went away during it (an ordinary request at its end: the site: {site}; the server: {server})"
+        )],
+        (_, [Some(site), None]) => vec![format!("the site went away during it ({site})")],
+        // The probes tell it of the server.
+        _ => Vec::new(),
+    }
+}
+
 fn complain(what: &str) {
-    let _ = writeln!(std::io::stderr(), "obfs-rs: probe: {what}");
+    crate::telemetry::say(&format!("obfs-rs: probe: {what}"));
 }
 
 /// What `Host` says, and the name for hellos if there is one: by default that by which the server is
@@ -135,8 +176,8 @@ fn names(config: &ProbeConfig) -> (String, Option<String>) {
 async fn reach(target: &HostPort) -> Result<SocketAddr, String> {
     let addresses: Vec<SocketAddr> = match &target.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, target.port)],
-        Host::Name(name) => match timeout(LOOK_UP, lookup_host((name.as_str(), target.port))).await {
-            Ok(Ok(addresses)) => addresses.collect(),
+        Host::Name(name) => match timeout(LOOK_UP, look_up(name.clone(), target.port)).await {
+            Ok(Ok(addresses)) => addresses,
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("the name could not be looked up in time".to_owned()),
         },
@@ -172,6 +213,8 @@ struct Pair {
     site: SocketAddr,
     server_name: Option<String>,
     wait: Duration,
+    /// A request that every website answers.
+    control: Probe,
 }
 
 impl Pair {
@@ -207,6 +250,23 @@ impl Pair {
         results.map(|(result, name)| result.unwrap_or_else(|| unfinished(name))).collect()
     }
 
+    /// Why the site, and the server, do not answer this, if they do not.
+    async fn control(&self) -> [Option<String>; 2] {
+        let (site, server) = tokio::join!(self.control_of(self.site), self.control_of(self.server));
+        [site, server]
+    }
+
+    async fn control_of(&self, address: SocketAddr) -> Option<String> {
+        let seen = self.play(address, &self.control, self.wait).await;
+        match &seen.tls {
+            _ if !seen.bytes.is_empty() => None,
+            Some(seen::Handshake { outcome: Err(why), .. }) => {
+                Some(format!("no TLS 1.2 or 1.3 could be agreed on, {why}"))
+            }
+            _ => Some(format!("nothing, {}", compare::ending(&seen))),
+        }
+    }
+
     /// Plays a probe on both until it is clear what is to be said.
     async fn examine(&self, probe: &Probe) -> Examined {
         let watch = self.wait * if probe.patient { 2 } else { 1 };
@@ -237,6 +297,15 @@ impl Pair {
             of_site.push(site);
             of_server = server;
             rounds.push(judge::judge(&of_site, &of_server));
+        };
+        // Two that say nothing are alike also where nothing gets through.
+        let silent = of_site.iter().chain([&of_server]).all(Seen::is_silent);
+        let verdict = match verdict {
+            Verdict::Same if silent => match self.control_of(self.site).await {
+                Some(why) => Verdict::NotCompared(format!("behind it, an ordinary request got {why}")),
+                None => verdict,
+            },
+            verdict => verdict,
         };
         // Where more differs, the library is not the question.
         let notes = if verdict == Verdict::Same { notes::of(&of_site, &of_server) } else { Vec::new() };

@@ -28,6 +28,8 @@ pub struct Report {
     pub seed: u64,
     /// What came of the probes, in their order.
     pub examined: Vec<Examined>,
+    /// Why the run as a whole shows nothing, if it does not.
+    pub moot: Vec<String>,
 }
 
 /// What a visitor saw, in short.
@@ -130,6 +132,7 @@ impl Examined {
             Some(Verdict::Same | Verdict::Unclear) => "same",
             Some(Verdict::Differs(_)) => "differs",
             Some(Verdict::Unstable(_)) => "unstable",
+            Some(Verdict::NotCompared(_)) => "not compared",
             None => "unfinished",
         }
     }
@@ -169,6 +172,9 @@ impl Examined {
                 let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
                 let _ = writeln!(out, "      the site itself varies: {}", kinds.join(", "));
             }
+            Some(Verdict::NotCompared(why)) => {
+                let _ = writeln!(out, "      {why}");
+            }
             Some(Verdict::Same | Verdict::Unclear) => {
                 if let Some((site, _)) = &self.seen {
                     let _ = writeln!(out, "      both    {site}");
@@ -188,6 +194,9 @@ impl Examined {
             })
             .collect();
         let mut value = json!({ "name": self.name, "status": self.status(), "differences": differences });
+        if let (Value::Object(map), Some(Verdict::NotCompared(why))) = (&mut value, &self.verdict) {
+            map.insert("why".into(), why.as_str().into());
+        }
         if let (Value::Object(map), Some((site, server))) = (&mut value, &self.seen) {
             map.insert("site".into(), site.json());
             map.insert("server".into(), server.json());
@@ -210,6 +219,16 @@ impl Report {
     /// How many probes there was no time for.
     pub fn unfinished(&self) -> usize {
         self.count("unfinished")
+    }
+
+    /// How many probes found nothing to compare.
+    pub fn not_compared(&self) -> usize {
+        self.count("not compared")
+    }
+
+    /// How many probes found the server like the site.
+    pub fn alike(&self) -> usize {
+        self.count("same")
     }
 
     /// Each note once, with the number of probes that it comes from. The lengths of records vary a little
@@ -260,6 +279,7 @@ impl Report {
         }
         section("Not finished in time:", "unfinished");
         section("Not compared:", "unstable");
+        section("Nothing to compare:", "not compared");
         section("Different:", "differs");
         let let_in = self.examined.iter().filter(|examined| examined.let_in()).count();
         if let_in > 0 {
@@ -276,9 +296,13 @@ impl Report {
                 let _ = writeln!(out, "  {what}: site {site} | server {server} (from {probes})");
             }
         }
+        for why in &self.moot {
+            let _ = writeln!(out, "\nThis run shows nothing: {why}.");
+        }
         let _ = write!(out, "\n{} probes, {} differ", self.examined.len(), self.differing());
         for (count, what) in [
             (self.count("unstable"), "not compared since the site itself varies"),
+            (self.not_compared(), "found nothing to compare"),
             (self.unfinished(), "not finished"),
             (notes.len(), "notes"),
         ] {
@@ -309,10 +333,12 @@ impl Report {
                 "same": self.count("same"),
                 "differ": self.differing(),
                 "unstable": self.count("unstable"),
+                "not_compared": self.not_compared(),
                 "unfinished": self.unfinished(),
                 "notes": notes.len(),
             },
             "notes": notes,
+            "moot": self.moot,
             "probes": self.examined.iter().map(Examined::json).collect::<Vec<_>>(),
         });
         let mut text = value.to_string();

@@ -82,6 +82,11 @@ impl Seen {
         }
     }
 
+    /// Whether nothing came, neither inside TLS nor over the wire.
+    pub fn is_silent(&self) -> bool {
+        self.bytes.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.flight.is_empty())
+    }
+
     /// When the first byte came.
     pub fn first_byte(&self) -> Option<Duration> {
         self.arrivals.first().map(|&(time, _)| time)

@@ -92,6 +92,10 @@ impl Layer {
                 Ok(state) => self.close_notify |= state.peer_has_closed(),
                 Err(error) => self.failure = Some(error),
             }
+            if self.close_notify {
+                // rustls takes nothing behind it.
+                wire = &[];
+            }
             // (an end without close_notify is told by the socket, too)
             let _ = self.connection.reader().read_to_end(inside);
         }
@@ -109,7 +113,7 @@ impl Layer {
 
     /// Appends what is to go over the wire.
     pub fn take_wire(&mut self, out: &mut Vec<u8>) {
-        while self.connection.wants_write() && self.connection.write_tls(out).is_ok() {}
+        while self.connection.wants_write() && self.connection.write_tls(out).is_ok_and(|n| n > 0) {}
     }
 
     /// So that [`say`](Self::say) takes all of it.

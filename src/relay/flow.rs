@@ -7,6 +7,7 @@
 use super::Transport;
 use super::codec::{Codec, CodecError, Pieces};
 use super::splice::{Moved, SpliceError, Spliced};
+use super::turn::{TURN, end_turn, note_moved};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -30,6 +31,9 @@ const WORTH_SPLICING: u64 = LARGE as u64;
 
 /// Pieces that are written with one call; more are first put together.
 const MAX_PIECES: usize = 64;
+
+/// The same for a visitor, who may ask for much and read nothing: what it does not take has to be kept.
+const SMALL: usize = 64 * 1024;
 
 /// Room that all flows of a thread share.
 struct Scratch {
@@ -106,6 +110,17 @@ enum Stage {
     Parted,
 }
 
+/// Which of its ends a flow waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// The source is to bring something; its end would be seen.
+    Source,
+    /// The sink is to take something.
+    Sink,
+    /// Neither: the flow is over, or its codec wants nothing for now.
+    Nothing,
+}
+
 /// How much a flow moves at a time, by which it is decided whether the kernel is to carry it.
 #[derive(Debug, Default)]
 struct Bulk {
@@ -159,6 +174,9 @@ pub struct Flow<C> {
     spliced: Spliced,
     /// What the last step of splicing took from the source.
     taken: usize,
+    waits: Waits,
+    /// The most bytes that are read at once.
+    most: usize,
 }
 
 impl<C: Codec> Flow<C> {
@@ -182,7 +200,17 @@ impl<C: Codec> Flow<C> {
             bulk: Bulk::default(),
             spliced: Spliced::default(),
             taken: 0,
+            waits: Waits::Source,
+            most: SCRATCH,
         }
+    }
+
+    /// The same, but for a sink that is not known to take much: no more is fetched from the source than
+    /// can be kept for each of many such.
+    pub fn modest(mut self) -> Flow<C> {
+        self.most = SMALL;
+        self.spliced = Spliced::small();
+        self
     }
 
     /// Takes bytes of the source that were read before, through the codec. Bytes that are not what the
@@ -261,9 +289,20 @@ impl<C: Codec> Flow<C> {
         self.codec.wants_to_speak()
     }
 
-    /// When there will be something to say though nothing has come.
+    /// When there will be something to say though nothing has come. There is no such time while the codec
+    /// is not asked: the flow is woken by its sink then.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.codec.deadline()
+        self.codec.deadline().filter(|_| self.may_interject())
+    }
+
+    /// Whether all that came before is written, so that what the codec has to say comes behind it.
+    fn may_interject(&self) -> bool {
+        self.pending.is_empty() && !self.spliced.holds_bytes()
+    }
+
+    /// What the last turn ended with.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// Whether what comes is not for the sink any more.
@@ -273,10 +312,7 @@ impl<C: Codec> Flow<C> {
 
     /// Whether it is open, and all that has passed so far has reached the sink.
     pub(super) fn is_level(&self) -> bool {
-        self.stage == Stage::Open
-            && self.pending.is_empty()
-            && self.failure.is_none()
-            && !self.spliced.holds_bytes()
+        self.stage == Stage::Open && self.failure.is_none() && self.may_interject()
     }
 
     /// What becomes of the codec when the relay is over.
@@ -284,7 +320,7 @@ impl<C: Codec> Flow<C> {
         self.codec
     }
 
-    /// Passes on what there is, until the source has nothing or the sink takes nothing.
+    /// Passes on what there is, until the source has nothing, the sink takes nothing, or the turn is over.
     ///
     /// `last` says that the other direction is over: then both streams are closed as soon as this one
     /// is, and a TCP sink need not be told apart from that.
@@ -299,17 +335,30 @@ impl<C: Codec> Flow<C> {
         S: Transport,
         D: Transport,
     {
+        let before = self.moved;
         let result = loop {
-            match ready!(self.step(cx, source, sink, last)) {
-                Ok(()) if self.is_done() && self.pending.is_empty() => break Ok(()),
-                Ok(()) => {}
-                Err(error) => {
+            // Each byte is read and written. (What is in a pipe leaves it at once, as far as it can.)
+            if self.moved - before >= 2 * TURN && !self.spliced.holds_bytes() {
+                end_turn(cx);
+                note_moved(self.moved - before);
+                return Poll::Pending;
+            }
+            match self.step(cx, source, sink, last) {
+                Poll::Pending => {
+                    note_moved(self.moved - before);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) if self.is_done() && self.pending.is_empty() => break Ok(()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
                     self.let_go(cx, sink, &error);
                     break Err(error);
                 }
             }
         };
+        note_moved(self.moved - before);
         self.stage = Stage::Done;
+        self.waits = Waits::Nothing;
         self.pending = Vec::new();
         self.written = 0;
         Poll::Ready(result)
@@ -326,7 +375,8 @@ impl<C: Codec> Flow<C> {
         S: Transport,
         D: Transport,
     {
-        if self.pending.is_empty() && self.codec.wants_to_speak() {
+        self.waits = Waits::Sink;
+        if self.may_interject() && self.codec.wants_to_speak() {
             self.payload += self.codec.interject(&mut self.pending) as u64;
         }
         match self.stage {
@@ -439,6 +489,9 @@ impl<C: Codec> Flow<C> {
         source: &TcpStream,
         sink: &TcpStream,
     ) -> Poll<Result<(), FlowError>> {
+        if !self.spliced.holds_bytes() {
+            self.waits = Waits::Source;
+        }
         match ready!(self.spliced.step(cx, source, sink, self.codec.untouched())) {
             Ok(Moved::In(n)) => {
                 self.codec.passed_by(n as u64);
@@ -472,10 +525,12 @@ impl<C: Codec> Flow<C> {
         D: Transport,
     {
         ROOM.with_borrow_mut(|Scratch { bytes, pieces }| {
-            let room = bytes.len().min(self.codec.room());
+            let room = bytes.len().min(self.most).min(self.codec.room());
             if room == 0 {
+                self.waits = Waits::Nothing;
                 return Poll::Pending;
             }
+            self.waits = Waits::Source;
             let mut buffer = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
             ready!(Pin::new(source).poll_read(cx, &mut buffer)).map_err(FlowError::Read)?;
             let input = buffer.filled_mut();
@@ -539,6 +594,6 @@ impl<C: Codec> Flow<C> {
 }
 
 /// A sink that takes nothing and reports no error would be asked for ever.
-fn not_zero(n: usize) -> io::Result<usize> {
+pub(super) fn not_zero(n: usize) -> io::Result<usize> {
     if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }
 }

@@ -17,12 +17,21 @@
 //! | copies through 64 KiB shared by a thread (now 256 KiB) | 0.87–0.97 | for small exchanges, and where bytes are framed |
 //! | `splice(2)`, pipes of 64 KiB / 256 KiB / 1 MiB | 0.62 / 0.58 / 0.54 | 1 MiB |
 //! | the same with `SO_RCVLOWAT` of 128 KiB | 0.51–0.53 | no: the end of a burst would wait for a timer |
+//! | no more than 1 MiB at once, then others have their turn | 0.46–0.48 beside 0.44 | yes: an echo beside three such tunnels takes 5 ms in place of 24 |
 //! | one thread a half in place of two | 0.54 | yes, but for kept-alive requests: 22 µs in place of 28 |
 //!
 //! What is left is the kernel's: nine tenths of the samples are in it, a third in waking the next process.
 //! `MSG_ZEROCOPY` saves a copy that splicing does not make, and on loopback makes it after all; sockmap
 //! needs rights that a plugin does not have.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod acked;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod acked {
+    pub(super) fn bytes_acked(_: &super::TcpStream) -> Option<u64> {
+        None
+    }
+}
 mod codec;
 mod flow;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -32,18 +41,22 @@ mod splice;
 mod splice;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use codec::{Codec, CodecError, Identity, Pieces};
 pub use flow::{EndSeen, Flow, read_some};
+pub(crate) use turn::{TURN, end_turn, moved, note_moved, reactor, set_reactor};
 
-use flow::FlowError;
+use crate::net::watchdog::{self, Stage};
+use flow::{FlowError, Waits};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -65,6 +78,15 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
 
     /// Leaves that word out when this direction is shut down.
     fn end_abruptly(&mut self) {}
+
+    /// A number that grows with what reaches the connection of that which was written before: progress
+    /// that a stream with a buffer of its own makes while it takes nothing more.
+    fn drained(&self) -> u64 {
+        0
+    }
+
+    /// Has the connection watched by the reactor of this thread from now on.
+    fn change_reactor(&mut self) {}
 }
 
 impl Transport for TcpStream {
@@ -74,6 +96,19 @@ impl Transport for TcpStream {
 
     fn raw(&self) -> Option<&TcpStream> {
         Some(self)
+    }
+
+    /// By a second descriptor, as a reactor does not give the first one back without closing it. Where
+    /// there is none, the old reactor goes on: it wakes tasks of other threads, too, for a system call more.
+    fn change_reactor(&mut self) {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd as _;
+            let again = self.as_fd().try_clone_to_owned();
+            if let Ok(again) = again.and_then(|socket| TcpStream::from_std(socket.into())) {
+                *self = again;
+            }
+        }
     }
 }
 
@@ -93,6 +128,14 @@ impl<T: Transport> Transport for &mut T {
     fn end_abruptly(&mut self) {
         (**self).end_abruptly();
     }
+
+    fn drained(&self) -> u64 {
+        (**self).drained()
+    }
+
+    fn change_reactor(&mut self) {
+        (**self).change_reactor();
+    }
 }
 
 /// How long a relay may stand still.
@@ -104,14 +147,31 @@ pub struct Patience {
     /// taken for gone. Web servers and kernels give an orphan one to five minutes; the longer is taken,
     /// because a slow answer to a half-closed request is lost otherwise.
     pub half_closed: Duration,
+    /// While the near side takes nothing of what is there for it. `None`: as long as the others, since a
+    /// reader may pause.
+    pub send: Option<Duration>,
 }
 
 impl Patience {
     /// The grace time-out for half-closed tunnels goes with the idle time-out.
     pub fn new(idle: Duration) -> Patience {
-        Patience { idle, half_closed: idle.min(Duration::from_secs(300)) }
+        Patience { idle, half_closed: idle.min(Duration::from_secs(300)), send: None }
+    }
+
+    /// The same for visitors, whom web servers give up when they do not read (nginx: `send_timeout`).
+    /// The website cannot see that they do not, since what it sends goes into buffers of ours.
+    pub fn of_visitors(self) -> Patience {
+        Patience { send: Some(SEND_TIMEOUT), ..self }
     }
 }
+
+/// How long a visitor may take nothing of an answer: nginx's default between two writes.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a side that nobody reads from, because the other one takes nothing, is looked at: whether it
+/// is still there. What a side that has gone had sent before is passed on for as long as that moves, and
+/// no longer than this when it does not.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// One of the two streams of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +200,8 @@ pub enum End {
     Reset(Side, io::Error),
     /// Nothing moved for too long.
     Idle(Duration),
+    /// The near side took nothing of what was there for it for too long.
+    Stalled(Duration),
     /// One side's bytes were not what its format says.
     Malformed(Side, CodecError),
     /// The near side is given back: what it says now is not for the far side.
@@ -152,6 +214,7 @@ impl fmt::Display for End {
             End::Closed => f.write_str("closed"),
             End::Reset(side, error) => write!(f, "{side}: {error}"),
             End::Idle(time) => write!(f, "idle for {} s", time.as_secs()),
+            End::Stalled(time) => write!(f, "near side: nothing was taken for {} s", time.as_secs()),
             End::Malformed(side, error) => write!(f, "{side}: {error}"),
             End::GivenBack => f.write_str("given back"),
         }
@@ -176,6 +239,8 @@ pub struct Relay<N, F, Up, Down> {
     up: Flow<Up>,
     down: Flow<Down>,
     patience: Patience,
+    /// The reactor that watches both streams.
+    reactor: u32,
     /// A side whose connection broke while it was written to. What it had sent before is still
     /// passed on; then the other side is reset.
     broken: Option<(Side, io::Error)>,
@@ -184,7 +249,7 @@ pub struct Relay<N, F, Up, Down> {
 impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     /// Joins two streams. Each flow may begin with bytes that were read before ([`Flow::with_pending`]).
     pub fn new(near: N, far: F, up: Flow<Up>, down: Flow<Down>, patience: Patience) -> Self {
-        Relay { near, far, up, down, patience, broken: None }
+        Relay { near, far, up, down, patience, reactor: turn::reactor(), broken: None }
     }
 
     /// A side is known to be broken already: it could not be written to. What it had sent before is
@@ -234,15 +299,34 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     }
 
     async fn pass_on(&mut self) -> End {
-        let mut clock = Clock { moved: 0, since: Instant::now() };
+        let mut clock = Clock::new(Instant::now());
+        let mut stuck = Stuck::default();
         let mut timer = pin!(sleep_until(clock.since + self.patience.idle));
+        watchdog::stage(Stage::Relay);
         let end = poll_fn(|cx| {
-            if let Some(end) = self.poll_flows(cx) {
+            if self.reactor != turn::reactor() {
+                self.reactor = turn::reactor();
+                self.near.change_reactor();
+                self.far.change_reactor();
+                let due = timer.deadline();
+                timer.set(sleep_until(due));
+            }
+            let flows = catch_unwind(AssertUnwindSafe(|| self.poll_flows(cx))).unwrap_or_else(|panic| {
+                // Neither side may take what it got for all there was.
+                reset(self.near.tcp());
+                reset(self.far.tcp());
+                resume_unwind(panic)
+            });
+            if let Some(end) = flows {
                 return Poll::Ready(end);
             }
+            let wake = match self.look(cx, &mut stuck) {
+                Ok(wake) => wake,
+                Err(end) => return Poll::Ready(end),
+            };
             let grace = self.up.grace().or(self.down.grace());
             let moved = match grace {
-                None => self.up.moved() + self.down.moved(),
+                None => self.moved(),
                 // Whoever only says that it is still there is not waited for.
                 Some(_) => self.up.payload() + self.down.payload(),
             };
@@ -251,7 +335,8 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             } else {
                 self.patience.idle
             };
-            let next = self.up.deadline().into_iter().chain(self.down.deadline()).min();
+            let deadlines = [self.up.deadline(), self.down.deadline(), wake];
+            let next = deadlines.into_iter().flatten().min();
             clock.poll(cx, timer.as_mut(), moved, limit, next).map(|()| match grace {
                 Some(_) => End::Closed,
                 None => End::Idle(limit),
@@ -271,6 +356,62 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             _ => Box::pin(self.part()).await,
         }
         end
+    }
+
+    /// A number that grows whenever something moves.
+    fn moved(&self) -> u64 {
+        self.up.moved() + self.down.moved() + self.near.drained() + self.far.drained()
+    }
+
+    /// Looks after what no reading and no writing tells: that the near side does not take what is there
+    /// for it, and that a side from which nothing is read has gone. Returns when to look again.
+    fn look(&self, cx: &mut Context<'_>, stuck: &mut Stuck) -> Result<Option<Instant>, End> {
+        let all_read = self.up.waits() == Waits::Source && self.down.waits() == Waits::Source;
+        if all_read && self.broken.is_none() {
+            *stuck = Stuck::default();
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let sending = self.patience.send.filter(|_| self.down.waits() == Waits::Sink);
+        let due = sending.map(|limit| {
+            let taken = stuck.taken(now, || self.taken_by_near());
+            (stuck.sending.since(taken, now) + limit, limit)
+        });
+        match due {
+            None => (stuck.sending, stuck.sampled) = (Still::default(), None),
+            Some((due, limit)) if due <= now => return Err(End::Stalled(limit)),
+            Some(_) => {}
+        }
+        let still = stuck.anything.since(self.moved(), now);
+        let mut look = stuck.look.unwrap_or(still + LOOK);
+        if look <= now {
+            if still + LOOK <= now
+                && let Some(side) = self.gone(cx)
+            {
+                return Err(End::Reset(side, io::ErrorKind::ConnectionReset.into()));
+            }
+            look = now + LOOK;
+        }
+        stuck.look = Some(look);
+        Ok(due.map(|(due, _)| due).into_iter().chain([look]).min())
+    }
+
+    /// A number that grows with what the near side has taken. What the kernel keeps for it is not taken:
+    /// it may keep more at any time, as memory comes free.
+    fn taken_by_near(&self) -> u64 {
+        let written = || self.down.moved() + self.near.drained();
+        acked::bytes_acked(self.near.tcp()).unwrap_or_else(written)
+    }
+
+    /// A side whose connection is broken, though nobody reads from it.
+    fn gone(&self, cx: &mut Context<'_>) -> Option<Side> {
+        let unread = |waits| waits != Waits::Source;
+        match &self.broken {
+            Some((side, _)) => Some(*side),
+            None if unread(self.up.waits()) && has_broken(cx, self.near.tcp()) => Some(Side::Near),
+            None if unread(self.down.waits()) && has_broken(cx, self.far.tcp()) => Some(Side::Far),
+            None => None,
+        }
     }
 
     /// Lets codecs that have something to say before their connections are closed say it.
@@ -353,13 +494,72 @@ pub fn reset(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// Whether the connection is known to have broken, though nothing was read from it or written to it.
+fn has_broken(cx: &mut Context<'_>, stream: &TcpStream) -> bool {
+    match pin!(stream.ready(Interest::ERROR)).poll(cx) {
+        Poll::Ready(Ok(ready)) => ready.is_error(),
+        Poll::Ready(Err(_)) => true,
+        Poll::Pending => false,
+    }
+}
+
+/// Since when a number has been the same.
+#[derive(Debug, Default)]
+struct Still(Option<(u64, Instant)>);
+
+impl Still {
+    fn since(&mut self, number: u64, now: Instant) -> Instant {
+        match self.0 {
+            Some((before, since)) if before == number => since,
+            _ => {
+                self.0 = Some((number, now));
+                now
+            }
+        }
+    }
+}
+
+/// What is known while a side is not read from.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// What the near side has taken.
+    sending: Still,
+    /// What moved at all.
+    anything: Still,
+    /// What the near side had taken when the kernel was asked last, and when that was.
+    sampled: Option<(u64, Instant)>,
+    /// When to look the next time.
+    look: Option<Instant>,
+}
+
+impl Stuck {
+    /// What the near side has taken. The kernel is asked no more often than the other side is looked at.
+    fn taken(&mut self, now: Instant, ask: impl FnOnce() -> u64) -> u64 {
+        match self.sampled {
+            Some((taken, at)) if now < at + LOOK => taken,
+            _ => {
+                let taken = ask();
+                self.sampled = Some((taken, now));
+                taken
+            }
+        }
+    }
+}
+
 /// Notices when nothing moves. One timer, set anew only when it fires: a busy relay pays nothing.
 struct Clock {
     moved: u64,
     since: Instant,
+    /// The last moment that came and for which the task was woken. Once is enough: whoever cannot act on
+    /// it then waits for something else, and must not be woken for ever.
+    woken: Option<Instant>,
 }
 
 impl Clock {
+    fn new(now: Instant) -> Clock {
+        Clock { moved: 0, since: now, woken: None }
+    }
+
     /// Ready when nothing moved for longer than `limit`. `next` is when the task is to be woken before
     /// that.
     fn poll(
@@ -375,6 +575,7 @@ impl Clock {
             self.since = Instant::now();
         }
         let due = self.since + limit;
+        let next = next.filter(|next| self.woken != Some(*next));
         let wake = next.map_or(due, |next| next.min(due));
         // A direction that has just ended brings the deadline nearer.
         if timer.deadline() > wake {
@@ -387,6 +588,7 @@ impl Clock {
             }
             if wake <= now {
                 // It has come while the flows were looked at.
+                self.woken = Some(wake);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -27,6 +27,10 @@ pub(super) enum SpliceError {
 }
 
 impl Spliced {
+    pub(super) fn small() -> Spliced {
+        Spliced
+    }
+
     pub(super) fn holds_bytes(&self) -> bool {
         false
     }

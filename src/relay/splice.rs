@@ -4,6 +4,7 @@
 //! A pipe is two descriptors and kernel memory, so a flow has one only while bytes are in it: between
 //! two bursts it goes back to the pool of its thread.
 
+use super::flow::not_zero;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -19,14 +20,20 @@ use tokio::net::TcpStream;
 /// cores, iperf3 on the same machine).
 const PIPE_SIZE: usize = 1024 * 1024;
 
-/// What is asked for at once: more than fits, since the pieces of a socket may be larger than a page.
-const MOST: usize = 4 * PIPE_SIZE;
+/// What is asked for at once. More would fit, since the pieces of a socket may be larger than a page, but
+/// one step is all of a [turn](super::turn): with 4 MiB, three flows keep a fourth waiting for 16 ms.
+const MOST: usize = PIPE_SIZE;
+
+/// What is asked for at once where the sink may not take it: the pipe has the size it is born with then,
+/// 16 pages, and the pieces in it may still be larger.
+const FEW: usize = 128 * 1024;
 
 /// Pipes that a thread keeps for later.
 const POOLED: usize = 16;
 
 thread_local! {
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+    static SMALL_POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A pipe, and what is in it.
@@ -35,23 +42,31 @@ pub(super) struct Pipe {
     exit: OwnedFd,
     entry: OwnedFd,
     held: usize,
+    small: bool,
+}
+
+/// The pipes that are kept, of one of the two sizes.
+fn with_pool<T>(small: bool, act: impl FnOnce(&mut Vec<Pipe>) -> T) -> T {
+    if small { SMALL_POOL.with_borrow_mut(act) } else { POOL.with_borrow_mut(act) }
 }
 
 impl Pipe {
     /// An empty pipe, a used one if there is any.
-    fn take() -> io::Result<Pipe> {
-        if let Some(pipe) = POOL.with_borrow_mut(Vec::pop) {
+    fn take(small: bool) -> io::Result<Pipe> {
+        if let Some(pipe) = with_pool(small, Vec::pop) {
             return Ok(pipe);
         }
         let (exit, entry) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-        // Users have a limit on the memory of their pipes; the size a pipe is born with works too.
-        let _ = fcntl_setpipe_size(&entry, PIPE_SIZE);
-        Ok(Pipe { exit, entry, held: 0 })
+        if !small {
+            // Users have a limit on the memory of their pipes; the size a pipe is born with works too.
+            let _ = fcntl_setpipe_size(&entry, PIPE_SIZE);
+        }
+        Ok(Pipe { exit, entry, held: 0, small })
     }
 
     /// Gives an empty pipe back. One that holds bytes must never serve another flow.
     fn give_back(self) {
-        POOL.with_borrow_mut(|pool| {
+        with_pool(self.small, |pool| {
             if self.held == 0 && pool.len() < POOLED {
                 pool.push(self);
             }
@@ -63,6 +78,7 @@ impl Pipe {
 #[derive(Debug, Default)]
 pub(super) struct Spliced {
     pipe: Option<Pipe>,
+    small: bool,
 }
 
 /// What one step of splicing did.
@@ -86,6 +102,11 @@ pub(super) enum SpliceError {
 }
 
 impl Spliced {
+    /// One that brings less at once, for sinks that may not take it.
+    pub(super) fn small() -> Spliced {
+        Spliced { pipe: None, small: true }
+    }
+
     /// Whether bytes are on their way that only further steps bring to the sink.
     pub(super) fn holds_bytes(&self) -> bool {
         self.pipe.is_some()
@@ -100,7 +121,7 @@ impl Spliced {
         most: u64,
     ) -> Poll<Result<Moved, SpliceError>> {
         if let Some(pipe) = &mut self.pipe {
-            let n = ready!(poll_splice_out(cx, pipe, sink)).map_err(SpliceError::Sink)?;
+            let n = ready!(poll_splice_out(cx, pipe, sink)).and_then(not_zero).map_err(SpliceError::Sink)?;
             pipe.held = pipe.held.saturating_sub(n);
             if pipe.held == 0
                 && let Some(pipe) = self.pipe.take()
@@ -111,8 +132,9 @@ impl Spliced {
         }
         // Waiting for the source needs no pipe.
         ready!(source.poll_read_ready(cx)).map_err(SpliceError::Source)?;
-        let mut pipe = Pipe::take().map_err(|_| SpliceError::NoPipe)?;
-        let most = usize::try_from(most).map_or(MOST, |most| most.min(MOST));
+        let mut pipe = Pipe::take(self.small).map_err(|_| SpliceError::NoPipe)?;
+        let limit = if self.small { FEW } else { MOST };
+        let most = usize::try_from(most).map_or(limit, |most| most.min(limit));
         match poll_splice_in(cx, &pipe, source, most) {
             Poll::Ready(Ok(0)) => {
                 pipe.give_back();

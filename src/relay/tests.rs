@@ -2,6 +2,8 @@
 //! where they are copied.
 
 mod give_back;
+mod stuck;
+mod turns;
 
 use super::*;
 use std::io::ErrorKind;
@@ -63,6 +65,8 @@ async fn connection() -> (TcpStream, TcpStream) {
 async fn relay(way: Way, patience: Patience) -> (TcpStream, TcpStream, JoinHandle<Outcome>) {
     let (app, near) = connection().await;
     let (backend, far) = connection().await;
+    // What the kernel holds for a slow reader is lost with a reset.
+    socket2::SockRef::from(&near).set_send_buffer_size(NEAR_BUFFER).unwrap();
     let (up, down) = (Flow::new(Identity), Flow::new(Identity));
     let running = match way {
         Way::Kernel => tokio::spawn(Relay::new(near, far, up, down, patience).run()),
@@ -71,7 +75,11 @@ async fn relay(way: Way, patience: Patience) -> (TcpStream, TcpStream, JoinHandl
     (app, backend, running)
 }
 
-const PATIENT: Patience = Patience { idle: Duration::from_secs(60), half_closed: Duration::from_secs(60) };
+/// How much the kernel holds on the near side, half of it for itself.
+const NEAR_BUFFER: usize = 256 * 1024;
+
+const PATIENT: Patience =
+    Patience { idle: Duration::from_secs(60), half_closed: Duration::from_secs(60), send: None };
 
 /// Bytes in which nothing can be lost or swapped unseen.
 fn bytes(count: usize, seed: u32) -> Vec<u8> {
@@ -194,7 +202,7 @@ async fn what_was_said_before_a_reset_still_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_ends_a_relay_sooner_when_one_side_has_ended() {
-    let impatient = Patience { idle: Duration::from_secs(60), half_closed: Duration::from_millis(50) };
+    let impatient = Patience { half_closed: Duration::from_millis(50), ..PATIENT };
     for way in BOTH {
         let (mut app, _backend, running) = relay(way, impatient).await;
         app.shutdown().await.unwrap();

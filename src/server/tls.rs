@@ -5,12 +5,20 @@ use super::{NoTunnel, Shared, note};
 use crate::arrival::{self, Arrival};
 use crate::config::names;
 use crate::fallback::{Claimed, Place};
+use crate::net::budget::Share;
 use crate::origin::Origin;
 use crate::transport::tls::{Acceptor, NoTls, TlsStream};
 use crate::wire::client_hello::{self, ClientHello};
+use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
+
+/// What a handshake costs at the most, in bytes: rustls's state, its flight, and what waits of a record.
+const HANDSHAKE: usize = 16 * 1024;
+
+/// How long a handshake waits for others to end, which have as long themselves.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who answers a hello.
 enum Answerer<'a> {
@@ -35,7 +43,16 @@ impl Shared {
             Answerer::Site(place) => (visitor, place),
             Answerer::Us(acceptor) => {
                 let or_give_back = self.fallback.has(Place::Tls);
-                match Box::pin(acceptor.accept(visitor, &bytes, or_give_back)).await {
+                let Some(share) = self.share_for_handshake(bytes.len(), or_give_back).await else {
+                    if or_give_back {
+                        debug!(%peer, "too many handshakes: TLS for the website");
+                        let _ = self.fallback.receive(visitor, peer, Place::Tls, bytes, site, began).await;
+                    }
+                    return;
+                };
+                let accepted = Box::pin(acceptor.accept(visitor, &bytes, or_give_back)).await;
+                drop(share);
+                match accepted {
                     Ok(visitor) => {
                         drop((bytes, site));
                         return self.inside_tls(visitor, peer, began).await;
@@ -51,6 +68,20 @@ impl Shared {
         let site = site.filter(|_| place == Place::Tls);
         // Nobody knows what is inside, so nobody comes back from there.
         let _ = self.fallback.receive(visitor, peer, place, bytes, site, began).await;
+    }
+
+    /// What a handshake may hold, beside the hello. Where nothing is left, one that somebody else can
+    /// answer does not wait for it.
+    async fn share_for_handshake(&self, hello: usize, or_give_back: bool) -> Option<Share<'_>> {
+        let undecided = self.fallback.undecided();
+        let mut share = undecided.share();
+        if share.grow_to(hello + HANDSHAKE) {
+            return Some(share);
+        }
+        if or_give_back {
+            return None;
+        }
+        timeout(PATIENCE, undecided.wait_for(hello + HANDSHAKE)).await.ok()
     }
 
     fn answerer(&self, bytes: &[u8], peer: &Origin) -> Answerer<'_> {

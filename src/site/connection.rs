@@ -4,18 +4,16 @@
 use super::body::{Body, Malformed};
 use super::folder::Source;
 use super::room::Room;
-use crate::relay::{Transport, read_some, reset};
+use crate::net::blocking;
+use crate::relay::{SEND_TIMEOUT, Transport, read_some, reset};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-
-/// How long a visitor may take nothing of an answer (`send_timeout`).
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For how long what nobody wants is read after an answer, and how long a silence in it may be
 /// (`lingering_time`, `lingering_timeout`).
@@ -129,12 +127,12 @@ impl<V: Transport> Connection<V> {
     /// Sends a file, with what stands in front of it in the same piece.
     pub async fn send_file(&mut self, mut piece: Vec<u8>, mut source: Box<Source>) -> io::Result<()> {
         loop {
-            let filling = tokio::task::spawn_blocking(move || {
+            let filling = blocking::FILES.run_or_do_here(move || {
                 let more = source.fill(&mut piece, PIECE);
                 (more, piece, source)
             });
             let more;
-            (more, piece, source) = filling.await.map_err(io::Error::other)?;
+            (more, piece, source) = filling.await?;
             let more = more?;
             self.send(&piece).await?;
             if !more {
@@ -148,19 +146,36 @@ impl<V: Transport> Connection<V> {
     pub async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut waited = false;
-            let write = poll_fn(|cx| {
-                let written = Pin::new(&mut self.visitor).poll_write(cx, bytes);
-                waited |= written.is_pending();
-                written
-            });
-            let n = timeout(SEND_TIMEOUT, write).await??;
+            let n = self
+                .in_time(|visitor, cx| {
+                    let written = Pin::new(visitor).poll_write(cx, bytes);
+                    waited |= written.is_pending();
+                    written
+                })
+                .await?;
             // nginx takes a visitor who has closed its half for gone, once it has had to wait.
             if n == 0 || (waited && has_ended(self.visitor.tcp()).await) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             bytes = bytes.get(n..).unwrap_or_default();
         }
-        timeout(SEND_TIMEOUT, self.visitor.flush()).await?
+        self.in_time(|visitor, cx| Pin::new(visitor).poll_flush(cx)).await
+    }
+
+    /// Waits for a write for as long as the visitor takes something now and then. TLS has a buffer, which
+    /// a slow visitor empties without taking more.
+    async fn in_time<T>(
+        &mut self,
+        mut write: impl FnMut(&mut V, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        loop {
+            let before = self.visitor.drained();
+            match timeout(SEND_TIMEOUT, poll_fn(|cx| write(&mut self.visitor, cx))).await {
+                Ok(result) => return result,
+                Err(_) if self.visitor.drained() != before => {}
+                Err(late) => return Err(late.into()),
+            }
+        }
     }
 
     /// Closes the connection; patiently, or when the visitor is sending, so that what it sends does not

@@ -6,23 +6,21 @@
 //! with malformed requests, the same ways to close a connection.
 
 mod answer;
-mod body;
 mod conditions;
 mod connection;
 mod folder;
-mod head;
-mod line;
 mod mime;
 mod ranges;
-mod room;
-mod target;
 mod visit;
 
 use crate::config::Website;
 use crate::fallback::Claimed;
+use crate::net::blocking;
+use crate::net::watchdog::{self, Stage};
 use crate::origin::Origin;
 use crate::relay::Transport;
 use crate::sniff::Rules;
+use crate::wire::http::request::{body, head, line, room, target};
 use answer::{Answer, Content};
 use conditions::{Validators, Verdict, judge, permits_range};
 use folder::{Found, OpenFile, Source};
@@ -72,6 +70,7 @@ impl Site {
         bytes: Vec<u8>,
         began: Instant,
     ) -> Option<Claimed<V>> {
+        watchdog::stage(Stage::OwnSite);
         visit::Visit::new(self, rules, visitor, origin, bytes, began).run().await
     }
 
@@ -130,7 +129,7 @@ fn moved(request: &Request, url: &str) -> Answer {
 /// The file that is asked for, or what is to be said of it.
 async fn file_at(root: &Path, request: &Request, here: &Here<'_>) -> Answer {
     let (root, path) = (root.to_owned(), request.target.path.clone());
-    let found = tokio::task::spawn_blocking(move || folder::find(&root, &path)).await;
+    let found = blocking::FILES.run_or_do_here(move || folder::find(&root, &path)).await;
     match found {
         Ok(Ok(Found::File(..))) if request.method == Method::Post => Answer::page(405, request.manner),
         Ok(Ok(Found::File(file, path))) => file_answer(file, &path, request),

@@ -12,6 +12,8 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 pub mod framing;
+pub mod host;
+pub(crate) mod request;
 
 /// More headers than any tunnel's request has, proxies in front included.
 const MAX_HEADERS: usize = 96;
@@ -65,7 +67,7 @@ impl Request<'_> {
 pub struct Accept<'a> {
     /// The one method.
     pub method: &'a str,
-    /// The one path, without a query; `None` takes any.
+    /// The one path, compared decoded and without its query; `None` takes any.
     pub path: Option<&'a str>,
     /// The one path of WebSocket and HTTPUpgrade, where that is another matter. simple-obfs's requests
     /// are told from theirs by having a key and no version.
@@ -81,7 +83,7 @@ impl Accept<'_> {
             Some(wanted) if web => Some(wanted),
             _ => self.path,
         };
-        wanted.is_none_or(|wanted| crate::config::without_query(path) == wanted)
+        wanted.is_none_or(|wanted| host::is_path(path, wanted))
     }
 }
 
@@ -144,6 +146,10 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
     if request.version.is_some_and(|version| version != 1) {
         return Verdict::Other;
     }
+    // What a web server refuses before its end is not ours when it has ended.
+    if request::Judge::new(accept).refuses(head) {
+        return Verdict::Other;
+    }
     match parsed {
         Err(_) => Verdict::Other,
         Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD || has_long_line(head) => Verdict::Other,
@@ -163,6 +169,81 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
     }
 }
 
+/// The first bytes of a connection as they come, looked at no more often than they can change the verdict.
+/// In single bytes a head would be read from its beginning thousands of times.
+#[derive(Debug)]
+pub struct Sniffer {
+    judge: request::Judge,
+    /// Bytes that were looked at.
+    seen: usize,
+    /// Where the last line among them begins.
+    line: usize,
+    /// What of that line tells which bytes matter behind it.
+    so_far: LineSoFar,
+}
+
+/// A line that has not ended.
+#[derive(Debug, Default)]
+struct LineSoFar {
+    spaces: usize,
+    colon: bool,
+    judged: usize,
+}
+
+impl LineSoFar {
+    /// Notes more bytes of it. Whether they may be such that it is refused for them: behind the colon of a
+    /// header, and in its name and in a target, most bytes are as good as any other.
+    fn note(&mut self, is_first: bool, more: &[u8]) -> bool {
+        if more.is_empty() {
+            return false;
+        }
+        let matters = |&b: &u8| match (is_first, self.colon) {
+            (false, true) => matches!(b, 0 | b'\r'),
+            _ => b <= b' ' || b == 0x7f,
+        };
+        let in_version = is_first && self.spaces > 1;
+        let matter = self.judged == 0 || in_version || more.iter().any(matters);
+        self.colon |= more.contains(&b':');
+        self.spaces += more.iter().filter(|&&b| b == b' ').count();
+        self.judged += usize::from(matter);
+        matter
+    }
+}
+
+impl Sniffer {
+    /// So few bytes cost nothing, and they tell most visitors from clients.
+    const FEW: usize = 128;
+    /// How often a line is judged while it comes. A client's has few bytes that matter; of a line with
+    /// more, such as many spaces behind the target, no upgrade is taken.
+    const JUDGED: usize = 64;
+
+    /// One for connections of which nothing has come.
+    pub fn new(accept: &Accept<'_>) -> Sniffer {
+        Sniffer { judge: request::Judge::new(accept), seen: 0, line: 0, so_far: LineSoFar::default() }
+    }
+
+    /// The verdict on all bytes that have come, which begin with those of the last time. It is the same as
+    /// [`sniff`] gives, at the latest at the end of a line; and what a web server would refuse at once is
+    /// known at once.
+    pub fn sniff(&mut self, bytes: &[u8], accept: &Accept<'_>) -> Verdict {
+        let new = bytes.get(self.seen..).unwrap_or_default();
+        let line_end = new.iter().rposition(|&b| b == b'\n');
+        if let Some(at) = line_end {
+            self.line = self.seen + at + 1;
+            self.so_far = LineSoFar::default();
+        }
+        let more = bytes.get(self.line.max(self.seen)..).unwrap_or_default();
+        let matters = self.so_far.note(self.line == 0, more);
+        self.seen = bytes.len();
+        let too_long = bytes.len() >= MAX_HEAD || bytes.len() - self.line > MAX_LINE;
+        if line_end.is_some() || too_long || bytes.len() <= Self::FEW {
+            return sniff(bytes, accept);
+        }
+        let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.refuses(bytes));
+        if refused { Verdict::Other } else { Verdict::NeedMore }
+    }
+}
+
 /// Whether bytes that begin like `bytes` can still begin with `word` and then `next`.
 fn may_start_with(bytes: &[u8], word: &[u8], next: &[u8]) -> bool {
     bytes.iter().zip(word.iter().chain(next)).all(|(a, b)| a == b)
@@ -177,11 +258,7 @@ fn is_upgrade(headers: &[httparse::Header<'_>], accept: &Accept<'_>) -> bool {
     // RFC 9112 section 3.2: exactly one Host, or a web server answers 400.
     let mut hosts = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let host_matches = accept.host.is_none_or(|wanted| {
-        std::str::from_utf8(host.value)
-            .is_ok_and(|host| crate::config::without_port(host.trim()).eq_ignore_ascii_case(wanted))
-    });
-    host_matches
+    accept.host.is_none_or(|wanted| host::is_host(host.value, wanted))
         && has_token(headers, "connection", "upgrade")
         && has_token(headers, "upgrade", "websocket")
         // A chunked body is not a raw stream: whoever sends this is not a client of ours.

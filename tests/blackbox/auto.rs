@@ -49,7 +49,7 @@ fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
 
 /// The options of a server for all of them: simple-obfs's clients only ever ask for `/`.
 fn options(certificate: &Certificate, more: &str) -> String {
-    format!("path=/stream;obfs-uri=/;{};{more}", certificate.for_server())
+    format!("path=/stream;obfs-uri=/;obfs-tls-host=www.bing.com;{};{more}", certificate.for_server())
 }
 
 #[test]

@@ -4,14 +4,16 @@
 use crate::simple_obfs_tls::{tls_differences, tls_probes};
 use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
-use crate::support::conn::{assert_echo, connect};
+use crate::support::conn::{assert_echo, connect, recv_head, recv_to_end, send};
 use crate::support::hosts::curl;
 use crate::support::peers::{self, need};
 use crate::support::plugin::{Ours, SimpleObfs, V2ray, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
+use crate::support::site::Site;
 use crate::support::tls_site::{PAGE, TlsSite};
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{STEP, noise, secs, within};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -39,7 +41,7 @@ fn names_and_offers_decide_who_answers() {
         let [site, shop, blogs] = ["site.example", "shop.example", "blog.example"]
             .map(|name| TlsSite::with(&Certificate::new(name), name));
         let options = format!(
-            "{};failover={};failover-tls={};sni=shop.example:{};sni=*.blog.example:{}",
+            "{};obfs-tls-host=shop.example;failover={};failover-tls={};sni=shop.example:{};sni=*.blog.example:{}",
             ours.for_server(),
             site.plain,
             site.addr,
@@ -80,6 +82,110 @@ fn names_and_offers_decide_who_answers() {
             let client = client(make, server.addr, &options);
             assert_echo(&connect(client.addr), &noise(100_000, 1));
         }
+    });
+}
+
+/// An upgrade on the tunnel's own path, in the clear.
+const UPGRADE: &[u8] = b"GET /stream HTTP/1.1\r\nHost: live.example.com\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Where `tls` is written beside the disguise, whoever comes without TLS is a visitor of the port for
+/// HTTPS, at once and later on its connection. `mode=auto` takes both, unless it is told `tls=only`.
+#[test]
+fn where_tls_is_written_nothing_comes_in_the_clear() {
+    within(secs(90), || {
+        need!("openssl", "nginx");
+        let echo = Backend::echo();
+        let certificate = Certificate::new(NAME);
+        let (site, tls_site) = (Site::start(), TlsSite::with(&certificate, PAGE));
+        let trusted = certificate.for_client();
+        for (options, open) in [
+            ("mode=websocket;", false),
+            ("mode=httpupgrade;", false),
+            ("tls=only;", false),
+            ("mode=auto;", true),
+            ("", true),
+        ] {
+            for (failover, page) in [
+                (String::new(), "400 Bad Request"),
+                (format!("failover-http={}", site.addr), "404 Not Found"),
+                (format!("failover-tls={}", tls_site.addr), "400 Bad Request"),
+            ] {
+                // What a server takes in the clear it takes with any website behind.
+                let written = certificate.for_server();
+                let written = if options == "tls=only;" { written.replacen("tls;", "", 1) } else { written };
+                let server = server(Ours, echo.addr, &format!("{options}path=/stream;{written};{failover}"));
+                let line = server.child.wait_text(if open { "in TLS or not" } else { "in TLS alone" });
+                let first = connect(server.addr);
+                send(&first, UPGRADE);
+                let answer = recv_head(&first);
+                assert_eq!(
+                    answer.starts_with("HTTP/1.1 101 "),
+                    open,
+                    "{options}{failover}: {answer}\n{line}"
+                );
+                if open {
+                    continue;
+                }
+                assert!(answer.starts_with(&format!("HTTP/1.1 {page}")), "{options}{failover}: {answer}");
+                // The upgrade behind a visit.
+                let visitor = connect(server.addr);
+                send(&visitor, &[b"GET / HTTP/1.1\r\nHost: live.example.com\r\n\r\n", UPGRADE].concat());
+                let (answers, _) = recv_to_end(&visitor, secs(2));
+                let answers = String::from_utf8_lossy(&answers);
+                assert!(!answers.contains(" 101 ") && answers.starts_with("HTTP/1.1 "), "{answers}");
+                for mode in ["websocket", "httpupgrade"] {
+                    let options = format!("mode={mode};path=/stream;{trusted}");
+                    assert_echo(&connect(client(Ours, server.addr, &options).addr), b"in TLS");
+                }
+            }
+        }
+    });
+}
+
+/// Beside real TLS a hello of `obfs=tls` is taken for the names that `obfs-tls-host` gives, and else it is
+/// any other hello.
+#[test]
+fn beside_tls_the_look_alike_is_taken_for_names_of_its_own() {
+    within(secs(60), || {
+        need!("openssl", "nginx", "obfs-local");
+        let certificate = Certificate::new(NAME);
+        let site = TlsSite::with(&certificate, PAGE);
+        let base = format!("{};path=/stream;failover-tls={}", certificate.for_server(), site.addr);
+        let taken = |make, server: SocketAddr, name: &str| {
+            let client = client(make, server, &format!("obfs=tls;obfs-host={name}"));
+            let tunnel = connect(client.addr);
+            send(&tunnel, b"is there anybody?");
+            tunnel.set_read_timeout(Some(secs(5))).expect("a limit");
+            let mut echo = [0; 17];
+            (&tunnel).read_exact(&mut echo).is_ok() && &echo == b"is there anybody?"
+        };
+        for (names, one, other) in [
+            ("", false, false),
+            (";obfs-host=one.example", false, false),
+            (";obfs-tls-host=one.example", true, false),
+            (";obfs-tls-host=none.example,ONE.example;obfs-tls-host=other.example", true, true),
+        ] {
+            let echo = Backend::echo();
+            let server = server(Ours, echo.addr, &format!("{base}{names}"));
+            for make in [Ours, SimpleObfs] {
+                assert_eq!(taken(make, server.addr, "one.example"), one, "{names} {make:?}");
+                assert_eq!(taken(make, server.addr, "other.example"), other, "{names} {make:?}");
+                assert!(!taken(make, server.addr, NAME), "{names} {make:?}");
+            }
+            if names.contains("tls-host") {
+                let told = server.child.lines().iter().any(|line| line.contains("are not taken"));
+                assert!(!told, "{}", server.child.show_log());
+            } else {
+                server.child.wait_text("clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME");
+                assert_eq!(echo.accepted(), 0);
+            }
+            assert!(!server.child.lines().iter().any(|line| line.contains("one.example")));
+        }
+        // A name that visitors ask for hides nothing.
+        let echo = Backend::echo();
+        let named = server(Ours, echo.addr, &format!("{base};obfs-tls-host={NAME}"));
+        named.child.wait_text("the certificate has a name of obfs-tls-host");
     });
 }
 

@@ -6,12 +6,12 @@
 //! port from the website (`fallback`), nor our own websites from nginx (`own_site`), and that a visitor may
 //! become a client (`follow`), that every end arrives behind the bytes that came before it, whatever the
 //! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), how it takes its
-//! settings (`options`, `roles`), and that it is a drop-in for simple-obfs: its
+//! settings (`options`, `roles`, `strings`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
-//! (`simple_obfs_process`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
+//! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
-//! answers which TLS there (`auto_tls`); and that it knows, and tells the website, where visitors came from
+//! answers which TLS there (`auto_tls`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`). The operator's own scanner is in `probe`.
 
 mod support;
@@ -26,6 +26,8 @@ mod follow;
 mod fronts;
 mod hosts;
 mod life;
+mod log;
+mod machine;
 mod mux_liveness;
 mod mux_sessions;
 mod options;
@@ -33,13 +35,18 @@ mod origin;
 mod own_site;
 mod probe;
 mod process;
+mod rest;
 mod roles;
 mod simple_obfs;
 mod simple_obfs_options;
 mod simple_obfs_process;
 mod simple_obfs_tls;
 mod sockets;
+mod strings;
+mod threads;
 mod tls_certificates;
+mod tls_ends;
+mod unfinished;
 mod v2ray_plugin;
 mod web_fronts;
 mod websocket_frames;

@@ -106,7 +106,11 @@ fn a_way_that_died_under_a_session_ends_it() {
             held.set_read_timeout(Some(secs(25))).expect("a limit");
             let error = (&held).read(&mut [0; 1]).expect_err("nothing comes");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{make:?} after {:?}", began.elapsed());
-            assert!(eventually(STEP, || set.client.child.show_log().contains("mux connection to the server is dead")));
+            assert!(eventually(STEP, || set
+                .client
+                .child
+                .show_log()
+                .contains("mux connection to the server is dead")));
             assert_echo(&connect(set.client.addr), b"hello again");
         }
     });

@@ -172,8 +172,9 @@ fn what_a_client_does_not_read_is_bounded() {
         socket.connect(&server.addr.into()).expect("a connection");
         let ws = Ws::upgrade(socket.into(), "/", "").0;
         let before = status(&server, "VmRSS");
-        let batch: Vec<u8> =
-            (1..=200).flat_map(|id| [mux::open(id), mux::keep(id, b"?"), mux::keep(999, b"?")].concat()).collect();
+        let batch: Vec<u8> = (1..=200)
+            .flat_map(|id| [mux::open(id), mux::keep(id, b"?"), mux::keep(999, b"?")].concat())
+            .collect();
         let batch = crate::support::websocket::frame(0x82, &batch);
         ws.stream.set_write_timeout(Some(secs(2))).expect("a limit");
         let mut sent = 0;

@@ -92,7 +92,12 @@ const BAD_OPTIONS: &[(&str, &[&str])] = &[
     ("obfs=http;obfs-host=", &["obfs-host"]),
     ("obfs=http;obfs-host=a b", &["obfs-host", "a b"]),
     ("obfs=http;obfs-host=a\r\nX: y", &["obfs-host"]),
-    ("obfs=http;obfs-uri=/a b", &["obfs-uri", "/a b"]),
+    ("obfs=http;obfs-uri=/a\u{1}b", &["obfs-uri"]),
+    ("obfs-host=a.com;obsf=tls", &["obsf", "`obfs`"]),
+    ("obfs=http；obfs-host=a.com", &["full-width", "；"]),
+    ("tls;obfs=tls", &["`tls` and `obfs=tls`", "exclude"]),
+    ("mode=grpc", &["mode=grpc", "not supported"]),
+    ("crypt=aes;datashard=10", &["crypt", "datashard", "another plugin"]),
     ("obfs=http;path=/a\nb", &["path"]),
     ("obfs=http;http-method=GE T", &["http-method", "GE T"]),
     ("obfs=http;http-method=", &["http-method"]),
@@ -166,12 +171,17 @@ fn a_variable_that_is_no_text_is_refused() {
     });
 }
 
-/// Started by hand, with nothing: says what is missing.
+/// Started by hand, with nothing: says what is missing, and how it is used.
 #[test]
 fn nothing_at_all_is_refused() {
     within(secs(30), || {
-        let problems = assert_refused("nothing", ours(), 1, &["SS_REMOTE_HOST"]);
-        assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+        for (arguments, code) in [(&[][..], CONFIG_ERROR), (&["-v"], CONFIG_ERROR), (&["-V"], 0)] {
+            let (exit, text) = run(arguments);
+            assert_eq!(exit, Exit::Code(code), "{arguments:?}: {text}");
+            let words: &[&str] =
+                if code == 0 { &["obfs-rs 0."] } else { &["SS_REMOTE_HOST", "Usage:", "demo"] };
+            assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text}");
+        }
     });
 }
 
@@ -298,6 +308,11 @@ fn help_and_version_are_answered() {
         for word in ["client", "server", "demo", "probe"] {
             assert!(text.contains(word), "{word}: {text}");
         }
+        for arguments in [&["help"][..], &["help", "server"]] {
+            let (exit, text) = run(arguments);
+            assert_eq!(exit, Exit::Code(0), "{text}");
+            assert!(text.contains("Usage: obfs-rs"), "{arguments:?}: {text}");
+        }
         // An example for each, and the options by their names.
         for (role, words) in [
             ("client", ["obfs-rs client --", "--obfs-host", "--handshake"]),
@@ -321,7 +336,9 @@ fn a_bad_command_line_is_refused() {
                 &["failover", "nowhere"][..],
             ),
             (&["client", "--no-such-flag"], &["--no-such-flag"]),
-            (&["clinet"], &["clinet"]),
+            (&["clinet"], &["clinet", "client"]),
+            (&["serve"], &["serve", "'server'"]),
+            (&["client", "--lisen", "127.0.0.1:1"], &["--lisen", "'--listen'"]),
             (&["client", "--listen", "127.0.0.1:1", "--remote", "127.0.0.1"], &["remote", "127.0.0.1"]),
         ] {
             let (exit, text) = run(arguments);

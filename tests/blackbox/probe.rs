@@ -12,7 +12,7 @@ use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{millis, secs, within};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -196,12 +196,16 @@ fn what_the_site_itself_varies_is_no_difference() {
             move || count.fetch_add(1, Ordering::SeqCst)
         };
         let (in_header, in_page) = (counter(), counter());
-        let header = page(move || answer(&format!("X-Count: {}\r\n", in_header()), "page"));
-        let found = probe(header.addr, header.addr, &["--wait", "1"]);
+        let header = Arc::new(move || answer(&format!("X-Count: {}\r\n", in_header()), "page"));
+        let again = Arc::clone(&header);
+        let (header, again) = (page(move || header()), page(move || again()));
+        let found = probe(header.addr, again.addr, &["--wait", "1"]);
         assert_eq!((found.exit, found.count("differ"), found.count("unstable")), (Exit::Code(0), 0, 0));
 
-        let page = page(move || answer("", &format!("page {:06}", in_page())));
-        let found = probe(page.addr, page.addr, &["--wait", "1"]);
+        let body = Arc::new(move || answer("", &format!("page {:06}", in_page())));
+        let again = Arc::clone(&body);
+        let (one, other) = (page(move || body()), page(move || again()));
+        let found = probe(one.addr, other.addr, &["--wait", "1"]);
         assert_eq!((found.exit, found.count("differ")), (Exit::Code(0), 0), "{}", found.differing());
         assert!(found.named("unstable").contains(&"GET"), "{:?}", found.named("unstable"));
     });
@@ -217,6 +221,11 @@ struct TlsSite {
 impl TlsSite {
     #[track_caller]
     fn start() -> TlsSite {
+        TlsSite::with("TLSv1.2 TLSv1.3")
+    }
+
+    #[track_caller]
+    fn with(versions: &str) -> TlsSite {
         let certificate = Certificate::new(NAME);
         let ports = [free_port(), free_port()];
         let dir = &certificate.dir;
@@ -233,7 +242,7 @@ http {{
   client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fcgi;
   uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
   types {{ text/html html; }}
-  ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem; ssl_protocols {versions}; ssl_ciphers ALL:@SECLEVEL=0;
   server {{ listen 127.0.0.1:{one} ssl backlog=1024; listen 127.0.0.1:{two} ssl backlog=1024; root {root}/root; }}
 }}
 "#
@@ -288,7 +297,8 @@ fn a_server_for_every_client_is_like_its_tls_site() {
 fn a_server_for_every_client_is_like_apache_too() {
     within(RUN, || {
         need!("apache2", "openssl");
-        let (certificate, backend) = (Certificate::new(NAME), Backend::echo());
+        // With RSA there is more than one way to sign.
+        let (certificate, backend) = (Certificate::rsa(NAME), Backend::echo());
         let (_apache, site) = apache(&certificate);
         for_every_client(site, &certificate, &backend);
     });
@@ -297,7 +307,7 @@ fn a_server_for_every_client_is_like_apache_too() {
 #[track_caller]
 fn for_every_client(site: SocketAddr, certificate: &Certificate, backend: &Backend) {
     let options = format!(
-        "{};path=/secret-path;obfs-host=secret.example;failover-tls={site}",
+        "{};path=/secret-path;obfs-tls-host=secret.example;failover-tls={site}",
         certificate.for_server()
     );
     let server = server(Ours, backend.addr, &options);
@@ -358,6 +368,78 @@ fn another_tls_library_is_noted_and_another_certificate_counts() {
     });
 }
 
+/// What both ends do is a likeness only where there is something to be alike in.
+#[test]
+fn a_run_that_compares_nothing_says_so() {
+    within(RUN, || {
+        need!("nginx", "openssl");
+        let both = |one: &Backend, other: &Backend, more: &[&str]| {
+            let found = probe(one.addr, other.addr, &[&["--wait", "1"], more].concat());
+            assert_eq!(found.exit, Exit::Code(2), "{}", found.differing());
+            assert_eq!(found.count("differ"), 0);
+            let why = found.json["moot"].to_string();
+            assert!(why.len() > 10, "{:#}", found.json);
+            assert_eq!(found.count("not_compared"), found.count("probes"), "{:?}", found.named("same"));
+            why
+        };
+        // A reset for everybody, as where a censor answers; and silence, as where packets are dropped.
+        let resetting = || {
+            Backend::serve(|mut stream| {
+                let _ = stream.read(&mut [0; 4096]);
+                conn::reset(stream);
+            })
+        };
+        let why = both(&resetting(), &resetting(), &[]);
+        assert!(why.contains("RST"), "{why}");
+        let why = both(&resetting(), &resetting(), &["--tls", "--name", NAME]);
+        assert!(why.contains("TLS"), "{why}");
+        let silent =
+            || Backend::serve(|mut stream| while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
+        both(&silent(), &silent(), &[]);
+        // One socket.
+        let site = page(|| answer("", "one"));
+        let (exit, line) = refused(&[&site.addr.to_string(), "--site", &site.addr.to_string()]);
+        assert_eq!(exit, Exit::Code(2), "{line}");
+        assert!(line.contains("one and the same"), "{line}");
+        // No version of TLS that a visitor speaks.
+        let old = TlsSite::with("TLSv1.1");
+        let found = probe(old.ports[0], old.ports[1], &["--tls", "--name", NAME, "--wait", "1"]);
+        assert_eq!((found.exit, found.count("differ")), (Exit::Code(2), 0), "{}", found.differing());
+        assert!(found.json["moot"].to_string().contains("TLS 1.2 or 1.3"), "{:#}", found.json["moot"]);
+        assert!(found.count("not_compared") > 60, "{:#}", found.json["counts"]);
+    });
+}
+
+/// Both go away in the middle: the connections that they do not take are alike, and show nothing.
+#[test]
+fn two_that_vanish_on_the_way_are_not_alike() {
+    within(RUN, || {
+        let listen = || TcpListener::bind("127.0.0.1:0").expect("bind");
+        let (one, other) = (listen(), listen());
+        let address = |listener: &TcpListener| listener.local_addr().expect("an address");
+        let addresses = [address(&one), address(&other)];
+        let serve = |listener: TcpListener| {
+            // Enough visitors that the run has begun, and not all.
+            for _ in 0..40 {
+                let (mut stream, _) = listener.accept().expect("a visitor");
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 1024]);
+                    let _ = stream.write_all(answer("", "one").as_bytes());
+                });
+            }
+        };
+        let servers = [one, other].map(|listener| std::thread::spawn(move || serve(listener)));
+        let child = start(addresses[0], addresses[1], &["--wait", "1"]);
+        assert_eq!(child.wait_exit(RUN), Exit::Code(2), "{}", child.show_log());
+        let last = child.wait_line("a summary", |line| line.contains(" probes, "));
+        assert!(last.contains(" 0 differ") && last.contains("found nothing to compare"), "{last}");
+        child.wait_text("This run shows nothing: both went away");
+        for server in servers {
+            server.join().expect("a server");
+        }
+    });
+}
+
 /// Listens to what each visitor says first, and turns it away.
 fn doorkeeper() -> (Backend, Arc<Mutex<BTreeSet<Vec<u8>>>>) {
     let heard = Arc::new(Mutex::new(BTreeSet::new()));
@@ -383,8 +465,8 @@ fn both_hear_the_same_and_a_seed_repeats_it() {
             assert_eq!(found.json["seed"].to_string(), seed);
             let heard = by_server.lock().expect("heard").clone();
             assert_eq!(heard, *by_site.lock().expect("heard"));
-            // One that finds the way, and at most seven connections for a probe.
-            let most = 1 + 7 * found.count("probes") as usize;
+            // One that finds the way, one before all and one behind, and at most eight for a probe.
+            let most = 6 + 8 * found.count("probes") as usize;
             assert!(server.accepted() + site.accepted() <= most, "too many connections");
             assert!(server.accepted() as u64 > found.count("probes"), "one for each probe");
             heard

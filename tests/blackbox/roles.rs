@@ -129,6 +129,29 @@ fn the_parent_name_says_it() {
     });
 }
 
+/// One string is handed to both halves: what a client cannot use makes no server of it, and the log says
+/// that it is not used.
+#[test]
+fn a_host_is_stronger_than_a_stray_option() {
+    within(secs(30), || {
+        let dir = TempDir::new("parents");
+        let host = dir.path().join("ss-local");
+        std::fs::copy("/bin/sh", &host).expect("copy a shell");
+        for options in ["obfs=http;failover=127.0.0.1:80", "mode=websocket;host=a.example;key=/no/such/file"]
+        {
+            let mut command = bare(host.clone());
+            command.arg("-c").arg("\"$1\"; exit $?").arg("ss-local").arg(our_path());
+            let doors = Doors::put("127.0.0.1", options, &mut command);
+            let child = Child::spawn(options, command);
+            doors.assert_role(options, &child, "client", "ss-local");
+            let name =
+                options.rsplit(';').next().and_then(|option| option.split('=').next()).expect("a name");
+            let line = child.wait_text(&format!("`{name}` is a server's"));
+            assert!(line.contains("WARN"), "{line}");
+        }
+    });
+}
+
 #[test]
 fn else_it_is_a_client() {
     within(secs(30), || {

@@ -154,7 +154,8 @@ fn f_logs_to_syslog() {
         let mut message = [0; 2000];
         let length = syslog.recv(&mut message).expect("a message");
         let message = String::from_utf8_lossy(&message[..length]);
-        assert!(message.starts_with(&format!("<30>obfs-rs[{pid}]: ")), "{message}");
+        // Facility "daemon", severity "debug".
+        assert!(message.starts_with(&format!("<31>obfs-rs[{pid}]: ")), "{message}");
         assert!(message.contains("tunnel ended"), "{message}");
     });
 }

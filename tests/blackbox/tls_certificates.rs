@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 /// The fingerprint of the certificate that a server shows, as openssl sees it.
-fn shown(addr: SocketAddr) -> String {
+pub fn shown(addr: SocketAddr) -> String {
     let output = Command::new(peers::path("openssl"))
         .args(["s_client", "-connect", &addr.to_string(), "-servername", NAME])
         .stdin(Stdio::null())
@@ -279,7 +279,7 @@ fn contradictions_are_refused_and_both_are_named() {
             ("mode=quic", "mode", "quic"),
             ("mode=websocket;header=Host: x", "header", "host"),
             ("mode=websocket;header=X: a\rb", "header", "Name: value"),
-            ("mode=websocket;mux=many", "mux", "many"),
+            ("mode=websocket;mux=-1", "mux", "-1"),
         ] {
             let vars = Vars {
                 remote: ("127.0.0.1".into(), 9),
@@ -317,5 +317,104 @@ fn headers_and_the_user_agent_are_sent() {
         {
             assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
         }
+    });
+}
+
+/// Runs openssl in a directory.
+#[track_caller]
+fn openssl(dir: &TempDir, words: &str) {
+    let done = Command::new(peers::path("openssl"))
+        .args(words.split_whitespace())
+        .current_dir(dir.path())
+        .output()
+        .expect("run openssl");
+    assert!(done.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// What tutorials for a proxy in front make: version 1, and without names. It is served, and the log says
+/// who refuses it.
+#[test]
+fn a_certificate_without_names_is_served_with_a_warning() {
+    within(secs(60), || {
+        need!("openssl", "curl");
+        let dir = TempDir::new("tutorial");
+        openssl(&dir, "genrsa -out r.key 2048");
+        openssl(&dir, "req -new -key r.key -subj /CN=example.com -out r.csr");
+        openssl(&dir, "x509 -req -in r.csr -signkey r.key -days 9 -out v1.crt");
+        openssl(&dir, "req -x509 -key r.key -subj /CN=example.com -days 9 -out nameless.crt");
+        let echo = Backend::echo();
+        for (file, said) in [("v1.crt", "version 1"), ("nameless.crt", "no names")] {
+            let at = dir.path().display();
+            let options = format!("mode=websocket;tls;cert={at}/{file};key={at}/r.key");
+            let server = server(Ours, echo.addr, &options);
+            let line = server.child.wait_text(said);
+            assert!(line.contains("WARN") && line.contains("subjectAltName"), "{line}");
+            let url = format!("https://{}/", server.addr);
+            let got = Command::new(peers::path("curl"))
+                .args(["-sk", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", &url])
+                .output()
+                .expect("run curl");
+            assert_eq!(String::from_utf8_lossy(&got.stdout), "404", "{file}: {:?}", server.child.lines());
+        }
+    });
+}
+
+/// What cannot be served is refused with the reason that is true, and with what would do.
+#[test]
+fn files_that_cannot_be_served_are_refused_with_the_true_reason() {
+    within(secs(90), || {
+        need!("openssl");
+        let dir = TempDir::new("refused");
+        let own = |name: &str, kind: &str| {
+            let words = format!("req -x509 -nodes -newkey {kind} -keyout {name}.key -out {name}.crt");
+            openssl(
+                &dir,
+                &format!("{words} -subj /CN=a.example -addext subjectAltName=DNS:a.example -days 9"),
+            );
+        };
+        own("p521", "ec -pkeyopt ec_paramgen_curve:secp521r1");
+        own("k1", "ec -pkeyopt ec_paramgen_curve:secp256k1");
+        own("small", "rsa:1024");
+        own("good", "ec -pkeyopt ec_paramgen_curve:P-256");
+        own("other", "ec -pkeyopt ec_paramgen_curve:P-256");
+        openssl(&dir, "pkey -in good.key -aes128 -passout pass:x -out closed.key");
+        openssl(&dir, "x509 -in good.crt -outform der -out der.crt");
+        openssl(&dir, "pkey -in good.key -outform der -out der.key");
+        let read = |name: &str| std::fs::read(dir.path().join(name)).expect("a file");
+        std::fs::write(dir.path().join("chain.crt"), [read("other.crt"), read("good.crt")].concat())
+            .expect("written");
+        for (certificate, key, words) in [
+            ("p521.crt", "p521.key", &["p521.key", "P-521", "P-256"][..]),
+            ("k1.crt", "k1.key", &["k1.key", "secp256k1"]),
+            ("small.crt", "small.key", &["small.key", "2048"]),
+            ("good.crt", "other.key", &["other.key is not the key of the certificate", "good.crt"]),
+            ("chain.crt", "good.key", &["chain.crt", "number 2", "first"]),
+            ("good.crt", "closed.key", &["closed.key", "encrypted", "openssl pkey"]),
+            ("good.key", "good.key", &["good.key", "no certificate is in it, but a key is"]),
+            ("good.crt", "good.crt", &["good.crt", "no key is in it, but a certificate is"]),
+            ("der.crt", "good.key", &["der.crt", "DER"]),
+            ("good.crt", "der.key", &["der.key", "DER"]),
+        ] {
+            let mut command = bare(our_path());
+            let at = dir.path().display();
+            Vars {
+                remote: ("127.0.0.1".into(), free_port()),
+                local: ("127.0.0.1".into(), 1),
+                options: format!("server;mode=websocket;tls;cert={at}/{certificate};key={at}/{key}"),
+            }
+            .put(&mut command);
+            let child = Child::spawn(certificate, command);
+            assert_eq!(child.wait_exit(secs(20)), Exit::Code(23), "{certificate} {key}: {:?}", child.lines());
+            let line = child.lines().join("\n");
+            for word in words {
+                assert!(line.contains(word), "{certificate} {key} lacks {word}: {line}");
+            }
+        }
+        // Notepad's mark hides nothing.
+        let marked = [b"\xef\xbb\xbf", &read("good.crt")[..]].concat();
+        std::fs::write(dir.path().join("marked.crt"), marked).expect("written");
+        let at = dir.path().display();
+        let echo = Backend::echo();
+        server(Ours, echo.addr, &format!("mode=websocket;tls;cert={at}/marked.crt;key={at}/good.key"));
     });
 }

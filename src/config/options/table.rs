@@ -17,6 +17,8 @@ pub enum Scope {
 pub enum Kind {
     /// Nothing, or a truth value (`fast-open`, `fast-open=1`, `fast-open=false`).
     Flag,
+    /// Nothing, a truth value, or this word.
+    FlagOr(&'static str),
     /// A value; the text is its name in `--help`.
     Value(&'static str),
     /// A value, and the option may be given several times.
@@ -78,7 +80,14 @@ pub const OPTIONS: &[OptionSpec] = &[
              or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.",
         )
     },
-    option("tls", Kind::Flag, Scope::Both, "TLS around WebSocket or HTTPUpgrade."),
+    option(
+        "tls",
+        Kind::FlagOr("only"),
+        Scope::Both,
+        "TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing \
+         in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing \
+         in the clear either.",
+    ),
     option(
         "cert",
         Kind::Value("FILE"),
@@ -153,6 +162,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         Scope::Both,
         "Client: the name in the Host header or in the TLS hello (default: the remote's own name). \
          Server: take only connections that ask for this name (default: any).",
+    ),
+    option(
+        "obfs-tls-host",
+        Kind::Values("NAMES"),
+        Scope::Server,
+        "Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no \
+         others: who asks for one of these names finds the tunnel, so it is to be none of the website's.",
     ),
     option(
         "obfs-uri",
@@ -347,7 +363,8 @@ pub const OPTIONS: &[OptionSpec] = &[
             "a",
             Kind::Value("USER"),
             Scope::Both,
-            "Once it listens, go on as this user (name or number) with the user's groups.",
+            "Once it listens, go on as this user (name or number) with the user's groups. A second process \
+             keeps the right to read cert and key, for their renewal.",
         )
     },
     OptionSpec {
@@ -357,7 +374,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             "f",
             Kind::Value("FILE"),
             Scope::Both,
-            "Write the process id into this file and go on in the background, logging to syslog; under a \
+            "Once it listens, write the process id into this file and go on in the background, logging to syslog; under a \
              Shadowsocks program, which watches its plugin, in the foreground.",
         )
     },

@@ -1,8 +1,9 @@
 //! From the visitor to the website.
 
 use super::{HOLD, MAX_HELD, Message, Talk};
+use crate::net::budget::Share;
 use crate::relay::{Codec, CodecError, Pieces};
-use crate::sniff::{Rules, Verdict};
+use crate::sniff::{Rules, Sniffer, Verdict};
 use crate::wire::http::Upgrade;
 use crate::wire::http::framing::{Head, Request, Unclear};
 use std::mem::take;
@@ -21,6 +22,10 @@ pub struct Requests<'r> {
     starts_body: bool,
     /// What the website has not got: the beginning of a head, or a request for us and what is behind it.
     held: Vec<u8>,
+    /// What of that which all may hold back.
+    share: Share<'r>,
+    /// What is known of the head that comes.
+    sniffer: Sniffer,
     /// Since when.
     since: Option<Instant>,
     /// What is held is this.
@@ -40,7 +45,7 @@ enum Whose {
 }
 
 impl<'r> Requests<'r> {
-    pub(super) fn new(rules: &'r Rules, talk: Arc<Talk>, decided: bool) -> Requests<'r> {
+    pub(super) fn new(rules: &'r Rules, share: Share<'r>, talk: Arc<Talk>, decided: bool) -> Requests<'r> {
         Requests {
             rules,
             talk,
@@ -48,6 +53,8 @@ impl<'r> Requests<'r> {
             decided,
             starts_body: false,
             held: Vec::new(),
+            share,
+            sniffer: Sniffer::default(),
             since: None,
             claim: None,
             count: 0,
@@ -79,17 +86,17 @@ impl<'r> Requests<'r> {
                         let before = self.held.len();
                         match self.whose(rest, ended) {
                             // One that could be read in two ways is nobody's but the website's.
-                            Whose::Ours(upgrade) if matches!(request, Some(Ok(_) | Err(Unclear::Last))) => {
-                                self.hold(rest, before);
+                            Whose::Ours(upgrade)
+                                if matches!(request, Some(Ok(_) | Err(Unclear::Last)))
+                                    && self.hold(rest, before) =>
+                            {
                                 self.claim = Some(upgrade);
                                 return Ok(at);
                             }
-                            Whose::Unknown => {
-                                self.hold(rest, before);
-                                return Ok(at);
-                            }
-                            Whose::Ours(_) | Whose::Theirs => {
+                            Whose::Unknown if self.hold(rest, before) => return Ok(at),
+                            Whose::Unknown | Whose::Ours(_) | Whose::Theirs => {
                                 self.decided = true;
+                                self.share.free();
                                 self.held.truncate(before);
                                 released.append(&mut take(&mut self.held));
                             }
@@ -118,10 +125,11 @@ impl<'r> Requests<'r> {
     fn whose(&mut self, rest: &[u8], ended: Option<usize>) -> Whose {
         let before = self.held.len();
         let verdict = if before == 0 {
-            self.rules.sniff(rest)
+            self.sniffer = Sniffer::default();
+            self.rules.sniff_on(&mut self.sniffer, rest)
         } else {
             self.held.extend_from_slice(rest);
-            self.rules.sniff(&self.held)
+            self.rules.sniff_on(&mut self.sniffer, &self.held)
         };
         match (verdict, ended) {
             (Verdict::NeedMore, None) => Whose::Unknown,
@@ -130,12 +138,17 @@ impl<'r> Requests<'r> {
         }
     }
 
-    /// Holds `rest` back, if it is not yet held behind the `before` bytes that were.
-    fn hold(&mut self, rest: &[u8], before: usize) {
+    /// Holds `rest` back, if it is not yet held behind the `before` bytes that were. `false`: so much
+    /// must not be held.
+    fn hold(&mut self, rest: &[u8], before: usize) -> bool {
+        if !self.share.grow_to(before + rest.len()) {
+            return false;
+        }
         if before == 0 {
             self.held = rest.to_vec();
             self.since = Some(Instant::now());
         }
+        true
     }
 
     /// Takes note of it if the request is complete.
@@ -151,6 +164,7 @@ impl<'r> Requests<'r> {
     fn release(&mut self, out: &mut Vec<u8>) -> usize {
         let n = self.held.len();
         out.append(&mut take(&mut self.held));
+        self.share.free();
         self.claim = None;
         self.decided = true;
         n
@@ -162,6 +176,8 @@ impl Codec for Requests<'_> {
         let mut released = Vec::new();
         let clear = self.talk.unclear().is_none();
         if clear && self.claim.is_some() {
+            // It has been read. Where that was too much, no more is.
+            let _ = self.share.grow_to(self.held.len() + input.len());
             self.held.extend_from_slice(input);
             return Ok(0);
         }
@@ -204,7 +220,10 @@ impl Codec for Requests<'_> {
         if self.wants_out() {
             return 0;
         }
-        let room = MAX_HELD.saturating_sub(self.held.len());
+        let mut room = MAX_HELD.saturating_sub(self.held.len());
+        if self.claim.is_some() {
+            room = room.min(self.share.left());
+        }
         usize::try_from(self.untouched()).unwrap_or(usize::MAX).saturating_add(room)
     }
 

@@ -4,7 +4,10 @@ use super::*;
 use crate::config::HttpRule;
 use crate::relay::{Codec as _, Pieces};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 use tokio::time::{Instant, sleep_until};
+
+static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::new(1 << 30));
 
 fn rules(path: Option<&str>) -> Rules {
     let path = path.map(str::to_owned);
@@ -35,7 +38,7 @@ struct Followed {
 /// Follows a stream that comes in pieces of these lengths, with each answer complete as soon as its
 /// request is, and checks that no byte is lost.
 fn follow(rules: &Rules, bytes: &[u8], pieces: &[usize]) -> Followed {
-    let (mut requests, _, talk) = directions(rules, false);
+    let (mut requests, _, talk) = directions(rules, &BUDGET, false);
     let mut lengths = pieces.iter().copied().chain(std::iter::repeat(*pieces.last().unwrap()));
     let (mut passed, mut at) = (Vec::new(), 0);
     while at < bytes.len() && !requests.wants_out() {
@@ -132,7 +135,7 @@ fn an_upgrade_that_is_not_at_a_clear_boundary_is_the_websites() {
 #[test]
 fn a_head_that_is_decided_is_the_websites_and_the_next_is_not() {
     let rules = rules(None);
-    let (mut requests, _, talk) = directions(&rules, true);
+    let (mut requests, _, talk) = directions(&rules, &BUDGET, true);
     let (start, rest) = UPGRADE.as_bytes().split_at(30);
     assert_eq!(pass(&mut requests, start), start);
     assert_eq!(pass(&mut requests, rest), rest);
@@ -147,7 +150,7 @@ fn a_head_that_is_decided_is_the_websites_and_the_next_is_not() {
 #[tokio::test]
 async fn the_beginning_of_a_head_is_held_for_a_second() {
     let rules = rules(Some("/tunnel"));
-    let (mut requests, _, _) = directions(&rules, false);
+    let (mut requests, _, _) = directions(&rules, &BUDGET, false);
     let began = Instant::now();
     assert_eq!(pass(&mut requests, b"GET /t"), b"");
     let deadline = requests.deadline().unwrap();
@@ -165,7 +168,7 @@ async fn the_beginning_of_a_head_is_held_for_a_second() {
     assert_eq!(pass(&mut requests, rest), rest);
     assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), b"");
 
-    let (mut requests, _, _) = directions(&rules, false);
+    let (mut requests, _, _) = directions(&rules, &BUDGET, false);
     for (input, passed) in
         [("GET", ""), (" /", ""), ("x", ""), (" ", "GET /x "), ("HTTP/1.1\r\n", "HTTP/1.1\r\n")]
     {
@@ -184,7 +187,7 @@ fn what_is_held_is_released_when_the_website_says_something_unclear() {
         (&format!("{OK}{OK}"), Unclear::Unasked),
     ] {
         let rules = rules(None);
-        let (mut requests, mut answers, talk) = directions(&rules, true);
+        let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);
         assert_eq!(pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes()), PAGE.as_bytes());
         assert_eq!(pass(&mut requests, b"payload"), b"");
         assert_eq!(pass(&mut answers, said.as_bytes()), said.as_bytes());
@@ -205,7 +208,7 @@ fn an_upgrade_waits_for_the_last_byte_of_the_last_answer() {
         [&[OK, OK][..], &["HTTP/1.1 100 \r\n\r\n", OK, "HTTP/1.1 103 \r\n\r\n", "HTTP/1.1 304 \r\n\r\n"]]
     {
         let rules = rules(None);
-        let (mut requests, mut answers, talk) = directions(&rules, true);
+        let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);
         pass(&mut requests, format!("{PAGE}{PAGE}{UPGRADE}").as_bytes());
         let text = answers_to.concat();
         for byte in text.as_bytes() {
@@ -223,7 +226,7 @@ fn an_upgrade_waits_for_the_last_byte_of_the_last_answer() {
 #[test]
 fn only_so_much_is_held() {
     let rules = rules(None);
-    let (mut requests, _, _) = directions(&rules, true);
+    let (mut requests, _, _) = directions(&rules, &BUDGET, true);
     assert_eq!(requests.room(), MAX_HELD);
     pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes());
     assert_eq!(requests.room(), MAX_HELD - UPGRADE.len());
@@ -242,7 +245,7 @@ fn ends_release_what_is_held() {
     for end in ends {
         for held in ["GET /", UPGRADE] {
             let rules = rules(None);
-            let (mut requests, mut answers, _) = directions(&rules, true);
+            let (mut requests, mut answers, _) = directions(&rules, &BUDGET, true);
             pass(&mut requests, format!("{PAGE}{held}").as_bytes());
             end(&mut requests, &mut answers);
             assert!(requests.wants_to_speak());
@@ -252,7 +255,7 @@ fn ends_release_what_is_held() {
         }
     }
     let rules = rules(None);
-    let (mut requests, _, _) = directions(&rules, true);
+    let (mut requests, _, _) = directions(&rules, &BUDGET, true);
     pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes());
     let mut out = Vec::new();
     requests.let_go(&mut out);
@@ -262,7 +265,7 @@ fn ends_release_what_is_held() {
 #[test]
 fn bodies_need_not_be_looked_at() {
     let rules = rules(None);
-    let (mut requests, mut answers, talk) = directions(&rules, true);
+    let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);
     pass(&mut requests, b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx");
     assert_eq!((requests.untouched(), requests.room()), (999_999, 999_999 + MAX_HELD));
     requests.passed_by(999_999);
@@ -335,7 +338,7 @@ proptest! {
         let whole = follow(&rules(None), &bytes, &[usize::MAX]);
         prop_assert_eq!(follow(&rules(None), &bytes, &pieces), whole);
         let rules = rules(None);
-        let (mut requests, mut answers, _) = directions(&rules, true);
+        let (mut requests, mut answers, _) = directions(&rules, &BUDGET, true);
         pass(&mut requests, PAGE.as_bytes());
         prop_assert_eq!(pass(&mut answers, &bytes), bytes);
     }

@@ -59,6 +59,12 @@ pub fn tls(visit: &mut Visit) -> Vec<Probe> {
     all
 }
 
+/// What every website answers: without it nothing can be said of the others.
+pub fn control(visit: &Visit, tls: bool) -> Probe {
+    let probe = Probe::says("an ordinary request", visit.request("GET /", "Connection: close\r\n"));
+    if tls { probe.inside(Offer::usual()) } else { probe }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

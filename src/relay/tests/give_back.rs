@@ -6,12 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Does not look at so many bytes, and then holds everything back.
 #[derive(Debug, Default)]
-struct Holding {
+pub(super) struct Holding {
     untouched: u64,
     held: Vec<u8>,
     room: usize,
     deadline: Option<Instant>,
     let_go: bool,
+}
+
+impl Holding {
+    /// One that holds these bytes until then.
+    pub(super) fn with(held: &[u8], deadline: Instant) -> Holding {
+        Holding { held: held.to_vec(), deadline: Some(deadline), room: held.len(), ..Holding::default() }
+    }
 }
 
 impl Codec for Holding {

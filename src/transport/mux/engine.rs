@@ -5,7 +5,8 @@ use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{DIALLING_TOTAL, STALL, STALL_ALONE, TOTAL, WORDS};
-use crate::relay::{End, Outcome, Patience, Side, Transport, reset};
+use crate::net::watchdog::{self, Stage};
+use crate::relay::{self, End, Outcome, Patience, Side, TURN, Transport, end_turn, reset};
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Receive, Received, Send};
 use crate::wire::mux::{self, Decoder, Encoder};
@@ -15,12 +16,13 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes that are read at once.
 pub(super) const SCRATCH: usize = 64 * 1024;
@@ -139,6 +141,8 @@ pub struct Mux<S, I> {
     pub(super) wire_over: Option<End>,
     /// The connection could not be written to. What has come before that is still read.
     pub(super) write_error: Option<io::Error>,
+    /// The reactor that watches the connection.
+    reactor: u32,
     pub(super) liveness: Liveness,
     /// Sessions that wait for the peer to show that it is there, and since when.
     pub(super) held: VecDeque<Fresh>,
@@ -178,6 +182,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             hang_up: false,
             wire_over: None,
             write_error: handoff.write_error,
+            reactor: relay::reactor(),
             liveness: Liveness::new(Instant::now()),
             held: VecDeque::new(),
             held_since: Instant::now(),
@@ -196,6 +201,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let mut timer = pin!(tokio::time::sleep(LOOK));
         let mut empty_since = Instant::now();
         let mut received = Some(std::mem::take(&mut self.received));
+        watchdog::stage(Stage::Mux);
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
                 self.prove();
@@ -203,7 +209,17 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 self.poll_incoming(cx);
                 self.take_over(cx, received);
             }
-            self.poll(cx);
+            if self.reactor != relay::reactor() {
+                self.change_reactor();
+                let due = timer.deadline();
+                timer.set(sleep_until(due));
+            }
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|panic| {
+                // Nobody may take what it got for all there was.
+                self.sessions.iter().for_each(Session::reset);
+                reset(self.wire.tcp());
+                resume_unwind(panic)
+            });
             self.look(cx, timer.as_mut(), &mut empty_since)
         })
         .await;
@@ -229,9 +245,13 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if I::SERVER { Side::Near } else { Side::Far }
     }
 
-    /// Does all there is to do, until everything waits.
+    /// Does all there is to do, until everything waits or the turn is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        let before = relay::moved();
         loop {
+            if relay::moved().wrapping_sub(before) >= 2 * TURN {
+                return end_turn(cx);
+            }
             let mut moved = false;
             self.poll_out(cx);
             self.poll_incoming(cx);
@@ -258,6 +278,20 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 }
                 return;
             }
+        }
+    }
+
+    /// Has everything watched by the reactor of the thread to which the task has been moved.
+    fn change_reactor(&mut self) {
+        self.reactor = relay::reactor();
+        self.wire.change_reactor();
+        for session in &mut self.sessions {
+            if let Socket::Open(socket) = &mut session.socket {
+                socket.change_reactor();
+            }
+        }
+        for fresh in &mut self.held {
+            fresh.socket.change_reactor();
         }
     }
 
@@ -290,7 +324,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
     pub(super) fn is_stalled(&self, session: &Session) -> bool {
         let limit = if self.crowded { STALL } else { STALL_ALONE };
         // A server cannot know who waits behind what it does not read.
-        let others_wait = I::SERVER || self.sessions.iter().any(|other| other.asking && other.id != session.id);
+        let others_wait =
+            I::SERVER || self.sessions.iter().any(|other| other.asking && other.id != session.id);
         self.incoming.may_be_many()
             && others_wait
             && session.is_full()

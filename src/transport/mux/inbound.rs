@@ -3,7 +3,7 @@
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
 use super::{HARD, SESSIONS, SILENT, SOFT, TOTAL};
-use crate::relay::{CodecError, End, EndSeen, Transport};
+use crate::relay::{CodecError, End, EndSeen, Transport, note_moved};
 use crate::transport::websocket::{Found, Received};
 use crate::wire::mux::{Encoder, Network, Status, Step};
 use std::ops::Range;
@@ -36,6 +36,8 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     None => End::Closed,
                 }));
             }
+            // Each byte is read and written.
+            note_moved(2 * input.len() as u64);
             let asked = if I::SERVER { None } else { self.liveness.heard(Instant::now()) };
             let unframed = self.unframe(cx, input);
             if let Some(asked) = asked {

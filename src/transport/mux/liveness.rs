@@ -133,8 +133,7 @@ impl Liveness {
     /// Whether the silence since the ping can have no other reason than a way that does not work, once
     /// somebody else has had an answer.
     pub fn is_mute(&self, now: Instant) -> bool {
-        self.unheard < UNHEARD
-            && self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= DEAD)
+        self.unheard < UNHEARD && self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= DEAD)
     }
 
     /// How long nothing has come.

@@ -46,6 +46,8 @@ mod looks;
 mod outbound;
 mod session;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod timed_tests;
 
 pub use engine::{Fresh, Incoming, Mux};

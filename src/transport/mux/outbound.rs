@@ -2,7 +2,7 @@
 
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::Socket;
-use crate::relay::Transport;
+use crate::relay::{Transport, note_moved};
 use crate::transport::websocket::Send;
 use crate::wire::mux::{self, Encoder};
 use crate::wire::websocket;
@@ -82,6 +82,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 used += HEADS + len;
             }
             let frames = frames.get(..count).unwrap_or_default();
+            note_moved(2 * used as u64);
             if count > 0 {
                 if !I::SERVER {
                     self.liveness.sent(used);

@@ -3,6 +3,7 @@
 use super::tickets::Tickets;
 use super::{CLIENT_ALPN, HANDSHAKE_TIMEOUT, TlsError, TlsStream};
 use crate::config::{ExtraRoot, TlsClientConfig};
+use crate::net::watchdog::{self, Stage};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -97,6 +98,7 @@ impl Connector {
     ///
     /// The handshake failed, or took too long.
     pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, ConnectError> {
+        watchdog::stage(Stage::TlsHandshake);
         let connection = ClientConnection::new(Arc::clone(&self.config), self.server_name.clone())
             .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
         let stream =

@@ -5,6 +5,8 @@
 //! owns no buffer; and the last words of a handshake travel with the first of what it was made for.
 
 mod client;
+mod client_order;
+mod pair;
 mod server;
 mod site;
 mod tickets;
@@ -72,14 +74,12 @@ pub enum TlsError {
         reason: String,
     },
     /// Certificate and key are no pair.
-    #[error("{} is not the key of the certificate in {}: {error}", key.display(), certificate.display())]
+    #[error("{} is not the key of the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls says.
-        error: rustls::Error,
     },
     /// rustls refuses something else.
     #[error("{0}")]
@@ -121,6 +121,8 @@ pub struct TlsStream {
     read_error: Option<io::Error>,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     fresh: bool,
+    /// Bytes that the socket has taken.
+    sent: u64,
 }
 
 impl TlsStream {
@@ -137,17 +139,28 @@ impl TlsStream {
             peer_said_close: false,
             read_error: None,
             fresh: true,
+            sent: 0,
         }
     }
 
     /// Takes bytes that were read off the wire before. Nothing is written.
     fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.connection.read_tls(&mut bytes)?;
-            self.connection
-                .process_new_packets()
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        while self.give_rustls(&mut bytes)? {
+            self.process().map_err(invalid)?;
         }
+        Ok(())
+    }
+
+    /// Gives rustls some bytes off the wire and takes them from `wire`. `false` when it takes none: there
+    /// are none, or the peer has said close_notify, behind which nothing counts (RFC 8446 section 6.1).
+    fn give_rustls(&mut self, wire: &mut &[u8]) -> io::Result<bool> {
+        Ok(!wire.is_empty() && self.connection.read_tls(wire)? > 0)
+    }
+
+    /// Has rustls look at what it was given.
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        let state = self.connection.process_new_packets()?;
+        self.peer_said_close |= state.peer_has_closed();
         Ok(())
     }
 
@@ -193,7 +206,8 @@ impl TlsStream {
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.is_handshaking() {
-            if self.eof {
+            // A peer that has closed, with close_notify or without, finishes no handshake.
+            if self.eof || self.peer_said_close {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             ready!(self.poll_send(cx))?;
@@ -238,22 +252,17 @@ impl TlsStream {
                 self.connection.read_tls(&mut wire)?;
                 return Poll::Ready(Ok(()));
             }
-            while !wire.is_empty() {
-                self.connection.read_tls(&mut wire)?;
-                match self.connection.process_new_packets() {
-                    Ok(state) => self.peer_said_close |= state.peer_has_closed(),
-                    Err(error) => {
-                        if matches!(error, rustls::Error::AlertReceived(_)) {
-                            // To a peer that gives up in the clear OpenSSL says something, too.
-                            self.connection.send_close_notify();
-                        }
-                        // The alert that says what was wrong.
-                        let _ = self.poll_send(cx);
-                        // What came before it in the same read is still read.
-                        let error = io::Error::new(io::ErrorKind::InvalidData, error);
-                        self.read_error = Some(error);
-                        return Poll::Ready(Ok(()));
+            while self.give_rustls(&mut wire)? {
+                if let Err(error) = self.process() {
+                    if matches!(error, rustls::Error::AlertReceived(_)) {
+                        // To a peer that gives up in the clear OpenSSL says something, too.
+                        self.connection.send_close_notify();
                     }
+                    // The alert that says what was wrong.
+                    let _ = self.poll_send(cx);
+                    // What came before it in the same read is still read.
+                    self.read_error = Some(invalid(error));
+                    return Poll::Ready(Ok(()));
                 }
                 while buffer.remaining() > 0 {
                     let before = buffer.filled().len();
@@ -270,13 +279,20 @@ impl TlsStream {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.connection.wants_write() {
             match self.connection.write_tls(&mut Wire { tcp: &mut self.tcp, cx }) {
-                Ok(_) => {}
+                // Asked again, it would take nothing again.
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => self.sent += n as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// What rustls says of bytes that are no TLS, or none that it takes.
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// A socket as rustls writes to it.
@@ -387,5 +403,13 @@ impl Transport for TlsStream {
 
     fn end_abruptly(&mut self) {
         self.farewell = Farewell::Never;
+    }
+
+    fn drained(&self) -> u64 {
+        self.sent
+    }
+
+    fn change_reactor(&mut self) {
+        self.tcp.change_reactor();
     }
 }

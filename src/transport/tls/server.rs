@@ -1,14 +1,17 @@
 //! TLS on the server half: its certificate, which changes on disk every few weeks.
 
+use super::client_order::in_client_order;
 use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
+use crate::net::blocking;
+use crate::net::watchdog::{self, Stage};
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,8 +64,10 @@ impl Acceptor {
             .or(config.candidates.first())
             .cloned()
             .unwrap_or_default();
-        let files = Files { certificate, key };
-        let first_look = files.look();
+        // The working directory changes when the process goes into the background.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let files = Files { certificate: absolute(certificate), key: absolute(key) };
+        let first_look = files.look().ok();
         let pair = Arc::new(Pair {
             current: RwLock::new(files.load()?),
             files,
@@ -96,6 +101,7 @@ impl Acceptor {
     ///
     /// The handshake failed, or took too long.
     pub async fn accept(&self, tcp: TcpStream, first: &[u8], or_give_back: bool) -> Result<TlsStream, NoTls> {
+        watchdog::stage(Stage::TlsHandshake);
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
         match stream.feed(first) {
@@ -137,39 +143,38 @@ struct Look {
 }
 
 impl Files {
-    fn look(&self) -> [Option<Look>; 2] {
-        [&self.certificate, &self.key].map(|path| {
-            let metadata = std::fs::metadata(path).ok()?;
+    fn look(&self) -> Result<[Look; 2], TlsError> {
+        let look = |path: &Path| -> Result<Look, TlsError> {
+            let metadata = metadata(path).map_err(|error| TlsError::file(path, error))?;
             #[cfg(unix)]
             let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
             #[cfg(not(unix))]
             let inode = 0;
-            Some(Look { modified: metadata.modified().ok(), length: metadata.len(), inode })
-        })
+            Ok(Look { modified: metadata.modified().ok(), length: metadata.len(), inode })
+        };
+        Ok([look(&self.certificate)?, look(&self.key)?])
     }
 
     /// Reads both, and makes sure that they belong together.
     fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
-        let chain = chain(&self.certificate)?;
-        let key =
-            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::file(&self.key, error))?;
-        // Looks at whether the key is the certificate's, too.
-        match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-            Ok(pair) => Ok(Arc::new(pair)),
-            Err(error) => Err(TlsError::Mismatch {
-                certificate: self.certificate.clone(),
-                key: self.key.clone(),
-                error,
-            }),
-        }
+        super::pair::load(&self.certificate, &self.key).map(Arc::new)
     }
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| TlsError::file(path, error))?;
-    if chain.is_empty() { Err(TlsError::file(path, "no certificate is in it")) } else { Ok(chain) }
+/// Opens one of the files, with the rights from before a change of user.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    return crate::net::privileged::open(path);
+    #[cfg(not(unix))]
+    File::open(path)
+}
+
+fn metadata(path: &Path) -> io::Result<Metadata> {
+    match std::fs::metadata(path) {
+        // What is in a folder that only another user enters.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(path)?.metadata(),
+        metadata => metadata,
+    }
 }
 
 /// The pair that is served now.
@@ -178,7 +183,7 @@ struct Pair {
     current: RwLock<Arc<CertifiedKey>>,
     files: Files,
     /// What the files looked like before they were first read.
-    first_look: [Option<Look>; 2],
+    first_look: Option<[Look; 2]>,
     /// Whether somebody looks at the files already: every thread asks for it.
     kept_up: AtomicBool,
 }
@@ -190,8 +195,8 @@ impl Pair {
 }
 
 impl ResolvesServerCert for Pair {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.resolve_now())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(in_client_order(self.resolve_now(), hello.signature_schemes()))
     }
 }
 
@@ -200,12 +205,16 @@ impl ResolvesServerCert for Pair {
 async fn keep_up(pair: Weak<Pair>) {
     let Some(mut seen) = pair.upgrade().map(|pair| pair.first_look.clone()) else { return };
     let mut failed = 0;
+    let mut unseen = 0;
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(pair) = pair.upgrade() else { return };
         let before = seen.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let now = pair.files.look();
+        let looked = blocking::FILES.run_or_do_here(move || {
+            let now = match pair.files.look() {
+                Ok(now) => Some(now),
+                Err(error) => return (None, Some(Err(error))),
+            };
             // A pair that did not fit is looked at again: times of files are not fine enough to show
             // every change.
             let loaded = (now != before || failed > 0).then(|| pair.files.load());
@@ -215,11 +224,21 @@ async fn keep_up(pair: Weak<Pair>) {
             (now, loaded)
         });
         let Ok((now, loaded)) = looked.await else { continue };
-        if now != seen {
-            failed = 0;
-            seen = now;
+        if now.is_none() {
+            unseen += 1;
+        } else {
+            unseen = 0;
+            if now != seen {
+                failed = 0;
+                seen = now;
+            }
         }
         match loaded {
+            // A renewal may take a file away for a moment.
+            Some(Err(error)) if unseen == 2 => {
+                warn!(%error, "the certificate cannot be looked at; the old one stays, also if it is renewed");
+            }
+            Some(Err(_)) if unseen > 0 => {}
             None => {}
             Some(Ok(_)) => {
                 failed = 0;

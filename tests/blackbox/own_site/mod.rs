@@ -3,7 +3,7 @@
 mod claims;
 mod files;
 mod requests;
-mod twins;
+pub mod twins;
 
 use crate::fallback::compare::{Probe, Step, differences, play, play_for};
 use crate::support::conn::{End, connect, recv_to_end, send};
@@ -137,7 +137,7 @@ fn status_difference(nginx: std::net::SocketAddr, status: u16) -> Option<String>
 fn the_bare_server_is_like_nginx() {
     within(secs(280), || {
         need!("nginx");
-        let twins = Twins::start("root /nonexistent;", "obfs=http");
+        let twins = Twins::start("root /dev/null/none;", "obfs=http");
         assert_alike(&twins, with_ends(requests::general()));
     });
 }
@@ -162,7 +162,7 @@ fn a_port_for_everything_is_like_nginx() {
 fn it_waits_as_long_as_nginx() {
     within(secs(280), || {
         need!("nginx");
-        let twins = Twins::start("root /nonexistent;", "obfs=http");
+        let twins = Twins::start("root /dev/null/none;", "obfs=http");
         let patience = secs(120);
         let found: Vec<String> = std::thread::scope(|scope| {
             let threads: Vec<_> = requests::slow()
@@ -197,7 +197,7 @@ fn it_waits_as_long_as_nginx() {
 fn a_connection_has_as_many_requests_as_with_nginx() {
     within(secs(60), || {
         need!("nginx");
-        let twins = Twins::start("root /nonexistent;", "obfs=http");
+        let twins = Twins::start("root /dev/null/none;", "obfs=http");
         let requests = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1010);
         let probe = Probe { name: "1010 requests".into(), steps: vec![Step::Send(requests.into())] };
         let found = differences(twins.nginx, twins.ours, std::slice::from_ref(&probe));
@@ -233,7 +233,7 @@ fn http_where_tls_is_spoken_is_like_nginx() {
         need!("nginx", "openssl");
         let certificate = Certificate::new(NAME);
         let (cert, key) = (certificate.cert.display(), certificate.key.display());
-        let server = format!("root /nonexistent; ssl_certificate {cert}; ssl_certificate_key {key};");
+        let server = format!("root /dev/null/none; ssl_certificate {cert}; ssl_certificate_key {key};");
         let options = format!("mode=websocket;path=/stream;{}", certificate.for_server());
         let twins = Twins::start_with("ssl", &server, &options);
         // TLS itself is for others to answer.

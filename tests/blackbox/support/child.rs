@@ -183,6 +183,11 @@ impl Drop for Child {
         let _ = self.inner.kill();
         let _ = self.inner.wait();
         Registry::forget(self.inner.id());
+        self.wait_streams_closed();
+        let panicked = self.lines().into_iter().find(|line| line.contains("panicked"));
+        if let Some(line) = panicked.filter(|_| !std::thread::panicking()) {
+            panic!("{} panicked: {line}", self.name);
+        }
     }
 }
 

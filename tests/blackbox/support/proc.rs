@@ -62,6 +62,12 @@ pub fn wait_listening_child(parent: i32) -> Proc {
 }
 
 impl Proc {
+    /// The one with this id, if it lives.
+    pub fn of(pid: i32) -> Option<Proc> {
+        let stat = stat(pid)?;
+        Some(Proc { pid, started: stat.started, name: stat.name })
+    }
+
     /// A zombie counts as gone: it only waits for a parent that is slow to ask.
     pub fn alive(&self) -> bool {
         stat(self.pid).is_some_and(|s| s.started == self.started && !matches!(s.state.as_str(), "Z" | "X"))

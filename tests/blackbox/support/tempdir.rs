@@ -1,7 +1,16 @@
 //! A directory that goes when the test does.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where they are: beside what was built, or, where other users may not go there, with everybody's.
+fn place() -> PathBuf {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let may_enter = |folder: &Path| folder.metadata().is_ok_and(|it| it.permissions().mode() & 1 == 1);
+    if built.ancestors().skip(1).all(may_enter) { built.to_owned() } else { std::env::temp_dir() }
+}
 
 /// A fresh directory, removed on drop.
 pub struct TempDir(PathBuf);
@@ -9,14 +18,13 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     pub fn new(name: &str) -> TempDir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "{name}-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        ));
+        let path =
+            place().join(format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         // A process id comes round again; what an aborted run left behind must not be mixed in.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("create a directory for the test");
+        // Whatever the user's mask is: some programs go on as another user.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("open it to other users");
         TempDir(path)
     }
 

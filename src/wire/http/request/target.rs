@@ -1,7 +1,7 @@
 //! Request targets: which path is meant, decoded once and without dots, and how a path is written.
 
 /// The target of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     /// As it was written: a path and its query.
     pub written: Vec<u8>,

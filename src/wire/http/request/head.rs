@@ -98,6 +98,10 @@ pub struct Reading {
     keep_alive: Option<bool>,
     manner: Manner,
     fields: Fields,
+    /// Whether somebody wants to know what it says, or only whether it is refused.
+    keeps: bool,
+    /// The last line has come.
+    ended: bool,
 }
 
 impl Reading {
@@ -111,7 +115,27 @@ impl Reading {
             keep_alive: None,
             manner: Manner::default(),
             fields: Fields::default(),
+            keeps: true,
+            ended: false,
         }
+    }
+
+    /// One that keeps nothing of what it reads, for the first head on a connection.
+    pub fn for_judging() -> Reading {
+        Reading { keeps: false, ..Reading::new(Room::new()) }
+    }
+
+    /// Takes a request line of so many bytes for a good one, whatever it says. What is read next begins
+    /// behind it.
+    pub fn pass_request_line(&mut self, length: usize) {
+        // Nobody asks for more than a line may have: that is for the one who looked at it.
+        self.room.take(length, true);
+        self.line = Some((Method::Get, Version::V11, Target::default()));
+    }
+
+    /// Whether something is wrong in all bytes of the head that have come, however it goes on.
+    pub fn is_refused(&mut self, bytes: &[u8]) -> bool {
+        self.lines(bytes).is_err()
     }
 
     /// How many bytes at the beginning are line ends in front of a request, which mean nothing. They are
@@ -136,6 +160,14 @@ impl Reading {
     ///
     /// Something is wrong with it, however it goes on.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Option<Request>, Refusal> {
+        if self.lines(bytes)? { self.whole().map(Some) } else { Ok(None) }
+    }
+
+    /// Reads on in the lines. Returns whether the last of them is among them.
+    fn lines(&mut self, bytes: &[u8]) -> Result<bool, Refusal> {
+        if self.ended {
+            return Ok(true);
+        }
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let rest = rest.get(..Room::LINE).unwrap_or(rest);
@@ -147,14 +179,16 @@ impl Reading {
                 Ok((length, false)) => {
                     self.at += length;
                     if let Some((_, Version::V09, _)) = self.line {
-                        return self.whole().map(Some);
+                        self.ended = true;
+                        return Ok(true);
                     }
                 }
                 Ok((length, true)) => {
                     self.at += length;
-                    return self.whole().map(Some);
+                    self.ended = true;
+                    return Ok(true);
                 }
-                Err(Stop::More) if self.room.clone().take(rest.len(), false) => return Ok(None),
+                Err(Stop::More) if self.room.clone().take(rest.len(), false) => return Ok(false),
                 Err(Stop::More) => return Err(self.refuse(self.too_long())),
                 Err(Stop::Refuse(status)) => return Err(self.refuse(status)),
             }
@@ -184,8 +218,9 @@ impl Reading {
         }
         let target = Target::parse(line.target).ok_or(Stop::Refuse(400))?;
         if let Some(host) = line.host {
-            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?);
+            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?).filter(|_| self.keeps);
         }
+        let target = if self.keeps { target } else { Target::default() };
         self.line = Some((line.method, line.version, target));
         Ok(length)
     }
@@ -222,12 +257,17 @@ impl Reading {
         match (self.fields.get(name), once) {
             (Some(_), true) => return Err(Stop::Refuse(400)),
             (Some(_), false) => return Ok(()),
-            (None, _) => self.fields.0.push((name, value.to_vec())),
+            (None, _) => {
+                let value = if self.keeps { value } else { &[] };
+                self.fields.0.push((name, value.to_vec()));
+            }
         }
         match name {
             "host" => {
                 let host = host_name(value).ok_or(Stop::Refuse(400))?;
-                self.host.get_or_insert(host);
+                if self.keeps {
+                    self.host.get_or_insert(host);
+                }
             }
             "user-agent" => self.manner.padded = shows_pages_of_its_own(value),
             _ => {}

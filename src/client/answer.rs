@@ -1,0 +1,182 @@
+//! A server that has not answered yet. What a client does not hear it tells: that the server is silent, as
+//! where packets are dropped on the way, and that it breaks off, as where a censor does so in its name.
+//! Where a tunnel waits for an answer before it begins, its error says so; the others have begun by then.
+
+use crate::relay::Transport;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tracing::warn;
+
+/// How long a server may say nothing before that is told: longer than slow paths and busy servers take.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Tells when this, which waits for an answer of the server, takes long.
+pub(super) async fn awaited<T>(server: Option<SocketAddr>, answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        answered = &mut answer => return answered,
+        () = sleep(SILENCE) => tell_silence(server),
+    }
+    answer.await
+}
+
+fn tell_silence(server: Option<SocketAddr>) {
+    warn!(server = %Shown(server), "the server has said nothing for {} s", SILENCE.as_secs());
+}
+
+/// An address, if it is known.
+struct Shown(Option<SocketAddr>);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("gone"),
+        }
+    }
+}
+
+/// The address of the server at the other end.
+pub(super) fn address<S: Transport>(server: &S) -> Option<SocketAddr> {
+    server.tcp().peer_addr().ok()
+}
+
+/// The stream to a server whose answer nothing waits for.
+pub(super) struct Unanswered<S> {
+    inner: S,
+    /// Until its first byte.
+    waiting: Option<Box<Waiting>>,
+}
+
+struct Waiting {
+    server: Option<SocketAddr>,
+    /// Until its silence is told.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// An end without an answer is worth a line: nobody else tells it, and it was not we who ended first.
+    tells_end: bool,
+}
+
+impl Waiting {
+    fn wait(&mut self, cx: &mut Context<'_>) {
+        if self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            self.timer = None;
+            tell_silence(self.server);
+        }
+    }
+
+    fn tell_break(&self, error: &io::Error) {
+        warn!(server = %Shown(self.server), %error, "the server broke the connection off before it answered");
+    }
+
+    fn tell_end(&self) {
+        if self.tells_end {
+            warn!(server = %Shown(self.server), "the server closed the connection before it answered");
+        }
+    }
+}
+
+impl<S: Transport> Unanswered<S> {
+    /// Waits for the first byte from now on. `tells_end`: that the stream ends without one is told, too.
+    pub(super) fn new(inner: S, tells_end: bool) -> Unanswered<S> {
+        let timer = Some(Box::pin(sleep(SILENCE)));
+        let waiting = Waiting { server: address(&inner), timer, tells_end };
+        Unanswered { inner, waiting: Some(Box::new(waiting)) }
+    }
+
+    fn note_write<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &polled
+            && let Some(waiting) = self.waiting.take()
+        {
+            waiting.tell_break(error);
+        }
+        polled
+    }
+}
+
+impl<S: Transport> AsyncRead for Unanswered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let had = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if let Some(mut waiting) = self.waiting.take() {
+            match &polled {
+                Poll::Pending => {
+                    waiting.wait(cx);
+                    self.waiting = Some(waiting);
+                }
+                Poll::Ready(Ok(())) if buf.filled().len() > had => {}
+                Poll::Ready(Ok(())) => waiting.tell_end(),
+                Poll::Ready(Err(error)) => waiting.tell_break(error),
+            }
+        }
+        polled
+    }
+}
+
+impl<S: Transport> AsyncWrite for Unanswered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.note_write(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.note_write(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.inner).poll_flush(cx);
+        self.note_write(polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.tells_end = false;
+        }
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<S: Transport> Transport for Unanswered<S> {
+    fn tcp(&self) -> &TcpStream {
+        self.inner.tcp()
+    }
+
+    fn raw(&self) -> Option<&TcpStream> {
+        self.inner.raw()
+    }
+
+    fn ended_abruptly(&self) -> bool {
+        self.inner.ended_abruptly()
+    }
+
+    fn end_abruptly(&mut self) {
+        self.inner.end_abruptly();
+    }
+
+    fn drained(&self) -> u64 {
+        self.inner.drained()
+    }
+
+    fn change_reactor(&mut self) {
+        self.inner.change_reactor();
+    }
+}

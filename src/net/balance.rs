@@ -1,0 +1,557 @@
+//! Bulk goes to threads that have less of it.
+//!
+//! A connection begins on the thread that accepted it, and all that begin while there is little to do
+//! begin on one ([`crew`](super::crew)). Small exchanges are best off so. Bulk is not: a thread carries
+//! as much as a core can, and no more. So a connection that carries bulk moves to another thread when its
+//! own has no time left and several such connections, and the other has fewer by two or more. When it has
+//! become a small exchange again, it goes back to the first thread, if that has time.
+//!
+//! It is looked at when bulk has just been carried: a process at rest has no clock that would wake it.
+//! How much time a thread has left is what its runtime counts: how long it did not wait for news. CPU time
+//! would not tell it, as on a machine with much to do a thread waits for a core as well.
+
+use super::crew::Crew;
+use crate::relay;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Over how long a thread counts its bulk, at the least.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// How long a count holds: a thread without bulk does not say so.
+const STALE: Duration = Duration::from_millis(500);
+
+/// How long a connection stays where it has come to.
+const STAY: Duration = Duration::from_secs(1);
+
+/// The share of its time that a thread with too much to do works.
+const BUSY: f64 = 0.75;
+
+/// The share below which the first thread takes small exchanges back.
+const QUIET: f64 = 0.5;
+
+/// What is read and written in a turn that is one of bulk: half of it is what a flow takes for a large read.
+const LARGE: u64 = 64 * 1024;
+
+/// The work of a thread, seen by the others.
+#[derive(Debug, Clone, Default)]
+struct Seat {
+    /// `None` before the thread has begun, and when it has ended.
+    handle: Option<Handle>,
+    /// Connections that carry bulk, and when they were counted.
+    bulk: usize,
+    counted: Option<Instant>,
+}
+
+/// Where the threads of a crew tell each other how much bulk they have.
+#[derive(Debug)]
+pub(super) struct Board(Mutex<Vec<Seat>>);
+
+impl Board {
+    pub(super) fn new(size: usize) -> Board {
+        Board(Mutex::new(vec![Seat::default(); size]))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Vec<Seat>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn handle(&self, index: usize) -> Option<Handle> {
+        self.with(|seats| seats.get(index)?.handle.clone())
+    }
+
+    /// Notes how many connections with bulk a thread has. Returns the threads to which it is to move one
+    /// each, if it has too much to do.
+    fn count(&self, index: usize, bulk: usize, busy: bool, now: Instant) -> Vec<usize> {
+        self.with(|seats| {
+            if let Some(seat) = seats.get_mut(index) {
+                (seat.bulk, seat.counted) = (bulk, Some(now));
+            }
+            if !busy {
+                return Vec::new();
+            }
+            let known = |seat: &Seat| {
+                let fresh = seat.counted.is_some_and(|at| now.saturating_duration_since(at) < STALE);
+                seat.handle.as_ref().map(|_| if fresh { seat.bulk } else { 0 })
+            };
+            let targets = share_out(seats.iter().map(known).collect(), index);
+            // They are on their way, so that nobody else counts on the room.
+            for &target in &targets {
+                if let Some(seat) = seats.get_mut(target) {
+                    let bulk = known(seat).unwrap_or(0);
+                    (seat.bulk, seat.counted) = (bulk + 1, Some(now));
+                }
+            }
+            targets
+        })
+    }
+}
+
+/// To which threads the one of this number is to give a connection each, so that none of them has two fewer
+/// than it keeps. `None` is a thread that does not run.
+fn share_out(mut bulk: Vec<Option<usize>>, from: usize) -> Vec<usize> {
+    let mut targets = Vec::new();
+    let Some(mut mine) = bulk.get_mut(from).and_then(Option::take) else { return targets };
+    while let Some((least, index)) =
+        bulk.iter_mut().enumerate().filter_map(|(index, bulk)| Some((bulk.as_mut()?, index))).min()
+        && mine >= *least + 2
+    {
+        *least += 1;
+        mine -= 1;
+        targets.push(index);
+    }
+    targets
+}
+
+/// How long a thread did not wait, of all the time that it has been there.
+#[cfg(target_has_atomic = "64")]
+fn busy_time(handle: &Handle) -> Duration {
+    handle.metrics().worker_total_busy_duration(0)
+}
+
+/// How long a thread did not wait: not counted here, so it always looks as if it had too much to do.
+#[cfg(not(target_has_atomic = "64"))]
+fn busy_time(_: &Handle) -> Duration {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// How busy a thread is.
+#[derive(Debug)]
+struct Gauge {
+    handle: Handle,
+    since: Instant,
+    busy: Duration,
+}
+
+impl Gauge {
+    fn new(handle: Handle) -> Gauge {
+        Gauge { since: Instant::now(), busy: busy_time(&handle), handle }
+    }
+
+    /// The share of its time that the thread has worked since this was last told. `None` if that is too
+    /// short a while ago.
+    fn read(&mut self, now: Instant) -> Option<f64> {
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < WINDOW {
+            return None;
+        }
+        let total = busy_time(&self.handle);
+        let worked = total.saturating_sub(std::mem::replace(&mut self.busy, total));
+        self.since = now;
+        Some(worked.as_secs_f64() / elapsed.as_secs_f64())
+    }
+}
+
+/// A thread of a crew, seen from itself.
+#[derive(Debug)]
+struct Worker {
+    crew: Arc<Crew>,
+    index: usize,
+    own: Gauge,
+    /// The first thread, seen from another, once there was a reason to look.
+    first: Option<Gauge>,
+    /// The number of the window, and the connections with bulk that were seen in it.
+    window: u32,
+    bulk: usize,
+    /// Threads that are to get a connection each.
+    targets: Vec<usize>,
+}
+
+thread_local! {
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+/// A thread's part in a crew, until it is dropped.
+pub(super) struct Joined {
+    crew: Arc<Crew>,
+    index: usize,
+}
+
+/// Makes this thread the one of this number. Tasks of a runtime with several threads are its own affair.
+pub(super) fn join(crew: &Arc<Crew>, index: usize) -> Option<Joined> {
+    let handle = Handle::current();
+    if crew.size() == 1 || handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
+        return None;
+    }
+    relay::set_reactor(u32::try_from(index).unwrap_or(u32::MAX));
+    crew.board.with(|seats| {
+        if let Some(seat) = seats.get_mut(index) {
+            seat.handle = Some(handle.clone());
+        }
+    });
+    let crew = Arc::clone(crew);
+    let own = Gauge::new(handle);
+    let worker =
+        Worker { crew: Arc::clone(&crew), index, own, first: None, window: 1, bulk: 0, targets: Vec::new() };
+    WORKER.set(Some(worker));
+    Some(Joined { crew, index })
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.crew.board.with(|seats| {
+            if let Some(seat) = seats.get_mut(self.index) {
+                *seat = Seat::default();
+            }
+        });
+    }
+}
+
+impl Worker {
+    /// Where a connection that has carried bulk is to go on.
+    fn place_bulk(&mut self, load: &mut Load) -> Option<Handle> {
+        let now = Instant::now();
+        if let Some(share) = self.own.read(now) {
+            self.targets = self.crew.board.count(self.index, self.bulk, share >= BUSY, now);
+            self.window = self.window.wrapping_add(1);
+            self.bulk = 0;
+        }
+        if load.counted != Some((self.index, self.window)) {
+            load.counted = Some((self.index, self.window));
+            self.bulk += 1;
+        }
+        if self.targets.is_empty() || !load.may_go(now) {
+            return None;
+        }
+        let handle = self.crew.board.handle(self.targets.pop()?)?;
+        // It was counted here above, and is going to be counted there.
+        self.bulk -= 1;
+        load.went = Some(now);
+        Some(handle)
+    }
+
+    /// Where a connection of small exchanges is to go on.
+    fn place_small(&mut self, load: &mut Load) -> Option<Handle> {
+        if self.index < self.crew.active() {
+            return None;
+        }
+        let now = Instant::now();
+        if !load.may_go(now) {
+            return None;
+        }
+        if self.first.is_none() {
+            self.first = self.crew.board.handle(0).map(Gauge::new);
+        }
+        let first = self.first.as_mut()?;
+        if first.read(now)? >= QUIET {
+            return None;
+        }
+        load.went = Some(now);
+        Some(first.handle.clone())
+    }
+}
+
+/// What a connection carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Load {
+    /// Large turns, and small ones since the last large one.
+    large: u8,
+    small: u8,
+    /// The thread and the window in which it was counted.
+    counted: Option<(usize, u32)>,
+    /// When it came to its thread from another.
+    went: Option<Instant>,
+}
+
+/// What a turn has shown.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    Bulk,
+    Small,
+    Nothing,
+}
+
+impl Load {
+    /// So many large turns are bulk. Pages and pictures are fewer.
+    const BULK: u8 = 4;
+    /// So many small turns in a row end it.
+    const PAUSE: u8 = 8;
+    /// After so many it is a small exchange.
+    const EXCHANGE: u8 = 128;
+
+    /// Takes note of a turn in which so many bytes were moved.
+    fn note(&mut self, moved: u64) -> Shown {
+        if moved >= LARGE {
+            (self.large, self.small) = (self.large.saturating_add(1).min(Self::BULK), 0);
+            return if self.large == Self::BULK { Shown::Bulk } else { Shown::Nothing };
+        }
+        if moved > 0 {
+            self.small += 1;
+            if self.small >= Self::PAUSE {
+                self.large = 0;
+            }
+            if self.small == Self::EXCHANGE {
+                self.small = Self::PAUSE;
+                return Shown::Small;
+            }
+        }
+        Shown::Nothing
+    }
+
+    fn may_go(&self, now: Instant) -> bool {
+        self.went.is_none_or(|at| now.saturating_duration_since(at) >= STAY)
+    }
+}
+
+/// A connection's task, which can go on in another runtime.
+struct Movable {
+    task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    load: Load,
+}
+
+impl Future for Movable {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(task) = &mut this.task else { return Poll::Ready(()) };
+        let before = relay::moved();
+        if task.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let place = match this.load.note(relay::moved().wrapping_sub(before)) {
+            Shown::Bulk => Worker::place_bulk,
+            Shown::Small => Worker::place_small,
+            Shown::Nothing => return Poll::Pending,
+        };
+        let target = WORKER.with_borrow_mut(|worker| place(worker.as_mut()?, &mut this.load));
+        let Some(target) = target else { return Poll::Pending };
+        // Whatever would wake it here finds a task that is over; the first poll there asks all anew.
+        target.spawn(Movable { task: this.task.take(), load: this.load });
+        Poll::Ready(())
+    }
+}
+
+/// Gives a connection a task of its own. On a thread of a crew, it may go on on another one.
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    if WORKER.with_borrow(Option::is_some) {
+        tokio::spawn(Movable { task: Some(Box::pin(task)), load: Load::default() });
+    } else {
+        tokio::spawn(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc;
+    use std::thread::ThreadId;
+
+    #[test]
+    fn bulk_is_shared_out_until_nobody_has_two_more() {
+        for (bulk, from, targets) in [
+            (&[Some(8), Some(0)][..], 0, &[1, 1, 1, 1][..]),
+            (&[Some(1), Some(0)], 0, &[]),
+            (&[Some(2), Some(1)], 0, &[]),
+            (&[Some(3), Some(1)], 0, &[1]),
+            (&[Some(0), Some(8)], 0, &[]),
+            (&[Some(0), Some(2)], 1, &[0]),
+            (&[Some(8), None], 0, &[]),
+            (&[Some(8), None, Some(0), Some(1)], 0, &[2, 2, 3, 2, 3]),
+            (&[None, Some(4)], 0, &[]),
+            (&[Some(4)], 0, &[]),
+            (&[], 0, &[]),
+        ] {
+            assert_eq!(share_out(bulk.to_vec(), from), targets, "{bulk:?} from {from}");
+        }
+    }
+
+    #[test]
+    fn whoever_gave_has_no_reason_to_get_it_back() {
+        for mine in 0..40 {
+            for theirs in 0..40 {
+                for others in 0..4 {
+                    let mut bulk = vec![Some(mine), Some(theirs), Some(others)];
+                    let targets = share_out(bulk.clone(), 0);
+                    for &target in &targets {
+                        bulk[0] = bulk[0].map(|bulk| bulk - 1);
+                        bulk[target] = bulk[target].map(|bulk| bulk + 1);
+                    }
+                    for target in targets {
+                        let back = share_out(bulk.clone(), target);
+                        assert!(!back.contains(&0), "{mine}, {theirs}, {others}: {bulk:?} {back:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn board(running: usize) -> (tokio::runtime::Runtime, Board) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let handle = Some(runtime.handle().clone());
+        let board = Board(Mutex::new(vec![Seat { handle, ..Seat::default() }; running]));
+        (runtime, board)
+    }
+
+    #[test]
+    fn only_a_busy_thread_gives_and_what_is_on_its_way_counts() {
+        let (_runtime, board) = board(3);
+        let now = Instant::now();
+        assert!(board.count(0, 6, false, now).is_empty());
+        assert_eq!(board.count(0, 6, true, now), [1, 2, 1, 2]);
+        // The two have it already, as far as the others know.
+        assert!(board.count(0, 2, true, now).is_empty());
+        assert_eq!(board.count(1, 5, true, now), [0, 2]);
+    }
+
+    #[test]
+    fn an_old_count_is_none() {
+        let (_runtime, board) = board(2);
+        let now = Instant::now();
+        board.count(1, 8, true, now);
+        assert!(board.count(0, 2, true, now + STALE / 2).is_empty());
+        assert_eq!(board.count(0, 2, true, now + STALE), [1]);
+    }
+
+    #[test]
+    fn bulk_and_small_exchanges_are_told_apart() {
+        let shown = |moved: &[u64]| {
+            let mut load = Load::default();
+            moved.iter().map(|&moved| load.note(moved)).collect::<Vec<_>>()
+        };
+        let last = |moved: &[u64]| shown(moved).pop();
+        let small = |n: usize| vec![100; n];
+        assert_eq!(last(&[LARGE; 3]), Some(Shown::Nothing));
+        assert_eq!(last(&[LARGE; 4]), Some(Shown::Bulk));
+        // Some small pieces and idle turns between are no end of it; a pause is.
+        assert_eq!(last(&[&[LARGE; 4][..], &small(7), &[0; 50], &[LARGE]].concat()), Some(Shown::Bulk));
+        assert_eq!(last(&[&[LARGE; 4][..], &small(8), &[LARGE]].concat()), Some(Shown::Nothing));
+        assert_eq!(last(&small(127)), Some(Shown::Nothing));
+        assert_eq!(last(&small(128)), Some(Shown::Small));
+        assert_eq!(last(&[&small(100)[..], &[LARGE], &small(100)].concat()), Some(Shown::Nothing));
+        let told = shown(&small(1000)).iter().filter(|&shown| *shown == Shown::Small).count();
+        assert_eq!(told, 8, "and told now and then");
+    }
+
+    #[test]
+    fn nobody_is_moved_twice_in_a_row() {
+        let now = Instant::now();
+        let mut load = Load::default();
+        assert!(load.may_go(now));
+        load.went = Some(now);
+        assert!(!load.may_go(now + STAY / 2));
+        assert!(load.may_go(now + STAY));
+    }
+
+    /// Two threads of a crew, until it is dropped; everything begins on the first.
+    struct Threads(Vec<Handle>, Vec<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>);
+
+    impl Threads {
+        fn start() -> Threads {
+            let crew = Crew::of(2);
+            let mut threads = Threads(Vec::new(), Vec::new());
+            for index in 0..2 {
+                let (stop, stopped) = tokio::sync::oneshot::channel();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                threads.0.push(runtime.handle().clone());
+                let crew = Arc::clone(&crew);
+                let (joined, has_joined) = mpsc::channel();
+                let thread = std::thread::spawn(move || {
+                    runtime.block_on(async {
+                        let _joined = join(&crew, index);
+                        joined.send(()).unwrap();
+                        let _ = stopped.await;
+                    });
+                });
+                threads.1.push((stop, thread));
+                has_joined.recv().unwrap();
+            }
+            threads
+        }
+
+        /// Spawns from the first thread.
+        fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+            let first = self.0.first().expect("there are two");
+            first.spawn(async move { spawn(task) });
+        }
+    }
+
+    impl Drop for Threads {
+        fn drop(&mut self) {
+            for (stop, thread) in self.1.drain(..) {
+                let _ = stop.send(());
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// Turns in each of which so many bytes are moved, each told with its thread, until nobody listens.
+    /// With bulk there is no time left.
+    async fn turns(bytes: Arc<AtomicU64>, told: mpsc::Sender<ThreadId>) {
+        while told.send(std::thread::current().id()).is_ok() {
+            let bytes = bytes.load(Ordering::Relaxed);
+            relay::note_moved(bytes);
+            if bytes < LARGE {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_micros(200) {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Starts two tasks of turns.
+    fn two(threads: &Threads, bytes: &Arc<AtomicU64>) -> [mpsc::Receiver<ThreadId>; 2] {
+        [(); 2].map(|()| {
+            let (told, turn) = mpsc::channel();
+            threads.spawn(turns(Arc::clone(bytes), told));
+            turn
+        })
+    }
+
+    /// Waits until a turn of each has been on one thread, or on two.
+    fn wait_until([one, other]: &[mpsc::Receiver<ThreadId>; 2], apart: bool) {
+        let limit = Instant::now() + Duration::from_secs(30);
+        while (one.recv().unwrap() != other.recv().unwrap()) != apart {
+            assert!(Instant::now() < limit, "apart: {}", !apart);
+        }
+    }
+
+    #[test]
+    fn of_two_tasks_with_bulk_one_goes_to_the_other_thread_and_both_stay() {
+        let threads = Threads::start();
+        let both = two(&threads, &Arc::new(AtomicU64::new(LARGE)));
+        wait_until(&both, true);
+        for _ in 0..2000 {
+            assert_ne!(both[0].recv().unwrap(), both[1].recv().unwrap());
+        }
+    }
+
+    #[test]
+    fn bulk_that_becomes_a_small_exchange_goes_back_to_the_first_thread() {
+        let threads = Threads::start();
+        let bytes = Arc::new(AtomicU64::new(LARGE));
+        let both = two(&threads, &bytes);
+        wait_until(&both, true);
+        bytes.store(200, Ordering::Relaxed);
+        wait_until(&both, false);
+    }
+
+    #[test]
+    fn small_exchanges_stay_together_though_they_leave_a_thread_no_time() {
+        let threads = Threads::start();
+        let (told, turn) = mpsc::channel();
+        for _ in 0..8 {
+            let told = told.clone();
+            threads.spawn(async move {
+                while told.send(std::thread::current().id()).is_ok() {
+                    relay::note_moved(200);
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let first = turn.recv().unwrap();
+        for _ in 0..100_000 {
+            assert_eq!(turn.recv().unwrap(), first);
+        }
+    }
+}

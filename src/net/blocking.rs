@@ -1,0 +1,199 @@
+//! Work that blocks: look-ups of names, and files.
+//!
+//! The runtime's own room for it ends the process where no thread can be started (a container's limit of
+//! processes), and starts up to 512 threads where a name server is silent. Here the threads are few, and
+//! work for which there is none fails alone.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a thread waits for more to do.
+const KEEP: Duration = Duration::from_secs(10);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A few threads for one kind of work.
+#[derive(Debug)]
+pub struct Room {
+    name: &'static str,
+    /// The most threads.
+    size: usize,
+    /// The most work that waits for one.
+    queue: usize,
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+struct State {
+    waiting: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let State { waiting, threads, idle } = self;
+        write!(f, "{threads} threads, {idle} idle, {} waiting", waiting.len())
+    }
+}
+
+/// For look-ups of names. Each may take as long as the system waits for a silent name server, so these
+/// have threads of their own.
+pub static NAMES: Room = Room::new("names", 8, 256);
+
+/// For files.
+pub static FILES: Room = Room::new("files", 8, 4096);
+
+impl Room {
+    const fn new(name: &'static str, size: usize, queue: usize) -> Room {
+        let state = State { waiting: VecDeque::new(), threads: 0, idle: 0 };
+        Room { name, size, queue, state: Mutex::new(state), news: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a thread do this, and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started and there is none, or too much waits already. The work is dropped.
+    pub fn spawn(&'static self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut state = self.state();
+        if state.waiting.len() >= self.queue {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "too much waits for a thread"));
+        }
+        // Those that are idle have been told of what waits for them, but need not have come for it yet.
+        if state.idle <= state.waiting.len() && state.threads < self.size {
+            match std::thread::Builder::new().name(self.name.into()).spawn(|| self.work()) {
+                Ok(_) => state.threads += 1,
+                // Those that there are do it later.
+                Err(_) if state.threads > 0 => {}
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("no thread can be started: {error}")));
+                }
+            }
+        }
+        state.waiting.push_back(Box::new(work));
+        drop(state);
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Has a thread do this.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be had, or the work has panicked.
+    pub async fn run<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (tell, told) = oneshot::channel();
+        self.spawn(move || {
+            // Whoever asked may have gone.
+            let _ = tell.send(work());
+        })?;
+        told.await.map_err(|_| io::Error::other("the work broke off"))
+    }
+
+    /// The same; where no thread can be had, it is done here and now. For what is short on a sound disk:
+    /// others wait for it.
+    ///
+    /// # Errors
+    ///
+    /// The work has panicked.
+    pub async fn run_or_do_here<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (tell, told) = oneshot::channel();
+        let (give, given) = std::sync::mpsc::sync_channel(1);
+        // The work is handed over apart from the job, so that it is still here when there is no thread.
+        let spawned = self.spawn(move || {
+            if let Ok(work) = given.recv() {
+                let work: Box<dyn FnOnce() -> T + Send> = work;
+                let _ = tell.send(work());
+            }
+        });
+        if spawned.is_err() {
+            return Ok(work());
+        }
+        let _ = give.send(Box::new(work));
+        told.await.map_err(|_| io::Error::other("the work broke off"))
+    }
+
+    /// What a thread does.
+    fn work(&'static self) {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.waiting.pop_front() {
+                drop(state);
+                // The panic is told by the hook; whoever waits sees that nothing comes.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                state = self.state();
+                continue;
+            }
+            state.idle += 1;
+            let waited = self.news.wait_timeout(state, KEEP).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            state.idle -= 1;
+            if waited.1.timed_out() && state.waiting.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn work_that_panics_fails_alone() {
+        static ROOM: Room = Room::new("test", 1, 8);
+        let broken = ROOM.run(|| -> u8 { panic!("as the test wants it") }).await;
+        assert_eq!(broken.unwrap_err().to_string(), "the work broke off");
+        // The only thread goes on.
+        assert_eq!(ROOM.run(|| 7).await.unwrap(), 7);
+        assert_eq!(ROOM.run_or_do_here(|| 8).await.unwrap(), 8);
+        assert_eq!(ROOM.state().threads, 1);
+    }
+
+    #[tokio::test]
+    async fn threads_and_what_waits_for_them_are_bounded() {
+        static ROOM: Room = Room::new("test", 2, 3);
+        let (hold, held) = mpsc::channel::<()>();
+        let held = std::sync::Arc::new(Mutex::new(held));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..2 {
+            let (held, tell) = (std::sync::Arc::clone(&held), tell.clone());
+            ROOM.spawn(move || {
+                tell.send(number).unwrap();
+                let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            })
+            .unwrap();
+        }
+        for _ in 0..2 {
+            told.recv().await.unwrap();
+        }
+        for _ in 0..3 {
+            ROOM.spawn(|| {}).unwrap();
+        }
+        assert_eq!(ROOM.spawn(|| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(ROOM.state().threads, 2);
+        drop(hold);
+        // The queue is worked off.
+        while let Err(error) = ROOM.run(|| {}).await {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            tokio::task::yield_now().await;
+        }
+    }
+}

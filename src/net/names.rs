@@ -1,0 +1,340 @@
+//! Names of hosts: one look-up serves all who wait for it, and what was found is used until there is
+//! something newer, however long the name server is silent.
+
+use super::blocking;
+use crate::config::{Host, HostPort};
+use std::collections::HashSet;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// How old addresses are before they are asked for again.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// How soon after a question the next is put while old addresses do.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// An answer that is younger than this is not asked for again when its addresses fail: no stranger's
+/// connections become a stream of questions.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// How the system looks a name up. It blocks.
+type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+
+fn system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((name, port).to_socket_addrs()?.collect())
+}
+
+/// Looks one name up.
+///
+/// # Errors
+///
+/// What the system says.
+pub async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    blocking::NAMES.run(move || system(&name, port)).await?
+}
+
+/// What is known of some hosts.
+#[derive(Debug)]
+pub(super) struct Names {
+    targets: Vec<HostPort>,
+    look_up: LookUp,
+    ipv6_first: bool,
+    /// In the order of the targets.
+    known: watch::Sender<Vec<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    addresses: Vec<SocketAddr>,
+    /// When the question was put to which they are the answer.
+    since: Option<Instant>,
+    /// When the last question was put.
+    asked: Option<Instant>,
+    /// Whether its answer is waited for.
+    asking: bool,
+    /// What the last answer was, if it was none.
+    error: Option<String>,
+}
+
+impl Names {
+    pub(super) fn new(targets: Vec<HostPort>, ipv6_first: bool) -> Arc<Names> {
+        Names::with(targets, ipv6_first, system)
+    }
+
+    fn with(targets: Vec<HostPort>, ipv6_first: bool, look_up: LookUp) -> Arc<Names> {
+        let known = targets.iter().map(|target| match &target.host {
+            Host::Ip(ip) => Known { addresses: vec![SocketAddr::new(*ip, target.port)], ..Known::default() },
+            Host::Name(_) => Known::default(),
+        });
+        let known = watch::Sender::new(known.collect());
+        Arc::new(Names { targets, look_up, ipv6_first, known })
+    }
+
+    /// Whether there is a name among them, so that a question may bring something new.
+    pub(super) fn any(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.host, Host::Name(_)))
+    }
+
+    /// The addresses, as far as they are known.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let known = self.known.borrow();
+        let mut seen = HashSet::new();
+        known
+            .iter()
+            .flat_map(|known| &known.addresses)
+            .copied()
+            .filter(|address| seen.insert(*address))
+            .collect()
+    }
+
+    /// What the name servers said instead of addresses.
+    pub(super) fn errors(&self) -> String {
+        let known = self.known.borrow();
+        let said = self.targets.iter().zip(known.iter()).filter(|(_, known)| known.addresses.is_empty());
+        let said = said.map(|(target, known)| {
+            format!("{}: {}", target.host, known.error.as_deref().unwrap_or("no answer"))
+        });
+        said.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Asks for what is old or not known, without waiting. Returns whether an answer is on its way.
+    pub(super) fn refresh(self: &Arc<Names>) -> bool {
+        let now = Instant::now();
+        self.ask(|known| match known.since {
+            None => true,
+            Some(since) => {
+                now.duration_since(since) >= LIFETIME
+                    && known.asked.is_none_or(|asked| now.duration_since(asked) >= RETRY)
+            }
+        })
+    }
+
+    /// Asks anew: all that is known was tried in vain by somebody who began at this time. Returns whether
+    /// there is going to be an answer that is new to them.
+    pub(super) fn ask_anew(self: &Arc<Names>, began: Instant) -> bool {
+        let before = began.checked_sub(YOUNG).unwrap_or(began);
+        self.ask(|known| known.asked.is_none_or(|asked| asked < before))
+    }
+
+    /// Asks for the names for which it is `wanted`. A question that is out already serves everybody.
+    fn ask(self: &Arc<Names>, wanted: impl Fn(&Known) -> bool) -> bool {
+        if !self.any() {
+            return false;
+        }
+        let mut due = Vec::new();
+        let mut asking = false;
+        self.known.send_if_modified(|all| {
+            for (index, (known, target)) in all.iter_mut().zip(&self.targets).enumerate() {
+                let Host::Name(name) = &target.host else { continue };
+                if !known.asking && wanted(known) {
+                    (known.asking, known.asked) = (true, Some(Instant::now()));
+                    due.push((index, name.clone(), target.port));
+                }
+                asking |= known.asking;
+            }
+            false
+        });
+        for (index, name, port) in due {
+            let question = Question { names: Arc::clone(self), index, answer: None };
+            let look_up = self.look_up;
+            let spawned = blocking::NAMES.spawn(move || {
+                let mut question = question;
+                question.answer = Some(look_up(&name, port));
+            });
+            if let Err(error) = spawned {
+                // (the question has ended with the work that was dropped)
+                self.known.send_modify(|all| {
+                    if let Some(known) = all.get_mut(index) {
+                        known.error = Some(error.to_string());
+                    }
+                });
+            }
+        }
+        asking
+    }
+
+    /// Waits until there is an answer to every question, or an address and `enough` of waiting.
+    pub(super) async fn answers(&self, enough: Duration, most: Duration) {
+        let mut known = self.known.subscribe();
+        let all = known.wait_for(|all| all.iter().all(|known| !known.asking));
+        if timeout(enough, all).await.is_ok() {
+            return;
+        }
+        let any = known.wait_for(|all| {
+            all.iter().all(|known| !known.asking) || all.iter().any(|known| !known.addresses.is_empty())
+        });
+        let _ = timeout(most.saturating_sub(enough), any).await;
+    }
+
+    /// Waits until no question is without an answer.
+    pub(super) async fn all_answers(&self, most: Duration) {
+        let mut known = self.known.subscribe();
+        let _ = timeout(most, known.wait_for(|all| all.iter().all(|known| !known.asking))).await;
+    }
+
+    /// Whether a name has never been looked up with success.
+    pub(super) fn lacks_some(&self) -> bool {
+        self.known.borrow().iter().any(|known| known.addresses.is_empty())
+    }
+
+    fn answered(&self, index: usize, answer: io::Result<Vec<SocketAddr>>) {
+        self.known.send_modify(|all| {
+            let Some(known) = all.get_mut(index) else { return };
+            known.asking = false;
+            match answer {
+                Ok(found) if !found.is_empty() => {
+                    known.addresses = interleave(found, self.ipv6_first);
+                    known.since = known.asked;
+                    known.error = None;
+                }
+                // Old addresses are better than none.
+                Ok(_) => known.error = Some("the name has no address".to_owned()),
+                Err(error) => known.error = Some(error.to_string()),
+            }
+        });
+    }
+}
+
+/// A question that is out. However it ends, those who wait hear of it.
+struct Question {
+    names: Arc<Names>,
+    index: usize,
+    answer: Option<io::Result<Vec<SocketAddr>>>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        let answer = self.answer.take().unwrap_or_else(|| Err(io::Error::other("the look-up broke off")));
+        self.names.answered(self.index, answer);
+    }
+}
+
+/// A name's addresses with the families by turns, so that one family that leads nowhere costs one head
+/// start (RFC 8305 section 4). The system's first choice stays first unless IPv6 is asked for.
+fn interleave(found: Vec<SocketAddr>, ipv6_first: bool) -> Vec<SocketAddr> {
+    let v6_leads = ipv6_first || found.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut leading, mut other) =
+        found.iter().copied().partition::<std::collections::VecDeque<_>, _>(|it| it.is_ipv6() == v6_leads);
+    let mut ordered = Vec::with_capacity(found.len());
+    while !leading.is_empty() || !other.is_empty() {
+        ordered.extend(leading.pop_front());
+        ordered.extend(other.pop_front());
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Condvar, Mutex};
+
+    #[test]
+    fn families_take_turns() {
+        for (found, v6_first, wanted) in [
+            ("1.0.0.1 1.0.0.2 [::1]", false, "1.0.0.1 [::1] 1.0.0.2"),
+            ("1.0.0.1 1.0.0.2 [::1]", true, "[::1] 1.0.0.1 1.0.0.2"),
+            ("[::1] [::2] [::3] 1.0.0.1", false, "[::1] 1.0.0.1 [::2] [::3]"),
+            ("1.0.0.1 1.0.0.2", true, "1.0.0.1 1.0.0.2"),
+        ] {
+            let parse = |text: &str| -> Vec<SocketAddr> {
+                text.split(' ').map(|host| format!("{host}:80").parse().unwrap()).collect()
+            };
+            assert_eq!(interleave(parse(found), v6_first), parse(wanted));
+        }
+    }
+
+    fn names(look_up: LookUp) -> Arc<Names> {
+        Names::with(vec![HostPort::parse("www.example.com:80").unwrap()], false, look_up)
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn one_question_serves_all_who_wait() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        static ANSWER: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+        let names = names(|_, port| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            let held = ANSWER.1.wait_while(ANSWER.0.lock().unwrap(), |answers| !*answers).unwrap();
+            drop(held);
+            Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))])
+        });
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..300 {
+            let names = Arc::clone(&names);
+            waiting.spawn(async move {
+                assert!(names.refresh());
+                names.answers(LONG, LONG).await;
+                names.addresses()
+            });
+        }
+        tokio::task::yield_now().await;
+        *ANSWER.0.lock().unwrap() = true;
+        ANSWER.1.notify_all();
+        for found in waiting.join_all().await {
+            assert_eq!(found, ["192.0.2.1:80".parse().unwrap()]);
+        }
+        assert_eq!(ASKED.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_addresses_do_while_nobody_answers() {
+        static SILENT: AtomicBool = AtomicBool::new(false);
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let names = names(|_, port| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            if SILENT.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))])
+        });
+        assert!(names.refresh());
+        settle(&names).await;
+        let found = names.addresses();
+        assert_eq!(found.len(), 1);
+        assert!(!names.refresh(), "it is known");
+        SILENT.store(true, Ordering::SeqCst);
+        tokio::time::advance(LIFETIME).await;
+        assert!(names.refresh());
+        settle(&names).await;
+        assert_eq!(names.addresses(), found);
+        assert!(!names.refresh(), "it was asked for a moment ago");
+        tokio::time::advance(RETRY).await;
+        assert!(names.refresh());
+        settle(&names).await;
+        assert_eq!((names.addresses(), ASKED.load(Ordering::SeqCst)), (found, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_addresses_fail_it_is_asked_anew_but_not_for_each_who_failed() {
+        let names = names(|_, port| Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]));
+        names.refresh();
+        settle(&names).await;
+        tokio::time::advance(YOUNG * 2).await;
+        let began = Instant::now();
+        assert!(names.ask_anew(began));
+        settle(&names).await;
+        assert!(!names.ask_anew(began));
+        assert!(!names.ask_anew(Instant::now()));
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_breaks_off_is_heard_of() {
+        let names = names(|_, _| panic!("as the test wants it"));
+        assert!(names.refresh());
+        names.answers(LONG, LONG).await;
+        assert_eq!(names.errors(), "www.example.com: the look-up broke off");
+    }
+
+    /// Waits for a thread's answer without letting the clock of the test run on.
+    async fn settle(names: &Names) {
+        while names.known.borrow().iter().any(|known| known.asking) {
+            tokio::task::yield_now().await;
+        }
+    }
+}

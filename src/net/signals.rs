@@ -1,0 +1,66 @@
+//! Signals, heard by the runtime through a pipe; and heeded where no runtime hears them any more.
+//!
+//! (The runtime's own way needs a pair of sockets, which some sandboxes refuse, and panics without.)
+
+use signal_hook::flag;
+use signal_hook::low_level::pipe;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+
+/// A kind of signals that is listened for.
+#[derive(Debug)]
+pub struct Signal(Receiver);
+
+/// Listens for a signal from now on. To be called in a runtime.
+///
+/// # Errors
+///
+/// There are no descriptors left, or this signal cannot be handled.
+pub fn signal(number: i32) -> io::Result<Signal> {
+    let (reader, writer) = io::pipe()?;
+    let receiver = Receiver::from_owned_fd(reader.into())?;
+    pipe::register(number, writer)?;
+    Ok(Signal(receiver))
+}
+
+impl Signal {
+    /// Waits until it comes, once or more often since it was last waited for.
+    pub async fn recv(&mut self) {
+        if !matches!(self.0.read(&mut [0; 64]).await, Ok(1..)) {
+            // The pipe's other end is never closed.
+            std::future::pending().await
+        }
+    }
+}
+
+/// The first thread does not return to its event loop, so that it hears of no signal.
+static STUCK: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// A signal has asked the process to end.
+static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Listens for a signal that asks the process to end. While the first thread is stuck, it ends it at once;
+/// so does a second one in any case.
+///
+/// # Errors
+///
+/// As [`signal`] has them.
+pub fn ending(number: i32) -> io::Result<Signal> {
+    flag::register_conditional_shutdown(number, 0, Arc::clone(&STUCK))?;
+    flag::register_conditional_shutdown(number, 0, Arc::clone(&ASKED))?;
+    flag::register(number, Arc::clone(&ASKED))?;
+    signal(number)
+}
+
+/// To be told when the first thread has become stuck, and when it no longer is. Ends the process if it has
+/// been asked to end meanwhile.
+pub(super) fn first_is_stuck(stuck: bool) {
+    STUCK.store(stuck, Ordering::SeqCst);
+    if stuck && ASKED.load(Ordering::SeqCst) {
+        tracing::info!("ending: a signal has asked for it");
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,414 @@
+//! Whoever does not return to its event loop is noticed; and so is a panic.
+//!
+//! A task that never gives its thread back stops all other connections of that thread, and where it is
+//! the first thread, signals are not heard either. So each thread that serves counts the turns of its
+//! tasks, and a thread of the system's own kind looks whether they go on. While all threads wait for
+//! something to do, it sleeps without a clock, so that nothing wakes a phone.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::Thread;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tracing::{error, info, warn};
+
+/// How often it is looked.
+const TICK: Duration = Duration::from_secs(1);
+
+/// After so many looks that saw the same turn a thread counts as stuck. They are counted, and not the
+/// time: a machine that slept was not stuck.
+const PATIENCE: u32 = 5;
+
+/// What a connection is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Its first bytes are read.
+    Detect,
+    /// A host is dialled.
+    Dial,
+    /// The TLS handshake.
+    TlsHandshake,
+    /// The bytes of a tunnel, or between a visitor and the website, are passed on.
+    Relay,
+    /// The sessions of Mux.Cool are passed on.
+    Mux,
+    /// Our own website answers.
+    OwnSite,
+}
+
+impl Stage {
+    const ALL: [Stage; 6] =
+        [Stage::Detect, Stage::Dial, Stage::TlsHandshake, Stage::Relay, Stage::Mux, Stage::OwnSite];
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Detect => "detect",
+            Stage::Dial => "dial",
+            Stage::TlsHandshake => "TLS handshake",
+            Stage::Relay => "relay",
+            Stage::Mux => "mux",
+            Stage::OwnSite => "own site",
+        })
+    }
+}
+
+/// Whose turn it is: an address and a stage, in words that can be read while they are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Turn {
+    ip: [u32; 4],
+    /// The port, then one more than the stage, then whether there is a peer.
+    rest: u32,
+}
+
+impl Turn {
+    const PEER: u32 = 1 << 24;
+
+    fn of(peer: Option<SocketAddr>) -> Turn {
+        let Some(peer) = peer else { return Turn::default() };
+        let ip = match peer.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let bits = ip.to_bits();
+        #[expect(clippy::cast_possible_truncation, reason = "the parts of a number")]
+        let ip = [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32];
+        Turn { ip, rest: u32::from(peer.port()) | Turn::PEER }.at(Stage::Detect)
+    }
+
+    fn at(self, stage: Stage) -> Turn {
+        Turn { rest: self.rest & !(0xff << 16) | (stage as u32 + 1) << 16, ..self }
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        let bits = self.ip.iter().fold(0_u128, |bits, &part| bits << 32 | u128::from(part));
+        let port = u16::try_from(self.rest & 0xffff).ok()?;
+        let ip = Ipv6Addr::from_bits(bits).to_canonical();
+        (self.rest & Turn::PEER != 0).then_some(SocketAddr::new(ip, port))
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        let number = (self.rest >> 16 & 0xff).checked_sub(1)?;
+        Stage::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
+/// A thread that serves. It alone writes here.
+#[derive(Debug, Default)]
+struct Worker {
+    /// Whether signals are heard on it.
+    first: bool,
+    /// Grows by two with each turn of a task. Odd while the thread is at work.
+    turns: AtomicU32,
+    ip: [AtomicU32; 4],
+    rest: AtomicU32,
+}
+
+impl Worker {
+    fn begins(&self, turn: &Turn) {
+        for (word, part) in self.ip.iter().zip(turn.ip) {
+            word.store(part, Ordering::Relaxed);
+        }
+        self.rest.store(turn.rest, Ordering::Relaxed);
+        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(2), Ordering::Release);
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.turns.load(Ordering::SeqCst) & 1 == 1
+    }
+
+    fn parks(&self) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns.wrapping_add(turns & 1), Ordering::Release);
+    }
+
+    fn unparks(&self) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns | 1, Ordering::SeqCst);
+        // In one order with what the watchdog does before it sleeps: either it sees the work, or it is
+        // seen asleep.
+        if ASLEEP.load(Ordering::SeqCst)
+            && ASLEEP.swap(false, Ordering::SeqCst)
+            && let Some(watchdog) = WATCHDOG.get()
+        {
+            watchdog.unpark();
+        }
+    }
+
+    /// Whose turn it is, and its number.
+    fn look(&self) -> (u32, Turn) {
+        let turns = self.turns.load(Ordering::Acquire);
+        let ip = [0, 1, 2, 3].map(|index: usize| self.ip[index].load(Ordering::Relaxed));
+        (turns, Turn { ip, rest: self.rest.load(Ordering::Relaxed) })
+    }
+}
+
+thread_local! {
+    static WORKER: OnceCell<Arc<Worker>> = const { OnceCell::new() };
+}
+
+static WORKERS: Mutex<Vec<Arc<Worker>>> = Mutex::new(Vec::new());
+static WATCHDOG: OnceLock<Thread> = OnceLock::new();
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// A runtime for one thread, which is watched.
+#[derive(Debug)]
+pub struct Loop {
+    runtime: Runtime,
+    worker: Arc<Worker>,
+}
+
+impl Loop {
+    /// A runtime for this thread. `first` is the one on which signals are heard.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptors left for it.
+    pub fn new(first: bool) -> io::Result<Loop> {
+        let worker = Arc::new(Worker { first, ..Worker::default() });
+        let (parks, unparks) = (Arc::clone(&worker), Arc::clone(&worker));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || parks.parks())
+            .on_thread_unpark(move || unparks.unparks())
+            .build()?;
+        WORKERS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
+        Ok(Loop { runtime, worker })
+    }
+
+    /// Runs a future, and the tasks that it starts, on this thread.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        /// However it ends, a thread that has ended is not at work.
+        struct Ended<'a>(&'a Worker);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                self.0.parks();
+            }
+        }
+        // A thread has one loop in its life.
+        let _ = WORKER.with(|own| own.set(Arc::clone(&self.worker)));
+        self.worker.unparks();
+        let _ended = Ended(&self.worker);
+        self.runtime.block_on(work)
+    }
+
+    /// Lets go of all tasks without waiting for any.
+    pub fn shut_down(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A task whose turns are counted.
+    pub struct Watched<F> {
+        turn: Turn,
+        #[pin]
+        task: F,
+    }
+}
+
+/// Counts the turns of a task, which serves the connection of this peer, if any.
+pub fn watched<F: Future>(peer: Option<SocketAddr>, task: F) -> Watched<F> {
+    Watched { turn: Turn::of(peer), task }
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        WORKER.with(|worker| {
+            let Some(worker) = worker.get() else { return this.task.poll(cx) };
+            worker.begins(this.turn);
+            let polled = this.task.poll(cx);
+            // The stage may have become another.
+            this.turn.rest = worker.rest.load(Ordering::Relaxed);
+            worker.begins(&Turn::default());
+            polled
+        })
+    }
+}
+
+/// Says what the connection whose turn it is has come to.
+pub fn stage(stage: Stage) {
+    WORKER.with(|worker| {
+        if let Some(worker) = worker.get() {
+            let turn = Turn { ip: [0; 4], rest: worker.rest.load(Ordering::Relaxed) }.at(stage);
+            worker.rest.store(turn.rest, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Whose turn it is on this thread.
+fn current() -> Turn {
+    WORKER.with(|worker| worker.get().map(|worker| worker.look().1).unwrap_or_default())
+}
+
+/// Starts the thread that looks. Where none can be had, it goes on without.
+pub fn start() {
+    let started = std::thread::Builder::new().name("watchdog".into()).stack_size(128 * 1024).spawn(|| {
+        WATCHDOG.get_or_init(std::thread::current);
+        watch();
+    });
+    if let Err(error) = started {
+        warn!(%error, "no thread can be started that looks whether the others go on; going on without");
+    }
+}
+
+/// What was seen of a worker at the last look.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    turns: u32,
+    /// How many looks ago it began.
+    since: u32,
+}
+
+impl Seen {
+    /// Looks once more. True when the worker has become stuck by now, false when it no longer is.
+    fn look(&mut self, turns: u32) -> Option<bool> {
+        if turns & 1 == 1 && turns == self.turns {
+            self.since = self.since.saturating_add(1);
+            (self.since == PATIENCE).then_some(true)
+        } else {
+            let was_stuck = self.since >= PATIENCE;
+            *self = Seen { turns, since: 0 };
+            was_stuck.then_some(false)
+        }
+    }
+}
+
+fn watch() {
+    let mut seen: Vec<Seen> = Vec::new();
+    loop {
+        let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.resize(workers.len(), Seen::default());
+        ASLEEP.store(true, Ordering::SeqCst);
+        if !workers.iter().any(|worker| worker.is_at_work()) {
+            // Whoever begins to work wakes it. Waking for nothing does no harm.
+            std::thread::park();
+        }
+        ASLEEP.store(false, Ordering::SeqCst);
+        std::thread::sleep(TICK);
+        for (worker, seen) in workers.iter().zip(&mut seen) {
+            let (turns, turn) = worker.look();
+            match seen.look(turns) {
+                None => {}
+                Some(true) => {
+                    let peer = turn.peer().map(tracing::field::display);
+                    let stage = turn.stage().map(tracing::field::display);
+                    let seconds = TICK.as_secs() * u64::from(PATIENCE);
+                    error!(peer, stage, "a thread has not returned to its event loop for {seconds} s");
+                    if worker.first {
+                        first_is_stuck(true);
+                    }
+                }
+                Some(false) => {
+                    info!("a thread that did not return to its event loop has returned");
+                    if worker.first {
+                        first_is_stuck(false);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+use super::signals::first_is_stuck;
+
+/// Here the system ends a process that is to end.
+#[cfg(not(unix))]
+fn first_is_stuck(_: bool) {}
+
+/// Has a panic written to the log as one line, with its place and the peer whose connection it ends.
+pub fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("?").replace('\n', " ");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let turn = current();
+        if tracing::dispatcher::has_been_set() {
+            let peer = turn.peer().map(tracing::field::display);
+            let stage = turn.stage().map(tracing::field::display);
+            error!(place, peer, stage, count, "panicked: {message}");
+        } else {
+            crate::telemetry::say(&format!("obfs-rs: panicked at {place}: {message}"));
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_says_whose_it_is() {
+        assert_eq!((Turn::of(None).peer(), Turn::of(None).stage()), (None, None));
+        for peer in ["192.0.2.1:443", "[2001:db8::1]:65535", "[::1]:1"] {
+            let peer: SocketAddr = peer.parse().unwrap();
+            let turn = Turn::of(Some(peer));
+            assert_eq!((turn.peer(), turn.stage()), (Some(peer), Some(Stage::Detect)));
+            for stage in Stage::ALL {
+                let turn = turn.at(stage);
+                assert_eq!((turn.peer(), turn.stage()), (Some(peer), Some(stage)));
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_turn_that_goes_on_is_stuck() {
+        let looks = |all: &[u32]| {
+            let mut seen = Seen::default();
+            all.iter().filter_map(|&turns| seen.look(turns)).collect::<Vec<bool>>()
+        };
+        assert!(looks(&[4; 20]).is_empty(), "it is parked");
+        assert!(looks(&[1, 3, 5, 7, 9, 11, 13, 15]).is_empty(), "its turns go on");
+        assert!(looks(&[7; 5]).is_empty());
+        assert_eq!(looks(&[7; 20]), [true], "it is told once");
+        assert_eq!(looks(&[7, 7, 7, 7, 7, 7, 9]), [true, false]);
+        assert_eq!(looks(&[7, 7, 7, 7, 7, 7, 8]), [true, false]);
+    }
+
+    #[test]
+    fn a_loop_is_at_work_only_while_it_has_something_to_do() {
+        let event_loop = Loop::new(false).unwrap();
+        let worker = Arc::clone(&event_loop.worker);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            event_loop.block_on(async {
+                let peer = "192.0.2.1:443".parse().unwrap();
+                let task = watched(Some(peer), async move {
+                    stage(Stage::Relay);
+                    let at_work = current();
+                    told.await.unwrap();
+                    (at_work, current())
+                });
+                let (before, after) = tokio::spawn(task).await.unwrap();
+                assert_eq!(before, Turn::of(Some(peer)).at(Stage::Relay));
+                assert_eq!(after, before, "the stage stays the connection's");
+                assert_eq!(current(), Turn::default());
+            });
+        });
+        // It comes to wait for the word, and is at rest then.
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while worker.turns.load(Ordering::SeqCst) < 4 || worker.is_at_work() {
+            assert!(std::time::Instant::now() < end && !thread.is_finished());
+            std::thread::yield_now();
+        }
+        tell.send(()).unwrap();
+        thread.join().unwrap();
+        assert!(!worker.is_at_work());
+    }
+}

@@ -1,0 +1,128 @@
+//! A relay leaves its thread to others after so many bytes, and works on where it is moved.
+
+use super::*;
+use crate::relay::turn::{self, TURN};
+
+/// A stream that always has more to bring, up to a bound that no turn may reach, and takes everything.
+struct Torrent {
+    tcp: TcpStream,
+    left: usize,
+}
+
+impl Torrent {
+    const BOUND: usize = 64 << 20;
+
+    async fn new() -> Torrent {
+        Torrent { tcp: connection().await.0, left: Torrent::BOUND }
+    }
+}
+
+impl AsyncRead for Torrent {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n = buf.remaining().min(self.left);
+        self.left -= n;
+        buf.put_slice(&vec![0; n]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Torrent {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for Torrent {
+    fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+}
+
+async fn torrents() -> Relay<Torrent, Torrent, Identity, Identity> {
+    let (near, far) = (Torrent::new().await, Torrent::new().await);
+    Relay::new(near, far, Flow::new(Identity), Flow::new(Identity), PATIENT)
+}
+
+#[tokio::test]
+async fn each_direction_has_a_turn_that_is_bounded_in_bytes() {
+    let mut relay = torrents().await;
+    let before = turn::moved();
+    let waits = poll_fn(|cx| Poll::Ready(relay.poll_flows(cx).is_none())).await;
+    assert!(waits, "all of it passed in one turn");
+    for flow in [relay.up.payload(), relay.down.payload()] {
+        // The last read of a turn may begin just before its end.
+        assert!((TURN..2 * TURN).contains(&flow), "{flow} bytes in a turn of {TURN}");
+    }
+    assert_eq!(turn::moved() - before, 2 * (relay.up.payload() + relay.down.payload()));
+}
+
+#[tokio::test]
+async fn a_torrent_lets_others_run_and_the_system_be_asked_for_news() {
+    let relay = torrents().await;
+    let (mut here, mut there) = connection().await;
+    let running = tokio::spawn(relay.run());
+    // Each round trip needs the reactor twice; the torrent has far more turns than that, and no end of
+    // its own before they are over.
+    let rounds = 16;
+    for _ in 0..rounds {
+        here.write_all(b"?").await.unwrap();
+        there.read_exact(&mut [0]).await.unwrap();
+        there.write_all(b"!").await.unwrap();
+        here.read_exact(&mut [0]).await.unwrap();
+    }
+    assert!(!running.is_finished(), "the exchanges waited for all of the torrent");
+    let outcome = soon(running).await.unwrap();
+    let all = Torrent::BOUND as u64;
+    assert_eq!((outcome.up, outcome.down), (all, all));
+}
+
+/// In one thread's runtime a relay begins, in another's it goes on, without the reactor of the first.
+#[cfg(unix)]
+#[test]
+fn a_relay_that_is_moved_is_watched_by_the_reactor_of_its_new_thread() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let (app, backend, mut relay) = first.block_on(async {
+        let (app, near) = connection().await;
+        let (backend, far) = connection().await;
+        let (up, down) = (Flow::new(Identity), Flow::new(Identity));
+        let mut relay = Box::pin(Relay::new(near, far, up, down, PATIENT).run());
+        let polled = poll_fn(|cx| Poll::Ready(relay.as_mut().poll(cx).is_pending())).await;
+        assert!(polled, "there is nothing to pass yet");
+        (app.into_std().unwrap(), backend.into_std().unwrap(), relay)
+    });
+    turn::set_reactor(turn::reactor() + 1);
+    second.block_on(async {
+        let polled = poll_fn(|cx| Poll::Ready(relay.as_mut().poll(cx).is_pending())).await;
+        assert!(polled, "there is nothing to pass yet");
+        first.shutdown_background();
+        let running = tokio::spawn(relay);
+        let mut app = TcpStream::from_std(app).unwrap();
+        let mut backend = TcpStream::from_std(backend).unwrap();
+        let (up, down) = (bytes(3_000_001, 5), bytes(2_000_003, 6));
+        for what in [up, down] {
+            let (from, to) = (&mut app, &mut backend);
+            let mut got = vec![0; what.len()];
+            let (sent, received) =
+                soon(async { tokio::join!(from.write_all(&what), to.read_exact(&mut got)) }).await;
+            sent.unwrap();
+            received.unwrap();
+            assert!(got == what);
+            std::mem::swap(&mut app, &mut backend);
+        }
+        drop((app, backend));
+        assert!(matches!(soon(running).await.unwrap().end, End::Closed));
+    });
+}

@@ -1,0 +1,154 @@
+//! A server's certificate and key, read from their files: what is wrong with them, and how to mend it.
+
+use super::TlsError;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use std::io::Read as _;
+use std::path::Path;
+use tracing::warn;
+
+/// The most that is read of a file, in bytes: a chain is a few kilobytes.
+const LONGEST: u64 = 1024 * 1024;
+
+/// How rustls-webpki calls a certificate without extensions; rustls passes it on as text only.
+const VERSION: &str = "UnsupportedCertVersion";
+
+/// The object identifier of the extension that has a certificate's names (RFC 5280 section 4.2.1.6).
+const NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+
+/// Reads both files, and makes sure that they belong together and can be served.
+pub(super) fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = chain(certificate)?;
+    let der = private_key(key)?;
+    let kind = unusable(der.secret_der());
+    let provider = ring::default_provider();
+    let signer = provider.key_provider.load_private_key(der).map_err(|error| TlsError::file(key, match kind {
+        Some(kind) => format!("{kind}, which cannot be served: take one on P-256 (openssl ecparam -genkey -name prime256v1)"),
+        None => format!(
+            "the key cannot be used ({error}): it may be RSA of 2048 to 4096 bits, on P-256 or P-384, or Ed25519"
+        ),
+    }))?;
+    // rustls compares the two only where it can read the certificate, and takes one of version 1 for one of
+    // another key. The public key stands in every certificate as it is.
+    if let Some(public) = signer.public_key() {
+        let has_key = |certificate: &CertificateDer<'_>| contains(certificate, &public);
+        match (chain.iter().position(has_key), chain.first().map(ParsedCertificate::try_from)) {
+            (Some(0), _) => {}
+            (Some(at), _) => {
+                let problem = format!(
+                    "the certificate of the key {} is number {} of it: put it first, and those of its issuers \
+                     behind it",
+                    key.display(),
+                    at + 1
+                );
+                return Err(TlsError::file(certificate, problem));
+            }
+            (None, Some(Err(error))) if !error.to_string().contains(VERSION) => {
+                return Err(TlsError::file(certificate, format!("the certificate cannot be read: {error}")));
+            }
+            (None, _) => {
+                let (certificate, key) = (certificate.to_owned(), key.to_owned());
+                return Err(TlsError::Mismatch { certificate, key });
+            }
+        }
+    }
+    if let Some(own) = chain.first() {
+        warn_of_names(certificate, own);
+    }
+    Ok(CertifiedKey::new(chain, signer))
+}
+
+/// Says so where no client that looks at the certificate can accept it. A proxy in front may, and clients
+/// that do not look.
+fn warn_of_names(path: &Path, certificate: &CertificateDer<'_>) {
+    let path = path.display();
+    let mend = "make one with a name: openssl req -x509 … -addext subjectAltName=DNS:NAME";
+    match ParsedCertificate::try_from(certificate) {
+        Err(error) if error.to_string().contains(VERSION) => {
+            warn!(
+                "{path}: the certificate is of version 1 and has no names, so clients that verify it refuse it: {mend}"
+            );
+        }
+        Err(error) => warn!("{path}: clients may refuse the certificate: {error}"),
+        Ok(_) if !contains(certificate, NAMES) => {
+            warn!(
+                "{path}: the certificate has no names (subjectAltName), so clients that verify it refuse it: {mend}"
+            );
+        }
+        Ok(_) => {}
+    }
+}
+
+fn contains(whole: &[u8], part: &[u8]) -> bool {
+    whole.windows(part.len().max(1)).any(|window| window == part)
+}
+
+/// A file without the byte order mark that Notepad writes, which would hide the first line.
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let mut bytes = Vec::new();
+    super::server::open(path)
+        .and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
+        .map_err(|error| TlsError::file(path, error))?;
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(bytes)
+}
+
+/// What a file in the place of one in PEM is.
+fn instead(bytes: &[u8], tool: &str) -> Option<String> {
+    const SEQUENCE: u8 = 0x30;
+    (bytes.first() == Some(&SEQUENCE)).then(|| {
+        format!("it is in DER, and is to be in PEM (openssl {tool} -inform der -in FILE -out FILE.pem)")
+    })
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::file(path, error))?;
+    if !chain.is_empty() {
+        return Ok(chain);
+    }
+    let problem = match instead(&bytes, "x509") {
+        Some(problem) => problem,
+        None if contains(&bytes, b"PRIVATE KEY-----") => "no certificate is in it, but a key is".to_owned(),
+        None => "no certificate is in it".to_owned(),
+    };
+    Err(TlsError::file(path, problem))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(path)?;
+    if contains(&bytes, b"ENCRYPTED") && contains(&bytes, b"PRIVATE KEY-----") {
+        let problem = "the key is encrypted, and nobody is there to ask for its password: openssl pkey -in FILE \
+                       -out FILE.open";
+        return Err(TlsError::file(path, problem));
+    }
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        let problem = match instead(&bytes, "pkey") {
+            Some(problem) => problem,
+            None if contains(&bytes, b"BEGIN CERTIFICATE-----") => {
+                "no key is in it, but a certificate is".to_owned()
+            }
+            None => format!("no key is in it: {error}"),
+        };
+        TlsError::file(path, problem)
+    })
+}
+
+/// What a key is that no ring key can be, by the object identifier in it.
+fn unusable(key: &[u8]) -> Option<&'static str> {
+    const KINDS: &[(&[u8], &str)] = &[
+        (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23], "the key is on the curve P-521"),
+        (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x21], "the key is on the curve P-224"),
+        (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a], "the key is on the curve secp256k1"),
+        (&[0x06, 0x03, 0x2b, 0x65, 0x71], "the key is one of Ed448"),
+        (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "the key is one of DSA"),
+    ];
+    KINDS.iter().find(|(identifier, _)| contains(key, identifier)).map(|(_, kind)| *kind)
+}

@@ -1,0 +1,11 @@
+//! Requests as nginx reads them: line by line, so that a wrong head is known at the byte at which nginx
+//! knows it, whether it has ended or not.
+
+pub(crate) mod body;
+pub(crate) mod head;
+mod judge;
+pub(crate) mod line;
+pub(crate) mod room;
+pub(crate) mod target;
+
+pub(crate) use judge::Judge;

@@ -1,0 +1,47 @@
+//! Whether a web server has refused a head by now, though it has not ended.
+
+use super::head::Reading;
+use super::target::Target;
+use crate::wire::http::Accept;
+
+/// Reads along in a head that may become an upgrade request. A web server answers a wrong line as soon as
+/// it is complete, so whoever sent it cannot be kept waiting for the end of the head.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    reading: Reading,
+    /// Where the header lines begin, once that is known; it is all that is looked at where the operator has
+    /// named the request line.
+    fields: Option<usize>,
+    fields_only: bool,
+}
+
+impl Judge {
+    /// One for requests of which these are taken.
+    pub(crate) fn new(accept: &Accept<'_>) -> Judge {
+        let odd_path = |path: &str| Target::parse(path.as_bytes()).is_none();
+        let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
+        Judge {
+            reading: Reading::for_judging(),
+            fields: None,
+            fields_only: accept.path.is_some()
+                || accept.web_path.is_some_and(odd_path)
+                || accept.method.bytes().any(odd_method),
+        }
+    }
+
+    /// Whether these bytes of a head, all that have come, are refused however they go on.
+    pub(crate) fn refuses(&mut self, bytes: &[u8]) -> bool {
+        if !self.fields_only {
+            return self.reading.is_refused(bytes);
+        }
+        let fields = match self.fields {
+            Some(fields) => fields,
+            None => {
+                let Some(end) = bytes.iter().position(|&b| b == b'\n') else { return false };
+                self.reading.pass_request_line(end + 1);
+                *self.fields.insert(end + 1)
+            }
+        };
+        self.reading.is_refused(bytes.get(fields..).unwrap_or_default())
+    }
+}

@@ -1,0 +1,170 @@
+//! A download whose reader pauses for ten minutes lives, whatever the disguise: the clock is the test's.
+
+use obfs_rs::config::{ExtraRoot, TlsClientConfig, TlsServerConfig};
+use obfs_rs::relay::{Codec, Flow, Identity, Patience, Relay, Transport};
+use obfs_rs::transport::tls::{Acceptor, Connector, TlsStream};
+use obfs_rs::transport::{fake_tls, websocket};
+use obfs_rs::wire::fake_tls::ReceivedHello;
+use obfs_rs::wire::websocket::Role;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const PAUSE: Duration = Duration::from_secs(600);
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+async fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (dialled.unwrap(), accepted.unwrap().0)
+}
+
+const PATIENCE: fn() -> Patience = || Patience::new(Duration::from_secs(7200));
+
+/// A half: passes what comes between two streams.
+fn half<N, F, U, D>(near: N, far: F, up: Flow<U>, down: Flow<D>)
+where
+    N: Transport + Send + 'static,
+    F: Transport + Send + 'static,
+    U: Codec + Send + 'static,
+    D: Codec + Send + 'static,
+{
+    tokio::spawn(Relay::new(near, far, up, down, PATIENCE()).run());
+}
+
+fn raw() -> Flow<Identity> {
+    Flow::new(Identity)
+}
+
+/// The next bytes of a stream in which nothing can be lost or swapped unseen.
+fn noise(state: &mut u64, length: usize) -> Vec<u8> {
+    std::iter::repeat_with(|| {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (*state >> 56) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+/// The backend sends until nothing more goes, the reader pauses, and then reads to the end.
+async fn assert_a_pause_is_survived(mode: &str, mut reader: TcpStream, mut backend: TcpStream) {
+    let mut state = SEED;
+    let mut sent = 0;
+    loop {
+        let piece = noise(&mut state, 65_536);
+        sent += piece.len();
+        let mut piece = piece.as_slice();
+        // Nothing moves for a moment: everything between the two is full.
+        while !piece.is_empty() {
+            match timeout(Duration::from_millis(500), backend.write(piece)).await {
+                Ok(n) => piece = &piece[n.unwrap()..],
+                Err(_) => break,
+            }
+        }
+        if !piece.is_empty() {
+            let left = piece.to_vec();
+            tokio::time::pause();
+            tokio::time::sleep(PAUSE).await;
+            tokio::time::resume();
+            tokio::spawn(async move {
+                backend.write_all(&left).await.unwrap();
+                backend.shutdown().await.unwrap();
+                // The other direction is for the reader to end.
+                let _ = backend.read_to_end(&mut Vec::new()).await;
+            });
+            break;
+        }
+    }
+    let mut got = Vec::new();
+    let reading = timeout(Duration::from_secs(60), reader.read_to_end(&mut got)).await;
+    reading.unwrap_or_else(|_| panic!("{mode}: {} of {sent} bytes", got.len())).unwrap();
+    assert!(got == noise(&mut SEED.clone(), sent), "{mode}: {} of {sent} bytes", got.len());
+}
+
+#[tokio::test]
+async fn obfs_http_and_httpupgrade() {
+    let ((reader, app), (far, backend)) = (connection().await, connection().await);
+    let (client, server) = connection().await;
+    half(app, client, raw(), raw());
+    half(server, far, raw(), raw());
+    assert_a_pause_is_survived("the raw stream behind an upgrade", reader, backend).await;
+}
+
+#[tokio::test]
+async fn obfs_tls() {
+    let ((reader, app), (far, backend)) = (connection().await, connection().await);
+    let opening = fake_tls::opening("a", b"first".to_vec(), fake_tls::Cut::Syn).unwrap();
+    let (client, mut server) = connection().await;
+    let mut hello = vec![0; opening.flight.len()];
+    let (up, down) = fake_tls::client_flows(opening);
+    half(app, client, up, down);
+    server.read_exact(&mut hello).await.unwrap();
+    let received = ReceivedHello::parse(&hello).unwrap().unwrap();
+    let (up, down) = fake_tls::server_flows(&received, hello);
+    half(server, far, up, down);
+    assert_a_pause_is_survived("obfs=tls", reader, backend).await;
+}
+
+#[tokio::test]
+async fn websocket_frames() {
+    let ((reader, app), (far, backend)) = (connection().await, connection().await);
+    let (client, server) = connection().await;
+    let (receive, send) = websocket::directions(Role::Client, b"key");
+    half(app, client, Flow::new(send), Flow::new(receive));
+    let (receive, send) = websocket::directions(Role::Server, b"key");
+    half(server, far, Flow::new(receive), Flow::new(send));
+    assert_a_pause_is_survived("WebSocket", reader, backend).await;
+}
+
+/// TLS over loopback between an application and what `serve` does with the other end.
+async fn in_tls(
+    app: TcpStream,
+    flows: (Flow<impl Codec + Send + 'static>, Flow<impl Codec + Send + 'static>),
+    serve: impl FnOnce(TlsStream) + Send + 'static,
+) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pauses-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args("req -x509 -nodes -days 3 -newkey ec -pkeyopt ec_paramgen_curve:P-256".split(' '));
+    openssl.args(["-subj", "/CN=a.example", "-addext", "subjectAltName=DNS:a.example"]);
+    openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+    let made = openssl.output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let pair = TlsServerConfig { candidates: vec![(certificate.clone(), key)], name: None };
+    let acceptor = Acceptor::new(&pair, false).unwrap();
+    let trusted =
+        TlsClientConfig { server_name: "a.example".into(), extra_root: Some(ExtraRoot::File(certificate)) };
+    let connector = Connector::new(&trusted).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let (client, server) = connection().await;
+    tokio::spawn(async move { serve(acceptor.accept(server, b"", false).await.unwrap()) });
+    // The last words of the handshake go along with the first of the application.
+    half(app, connector.connect(client).await.unwrap(), flows.0, flows.1);
+}
+
+#[tokio::test]
+async fn httpupgrade_in_tls() {
+    let ((mut reader, app), (far, backend)) = (connection().await, connection().await);
+    reader.write_all(b"first").await.unwrap();
+    in_tls(app, (raw(), raw()), |server| half(server, far, raw(), raw())).await;
+    assert_a_pause_is_survived("HTTPUpgrade in TLS", reader, backend).await;
+}
+
+#[tokio::test]
+async fn websocket_frames_in_tls() {
+    let ((mut reader, app), (far, backend)) = (connection().await, connection().await);
+    reader.write_all(b"first").await.unwrap();
+    let (receive, send) = websocket::directions(Role::Client, b"key");
+    in_tls(app, (Flow::new(send), Flow::new(receive)), |server| {
+        let (receive, send) = websocket::directions(Role::Server, b"key");
+        half(server, far, Flow::new(receive), Flow::new(send));
+    })
+    .await;
+    assert_a_pause_is_survived("WebSocket in TLS", reader, backend).await;
+}
