@@ -8,13 +8,14 @@ use crate::telemetry;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
 use crate::wire::mux::Encoder;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// The most sessions in a connection's life, as v2ray's client has it.
 const LIFE: usize = 128;
@@ -23,9 +24,19 @@ const LIFE: usize = 128;
 /// burst the others close at once.
 const SPARE: usize = 8;
 
+/// How long a session waits for the answer to a ping on a connection that was quiet before another one
+/// takes it, at least and at most.
+const PONG_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+
 /// The connections that may take further sessions.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Arc<Mutex<Vec<Connection>>>);
+pub(super) struct Pool {
+    connections: Mutex<Vec<Connection>>,
+    /// The server does not answer pings, so their answers are not waited for.
+    deaf: AtomicBool,
+    /// When the latest ping was sent that was answered.
+    answered: Mutex<Option<Instant>>,
+}
 
 /// A connection, seen from the outside.
 #[derive(Debug)]
@@ -35,16 +46,43 @@ struct Connection {
     running: Arc<AtomicUsize>,
     /// Sessions that it has been given in its life.
     given: usize,
+    made: Instant,
+    /// The server does not answer on it.
+    doubtful: Arc<AtomicBool>,
+}
+
+impl Connection {
+    fn is_open(&self) -> bool {
+        !self.fresh.is_closed() && self.given < LIFE
+    }
+
+    /// Whether it can be thought to work, and is younger than that.
+    fn is_good(&self, younger_than: Option<Instant>) -> bool {
+        !self.doubtful.load(Ordering::Acquire) && younger_than.is_none_or(|than| self.made > than)
+    }
 }
 
 impl Pool {
-    /// Gives the session to a connection that has room. Returns it, with the channel of a new
-    /// connection to be made for it, where there is none.
-    fn give(&self, mut session: Fresh, most: usize) -> Option<Sessions> {
-        let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain(|connection| !connection.fresh.is_closed() && connection.given < LIFE);
+    fn connections(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the session to a connection that has room, and is younger than that. Returns it, with the
+    /// channel of a new connection to be made for it, where there is none.
+    fn give(
+        shared: &Arc<Shared>,
+        mut session: Fresh,
+        most: usize,
+        younger_than: Option<Instant>,
+    ) -> Option<Sessions> {
+        let mut connections = shared.pool.connections();
+        connections.retain(Connection::is_open);
         for connection in connections.iter_mut() {
-            if connection.running.load(Ordering::Acquire) >= most {
+            if connection.running.load(Ordering::Acquire) >= most || !connection.is_good(younger_than) {
                 continue;
             }
             connection.running.fetch_add(1, Ordering::AcqRel);
@@ -54,17 +92,48 @@ impl Pool {
                 Err(error) => session = error.into_inner(),
             }
         }
+        Some(Pool::add(shared, &mut connections, Some(session), most))
+    }
+
+    /// A connection that is to be made without a session, where there is none that is younger than that.
+    fn another(shared: &Arc<Shared>, most: usize, younger_than: Instant) -> Option<Sessions> {
+        let mut connections = shared.pool.connections();
+        connections.retain(Connection::is_open);
+        let there = connections.iter().any(|connection| connection.is_good(Some(younger_than)));
+        (!there).then(|| Pool::add(shared, &mut connections, None, most))
+    }
+
+    /// Adds a connection that is to be made.
+    fn add(
+        shared: &Arc<Shared>,
+        connections: &mut Vec<Connection>,
+        first: Option<Fresh>,
+        most: usize,
+    ) -> Sessions {
         let (fresh, inbox) = mpsc::channel(most);
-        let running = Arc::new(AtomicUsize::new(1));
-        let pool = Pool(Arc::clone(&self.0));
-        let sessions = Sessions { inbox, running: Arc::clone(&running), first: Some(session), most, pool };
-        connections.push(Connection { fresh, running, given: 1 });
-        Some(sessions)
+        let given = usize::from(first.is_some());
+        let running = Arc::new(AtomicUsize::new(given));
+        let doubtful = Arc::new(AtomicBool::new(false));
+        let to_be_proved = connections.iter().any(|connection| connection.doubtful.load(Ordering::Acquire));
+        let made = Instant::now();
+        let sessions = Sessions {
+            inbox,
+            running: Arc::clone(&running),
+            first,
+            most,
+            doubtful: Arc::clone(&doubtful),
+            to_be_proved,
+            made,
+            opened_in: Duration::ZERO,
+            shared: Arc::clone(shared),
+        };
+        connections.push(Connection { fresh, running, given, made, doubtful });
+        sessions
     }
 
     /// Takes note of the end of a session. Returns whether its connection is one too many without any.
     fn ended(&self, running: &AtomicUsize) -> bool {
-        let connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = self.connections();
         let idle = |connection: &&Connection| {
             !connection.fresh.is_closed() && connection.running.load(Ordering::Acquire) == 0
         };
@@ -78,7 +147,13 @@ struct Sessions {
     running: Arc<AtomicUsize>,
     first: Option<Fresh>,
     most: usize,
-    pool: Pool,
+    doubtful: Arc<AtomicBool>,
+    /// There are connections on which the server does not answer: does it on this one?
+    to_be_proved: bool,
+    made: Instant,
+    /// How long it took until there was a connection.
+    opened_in: Duration,
+    shared: Arc<Shared>,
 }
 
 impl Sessions {
@@ -111,9 +186,55 @@ impl Incoming for &mut Sessions {
     }
 
     fn ended(&mut self) {
-        if self.pool.ended(&self.running) {
+        if self.shared.pool.ended(&self.running) {
             self.inbox.close();
         }
+    }
+
+    fn is_to_be_proved(&self) -> bool {
+        self.to_be_proved
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.shared.pool.deaf.load(Ordering::Acquire)
+    }
+
+    fn found_deaf(&mut self) {
+        if !self.shared.pool.deaf.swap(true, Ordering::AcqRel) {
+            debug!("the server answers no pings: connections whose way is dead are found by TCP alone");
+        }
+    }
+
+    fn found_alive(&mut self, asked: Instant) {
+        let pool = &self.shared.pool;
+        pool.deaf.store(false, Ordering::Release);
+        let mut answered = pool.answered();
+        *answered = (*answered).max(Some(asked));
+    }
+
+    fn others_answer(&self, asked: Instant) -> bool {
+        self.shared.pool.answered().is_some_and(|answered| answered > asked)
+    }
+
+    fn set_doubtful(&mut self, doubtful: bool) {
+        self.doubtful.store(doubtful, Ordering::Release);
+    }
+
+    fn give_back(&mut self, session: Fresh, asked: Instant) {
+        self.ended();
+        self.shared.carry_in(session, Some(asked));
+    }
+
+    fn want_another(&mut self, asked: Instant, peer: Option<SocketAddr>) {
+        let Some(peer) = peer else { return };
+        if let Some(sessions) = Pool::another(&self.shared, self.most, asked) {
+            self.shared.open(sessions, peer);
+        }
+    }
+
+    fn pong_timeout(&self) -> Duration {
+        // A way on which it took long to open a connection has long round trips.
+        (2 * self.opened_in).clamp(PONG_TIMEOUT.0, PONG_TIMEOUT.1)
     }
 
     fn may_be_many(&self) -> bool {
@@ -124,17 +245,29 @@ impl Incoming for &mut Sessions {
 impl Shared {
     /// Carries a session in one of the connections; makes one where none has room.
     pub(super) fn carry(self: &Arc<Shared>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
+        self.carry_in(Fresh { socket: app, first, peer }, None);
+    }
+
+    /// Carries a session in a connection that is younger than that.
+    fn carry_in(self: &Arc<Shared>, session: Fresh, younger_than: Option<Instant>) {
         let ClientDisguise::Web(config) = &self.config.disguise else { return };
-        let Some(mut sessions) = self.pool.give(Fresh { socket: app, first, peer }, config.mux) else {
-            return;
-        };
+        let peer = session.peer;
+        if let Some(sessions) = Pool::give(self, session, config.mux, younger_than) {
+            self.open(sessions, peer);
+        }
+    }
+
+    /// Makes a connection and serves it. `peer` is for whom, for the log.
+    fn open(self: &Arc<Shared>, mut sessions: Sessions, peer: SocketAddr) {
         let shared = Arc::clone(self);
         balance::spawn(watchdog::watched(Some(peer), async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
             let result = shared.connection(config, &mut sessions).await;
-            if let Ok(outcome) = &result {
-                telemetry::tunnel_ended(peer, "mux connection", began, outcome);
+            match &result {
+                Ok(outcome) => telemetry::tunnel_ended(peer, "mux connection", began, outcome),
+                // Whose session it has is told below.
+                Err(error) => debug!(%peer, %error, "no mux connection"),
             }
             // Sessions that came when there was no connection yet, or none any more.
             while let Some(Fresh { socket, first, peer }) = sessions.left().await {
@@ -188,6 +321,7 @@ impl Shared {
                 return Err(error);
             }
         };
+        sessions.opened_in = sessions.made.elapsed();
         let mut mux = Mux::new(handoff, sessions, self.patience);
         if let Some(fresh) = early {
             mux = mux.with_first(fresh, encoder, &frame);

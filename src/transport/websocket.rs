@@ -59,6 +59,8 @@ struct State {
     /// The peer has closed.
     closed: bool,
     said_close: bool,
+    /// The peer has answered a ping.
+    pong_came: bool,
 }
 
 impl Talk {
@@ -87,6 +89,7 @@ pub fn directions(role: Role, key: &[u8]) -> (Receive, Send) {
             code: None,
             closed: false,
             said_close: false,
+            pong_came: false,
         }),
     });
     let receive = Receive { decoder: Decoder::new(role), talk: Arc::clone(&talk) };
@@ -149,6 +152,7 @@ impl Receive {
                 }
                 Step::Pong => {
                     let mut state = self.talk.lock();
+                    state.pong_came = true;
                     let payload = self.decoder.control();
                     if payload.starts_with(&state.answer) {
                         state.peer_is_ours = true;
@@ -229,6 +233,22 @@ impl Send {
     pub fn session_end(&self, id: u16) -> ControlFrame {
         let mark = self.talk.lock().mark;
         ping(self.talk.role, &[&mark[..], &id.to_be_bytes()].concat())
+    }
+
+    /// A ping that asks whether the peer is there. It looks like those that say an end, and means nothing.
+    pub fn ping(&self) -> ControlFrame {
+        let mark = self.talk.lock().mark;
+        loop {
+            let payload: [u8; MARK] = rand::random();
+            if payload != mark {
+                return ping(self.talk.role, &payload);
+            }
+        }
+    }
+
+    /// Whether the peer has answered a ping.
+    pub fn pong_came(&self) -> bool {
+        self.talk.lock().pong_came
     }
 
     /// Whether the peer has shown that it knows half-closes.

@@ -29,6 +29,7 @@ mod hosts;
 mod life;
 mod log;
 mod machine;
+mod mux_liveness;
 mod mux_sessions;
 mod options;
 mod origin;

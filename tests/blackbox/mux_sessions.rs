@@ -130,12 +130,60 @@ fn sessions_beyond_the_limit_are_refused() {
         let server = server(Ours, backend.addr, "mode=websocket");
         let mut ws = Ws::open(server.addr, "/");
         for id in 1..=257 {
-            ws.send_mux(&mux::open(id));
+            ws.send_mux(&[mux::open(id), mux::keep(id, b"data")].concat());
         }
         let frame = ws.mux();
         assert_eq!((frame.id, frame.status, frame.option), (257, END, 2));
         let held: Vec<_> = (0..256).map(|_| next(&connections)).collect();
         drop(held);
+    });
+}
+
+/// A stranger opens sessions and says nothing in them: Shadowsocks gets one connection from each of the
+/// stranger's, as it does from one without sessions.
+#[test]
+fn sessions_without_data_are_not_dialled_for() {
+    within(secs(60), || {
+        let (backend, connections) = Backend::manual();
+        let server = server(Ours, backend.addr, "mode=websocket");
+        let mut strangers: Vec<_> = (0..8).map(|_| Ws::open(server.addr, "/")).collect();
+        for ws in &mut strangers {
+            let opens: Vec<u8> = (1..=256).flat_map(mux::open).collect();
+            ws.send_mux(&opens);
+            // Those beyond the limit are refused at once.
+            let frame = ws.mux();
+            assert_eq!((frame.status, frame.option), (END, 2));
+        }
+        // Those which may be for a backend that speaks first.
+        let held: Vec<_> = strangers.iter().map(|_| next(&connections)).collect();
+        assert!(connections.recv_timeout(secs(3)).is_err(), "a second one for the same stranger");
+        drop(held);
+    });
+}
+
+/// Shadowsocks is away, and a client reads nothing of what is said to it: it is not read either.
+#[test]
+fn what_a_client_does_not_read_is_bounded() {
+    within(secs(60), || {
+        let nobody = crate::support::ports::free_port();
+        let server = server(Ours, ([127, 0, 0, 1], nobody).into(), "mode=websocket;loglevel=error");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("one");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        socket.connect(&server.addr.into()).expect("a connection");
+        let ws = Ws::upgrade(socket.into(), "/", "").0;
+        let before = status(&server, "VmRSS");
+        let batch: Vec<u8> = (1..=200)
+            .flat_map(|id| [mux::open(id), mux::keep(id, b"?"), mux::keep(999, b"?")].concat())
+            .collect();
+        let batch = crate::support::websocket::frame(0x82, &batch);
+        ws.stream.set_write_timeout(Some(secs(2))).expect("a limit");
+        let mut sent = 0;
+        while std::io::Write::write_all(&mut &ws.stream, &batch).is_ok() {
+            sent += batch.len();
+            assert!(sent < 64 * MB, "it reads for ever");
+        }
+        let grown = status(&server, "VmHWM").saturating_sub(before);
+        assert!(grown < 4 * 1024, "{grown} kB more for {sent} bytes that were sent");
     });
 }
 

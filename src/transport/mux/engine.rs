@@ -1,9 +1,10 @@
 //! The task of a connection.
 
+use super::liveness::Liveness;
 use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
-use super::{STALL, STALL_ALONE, TOTAL};
+use super::{DIALLING_TOTAL, STALL, STALL_ALONE, TOTAL, WORDS};
 use crate::net::watchdog::{self, Stage};
 use crate::relay::{self, End, Outcome, Patience, Side, TURN, Transport, end_turn, reset};
 use crate::telemetry;
@@ -11,6 +12,7 @@ use crate::transport::websocket::{Handoff, Receive, Received, Send};
 use crate::wire::mux::{self, Decoder, Encoder};
 use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Bytes that are read at once.
-const SCRATCH: usize = 64 * 1024;
-
-/// Control frames that may wait to be written before those that can be left out are.
-const WORDS: usize = 64 * 1024;
+pub(super) const SCRATCH: usize = 64 * 1024;
 
 /// How long the parting words may take.
 const PARTING: Duration = Duration::from_secs(1);
@@ -63,6 +62,52 @@ pub trait Incoming {
     /// A session has ended.
     fn ended(&mut self) {}
 
+    /// Whether this connection is to show that the way works, with a ping as its first words.
+    fn is_to_be_proved(&self) -> bool {
+        false
+    }
+
+    /// Whether the peer is known not to answer pings, so that they say nothing.
+    fn is_deaf(&self) -> bool {
+        false
+    }
+
+    /// The peer has sent payload, and no answer to a ping that it got before.
+    fn found_deaf(&mut self) {}
+
+    /// A ping that was sent at `asked` has been answered.
+    fn found_alive(&mut self, asked: Instant) {
+        let _ = asked;
+    }
+
+    /// Whether somebody else's ping was answered that was sent after `asked`.
+    fn others_answer(&self, asked: Instant) -> bool {
+        let _ = asked;
+        false
+    }
+
+    /// Whether further sessions are better off elsewhere for now: the peer does not answer.
+    fn set_doubtful(&mut self, doubtful: bool) {
+        let _ = doubtful;
+    }
+
+    /// A session that has not begun, since the ping that was sent at `asked` goes unanswered: for a
+    /// connection that is younger.
+    fn give_back(&mut self, session: Fresh, asked: Instant) {
+        let _ = (session, asked);
+    }
+
+    /// There should be a connection that is younger than the ping of `asked`, to see whether the way works.
+    /// `peer` is one of those who wait for this one, for the log.
+    fn want_another(&mut self, asked: Instant, peer: Option<SocketAddr>) {
+        let _ = (asked, peer);
+    }
+
+    /// How long a session waits for the answer to a ping before another connection takes it.
+    fn pong_timeout(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// Whether the sessions of this connection may ever be more than one at a time.
     fn may_be_many(&self) -> bool {
         true
@@ -98,6 +143,20 @@ pub struct Mux<S, I> {
     pub(super) write_error: Option<io::Error>,
     /// The reactor that watches the connection.
     reactor: u32,
+    pub(super) liveness: Liveness,
+    /// Sessions that wait for the peer to show that it is there, and since when.
+    pub(super) held: VecDeque<Fresh>,
+    pub(super) held_since: Instant,
+    /// The others have been told that the peer does not answer.
+    pub(super) doubtful: bool,
+    /// The connection is not read, so the peer's silence says nothing.
+    pub(super) listening: bool,
+    /// The ping with which the connection began has not been answered.
+    pub(super) proof_due: bool,
+    /// When another connection is wanted next, and how long the one after that waits.
+    pub(super) another: Option<(Instant, Duration)>,
+    /// Since when the peer has taken nothing of what is too much to let it send more.
+    pub(super) unread_since: Option<Instant>,
     pub(super) up: u64,
     pub(super) down: u64,
 }
@@ -124,6 +183,14 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             wire_over: None,
             write_error: handoff.write_error,
             reactor: relay::reactor(),
+            liveness: Liveness::new(Instant::now()),
+            held: VecDeque::new(),
+            held_since: Instant::now(),
+            doubtful: false,
+            listening: true,
+            proof_due: false,
+            another: None,
+            unread_since: None,
             up: 0,
             down: 0,
         }
@@ -137,6 +204,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         watchdog::stage(Stage::Mux);
         let end = poll_fn(|cx| {
             if let Some(received) = received.take() {
+                self.prove();
                 // What has come may be for a session that waits to be begun.
                 self.poll_incoming(cx);
                 self.take_over(cx, received);
@@ -155,6 +223,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             self.look(cx, timer.as_mut(), &mut empty_since)
         })
         .await;
+        self.release();
         self.part(&end).await;
         for session in &self.sessions {
             self.up += session.up;
@@ -221,13 +290,30 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 socket.change_reactor();
             }
         }
+        for fresh in &mut self.held {
+            fresh.socket.change_reactor();
+        }
     }
 
     /// Whether the connection is to be read no further for now.
-    fn must_pause(&self) -> bool {
+    pub(super) fn must_pause(&self) -> bool {
+        if self.out_is_full() || self.dialling() >= DIALLING_TOTAL {
+            return true;
+        }
         let given_up = self.sessions.iter().any(|session| self.is_stalled(session));
         let full = self.sessions.iter().any(|session| session.is_full() && !self.is_stalled(session));
         full || (!given_up && self.waiting() >= TOTAL)
+    }
+
+    /// Whether the peer has so much to read that it is to say no more. One read of the sockets is never
+    /// that much: an end that waits for the other to read would wait for ever.
+    pub(super) fn out_is_full(&self) -> bool {
+        self.out.len() - self.written >= SCRATCH + WORDS
+    }
+
+    /// Bytes that wait for backends that are being dialled.
+    fn dialling(&self) -> usize {
+        self.sessions.iter().filter(|session| session.is_dialling()).map(Session::waiting).sum()
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -237,13 +323,17 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
     /// Whether a session holds up the others.
     pub(super) fn is_stalled(&self, session: &Session) -> bool {
         let limit = if self.crowded { STALL } else { STALL_ALONE };
+        // A server cannot know who waits behind what it does not read.
+        let others_wait =
+            I::SERVER || self.sessions.iter().any(|other| other.asking && other.id != session.id);
         self.incoming.may_be_many()
+            && others_wait
             && session.is_full()
             && session.stalled_since.is_some_and(|since| since.elapsed() >= limit)
     }
 
     /// Writes what waits for the connection.
-    fn poll_out(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) {
         if self.wire_over.is_some() {
             return;
         }
@@ -259,12 +349,25 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         while self.written < self.out.len() {
             let left = self.out.get(self.written..).unwrap_or_default();
             match Pin::new(&mut self.wire).poll_write(cx, left) {
-                Poll::Ready(Ok(n)) if n > 0 => self.written += n,
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.written += n;
+                    self.unread_since = None;
+                }
                 Poll::Ready(Ok(_)) => {
                     return self.broke(io::ErrorKind::WriteZero.into());
                 }
                 Poll::Ready(Err(error)) => return self.broke(error),
-                Poll::Pending => return,
+                Poll::Pending => {
+                    if self.out_is_full() {
+                        self.unread_since.get_or_insert_with(Instant::now);
+                    }
+                    // What was taken is moved out of the way when it is most of it.
+                    if self.written > self.out.len() / 2 {
+                        self.out.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return;
+                }
             }
         }
         if !self.out.is_empty() {
@@ -284,27 +387,40 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
 
     /// Begins the sessions that this end wants.
     pub(super) fn poll_incoming(&mut self, cx: &mut Context<'_>) {
-        while !self.no_more && self.wire_over.is_none() && self.write_error.is_none() {
+        while self.wire_over.is_none() && self.write_error.is_none() {
+            if !self.held.is_empty() && self.may_begin() {
+                let Some(fresh) = self.held.pop_front() else { return };
+                self.begin_own(cx, fresh);
+                continue;
+            }
+            if self.no_more {
+                return;
+            }
             match self.incoming.poll_session(cx) {
                 Poll::Pending => return,
                 Poll::Ready(None) => self.no_more = true,
-                Poll::Ready(Some(fresh)) => {
-                    let mut encoder = Encoder::client(self.next_id);
-                    if fresh.first.is_empty() {
-                        if let Some(head) = encoder.open() {
-                            self.say(&head);
-                        }
-                    } else {
-                        let mut frame = vec![0; HEADS];
-                        frame.extend_from_slice(&fresh.first);
-                        let start = frame_up(&mut encoder, &mut self.send, &mut frame);
-                        self.out.extend_from_slice(frame.get(start..).unwrap_or_default());
-                    }
-                    self.adopt(fresh, encoder);
-                    self.poll_out(cx);
-                }
+                Poll::Ready(Some(fresh)) if self.may_begin() => self.begin_own(cx, fresh),
+                Poll::Ready(Some(fresh)) => self.hold(fresh),
             }
         }
+    }
+
+    /// Begins a session of this end.
+    fn begin_own(&mut self, cx: &mut Context<'_>, fresh: Fresh) {
+        let mut encoder = Encoder::client(self.next_id);
+        if fresh.first.is_empty() {
+            if let Some(head) = encoder.open() {
+                self.say(&head);
+            }
+        } else {
+            let mut frame = vec![0; HEADS];
+            frame.extend_from_slice(&fresh.first);
+            let start = frame_up(&mut encoder, &mut self.send, &mut frame);
+            self.out.extend_from_slice(frame.get(start..).unwrap_or_default());
+            self.liveness.sent(fresh.first.len());
+        }
+        self.adopt(fresh, encoder);
+        self.poll_out(cx);
     }
 
     /// The first session of a client's connection, of which the beginning went with the handshake:
@@ -321,6 +437,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let mut session = Session::new(self.next_id, Socket::Open(fresh.socket), encoder);
         session.peer = Some(fresh.peer);
         session.up = fresh.first.len() as u64;
+        session.asking = !fresh.first.is_empty();
         self.next_id = self.next_id.wrapping_add(1).max(1);
         self.add(session);
     }
@@ -373,12 +490,10 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         self.out.extend_from_slice(message.get(start..).unwrap_or_default());
     }
 
-    /// Says the end of a session, if there is any sense in it: with many unsaid words waiting, the peer
-    /// does not listen.
+    /// Says the end of a session. With many unsaid words waiting, the connection is not read, so there is
+    /// an end to them.
     pub(super) fn say_end(&mut self, id: u16, error: bool) {
-        if self.out.len() - self.written < WORDS {
-            self.say(&mux::end(id, error));
-        }
+        self.say(&mux::end(id, error));
     }
 
     /// Takes out the sessions that are over. Returns whether there were any.

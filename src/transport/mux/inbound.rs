@@ -2,7 +2,7 @@
 
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
-use super::{HARD, SESSIONS, SOFT, TOTAL};
+use super::{HARD, SESSIONS, SILENT, SOFT, TOTAL};
 use crate::relay::{CodecError, End, EndSeen, Transport, note_moved};
 use crate::transport::websocket::{Found, Received};
 use crate::wire::mux::{Encoder, Network, Status, Step};
@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
+use tokio::time::Instant;
 
 /// Data for one session, as they are in the input.
 #[derive(Default)]
@@ -37,7 +38,12 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             }
             // Each byte is read and written.
             note_moved(2 * input.len() as u64);
-            Poll::Ready(self.unframe(cx, input).map_err(|error| End::Malformed(self.wire_side(), error)))
+            let asked = if I::SERVER { None } else { self.liveness.heard(Instant::now()) };
+            let unframed = self.unframe(cx, input);
+            if let Some(asked) = asked {
+                self.note_answer(asked);
+            }
+            Poll::Ready(unframed.map_err(|error| End::Malformed(self.wire_side(), error)))
         })
     }
 
@@ -57,6 +63,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     self.session_ended(id);
                 }
                 Ok(Found::Data(mut range)) => {
+                    self.note_payload();
                     if let Err(error) = self.demux_into(cx, input, &mut range, &mut pieces) {
                         break Err(error);
                     }
@@ -148,17 +155,17 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 session.reset();
             }
         }
-        let refused = network != Network::Tcp || self.sessions.len() >= SESSIONS;
-        match self.incoming.dial().filter(|_| !refused) {
-            Some(dial) => self.add(Session::new(id, Socket::Dialling(dial), Encoder::server(id))),
-            None => self.say_end(id, true),
+        let silent = self.sessions.iter().filter(|session| session.is_silent() && !session.over).count();
+        if !I::SERVER || network != Network::Tcp || self.sessions.len() >= SESSIONS || silent >= SILENT {
+            return self.say_end(id, true);
         }
+        self.add(Session::new(id, Socket::Silent, Encoder::server(id)));
     }
 
     /// The peer ends a session.
     fn ended(&mut self, id: u16, error: bool) {
         let Some(session) = self.session(id) else { return };
-        if error && session.waiting() > 0 && matches!(session.socket, Socket::Dialling(_)) {
+        if error && session.waiting() > 0 && session.is_dialling() {
             session.reset_due = true;
         } else if error {
             session.over = true;
@@ -180,6 +187,11 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         if let Some(index) = self.sessions.iter().position(|session| session.id == id && !session.over)
             && let Some(session) = self.sessions.get_mut(index)
         {
+            if matches!(session.socket, Socket::Silent)
+                && let Some(dial) = self.incoming.dial()
+            {
+                session.socket = Socket::Dialling(dial);
+            }
             session.give(cx, input, &pieces.ranges);
             let limit = if total >= TOTAL { SOFT } else { HARD };
             let overrun = session.waiting() >= limit

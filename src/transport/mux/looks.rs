@@ -2,10 +2,11 @@
 
 use super::engine::{Incoming, Mux};
 use super::session::{Session, Socket};
-use super::{CLIENT_IDLE, SERVER_IDLE};
+use super::{CLIENT_IDLE, SERVER_IDLE, SILENCE, SILENT_MAX, UNREAD_MAX};
 use crate::relay::{End, Transport};
 use crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE};
 use crate::wire::mux;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -44,8 +45,20 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             if self.wire_over.is_none() && !self.sessions.is_empty() {
                 *empty_since = Instant::now();
             }
+            if self.unread_since.is_some_and(|since| since.elapsed() >= UNREAD_MAX) {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "it does not read what it asks for");
+                return Poll::Ready(End::Reset(self.wire_side(), error));
+            }
+            let checked = match self.check(cx) {
+                Ok(at) => at,
+                Err(end) => return Poll::Ready(end),
+            };
             let idle = if I::SERVER { SERVER_IDLE } else { CLIENT_IDLE };
-            let wanted = if self.wire_over.is_some() || self.sessions.iter().any(Session::wants_looks) {
+            let wants_looks = |session: &Session| session.wants_looks() || (I::SERVER && session.is_silent());
+            let wanted = if self.wire_over.is_some()
+                || self.unread_since.is_some()
+                || self.sessions.iter().any(wants_looks)
+            {
                 LOOK
             } else if self.sessions.is_empty() {
                 if empty_since.elapsed() >= idle || (self.no_more && !I::SERVER) {
@@ -60,7 +73,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             } else {
                 idle.min(self.patience.idle)
             };
-            let due = Instant::now() + wanted;
+            let now = Instant::now();
+            let wanted = checked.map_or(wanted, |at| wanted.min(at.saturating_duration_since(now)));
+            let due = now + wanted;
             if timer.deadline() > due {
                 timer.as_mut().reset(due);
             }
@@ -69,7 +84,40 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             }
             timer.as_mut().reset(Instant::now() + wanted.max(Duration::from_millis(1)));
             self.look_at_sessions();
+            if I::SERVER {
+                self.look_at_silent_sessions();
+            }
             self.poll(cx);
+        }
+    }
+
+    /// Ends sessions in which nobody says anything, and has one at a time dialled for: a stranger who opens
+    /// sessions has no more connections to the backend from it than from none.
+    fn look_at_silent_sessions(&mut self) {
+        let mut dialled = false;
+        let mut oldest: Option<(usize, Instant)> = None;
+        for index in 0..self.sessions.len() {
+            let Some(session) = self.sessions.get(index) else { return };
+            if !session.is_silent() || session.over {
+                continue;
+            }
+            if session.began.elapsed() >= SILENT_MAX {
+                tracing::debug!(id = session.id, "a session is ended: neither end says anything");
+                self.abort(index);
+            } else if !matches!(session.socket, Socket::Silent) {
+                dialled = true;
+            } else if session.began.elapsed() >= SILENCE
+                && oldest.is_none_or(|(_, began)| session.began < began)
+            {
+                oldest = Some((index, session.began));
+            }
+        }
+        if let Some((index, _)) = oldest
+            && !dialled
+            && let Some(dial) = self.incoming.dial()
+            && let Some(session) = self.sessions.get_mut(index)
+        {
+            session.socket = Socket::Dialling(dial);
         }
     }
 

@@ -17,7 +17,19 @@
 //!   [`STALL_ALONE`], where there never were), the connection is read on, and the stalled session is
 //!   reset, alone, when it has [`HARD`] bytes waiting, or when [`TOTAL`] are waiting for all.
 //!
-//! There are at most [`SESSIONS`] sessions in a connection; more are refused with an end and an error.
+//! There are at most [`SESSIONS`] sessions in a connection; more are refused with an end and an error. On
+//! the end that begins the sessions, a socket counts as stalled only while another session waits for an
+//! answer: as long as nobody does, the connection is not read, and further sessions go to other
+//! connections (see `liveness.rs`).
+//!
+//! A server dials at a session's first data. Sessions without data are at most [`SILENT`], of which one at
+//! a time is dialled for when it has said nothing for [`SILENCE`], since its backend may speak first; and
+//! each is ended after [`SILENT_MAX`]. While backends are being dialled, [`DIALLING`] bytes wait for one and
+//! [`DIALLING_TOTAL`] for all; then the connection is not read.
+//!
+//! What the connection itself has not taken is at most one read of the sockets and [`WORDS`] bytes of
+//! frames that end sessions or answer pings; then it is not read, and it is over when its peer takes
+//! nothing for [`UNREAD_MAX`].
 //!
 //! # How sessions end
 //!
@@ -29,11 +41,14 @@
 
 mod engine;
 mod inbound;
+mod liveness;
 mod looks;
 mod outbound;
 mod session;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timed_tests;
 
 pub use engine::{Fresh, Incoming, Mux};
 pub use session::Dial;
@@ -60,6 +75,28 @@ pub const STALL: Duration = Duration::from_secs(3);
 
 /// The same for a session that has always been alone: nobody waits for it, as far as can be known.
 pub const STALL_ALONE: Duration = Duration::from_secs(15);
+
+/// Sessions of one connection in which the peer has sent nothing yet.
+pub const SILENT: usize = 64;
+
+/// How long a session may be silent before its backend is dialled all the same: it may be the one that
+/// speaks first.
+pub const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long both ends of a session may be silent.
+pub const SILENT_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes that wait for a backend that is being dialled before the connection is read no further.
+pub const DIALLING: usize = 64 * 1024;
+
+/// Bytes that wait for all such backends of a connection.
+pub const DIALLING_TOTAL: usize = 256 * 1024;
+
+/// Bytes of frames without data that wait for a connection before it is read no further.
+pub const WORDS: usize = 64 * 1024;
+
+/// How long a peer to which so much is to be said may take nothing.
+pub const UNREAD_MAX: Duration = Duration::from_secs(60);
 
 /// How long a client keeps a connection without sessions (as v2ray's client does).
 pub const CLIENT_IDLE: Duration = Duration::from_secs(16);

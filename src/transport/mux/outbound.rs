@@ -72,6 +72,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                     continue;
                 }
                 session.down += len as u64;
+                session.asking = true;
                 let Some(frame) = area.get_mut(..HEADS + len) else { break };
                 let start = frame_up(&mut session.encoder, &mut self.send, frame);
                 if let Some(slot) = frames.get_mut(count) {
@@ -83,6 +84,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             let frames = frames.get(..count).unwrap_or_default();
             note_moved(2 * used as u64);
             if count > 0 {
+                if !I::SERVER {
+                    self.liveness.sent(used);
+                }
                 self.write(cx, room, frames);
             }
             for (index, error) in &ends {

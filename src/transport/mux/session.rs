@@ -1,6 +1,6 @@
 //! One session: a socket, what waits for it, and how far its two directions are.
 
-use super::SOFT;
+use super::{DIALLING, SOFT};
 use crate::net::DialError;
 use crate::relay::reset;
 use crate::wire::mux::Encoder;
@@ -18,6 +18,8 @@ pub type Dial = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send
 
 /// The socket of a session.
 pub enum Socket {
+    /// Not dialled: the peer has sent nothing yet.
+    Silent,
     Dialling(Dial),
     Open(TcpStream),
 }
@@ -46,6 +48,8 @@ pub struct Session {
     pub reset_due: bool,
     /// The socket could not be written to. What it brings is still passed on; then it is over.
     pub broken: bool,
+    /// The socket has brought data to which nothing has come back.
+    pub asking: bool,
     /// The socket has nothing more to send.
     pub socket_ended: bool,
     /// The peer has been told the end.
@@ -74,6 +78,7 @@ impl Session {
             socket_told: false,
             reset_due: false,
             broken: false,
+            asking: false,
             socket_ended: false,
             said_end: false,
             over: false,
@@ -89,7 +94,16 @@ impl Session {
 
     /// Whether so much waits that the connection is to be read no further.
     pub fn is_full(&self) -> bool {
-        self.waiting() >= SOFT
+        self.waiting() >= if self.is_dialling() { DIALLING } else { SOFT }
+    }
+
+    pub fn is_dialling(&self) -> bool {
+        matches!(self.socket, Socket::Dialling(_))
+    }
+
+    /// Neither end has said anything yet.
+    pub fn is_silent(&self) -> bool {
+        self.up == 0 && self.down == 0
     }
 
     /// How long nothing has moved.
@@ -120,6 +134,7 @@ impl Session {
             return;
         }
         self.moved = true;
+        self.asking = false;
         if let (Socket::Open(socket), 0) = (&mut self.socket, self.queue.len()) {
             let mut slices = [IoSlice::new(&[]); MOST];
             for (to, range) in slices.iter_mut().zip(pieces) {
