@@ -106,7 +106,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 self.abort(index);
             } else if !matches!(session.socket, Socket::Silent) {
                 dialled = true;
-            } else if session.began.elapsed() >= SILENCE
+            } else if (session.wire_ended || session.began.elapsed() >= SILENCE)
                 && oldest.is_none_or(|(_, began)| session.began < began)
             {
                 oldest = Some((index, session.began));
