@@ -169,6 +169,8 @@ impl Listeners {
             began = true;
             tokio::select! {
                 () = self.crew.until(self.index, false) => {}
+                // There may be descriptors again.
+                () = tokio::time::sleep(LONGEST_PAUSE), if acceptors.len() < self.listeners.len() => {}
                 // Nothing ends an acceptor but a fault. The others end with it, and all begin again.
                 Some(ended) = acceptors.join_next() => {
                     let why = ended.err().map(|error| error.to_string());
