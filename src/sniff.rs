@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(first.unwrap_or(Verdict::NeedMore), whole);
         // Step by step it is the same, with what is known of the bytes before.
         let mut sniffer = Sniffer::default();
-        let steps = (0..=bytes.len()).map(|cut| rules.sniff_on(&mut sniffer, &bytes[..cut]));
-        let stepped = steps.filter(|verdict| *verdict != Verdict::NeedMore).next();
+        let mut steps = (0..=bytes.len()).map(|cut| rules.sniff_on(&mut sniffer, &bytes[..cut]));
+        let stepped = steps.find(|verdict| *verdict != Verdict::NeedMore);
         assert_eq!(stepped.unwrap_or(Verdict::NeedMore), whole);
         assert_eq!(rules.sniff_on(&mut Sniffer::default(), bytes), whole);
         whole
