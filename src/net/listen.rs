@@ -362,7 +362,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;
-        let mut passing = vec![
+        let passing = [
             Errno::INTR,
             Errno::PROTO,
             Errno::NETDOWN,
@@ -370,9 +370,9 @@ fn is_about_one_connection(error: &io::Error) -> bool {
             Errno::HOSTDOWN,
             Errno::HOSTUNREACH,
             Errno::NETUNREACH,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Errno::NONET,
         ];
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        passing.push(Errno::NONET);
         error.raw_os_error().is_some_and(|code| passing.iter().any(|errno| errno.raw_os_error() == code))
     }
     #[cfg(not(unix))]
