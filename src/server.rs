@@ -16,6 +16,7 @@ use crate::wire::http::Upgrade;
 use crate::{telemetry, transport};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -143,7 +144,10 @@ impl Shared {
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let opened = match arrival {
             Arrival::Http(upgrade, bytes) => self.upgraded(visitor, upgrade, bytes).await,
-            Arrival::FakeTls(hello, bytes) => self.fake_tls(visitor, hello, bytes).await,
+            Arrival::FakeTls(hello, bytes) => match Box::pin(self.fake_tls(visitor, hello, bytes)).await {
+                Ok(tunnel) => Ok(tunnel.await),
+                Err(error) => Err(error),
+            },
             // On the heap: whoever comes without TLS has no room for it.
             Arrival::Tls(bytes, site) => {
                 return Box::pin(self.tls(visitor, bytes, site, &mut peer, began)).await;
@@ -154,7 +158,7 @@ impl Shared {
                     // Nobody else is there to say what is wrong with it.
                     return Box::pin(self.tls(visitor, bytes, None, &mut peer, began)).await;
                 }
-                match self.fallback.receive(visitor, &peer, place, bytes, site, began).await {
+                match Box::pin(self.fallback.receive(visitor, &peer, place, bytes, site, began)).await {
                     None => return,
                     Some(Claimed { visitor, upgrade, bytes }) => {
                         // A proxy in front may speak for another user than before.
@@ -184,21 +188,21 @@ impl Shared {
         upgrade: Upgrade,
         bytes: Vec<u8>,
     ) -> Result<Outcome, NoTunnel> {
-        if self.config.rules.websocket() {
-            // On the heap, so that other tunnels have no room for it.
-            Box::pin(self.web(client, upgrade, bytes)).await
+        let tunnel = if self.config.rules.websocket() {
+            Box::pin(self.web(client, upgrade, bytes)).await?
         } else {
-            self.http(client, upgrade, bytes).await
-        }
+            Box::pin(self.http(client, upgrade, bytes)).await?
+        };
+        Ok(tunnel.await)
     }
 
-    /// `obfs=http`: grants the upgrade, dials Shadowsocks and relays what follows.
+    /// `obfs=http`: grants the upgrade and dials Shadowsocks.
     async fn http(
         &self,
         mut client: TcpStream,
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Tunnel, NoTunnel> {
         // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
         // anything.
         let granted = transport::http::grant(&mut client, upgrade.key(&bytes), None).await;
@@ -206,20 +210,20 @@ impl Shared {
         self.raw(client, granted, bytes).await
     }
 
-    /// Dials Shadowsocks and relays a stream that has no frames, from `payload` on. Where the upgrade
-    /// could not be `granted` the client has reset its connection: what it had said before is passed on,
-    /// and then the reset.
-    async fn raw<S: Transport>(
+    /// Dials Shadowsocks for a stream that has no frames, from `payload` on. Where the upgrade could not be
+    /// `granted` the client has reset its connection: what it had said before is passed on, and then the
+    /// reset.
+    async fn raw<S: Transport + Send + 'static>(
         &self,
         client: S,
         granted: io::Result<()>,
         payload: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Tunnel, NoTunnel> {
         let backend = self.dial_backend(&client).await?;
         let payload_len = payload.len();
         let up = Flow::with_pending(Identity, payload, payload_len);
         let relay = Relay::new(client, backend, up, Flow::new(Identity), self.patience);
-        Ok(relay.broken(Side::Near, granted.err()).run().await)
+        Ok(Box::pin(relay.broken(Side::Near, granted.err()).run()))
     }
 
     /// Dials Shadowsocks. A client for which it cannot be reached is reset, or it would take the end of
@@ -231,18 +235,22 @@ impl Shared {
         })
     }
 
-    /// `obfs=tls`: dials Shadowsocks and relays records.
+    /// `obfs=tls`: dials Shadowsocks.
     async fn fake_tls(
         &self,
         client: TcpStream,
         hello: ReceivedHello,
         bytes: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Tunnel, NoTunnel> {
         let (up, down) = transport::fake_tls::server_flows(&hello, bytes);
         let backend = self.dial_backend(&client).await?;
-        Ok(Relay::new(client, backend, up, down, self.patience).run().await)
+        Ok(Box::pin(Relay::new(client, backend, up, down, self.patience).run()))
     }
 }
+
+/// A tunnel that stands, to be run. It is all that is left of the stages that opened it, each of which is
+/// larger than it is.
+type Tunnel = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Tells the log how a client fared.
 fn note(peer: &Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {

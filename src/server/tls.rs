@@ -9,6 +9,7 @@ use crate::net::budget::Share;
 use crate::origin::Origin;
 use crate::transport::tls::{Acceptor, NoTls, TlsStream};
 use crate::wire::client_hello::{self, ClientHello};
+use crate::wire::http::Upgrade;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -46,7 +47,8 @@ impl Shared {
                 let Some(share) = self.share_for_handshake(bytes.len(), or_give_back).await else {
                     if or_give_back {
                         debug!(%peer, "too many handshakes: TLS for the website");
-                        let _ = self.fallback.receive(visitor, peer, Place::Tls, bytes, site, began).await;
+                        let visit = self.fallback.receive(visitor, peer, Place::Tls, bytes, site, began);
+                        let _ = Box::pin(visit).await;
                     }
                     return;
                 };
@@ -55,7 +57,7 @@ impl Shared {
                 match accepted {
                     Ok(visitor) => {
                         drop((bytes, site));
-                        return self.inside_tls(visitor, peer, began).await;
+                        return Box::pin(self.inside_tls(visitor, peer, began)).await;
                     }
                     Err(NoTls::Refused(visitor, error)) => {
                         debug!(%peer, %error, "a hello for the website");
@@ -67,7 +69,7 @@ impl Shared {
         };
         let site = site.filter(|_| place == Place::Tls);
         // Nobody knows what is inside, so nobody comes back from there.
-        let _ = self.fallback.receive(visitor, peer, place, bytes, site, began).await;
+        let _ = Box::pin(self.fallback.receive(visitor, peer, place, bytes, site, began)).await;
     }
 
     /// What a handshake may hold, beside the hello. Where nothing is left, one that somebody else can
@@ -125,7 +127,8 @@ impl Shared {
     /// What was in TLS is in the clear from here on, for the website, too.
     async fn inside_tls(&self, mut visitor: TlsStream, peer: &mut Origin, began: Instant) {
         if visitor.is_h2() {
-            let _ = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began).await;
+            let visit = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began);
+            let _ = Box::pin(visit).await;
             return;
         }
         let arrival = arrival::read(&mut visitor, peer, &self.inside, &self.fallback, |_| Place::Inside);
@@ -133,7 +136,7 @@ impl Shared {
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let (bytes, site) = match arrival {
             Arrival::Http(upgrade, bytes) => {
-                return note(peer, began, self.web(visitor, upgrade, bytes).await);
+                return self.web_inside(visitor, upgrade, bytes, peer, began).await;
             }
             Arrival::Visitor(bytes, site) => (bytes, site),
             // Not asked for.
@@ -141,9 +144,25 @@ impl Shared {
             Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
         };
         let visit = self.fallback.receive_inside(visitor, peer, bytes, site, began);
-        if let Some(Claimed { visitor, upgrade, bytes }) = visit.await {
+        if let Some(Claimed { visitor, upgrade, bytes }) = Box::pin(visit).await {
             peer.read_forwarded_for(&bytes, &self.config.fronts);
-            note(peer, began, Box::pin(self.web(visitor, upgrade, bytes)).await);
+            self.web_inside(visitor, upgrade, bytes, peer, began).await;
         }
+    }
+
+    /// A client whose upgrade is taken, inside TLS.
+    async fn web_inside(
+        &self,
+        client: TlsStream,
+        upgrade: Upgrade,
+        bytes: Vec<u8>,
+        peer: &Origin,
+        began: Instant,
+    ) {
+        let opened = match Box::pin(self.web(client, upgrade, bytes)).await {
+            Ok(tunnel) => Ok(tunnel.await),
+            Err(error) => Err(error),
+        };
+        note(peer, began, opened);
     }
 }

@@ -1,10 +1,10 @@
 //! The server half for clients of v2ray-plugin's kind: WebSocket with Mux.Cool or without, and
 //! HTTPUpgrade, after TLS or in the clear.
 
-use super::{NoTunnel, Shared};
+use super::{NoTunnel, Shared, Tunnel};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
-use crate::relay::{self, EndSeen, Outcome, Relay, Side, Transport};
+use crate::relay::{self, EndSeen, Relay, Side, Transport};
 use crate::transport::http;
 use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
 use crate::transport::websocket::{self, Handoff};
@@ -38,13 +38,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const OPENING: Duration = Duration::from_secs(300);
 
 impl Shared {
-    /// Grants the upgrade and serves what follows it.
-    pub(super) async fn web<S: Transport>(
+    /// Grants the upgrade, and opens what it is for.
+    pub(super) async fn web<S: Transport + Send + 'static>(
         &self,
         mut client: S,
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Tunnel, NoTunnel> {
         // What is base64 is safe to echo.
         let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
         let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA).ok());
@@ -65,8 +65,11 @@ impl Shared {
         self.websocket(MuxDetector { handoff, early_len }).await
     }
 
-    /// WebSocket: finds out whether the stream in it is Mux.Cool, and serves it.
-    async fn websocket<S: Transport>(&self, mut detector: MuxDetector<S>) -> Result<Outcome, NoTunnel> {
+    /// WebSocket: finds out whether the stream in it is Mux.Cool.
+    async fn websocket<S: Transport + Send + 'static>(
+        &self,
+        mut detector: MuxDetector<S>,
+    ) -> Result<Tunnel, NoTunnel> {
         let detected = Box::pin(detector.detect(&self.backend)).await;
         let mut handoff = detector.handoff;
         let (detection, backend) = detected.map_err(|error| {
@@ -77,7 +80,7 @@ impl Shared {
             MuxDetection::Mux => {
                 let incoming = Backend { dialer: Arc::clone(&self.backend), dialled: backend };
                 let mux = Mux::new(handoff, incoming, self.patience);
-                Ok(Box::pin(mux.run()).await)
+                Ok(Box::pin(mux.run()))
             }
             MuxDetection::Stream => {
                 let backend = match backend {
@@ -86,7 +89,7 @@ impl Shared {
                 };
                 let (client, up, down, write_error) = handoff.into_flows();
                 let relay = Relay::new(client, backend, up, down, self.patience);
-                Ok(relay.broken(Side::Near, write_error).run().await)
+                Ok(Box::pin(relay.broken(Side::Near, write_error).run()))
             }
             MuxDetection::Nothing => {
                 let end_seen = handoff.received.end_seen.take();
