@@ -21,12 +21,16 @@ use tokio::time::timeout;
 /// Visitors that begin alike and are not looked at: so few do no harm.
 const FEW: usize = 64;
 
+/// The same for those that have not said enough to be answered: nothing, as browsers that connect beforehand,
+/// or the beginning of a head. A website waits for them, and they are many where nobody goes round.
+const MANY: usize = 4096;
+
 /// Further ones that may wait for the website's first byte at a time.
 const WAITING: usize = 192;
 
 /// How long one more waits for another's answer. A website that answers nobody for so long is no website
 /// that could bear more visitors.
-const TURN: Duration = Duration::from_secs(5);
+const TURN: Duration = Duration::from_secs(20);
 
 /// How much of a beginning is compared.
 const BEGINNING: usize = 4096;
@@ -60,7 +64,9 @@ pub(super) struct NoAnswers;
 impl Visits {
     /// Takes part in those that begin with these bytes.
     pub(super) async fn begin(&self, bytes: &[u8]) -> Result<Visit<'_>, NoAnswers> {
-        let key = self.hasher.hash_one(beginning(bytes));
+        let beginning = beginning(bytes);
+        let few = if asks_for_an_answer(beginning) { FEW } else { MANY };
+        let key = self.hasher.hash_one(beginning);
         let mut visit = Visit { visits: self, key, turn: None };
         let turns = {
             let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +74,7 @@ impl Visits {
             let group = groups.entry(key).or_insert_with(new);
             group.living += 1;
             // Without a look at the answer there would be no end to a turn.
-            (group.living > FEW && cfg!(unix)).then(|| Arc::clone(&group.turns))
+            (group.living > few && cfg!(unix)).then(|| Arc::clone(&group.turns))
         };
         if let Some(turns) = turns {
             let turn = timeout(TURN, turns.acquire_owned()).await;
@@ -110,6 +116,17 @@ impl Drop for Visit<'_> {
                 groups.remove(&self.key);
             }
         }
+    }
+}
+
+/// Whether a website has something to answer: a whole head, or a whole record of TLS.
+fn asks_for_an_answer(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x16, _, _, high, low, record @ ..] => {
+            record.len() >= usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        [0x16, ..] => false,
+        _ => bytes.windows(4).any(|four| four == b"\r\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n"),
     }
 }
 

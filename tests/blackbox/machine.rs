@@ -464,7 +464,7 @@ fn a_website_whose_name_leads_back_is_not_dialled() {
 /// while a few hundred connections are in it, and nothing of them stays.
 #[test]
 fn visitors_that_go_round_between_two_servers_are_ended() {
-    within(secs(120), || {
+    within(secs(200), || {
         let (dir, echo) = (TempDir::new("circle"), Backend::echo());
         let program = installed_as(&dir, "obfs-server");
         for first_bytes in [GET, &b"\x16\x03\x01\x00\x05hello"[..]] {
@@ -479,13 +479,41 @@ fn visitors_that_go_round_between_two_servers_are_ended() {
             let before: Vec<usize> = servers.iter().map(|server| descriptors(server.pid())).collect();
             let visitor = connect(loopback(ports[0]));
             send(&visitor, first_bytes);
-            assert_eq!(recv_to_end(&visitor, secs(40)).1, End::Reset);
+            assert_eq!(recv_to_end(&visitor, secs(80)).1, End::Reset);
             for (server, before) in servers.iter().zip(before) {
                 let few = || descriptors(server.pid()) <= before + 10;
                 assert!(eventually(STEP, few), "{} of {before}", descriptors(server.pid()));
             }
             // A client is served as ever.
             assert_echo(&connect(client(Ours, loopback(ports[1]), "obfs=http").addr), b"a tunnel");
+        }
+    });
+}
+
+/// Browsers connect beforehand and say nothing, some clients stop within a head: a website waits for them, and
+/// so does the server.
+#[test]
+fn a_crowd_that_has_not_asked_yet_is_waited_for() {
+    within(secs(120), || {
+        let site = Backend::serve(|visitor| {
+            recv_head(&visitor);
+            send(&visitor, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            recv_to_end(&visitor, STEP);
+        });
+        let echo = Backend::echo();
+        let server = server(Ours, echo.addr, &format!("obfs=http;failover={}", site.addr));
+        let crowd: Vec<_> = (0..300).map(|_| connect(server.addr)).collect();
+        let (begun, rest) = GET.split_at(5);
+        for visitor in &crowd {
+            send(visitor, begun);
+        }
+        // Longer than a head may take, after which they are the website's.
+        std::thread::sleep(secs(12));
+        for visitor in &crowd {
+            send(visitor, rest);
+        }
+        for visitor in &crowd {
+            assert!(recv_head(visitor).starts_with("HTTP/1.1 200 "));
         }
     });
 }

@@ -139,6 +139,8 @@ pub struct Mux<S, I> {
     /// by that of the connection.
     pub(super) hang_up: bool,
     pub(super) wire_over: Option<End>,
+    /// Since when that is known.
+    pub(super) over_since: Option<Instant>,
     /// The connection could not be written to. What has come before that is still read.
     pub(super) write_error: Option<io::Error>,
     /// The reactor that watches the connection.
@@ -181,6 +183,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             crowded: false,
             hang_up: false,
             wire_over: None,
+            over_since: None,
             write_error: handoff.write_error,
             reactor: relay::reactor(),
             liveness: Liveness::new(Instant::now()),

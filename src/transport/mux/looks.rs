@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 /// How often sessions that end or stall are looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// How long what waits for the sockets may take once the connection is over.
+/// How long what waits may take once the connection is broken: its sessions are reset after that in any case.
 const DRAIN: Duration = Duration::from_secs(5);
 
 impl<S: Transport, I: Incoming> Mux<S, I> {
@@ -28,14 +28,28 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
     ) -> Poll<End> {
         loop {
             if self.wire_over.is_some() {
-                // What has come is still delivered, for a while; where the connection broke, to backends that
-                // are being dialled and have got nothing of it yet.
+                // What has come is still delivered: after an end in order for as long as it moves, as in a
+                // tunnel without mux; where the connection broke, to backends that are being dialled and have
+                // got nothing of it yet.
+                let in_order = matches!(self.wire_over, Some(End::Closed));
                 let broken = matches!(self.wire_over, Some(End::Reset(..)));
+                let over_since = match self.over_since {
+                    Some(since) => since,
+                    None => {
+                        if in_order {
+                            // Each socket is told the end behind what waits for it.
+                            self.sessions.iter_mut().for_each(|session| session.wire_ended = true);
+                        }
+                        self.over_since = Some(Instant::now());
+                        self.poll(cx);
+                        continue;
+                    }
+                };
                 let waits = self.sessions.iter().any(|session| {
                     let gets_it = !broken || matches!(session.socket, Socket::Dialling(_));
                     gets_it && session.waiting() > 0 && !session.over
                 });
-                if !waits || empty_since.elapsed() > DRAIN {
+                if !waits || (!in_order && over_since.elapsed() > DRAIN) {
                     return Poll::Ready(self.wire_over.take().unwrap_or(End::Closed));
                 }
             }
@@ -139,6 +153,10 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 continue;
             }
             session.over = true;
+            if session.waiting() > 0 {
+                // What the socket got is not all there was.
+                session.reset();
+            }
             if !std::mem::replace(&mut session.said_end, true) {
                 let id = session.id;
                 self.say(&mux::end(id, false));

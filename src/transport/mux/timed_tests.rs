@@ -44,8 +44,9 @@ async fn connection() -> (TcpStream, TcpStream) {
     (dialled.unwrap(), accepted.unwrap().0)
 }
 
+/// Longer than the test's clock turns while a kernel takes its time.
 fn patience() -> Patience {
-    Patience::new(Duration::from_secs(7200))
+    Patience { half_closed: Duration::from_secs(7200), ..Patience::new(Duration::from_secs(7200)) }
 }
 
 /// What a connection has asked of the others.
@@ -391,6 +392,8 @@ impl Incoming for Backends {
                 pending::<()>().await;
             }
             let (near, far) = connection().await;
+            // So that something waits where a backend does not read.
+            socket2::SockRef::from(&near).set_send_buffer_size(16 * 1024).unwrap();
             let _ = fresh.send(far);
             Ok(near)
         }))
@@ -541,5 +544,37 @@ async fn a_download_whose_reader_pauses_lives() {
         app.read_to_end(&mut got).await.unwrap();
         assert_eq!(got.len(), sent, "mux={most}");
         assert!(got.iter().enumerate().all(|(i, byte)| *byte == piece[i % piece.len()]), "other bytes");
+    }
+}
+
+/// The connection ends while a backend reads nothing, after a long silence and for long: all that had come
+/// is delivered, and the end behind it.
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_delivered_though_the_connection_has_ended() {
+    turn_the_clock();
+    for (quiet, pause) in [(0, 60), (30, 2), (30, 120)] {
+        let (mut client, server) = connection().await;
+        let (mut backends, _task) = serve(server, false);
+        client.write_all(&message(Role::Client, &opens(1..=1))).await.unwrap();
+        let mut send = async |size: usize| {
+            let data = message(Role::Client, &frame(1, &vec![7; 8192]));
+            for _ in 0..size / 8192 {
+                client.write_all(&data).await.unwrap();
+            }
+        };
+        send(8192).await;
+        let mut backend = backends.recv().await.unwrap();
+        sleep(quiet * SECOND).await;
+        let mut sent = 8192;
+        // More than its kernel takes, less than what the connection is not read for.
+        let more = 128 * 1024;
+        socket2::SockRef::from(&backend).set_recv_buffer_size(4096).unwrap();
+        send(more).await;
+        sent += more;
+        client.shutdown().await.unwrap();
+        sleep(pause * SECOND).await;
+        let mut got = Vec::new();
+        backend.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got.len(), sent, "quiet for {quiet} s, {pause} s unread");
     }
 }
