@@ -11,6 +11,7 @@ use jsonc_parser::ast::{ObjectPropName, Value};
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 /// Keys of the Shadowsocks programs, whose file is often the same one.
 const SHADOWSOCKS: &[&str] = &[
@@ -71,8 +72,16 @@ impl File {
     ///
     /// It cannot be read, or is no JSON object of simple values.
     pub fn read(path: &str) -> Result<File, ConfigError> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| ConfigError::File { place: path.into(), problem: error.to_string() })?;
+        /// A file of settings is a few hundred bytes; a device may have no end.
+        const LONGEST: u64 = 1024 * 1024;
+        let fail = |problem: String| ConfigError::File { place: path.into(), problem };
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+            .map_err(|error| fail(error.to_string()))?;
+        if bytes.len() as u64 > LONGEST {
+            return Err(fail("this is longer than a configuration may be (1 MiB)".to_owned()));
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
             let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
@@ -276,6 +285,13 @@ mod tests {
 
     fn problem(text: &str) -> String {
         File::parse("f.json", text).unwrap_err().to_string()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let Err(error) = File::read("/dev/zero") else { panic!("it is taken") };
+        assert!(error.to_string().contains("/dev/zero: this is longer"), "{error}");
     }
 
     #[test]
