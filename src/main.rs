@@ -51,7 +51,11 @@ fn main() -> ExitCode {
             start(*config, &parent)
         }
         Err(error) => {
-            complain(&error);
+            // Behind an error there may be a help text of ours, which has lines.
+            let text = error.to_string();
+            let (first, help) = text.split_once("\n\n").unwrap_or((&text, ""));
+            complain(&first);
+            let _ = std::io::stderr().write_all(help.as_bytes());
             ExitCode::from(BAD_CONFIGURATION)
         }
     }

@@ -44,8 +44,8 @@ const ABOUT: &str = "A Shadowsocks plugin (SIP003) that makes connections look l
 
 const TOP_HELP: &str = "\
 As a plugin it is started by the Shadowsocks program, which passes its settings in SS_* variables:
-  ss-local  … --plugin obfs-rs --plugin-opts \"obfs=http;obfs-host=www.bing.com\"
-  ss-server … --plugin obfs-rs --plugin-opts \"obfs=http;failover=127.0.0.1:8080\"
+  ss-local  … --plugin obfs-rs --plugin-opts \"obfs=http;obfs-uri=/a-path-of-your-own\"
+  ss-server … --plugin obfs-rs --plugin-opts \"obfs=http;obfs-uri=/a-path-of-your-own;failover=127.0.0.1:8080\"
 The options in --plugin-opts have the names of the flags in `obfs-rs client --help` and
 `obfs-rs server --help`. To see it work on this machine: obfs-rs demo";
 
@@ -66,13 +66,13 @@ pub fn usage() -> String {
 
 const CLIENT_EXAMPLE: &str = "\
 Example: disguise what comes in on port 1984 and send it to a server half:
-  obfs-rs client --listen 127.0.0.1:1984 --remote server.example.com:80 --obfs-host www.bing.com
+  obfs-rs client --listen 127.0.0.1:1984 --remote server.example.com:80 --obfs http --obfs-uri /path
 The same with a file (-c FILE):
-  {\"server\": \"server.example.com\", \"server_port\": 80, \"local_port\": 1984, \"obfs-host\": \"www.bing.com\"}";
+  {\"server\": \"server.example.com\", \"server_port\": 80, \"local_port\": 1984, \"obfs\": \"http\", \"obfs-uri\": \"/path\"}";
 
 const SERVER_EXAMPLE: &str = "\
 Example: take tunnels on port 80 for the Shadowsocks server on port 9000, with a website behind:
-  obfs-rs server --listen 0.0.0.0:80 --backend 127.0.0.1:9000 --failover 127.0.0.1:8080
+  obfs-rs server --listen 0.0.0.0:80 --backend 127.0.0.1:9000 --obfs http --obfs-uri /path --failover 127.0.0.1:8080
 The same with a file (-c FILE):
   {\"server\": \"0.0.0.0\", \"server_port\": 80, \"dst_addr\": \"127.0.0.1:9000\", \"failover\": \"127.0.0.1:8080\"}";
 

@@ -259,7 +259,12 @@ fn server(
     web::headers(options)?;
     let (tls, demand) = match tls(options)? {
         Some(demand) => (Some(web::tls_server(options, home)?), Some(demand)),
-        None => (None, None),
+        None => {
+            if let (Some(_), Some(_)) = (options.get("cert"), options.get("key")) {
+                options.warn("options `cert` and `key` are not used: `tls` is missing".to_owned());
+            }
+            (None, None)
+        }
     };
     // Where TLS is written beside a disguise, nothing comes in the clear.
     let tls_alone = demand == Some(Tls::Only) || (demand.is_some() && !auto);
