@@ -1,11 +1,13 @@
 //! The client half: accept, dial, open the disguise, relay.
 
-use crate::config::{ClientConfig, ClientDisguise, Handshake, SocketOptions, TunnelConfig};
+use crate::config::{ClientConfig, ClientDisguise, Handshake, TunnelConfig};
 use crate::net;
-use crate::net::circle::OwnAddresses;
 use crate::net::dial::{DialError, Dialer};
-use crate::net::listen::{BindError, Listeners};
-use crate::relay::{self, CodecError, Flow, Identity, Outcome, Patience, Relay};
+use crate::net::listen::Listeners;
+use crate::net::options::SocketOptions;
+use crate::net::own_addresses::OwnAddresses;
+use crate::relay::{self, CodecError, Flow, Identity, Outcome, Relay, Timeouts};
+use crate::service::StartError;
 use crate::telemetry;
 use crate::transport::fake_tls::{self, Cut};
 use crate::transport::http::{self, OpenError, StripAnswer};
@@ -46,14 +48,14 @@ struct Shared {
     dialer: Dialer,
     /// Whether what is said first may leave before there is a connection.
     fast_open: bool,
-    patience: Patience,
+    timeouts: Timeouts,
     tls: Option<Connector>,
     pool: Pool,
 }
 
 /// Why a connection got no tunnel.
 #[derive(Debug, Error)]
-enum NoTunnel {
+enum TunnelError {
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error(transparent)]
@@ -70,13 +72,13 @@ impl Client {
     /// # Errors
     ///
     /// One of them cannot be had, or the roots for TLS cannot.
-    pub fn bind(config: ClientConfig, tunnel: &TunnelConfig) -> Result<Client, BindError> {
+    pub fn bind(config: ClientConfig, tunnel: &TunnelConfig) -> Result<Client, StartError> {
         let tls = match &config.disguise {
             ClientDisguise::Web(web) => web.tls.as_ref().map(Connector::new).transpose()?,
             _ => None,
         };
         let refuse_ourselves = |own: OwnAddresses| match own.find(&config.servers) {
-            Some((server, own)) => Err(BindError::Circle(format!("the server {server}"), own)),
+            Some((server, own)) => Err(StartError::Circle(format!("the server {server}"), own)),
             None => Ok(()),
         };
         refuse_ourselves(OwnAddresses::to_be(&config.listen))?;
@@ -85,8 +87,8 @@ impl Client {
         refuse_ourselves(OwnAddresses::of(&listeners))?;
         let dialer = Dialer::new(config.servers.clone(), tunnel.sockets.clone());
         let fast_open = tunnel.sockets.fast_open;
-        let patience = Patience::new(tunnel.idle_timeout);
-        let shared = Shared { config, dialer, fast_open, patience, tls, pool: Pool::default() };
+        let timeouts = Timeouts::new(tunnel.idle_timeout);
+        let shared = Shared { config, dialer, fast_open, timeouts, tls, pool: Pool::default() };
         Ok(Client { listeners, shared: Arc::new(shared) })
     }
 
@@ -144,7 +146,7 @@ impl Shared {
     }
 
     /// Dials, opens the disguise and relays.
-    async fn tunnel(&self, app: &mut TcpStream, first: Vec<u8>) -> Result<Outcome, NoTunnel> {
+    async fn tunnel(&self, app: &mut TcpStream, first: Vec<u8>) -> Result<Outcome, TunnelError> {
         let first_len = first.len();
         Ok(match &self.config.disguise {
             ClientDisguise::Http(request, Handshake::Eager) => {
@@ -154,7 +156,7 @@ impl Shared {
                 let up = Flow::with_pending(Identity, flight, first_len);
                 let down = Flow::new(StripAnswer::default());
                 let server = Unanswered::new(server, false);
-                Relay::new(app, server, up, down, self.patience).run().await
+                Relay::new(app, server, up, down, self.timeouts).run().await
             }
             ClientDisguise::Http(request, Handshake::Standard) => {
                 let mut request = http::request(request, None);
@@ -166,24 +168,25 @@ impl Shared {
                 let behind_len = behind.len();
                 let up = Flow::with_pending(Identity, first, first_len);
                 let down = Flow::with_pending(Identity, behind, behind_len);
-                Relay::new(app, server, up, down, self.patience).run().await
+                Relay::new(app, server, up, down, self.timeouts).run().await
             }
             ClientDisguise::FakeTls { server_name } => {
                 let (server, opening) = if self.fast_open {
                     let mut opening =
-                        fake_tls::opening(server_name, first, Cut::Syn).map_err(NoTunnel::Malformed)?;
+                        fake_tls::opening(server_name, first, Cut::Syn).map_err(TunnelError::Malformed)?;
                     let (server, sent) = self.dial(&opening.flight).await?;
                     opening.flight.drain(..sent);
                     (server, opening)
                 } else {
                     let server = self.dial(&[]).await?.0;
                     let cut = Cut::Segments(net::segment_size(&server));
-                    let opening = fake_tls::opening(server_name, first, cut).map_err(NoTunnel::Malformed)?;
+                    let opening =
+                        fake_tls::opening(server_name, first, cut).map_err(TunnelError::Malformed)?;
                     (server, opening)
                 };
                 let (up, down) = fake_tls::client_flows(opening);
                 let server = Unanswered::new(server, true);
-                Relay::new(app, server, up, down, self.patience).run().await
+                Relay::new(app, server, up, down, self.timeouts).run().await
             }
             ClientDisguise::Web(web) => {
                 let server = self.dial(&[]).await?.0;

@@ -3,12 +3,16 @@
 
 use crate::client::Client;
 use crate::config::{
-    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Fronts, Handshake, Host, HostPort,
-    HttpRule, RequestConfig, ServerConfig, SocketOptions, TunnelConfig, Website,
+    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Handshake, RequestConfig, ServerConfig,
+    TunnelConfig, Website,
 };
-use crate::net::process;
+use crate::detect::HttpRule;
+use crate::detect::Rules;
+use crate::net::addr::{Host, HostPort};
+use crate::net::options::SocketOptions;
+use crate::net::trusted::TrustedProxies;
+use crate::os::process;
 use crate::server::Server;
-use crate::sniff::Rules;
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,7 +74,7 @@ async fn demonstrate() -> Result<bool> {
             auto: false,
             routes: Vec::new(),
             tls: None,
-            fronts: Fronts::default(),
+            fronts: TrustedProxies::default(),
         },
         &tunnel,
     )?;

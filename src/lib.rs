@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! client half:  accept ──► dial ──► open(disguise) ──► relay
-//! server half:  accept ──► sniff ──► open(disguise) ──► dial backend ──► relay
+//! server half:  accept ──► detect ──► open(disguise) ──► dial backend ──► relay
 //!                             └────► not ours: fallback ──► relay (untouched, from the first byte)
 //! ```
 //!
@@ -13,33 +13,36 @@
 //!
 //! | room | what happens there |
 //! | --- | --- |
-//! | [`config`] | what the user asked for, checked once; after this nothing parses a string |
-//! | [`client`], [`server`] | the two lines above |
-//! | [`sniff`] | which kind of first bytes are these? |
-//! | [`origin`] | where a connection came from |
-//! | [`arrival`] | the first bytes of a connection, read until that is known |
-//! | [`fallback`] | whoever is no client of ours: to the website, and back when a later request is ours |
-//! | [`site`] | a small website of our own, where none is behind the port |
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
-//! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers, and Mux.Cool, whose task passes the bytes of its sessions itself |
+//! | [`os`] | the process and its system: parent, signals, background, users, syslog |
+//! | [`runtime`] | the threads that serve, and who notices when one does not go on |
 //! | [`relay`] | two streams become one: half-closes, resets, time-outs, codecs on the way |
-//! | [`net`] | listening, dialling, names, socket options, work that blocks, threads that are stuck, signals, the parent process, the background, users |
+//! | [`net`] | addresses, listening, dialling, names, socket options |
 //! | [`telemetry`] | the log |
+//! | [`detect`] | is this connection ours? |
+//! | [`config`] | what the user asked for, checked once; after this nothing parses a string |
+//! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers |
+//! | [`mux`] | Mux.Cool, whose task passes the bytes of its sessions itself |
+//! | [`site`] | a small website of our own, where none is behind the port |
+//! | [`fallback`] | whoever is no client of ours: to the website, and back when a later request is ours |
+//! | [`client`], [`server`] | the two lines above |
 //! | [`demo`] | `obfs-rs demo`: all of it in one process |
 //! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |
 
-pub mod arrival;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod detect;
 pub mod fallback;
+pub mod mux;
 pub mod net;
-pub mod origin;
+pub mod os;
 pub mod probe;
 pub mod relay;
+pub mod runtime;
 pub mod server;
+pub mod service;
 pub mod site;
-pub mod sniff;
 pub mod telemetry;
 pub mod transport;
 pub mod wire;

@@ -1,11 +1,14 @@
 //! The door: arguments and environment become a configuration, which runs until it is asked to end.
 
-use obfs_rs::config::{self, Command, Config, Half, Surroundings};
-use obfs_rs::net::listen::BindError;
+use obfs_rs::config::{self, Command, Config, Half, ProcessEnv};
 #[cfg(unix)]
-use obfs_rs::net::pid_file::PidFile;
-use obfs_rs::net::process::{self, Parent};
-use obfs_rs::net::watchdog;
+use obfs_rs::os::pid_file::PidFile;
+use obfs_rs::os::process::{self, Parent};
+use obfs_rs::os::stderr;
+#[cfg(unix)]
+use obfs_rs::os::{daemon, privileged, user::User};
+use obfs_rs::runtime::watchdog;
+use obfs_rs::service::StartError;
 use obfs_rs::telemetry::{self, Destination};
 use obfs_rs::{client, demo, net, probe, server};
 use std::fmt::Display;
@@ -23,12 +26,12 @@ const BAD_CONFIGURATION: u8 = 23;
 fn main() -> ExitCode {
     watchdog::tell_of_panics();
     let parent = Parent::remember();
-    let surroundings = Surroundings {
+    let env = ProcessEnv {
         args: std::env::args_os().collect(),
         vars: std::env::vars_os().collect(),
         parent: process::parent_name(),
     };
-    match config::read(&surroundings) {
+    match config::read(&env) {
         Ok(Command::Print(text)) => {
             // A reader that has seen enough (`| head`) is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -63,7 +66,7 @@ fn main() -> ExitCode {
 
 /// Says on stderr why the program ends, in one line and one write, whatever the log level.
 fn complain(error: &dyn Display) {
-    telemetry::say(&format!("obfs-rs: {error}"));
+    stderr::write(&format!("obfs-rs: {error}"));
 }
 
 fn with_runtime(mut builder: tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
@@ -151,7 +154,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
         return refuse(&format_args!("cannot use the network interface `{}`: {error}", name.escape_debug()));
     }
     #[cfg(unix)]
-    let user = match config.process.user.as_deref().map(net::user::User::find).transpose() {
+    let user = match config.process.user.as_deref().map(User::find).transpose() {
         Ok(user) => user,
         Err(error) => return refuse(&error),
     };
@@ -160,9 +163,9 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     let background = match &config.process.pid_file {
         None => None,
         Some(_) if config.hosted => None,
-        Some(_) => match net::daemon::detach() {
-            Ok(net::daemon::Side::Started(code)) => return code,
-            Ok(net::daemon::Side::Background(background)) => Some(background),
+        Some(_) => match daemon::detach() {
+            Ok(daemon::Side::Started(code)) => return code,
+            Ok(daemon::Side::Background(background)) => Some(background),
             Err(error) => return refuse(&error),
         },
     };
@@ -179,7 +182,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     tell_what_is_ignored(&config);
     #[cfg(unix)]
     if let Some(user) = &user
-        && let Err(error) = net::privileged::keep(config.certificate_files(), user)
+        && let Err(error) = privileged::keep(config.certificate_files(), user)
     {
         warn!(%error, "a renewed certificate may need a restart: nobody keeps the right to read it");
     }
@@ -244,7 +247,7 @@ enum Bound {
 
 impl Bound {
     /// Listens, writes the pid file, and says so.
-    fn bind(config: Config, open_files: Option<u64>) -> Result<(Bound, Option<PidFile>), BindError> {
+    fn bind(config: Config, open_files: Option<u64>) -> Result<(Bound, Option<PidFile>), StartError> {
         let role = config.role();
         #[cfg(unix)]
         let pid_path = config.process.pid_file.clone();

@@ -1,15 +1,16 @@
 //! The server half: accept, look at the first bytes, open the disguise, dial Shadowsocks, relay; or
 //! hand the visitor to the website.
 
-use crate::arrival::{self, Arrival};
 use crate::config::{ServerConfig, TunnelConfig};
+use crate::detect::read::{self, Arrival};
+use crate::detect::{GuessedProtocol, Rules};
 use crate::fallback::{Claimed, Fallback, Place};
-use crate::net::circle::OwnAddresses;
+use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
-use crate::net::listen::{BindError, Listeners};
-use crate::origin::Origin;
-use crate::relay::{self, CodecError, Flow, Identity, Outcome, Patience, Relay, Side, Transport};
-use crate::sniff::{Rules, Speech};
+use crate::net::listen::Listeners;
+use crate::net::own_addresses::OwnAddresses;
+use crate::relay::{self, CodecError, Flow, Identity, Outcome, Relay, Side, Timeouts, Transport};
+use crate::service::StartError;
 use crate::transport::tls::Acceptor;
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
@@ -39,7 +40,7 @@ struct Shared {
     config: ServerConfig,
     backend: Arc<Dialer>,
     fallback: Fallback,
-    patience: Patience,
+    timeouts: Timeouts,
     tls: Option<Acceptor>,
     /// Which connections are ours inside TLS.
     inside: Rules,
@@ -51,25 +52,25 @@ impl Server {
     /// # Errors
     ///
     /// One of them cannot be had, or the certificate cannot.
-    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Server, BindError> {
+    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Server, StartError> {
         let h2 = config.failover.h2.is_some();
         let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
         let refuse_ourselves = |own: &OwnAddresses| {
             let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
             found.map_or(Ok(()), |(name, (address, own))| {
-                Err(BindError::Circle(format!("{name} {address}"), own))
+                Err(StartError::Circle(format!("{name} {address}"), own))
             })
         };
         refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
         let behind = tunnel.sockets.behind();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
-        let patience = Patience::new(tunnel.idle_timeout);
+        let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
         refuse_ourselves(&own)?;
-        let fallback = Fallback::new(&config, &behind, patience, &own)?;
+        let fallback = Fallback::new(&config, &behind, timeouts, &own)?;
         let inside = config.rules.inside_tls();
-        let shared = Shared { config, backend, fallback, patience, tls, inside };
+        let shared = Shared { config, backend, fallback, timeouts, tls, inside };
         Ok(Server { listeners, shared: Arc::new(shared) })
     }
 
@@ -123,23 +124,23 @@ impl Server {
 impl Shared {
     async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
-        let mut peer = Origin::new(peer);
+        let mut peer = ConnInfo::new(peer);
         // A website may want to be told, or to say where it is, and a certificate may be for an address.
         let failover = &self.config.failover;
         if (self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is())
-            && peer.ask_where_to(&visitor).is_err()
+            && peer.load_local_addr(&visitor).is_err()
         {
             return debug!(%peer, "gone already");
         }
-        if self.config.fronts.begin_with_header(peer.visitor.ip())
-            && let Err(error) = Box::pin(peer.read_header(&mut visitor)).await
+        if self.config.fronts.sends_proxy_header(peer.visitor.ip())
+            && let Err(error) = Box::pin(peer.read_proxy_header(&mut visitor)).await
         {
             return error.tell(peer);
         }
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.
         let place = |speech| self.place(speech);
-        let arrival = arrival::read(&mut visitor, &peer, &self.config.rules, &self.fallback, place);
+        let arrival = read::read(&mut visitor, &peer, &self.config.rules, &self.fallback, place);
         let arrival = Box::pin(arrival).await;
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let opened = match arrival {
@@ -167,17 +168,17 @@ impl Shared {
                     }
                 }
             }
-            Arrival::Gone(error) => Err(NoTunnel::Gone(error)),
+            Arrival::Gone(error) => Err(TunnelError::Gone(error)),
         };
         note(&peer, began, opened);
     }
 
     /// Where visitors go by what they speak to the port.
-    fn place(&self, speech: Speech) -> Place {
+    fn place(&self, speech: GuessedProtocol) -> Place {
         match speech {
-            Speech::Tls => Place::Tls,
-            Speech::Plain if self.tls.is_some() => Place::Clear,
-            Speech::Plain => Place::Plain,
+            GuessedProtocol::Tls => Place::Tls,
+            GuessedProtocol::Plain if self.tls.is_some() => Place::Clear,
+            GuessedProtocol::Plain => Place::Plain,
         }
     }
 
@@ -187,7 +188,7 @@ impl Shared {
         client: TcpStream,
         upgrade: Upgrade,
         bytes: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Outcome, TunnelError> {
         let tunnel = if self.config.rules.websocket() {
             Box::pin(self.web(client, upgrade, bytes)).await?
         } else {
@@ -202,7 +203,7 @@ impl Shared {
         mut client: TcpStream,
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
-    ) -> Result<Tunnel, NoTunnel> {
+    ) -> Result<Tunnel, TunnelError> {
         // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
         // anything.
         let granted = transport::http::grant(&mut client, upgrade.key(&bytes), None).await;
@@ -218,20 +219,20 @@ impl Shared {
         client: S,
         granted: io::Result<()>,
         payload: Vec<u8>,
-    ) -> Result<Tunnel, NoTunnel> {
+    ) -> Result<Tunnel, TunnelError> {
         let backend = self.dial_backend(&client).await?;
         let payload_len = payload.len();
         let up = Flow::with_pending(Identity, payload, payload_len);
-        let relay = Relay::new(client, backend, up, Flow::new(Identity), self.patience);
+        let relay = Relay::new(client, backend, up, Flow::new(Identity), self.timeouts);
         Ok(Box::pin(relay.broken(Side::Near, granted.err()).run()))
     }
 
     /// Dials Shadowsocks. A client for which it cannot be reached is reset, or it would take the end of
     /// the connection for that of an answer.
-    async fn dial_backend<S: Transport>(&self, client: &S) -> Result<TcpStream, NoTunnel> {
+    async fn dial_backend<S: Transport>(&self, client: &S) -> Result<TcpStream, TunnelError> {
         Box::pin(self.backend.connect()).await.map_err(|error| {
             relay::reset(client.tcp());
-            NoTunnel::Backend(error)
+            TunnelError::Backend(error)
         })
     }
 
@@ -241,10 +242,10 @@ impl Shared {
         client: TcpStream,
         hello: ReceivedHello,
         bytes: Vec<u8>,
-    ) -> Result<Tunnel, NoTunnel> {
+    ) -> Result<Tunnel, TunnelError> {
         let (up, down) = transport::fake_tls::server_flows(&hello, bytes);
         let backend = self.dial_backend(&client).await?;
-        Ok(Box::pin(Relay::new(client, backend, up, down, self.patience).run()))
+        Ok(Box::pin(Relay::new(client, backend, up, down, self.timeouts).run()))
     }
 }
 
@@ -253,18 +254,18 @@ impl Shared {
 type Tunnel = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Tells the log how a client fared.
-fn note(peer: &Origin, began: Instant, opened: Result<Outcome, NoTunnel>) {
+fn note(peer: &ConnInfo, began: Instant, opened: Result<Outcome, TunnelError>) {
     match opened {
         Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
-        Err(NoTunnel::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),
-        Err(NoTunnel::Gone(error)) => debug!(%peer, %error, "gone before there was a tunnel"),
+        Err(TunnelError::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),
+        Err(TunnelError::Gone(error)) => debug!(%peer, %error, "gone before there was a tunnel"),
         Err(error) => warn!(%peer, %error, "no tunnel"),
     }
 }
 
 /// Why a client got no tunnel.
 #[derive(Debug, Error)]
-enum NoTunnel {
+enum TunnelError {
     #[error("the connection broke: {0}")]
     Gone(io::Error),
     #[error("Shadowsocks cannot be reached: {0}")]

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use obfs_rs::wire::http::{Accept, Answer, Request, Upgrade, Verdict, answer, sniff};
+use obfs_rs::wire::http::{Accept, Answer, Request, Upgrade, UpgradeParse, answer, detect_upgrade};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -35,8 +35,8 @@ static VECTOR: LazyLock<Vector> = LazyLock::new(|| {
 const ANY: Accept<'static> = Accept { method: "GET", path: None, web_path: None, host: None };
 
 fn upgrade(bytes: &[u8]) -> Upgrade {
-    match sniff(bytes, &ANY) {
-        Verdict::Upgrade(upgrade) => upgrade,
+    match detect_upgrade(bytes, &ANY) {
+        UpgradeParse::Upgrade(upgrade) => upgrade,
         other => panic!("{other:?}"),
     }
 }
@@ -83,8 +83,9 @@ fn the_answer_is_taken_and_its_payload_found() {
 fn every_cut_in_a_head_waits_for_more_and_every_cut_behind_it_changes_nothing() {
     let whole = upgrade(&VECTOR.up);
     for cut in 0..whole.head_len + 500 {
-        let verdict = sniff(&VECTOR.up[..cut], &ANY);
-        let wanted = if cut < whole.head_len { Verdict::NeedMore } else { Verdict::Upgrade(whole.clone()) };
+        let verdict = detect_upgrade(&VECTOR.up[..cut], &ANY);
+        let wanted =
+            if cut < whole.head_len { UpgradeParse::NeedMore } else { UpgradeParse::Upgrade(whole.clone()) };
         assert_eq!(verdict, wanted, "cut at {cut}");
     }
     let Answer::Switched(head_len) = answer(&VECTOR.down) else { panic!("not switched") };
@@ -101,7 +102,7 @@ proptest! {
         let mut bytes = VECTOR.up.clone();
         let head_len = upgrade(&bytes).head_len;
         bytes[at.min(head_len - 1)] = byte;
-        if let Verdict::Upgrade(found) = sniff(&bytes, &ANY) {
+        if let UpgradeParse::Upgrade(found) = detect_upgrade(&bytes, &ANY) {
             // Only an end of the head that comes earlier may move it.
             prop_assert!(found.head_len <= head_len);
         }

@@ -1,7 +1,7 @@
 //! A download whose reader pauses for ten minutes lives, whatever the disguise: the clock is the test's.
 
 use obfs_rs::config::{ExtraRoot, TlsClientConfig, TlsServerConfig};
-use obfs_rs::relay::{Codec, Flow, Identity, Patience, Relay, Transport};
+use obfs_rs::relay::{Codec, Flow, Identity, Relay, Timeouts, Transport};
 use obfs_rs::transport::tls::{Acceptor, Connector, TlsStream};
 use obfs_rs::transport::{fake_tls, websocket};
 use obfs_rs::wire::fake_tls::ReceivedHello;
@@ -24,7 +24,7 @@ async fn connection() -> (TcpStream, TcpStream) {
     (dialled.unwrap(), accepted.unwrap().0)
 }
 
-const PATIENCE: fn() -> Patience = || Patience::new(Duration::from_secs(7200));
+const PATIENCE: fn() -> Timeouts = || Timeouts::new(Duration::from_secs(7200));
 
 /// A half: passes what comes between two streams.
 fn half<N, F, U, D>(near: N, far: F, up: Flow<U>, down: Flow<D>)

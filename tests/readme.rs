@@ -1,7 +1,7 @@
 //! The README against the program.
 
 use obfs_rs::config::options::OPTIONS;
-use obfs_rs::config::{Command, Half, Surroundings, read};
+use obfs_rs::config::{Command, Half, ProcessEnv, read};
 
 const README: &str = include_str!("../README.md");
 
@@ -24,12 +24,12 @@ fn hosted(parent: &str, options: &str) -> Half {
         ("SS_PLUGIN_OPTIONS", options),
         ("HOME", "/root"),
     ];
-    let surroundings = Surroundings {
+    let env = ProcessEnv {
         args: vec!["obfs-rs".into()],
         vars: vars.map(|(name, value)| (name.into(), value.into())).into(),
         parent: Some(parent.to_owned()),
     };
-    match read(&surroundings) {
+    match read(&env) {
         Ok(Command::Run(config)) => {
             assert!(config.unknown.is_empty(), "{options}: {:?}", config.unknown);
             config.half
@@ -95,7 +95,7 @@ fn every_command_line_works_as_written() {
             continue;
         }
         let args = words.iter().map(|word| word.replace("SERVER", "192.0.2.1").into()).collect();
-        let done = read(&Surroundings { args, ..Surroundings::default() });
+        let done = read(&ProcessEnv { args, ..ProcessEnv::default() });
         assert!(matches!(done, Ok(Command::Run(_) | Command::Probe(_))), "{command}: {done:?}");
         seen += 1;
     }

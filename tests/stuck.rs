@@ -4,9 +4,9 @@
 
 #![cfg(unix)]
 
-use obfs_rs::config::LogLevel;
-use obfs_rs::net::process::asked_to_end;
-use obfs_rs::net::watchdog::{self, Loop, Stage, watched};
+use obfs_rs::os::process::asked_to_end;
+use obfs_rs::runtime::watchdog::{self, Loop, Stage, watched};
+use obfs_rs::telemetry::LogLevel;
 use obfs_rs::telemetry::{self, Destination};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader, Lines};

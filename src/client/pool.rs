@@ -1,11 +1,11 @@
 //! Mux.Cool on the client half: which connection carries which session.
 
-use super::{NoTunnel, Shared, web};
+use super::{Shared, TunnelError, web};
 use crate::config::{ClientDisguise, WebConfig};
-use crate::net::{balance, watchdog};
+use crate::mux::{Dial, Fresh, Incoming, Mux};
 use crate::relay::{Outcome, Transport, reset};
+use crate::runtime::{balance, watchdog};
 use crate::telemetry;
-use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
 use crate::wire::mux::Encoder;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -282,7 +282,7 @@ impl Shared {
         }));
     }
 
-    async fn connection(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, NoTunnel> {
+    async fn connection(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, TunnelError> {
         let server = self.dial(&[]).await?.0;
         match &self.tls {
             None => self.mux(config, server, sessions).await,
@@ -295,7 +295,7 @@ impl Shared {
         config: &WebConfig,
         server: S,
         sessions: &mut Sessions,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Outcome, TunnelError> {
         // With early data, the first session's first frame goes with the request, as far as it fits: its
         // head is not to be cut.
         let early = match &sessions.first {
@@ -322,7 +322,7 @@ impl Shared {
             }
         };
         sessions.opened_in = sessions.made.elapsed();
-        let mut mux = Mux::new(handoff, sessions, self.patience);
+        let mut mux = Mux::new(handoff, sessions, self.timeouts);
         if let Some(fresh) = early {
             mux = mux.with_first(fresh, encoder, &frame);
         }

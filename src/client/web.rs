@@ -1,7 +1,7 @@
 //! The client half in v2ray-plugin's manner: WebSocket and HTTPUpgrade, in TLS or in the clear.
 
 use super::answer::{Unanswered, address, awaited};
-use super::{NoTunnel, Shared};
+use super::{Shared, TunnelError};
 use crate::config::{Handshake, WebBody, WebConfig};
 use crate::relay::{Flow, Identity, Outcome, Relay, Transport};
 use crate::transport::http::{self, StripAnswer};
@@ -18,7 +18,7 @@ impl Shared {
         app: &mut TcpStream,
         mut server: S,
         mut first: Vec<u8>,
-    ) -> Result<Outcome, NoTunnel> {
+    ) -> Result<Outcome, TunnelError> {
         match config.body {
             WebBody::Frames => {
                 let (server, down, mut up, _) = open(config, server, &mut first).await?.into_flows();
@@ -26,7 +26,7 @@ impl Shared {
                     up.feed(&mut first);
                 }
                 drop(first);
-                Ok(Relay::new(app, server, up, down, self.patience).run().await)
+                Ok(Relay::new(app, server, up, down, self.timeouts).run().await)
             }
             WebBody::Raw(Handshake::Standard) => {
                 let head = request(config, None, &mut first);
@@ -36,7 +36,7 @@ impl Shared {
                 let (first_len, behind_len) = (first.len(), behind.len());
                 let up = Flow::with_pending(Identity, first, first_len);
                 let down = Flow::with_pending(Identity, behind, behind_len);
-                Ok(Relay::new(app, server, up, down, self.patience).run().await)
+                Ok(Relay::new(app, server, up, down, self.timeouts).run().await)
             }
             WebBody::Raw(Handshake::Eager) => {
                 let mut flight = request(config, None, &mut first);
@@ -44,7 +44,7 @@ impl Shared {
                 flight.append(&mut first);
                 let up = Flow::with_pending(Identity, flight, first_len);
                 let server = Unanswered::new(server, false);
-                Ok(Relay::new(app, server, up, Flow::new(StripAnswer::default()), self.patience).run().await)
+                Ok(Relay::new(app, server, up, Flow::new(StripAnswer::default()), self.timeouts).run().await)
             }
         }
     }
@@ -56,7 +56,7 @@ pub(super) async fn open<S: Transport>(
     config: &WebConfig,
     mut server: S,
     first: &mut Vec<u8>,
-) -> Result<Handoff<S>, NoTunnel> {
+) -> Result<Handoff<S>, TunnelError> {
     let key = key(rand::random());
     let head = request(config, Some(&key), first);
     let address = address(&server);

@@ -1,12 +1,12 @@
 //! The two addresses of a half, put together from wherever their parts were given.
 
 use super::ConfigError;
-use super::address::{Host, HostPort, parse_port};
 use super::options::Options;
-use super::read::Surroundings;
+use super::read::ProcessEnv;
 use super::role::Role;
 use super::sip003;
 use super::values::value;
+use crate::net::addr::{Host, HostPort, parse_port};
 
 /// A setting and the name under which the user gave it.
 #[derive(Debug, Clone)]
@@ -53,10 +53,10 @@ pub struct Addresses {
 
 impl Addresses {
     /// What the host says.
-    pub(super) fn from_environment(surroundings: &Surroundings) -> Result<Addresses, ConfigError> {
+    pub(super) fn from_environment(env: &ProcessEnv) -> Result<Addresses, ConfigError> {
         // Scripts, and files from Windows, leave spaces and line ends around values.
         let variable = |name: &str| {
-            let value = surroundings.var(name)?;
+            let value = env.var(name)?;
             Ok(value.map(|value| Setting { name: name.into(), value: value.trim().to_owned() }))
         };
         Ok(Addresses {

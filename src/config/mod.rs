@@ -4,59 +4,42 @@
 //! string in one of them ([`options`]), and the JSON file that one of these may name ([`mod@file`]). The
 //! command line wins over the variables, and both win over the file. [`read`] puts them together.
 
-pub mod address;
 pub mod cli;
 mod disguise;
 mod endpoints;
 mod error;
 pub mod file;
-mod fronts;
 mod go_cli;
 pub mod names;
-pub mod network;
 pub mod options;
 pub mod probe;
 mod read;
 pub mod role;
 pub mod sip003;
+mod trusted;
 mod values;
 mod web;
 mod website;
 
-pub use address::{Host, HostPort};
 pub use error::ConfigError;
-pub use fronts::Fronts;
 pub use names::{NamePattern, NameRoute};
 pub use options::UnknownOption;
 pub use probe::ProbeConfig;
-pub use read::{Command, Surroundings, read};
+pub use read::{Command, ProcessEnv, read};
 pub use role::{Role, RoleReason};
 pub use sip003::PluginOption;
-pub use values::{without_port, without_query};
 pub use web::{ExtraRoot, TlsClientConfig, TlsServerConfig, WebBody, WebConfig};
 pub use website::Website;
 
-use crate::sniff::Rules;
+use crate::detect::rules::{FakeTlsRule, HttpRule, Rules, WebRule};
+use crate::net::addr::HostPort;
+use crate::net::options::SocketOptions;
+use crate::net::trusted::TrustedProxies;
+use crate::telemetry::LogLevel;
 use crate::wire::proxy_protocol;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Nothing at all.
-    None,
-    /// What stops the program.
-    Error,
-    /// And what ends a tunnel that should have worked.
-    Warning,
-    /// And the start and the stop.
-    Info,
-    /// And a line a tunnel.
-    Debug,
-}
 
 /// When a client sends the application's first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +104,7 @@ pub struct ServerConfig {
     /// Where TLS for other names goes.
     pub routes: Vec<NameRoute>,
     /// Who stands in front, and is believed.
-    pub fronts: Fronts,
+    pub fronts: TrustedProxies,
 }
 
 impl ServerConfig {
@@ -171,56 +154,6 @@ pub enum Clear {
     Site(HostPort),
     /// What nginx tells them: that this is a port for HTTPS.
     Refused,
-}
-
-/// Which upgrade requests a server takes as its own.
-#[derive(Debug, Clone)]
-pub struct HttpRule {
-    /// The one method.
-    pub method: String,
-    /// The one path (compared decoded and without its query); `None` takes any. Where there is a [`WebRule`], of
-    /// simple-obfs's requests alone.
-    pub path: Option<String>,
-    /// The one host (compared without port and case); `None` takes any.
-    pub host: Option<String>,
-    /// Which requests of WebSocket and HTTPUpgrade are taken; frames follow those with a
-    /// `Sec-WebSocket-Version`. simple-obfs's clients send none; in its server's stead (`None`) whoever
-    /// does send it is taken like the others and gets the raw stream.
-    pub web: Option<WebRule>,
-}
-
-/// Which requests of WebSocket and HTTPUpgrade a server takes as its own.
-#[derive(Debug, Clone)]
-pub struct WebRule {
-    /// The one path (compared decoded and without its query). Never any: a website may have WebSockets of its own.
-    pub path: String,
-}
-
-impl HttpRule {
-    /// The rule as the format wants it.
-    pub fn accept(&self) -> crate::wire::http::Accept<'_> {
-        crate::wire::http::Accept {
-            method: &self.method,
-            path: self.path.as_deref(),
-            web_path: self.web.as_ref().map(|rule| rule.path.as_str()),
-            host: self.host.as_deref(),
-        }
-    }
-}
-
-/// Which hellos of `obfs=tls` a server takes as its own.
-#[derive(Debug, Clone)]
-pub struct FakeTlsRule {
-    /// The server names, in lower case (compared without port and case); where there are none, any.
-    pub server_names: Vec<String>,
-}
-
-impl FakeTlsRule {
-    /// Whether a hello with this server name is taken.
-    pub fn takes(&self, server_name: &[u8]) -> bool {
-        let is_wanted = |wanted: &String| crate::wire::http::host::is_host(server_name, wanted);
-        self.server_names.is_empty() || self.server_names.iter().any(is_wanted)
-    }
 }
 
 impl fmt::Display for ClientConfig {
@@ -373,33 +306,6 @@ pub struct TunnelConfig {
     pub idle_timeout: Duration,
     /// What is asked of the sockets.
     pub sockets: SocketOptions,
-}
-
-/// What is asked of the sockets.
-#[derive(Debug, Clone, Default)]
-pub struct SocketOptions {
-    /// Send and take data with the SYN (RFC 7413), where the system can.
-    pub fast_open: bool,
-    /// Multipath TCP (RFC 8684), where the system can.
-    pub mptcp: bool,
-    /// The network interface that dialled connections leave by.
-    pub interface: Option<String>,
-    /// The address that is dialled from.
-    pub source: Option<IpAddr>,
-    /// Of a name's addresses, try IPv6 first.
-    pub ipv6_first: bool,
-    /// Where Android's VPN service takes the sockets that are to go around it.
-    pub protect: Option<PathBuf>,
-    /// `SO_MARK`, where the system has it.
-    pub mark: Option<u32>,
-}
-
-impl SocketOptions {
-    /// The same for connections to what stands behind a server. They are short: what saves round trips
-    /// or joins paths on the way between the halves gains nothing there.
-    pub fn behind(&self) -> SocketOptions {
-        SocketOptions { fast_open: false, mptcp: false, ..self.clone() }
-    }
 }
 
 /// What the process is asked to be.

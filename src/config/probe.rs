@@ -1,8 +1,10 @@
 //! The command line of `obfs-rs probe`.
 
-use super::address::{HostPort, parse_port};
-use super::{ConfigError, Host, without_port};
+use super::ConfigError;
+use crate::net::addr::Host;
+use crate::net::addr::{HostPort, parse_port};
 use crate::probe;
+use crate::wire::http::host::without_port;
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use std::time::Duration;

@@ -1,21 +1,22 @@
 //! From what was said to a configuration.
 
-use super::address::{Host, HostPort};
 use super::disguise::{Disguise, disguises};
 use super::endpoints::Addresses;
 use super::file::File;
-use super::fronts::fronts;
 use super::options::{Kind, OPTIONS, Options};
 use super::role::{self, Role};
+use super::trusted::trusted_proxies;
 use super::values::*;
 use super::website::{check_folder, failover};
 use super::*;
+use crate::net::addr::{Host, HostPort};
 use crate::wire::http::host::escape_unprintable;
+use crate::wire::http::host::{without_port, without_query};
 use std::ffi::OsString;
 
 /// What the process was started with, gathered by the caller so that configuration is a pure function.
 #[derive(Debug, Default)]
-pub struct Surroundings {
+pub struct ProcessEnv {
     /// The command line, the program's own name first.
     pub args: Vec<OsString>,
     /// The environment.
@@ -24,7 +25,7 @@ pub struct Surroundings {
     pub parent: Option<String>,
 }
 
-impl Surroundings {
+impl ProcessEnv {
     /// A variable's text.
     pub(super) fn var(&self, name: &str) -> Result<Option<String>, ConfigError> {
         match self.vars.iter().find(|(key, _)| key == name) {
@@ -65,19 +66,19 @@ pub enum Command {
 /// # Errors
 ///
 /// The first thing that is wrong.
-pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
-    let program = surroundings.program();
-    if let Some(answer) = without_settings(surroundings, &program) {
+pub fn read(env: &ProcessEnv) -> Result<Command, ConfigError> {
+    let program = env.program();
+    if let Some(answer) = without_settings(env, &program) {
         return answer;
     }
-    let cli = match cli::parse(&program, &surroundings.args)? {
+    let cli = match cli::parse(&program, &env.args)? {
         cli::Parsed::Print(text) => return Ok(Command::Print(text)),
         cli::Parsed::Demo => return Ok(Command::Demo),
         cli::Parsed::Probe(config) => return Ok(Command::Probe(config)),
         cli::Parsed::Manuals(folder) => return Ok(Command::Manuals(folder)),
         cli::Parsed::Run(cli) => *cli,
     };
-    let plugin_options = surroundings.var(sip003::PLUGIN_OPTIONS)?;
+    let plugin_options = env.var(sip003::PLUGIN_OPTIONS)?;
     let (from_host, notes) = sip003::parse_with_notes(plugin_options.as_deref().unwrap_or_default())?;
     // The first of a name wins, so what the command line says stands in front, and the file behind.
     let mut options = Options::new(cli.options.into_iter().chain(from_host.iter().cloned()));
@@ -99,13 +100,13 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
 
     // v2ray-plugin's options of the same meaning go before the variables.
     let mut addresses =
-        cli.addresses.or(Addresses::from_options(&options)?).or(Addresses::from_environment(surroundings)?);
+        cli.addresses.or(Addresses::from_options(&options)?).or(Addresses::from_environment(env)?);
     let remote_host = addresses.remote_host.as_ref().or(file.as_ref().and_then(|file| file.server.as_ref()));
     let evidence = role::Evidence {
         subcommand: cli.role,
         program: &program,
         remote_host: remote_host.map(|setting| setting.value.as_str()),
-        parent: surroundings.parent.as_deref(),
+        parent: env.parent.as_deref(),
     };
     let (role, role_reason) = role::decide(&options, &evidence)?;
     options.warn_of_other_half(of_string, role, &role_reason);
@@ -121,12 +122,12 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
     let disguises = disguises(&options, role, as_v2ray_plugin)?;
     let hosted = [sip003::REMOTE_HOST, sip003::LOCAL_HOST]
         .iter()
-        .all(|name| surroundings.vars.iter().any(|(key, _)| key == name));
+        .all(|name| env.vars.iter().any(|(key, _)| key == name));
 
     let half = match role {
         Role::Client => Half::Client(Box::new(client(&options, &addresses, &disguises)?)),
         Role::Server => {
-            let home = surroundings.var("HOME")?;
+            let home = env.var("HOME")?;
             Half::Server(Box::new(server(&options, &addresses, &disguises, home.as_deref())?))
         }
     };
@@ -147,13 +148,13 @@ pub fn read(surroundings: &Surroundings) -> Result<Command, ConfigError> {
 }
 
 /// What is asked by somebody who tries the program out at a prompt: with nothing, or one letter.
-fn without_settings(surroundings: &Surroundings, program: &str) -> Option<Result<Command, ConfigError>> {
-    let by_a_host = surroundings.vars.iter().any(|(name, _)| name.to_string_lossy().starts_with("SS_"));
+fn without_settings(env: &ProcessEnv, program: &str) -> Option<Result<Command, ConfigError>> {
+    let by_a_host = env.vars.iter().any(|(name, _)| name.to_string_lossy().starts_with("SS_"));
     let drop_in = go_cli::is_meant(program) || matches!(program, "obfs-local" | "obfs-server");
     if by_a_host || drop_in {
         return None;
     }
-    let arguments: Vec<_> = surroundings.args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
+    let arguments: Vec<_> = env.args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
     match arguments.iter().map(AsRef::as_ref).collect::<Vec<&str>>().as_slice() {
         [] | ["-v"] => Some(Err(ConfigError::NothingSaid(cli::usage()))),
         ["-V"] => Some(Ok(Command::Print(cli::version()))),
@@ -172,7 +173,7 @@ fn client(
     failover(options, tls(options)?.is_some(), false)?;
     fake_tls_names(options)?;
     names::routes(options)?;
-    fronts(options)?;
+    trusted_proxies(options)?;
     handshake(options)?;
     let name = host_header(options)?;
     let hello_name = names::client_name(options)?;
@@ -303,6 +304,6 @@ fn server(
     };
     let failover = failover(options, tls.is_some(), auto && !tls_alone)?;
     check_folder(options, &failover.plain)?;
-    let fronts = fronts(options)?;
+    let fronts = trusted_proxies(options)?;
     Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes, fronts })
 }

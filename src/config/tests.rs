@@ -7,7 +7,7 @@ use std::ffi::OsString;
 mod every_option;
 
 /// The five variables of a host.
-fn hosted(remote: &str, local: &str, options: &str) -> Surroundings {
+fn hosted(remote: &str, local: &str, options: &str) -> ProcessEnv {
     let split = |text: &str| {
         let (host, port) = text.rsplit_once(':').unwrap();
         (host.to_owned(), port.to_owned())
@@ -20,15 +20,15 @@ fn hosted(remote: &str, local: &str, options: &str) -> Surroundings {
         (sip003::LOCAL_PORT, local_port),
         (sip003::PLUGIN_OPTIONS, options.to_owned()),
     ];
-    Surroundings {
+    ProcessEnv {
         args: vec!["/usr/bin/obfs-rs".into()],
         vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         parent: None,
     }
 }
 
-fn config(surroundings: &Surroundings) -> Config {
-    match read(surroundings) {
+fn config(env: &ProcessEnv) -> Config {
+    match read(env) {
         Ok(Command::Run(config)) => *config,
         other => panic!("{other:?}"),
     }
@@ -56,8 +56,8 @@ fn request(options: &str) -> (RequestConfig, Handshake) {
     }
 }
 
-fn complaint(surroundings: &Surroundings) -> String {
-    let message = read(surroundings).unwrap_err().to_string();
+fn complaint(env: &ProcessEnv) -> String {
+    let message = read(env).unwrap_err().to_string();
     assert!(!message.contains('\n'), "{message}");
     message
 }
@@ -178,7 +178,7 @@ fn who_stands_in_front_and_how_the_site_is_told() {
     }
     // X-Forwarded-For alone; and visitors' TLS has a site, too.
     let server = server("trusted=127.0.0.1;failover-tls=b:2;failover-proxy=v1");
-    assert!(!server.fronts.begin_with_header("127.0.0.1".parse().unwrap()));
+    assert!(!server.fronts.sends_proxy_header("127.0.0.1".parse().unwrap()));
     assert!(server.to_string().contains("fallback b:2 with PROXY v1, X-Forwarded-For taken from 127.0.0.1"));
 }
 
@@ -192,11 +192,11 @@ fn several_hosts_and_every_spelling_of_them() {
 
 #[test]
 fn the_command_line_wins() {
-    let mut surroundings = hosted("203.0.113.1:8388", "127.0.0.1:1984", "obfs-host=env.example;t=5");
-    surroundings.args = ["obfs-rs", "client", "--obfs-host", "cli.example", "--remote", "198.51.100.7:80"]
+    let mut env = hosted("203.0.113.1:8388", "127.0.0.1:1984", "obfs-host=env.example;t=5");
+    env.args = ["obfs-rs", "client", "--obfs-host", "cli.example", "--remote", "198.51.100.7:80"]
         .map(OsString::from)
         .to_vec();
-    let config = config(&surroundings);
+    let config = config(&env);
     assert_eq!(config.tunnel.idle_timeout, Duration::from_secs(5));
     assert_eq!(config.role_reason, RoleReason::Subcommand);
     let Half::Client(client) = config.half else { panic!("not a client") };
@@ -208,9 +208,8 @@ fn the_command_line_wins() {
 #[test]
 fn the_command_line_alone_is_enough() {
     let args = "obfs-rs server --listen 0.0.0.0:80 --backend [::1]:9000 --fallback 127.0.0.1:8080 -t 9 -v";
-    let surroundings =
-        Surroundings { args: args.split(' ').map(OsString::from).collect(), ..Default::default() };
-    let config = config(&surroundings);
+    let env = ProcessEnv { args: args.split(' ').map(OsString::from).collect(), ..Default::default() };
+    let config = config(&env);
     assert!(!config.hosted);
     assert_eq!((config.log_level, config.tunnel.idle_timeout), (LogLevel::Debug, Duration::from_secs(9)));
     let Half::Server(server) = config.half else { panic!("not a server") };
@@ -226,7 +225,7 @@ fn help_and_version_are_printed() {
         (vec!["obfs-rs", "server", "--help"], "--failover"),
     ] {
         let args = args.into_iter().map(OsString::from).collect();
-        match read(&Surroundings { args, ..Surroundings::default() }) {
+        match read(&ProcessEnv { args, ..ProcessEnv::default() }) {
             Ok(Command::Print(text)) => assert!(text.contains(wanted), "{text}"),
             other => panic!("{other:?}"),
         }
@@ -288,9 +287,9 @@ fn every_wrong_variable_is_told_with_its_name() {
         }
     }
     for name in [sip003::REMOTE_HOST, sip003::REMOTE_PORT, sip003::LOCAL_HOST, sip003::LOCAL_PORT] {
-        let mut surroundings = hosted("203.0.113.1:80", "127.0.0.1:1984", "");
-        surroundings.vars.retain(|(key, _)| key != name);
-        let message = complaint(&surroundings);
+        let mut env = hosted("203.0.113.1:80", "127.0.0.1:1984", "");
+        env.vars.retain(|(key, _)| key != name);
+        let message = complaint(&env);
         assert!(message.contains(name) && message.contains("not set"), "{message}");
     }
 }
@@ -304,7 +303,7 @@ fn a_wrong_flag_is_told_in_one_line() {
         "obfs-rs client --remote x",
     ] {
         let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
-        complaint(&Surroundings { args, ..Surroundings::default() });
+        complaint(&ProcessEnv { args, ..ProcessEnv::default() });
     }
 }
 

@@ -1,7 +1,10 @@
 //! The values of single options, checked.
 
 use super::options::Options;
-use super::{ConfigError, Handshake, LogLevel, ProcessConfig, SocketOptions};
+use super::{ConfigError, Handshake, ProcessConfig};
+use crate::net::options::SocketOptions;
+use crate::telemetry::LogLevel;
+use crate::wire::http::host::without_port;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,24 +12,6 @@ use std::time::Duration;
 /// Whether a name of a `Host` header ends in a port.
 pub(super) fn has_port(host: &str) -> bool {
     without_port(host).len() != host.len()
-}
-
-/// A `Host` header's name without its port.
-pub fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        // The colons of a bare IPv6 address are not a port's.
-        Some((name, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
-        _ => host,
-    }
-}
-
-/// A request target's path without its query.
-pub fn without_query(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 /// Whether a flag is set. `fast-open=false` says no.

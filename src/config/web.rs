@@ -2,9 +2,11 @@
 
 use super::options::Options;
 use super::read::{http_host, name_of};
-use super::values::{path, tls, value_if_any, without_port};
-use super::{ConfigError, Handshake, HostPort, PluginOption};
+use super::values::{path, tls, value_if_any};
+use super::{ConfigError, Handshake, PluginOption};
+use crate::net::addr::HostPort;
 use crate::wire::http::host::escape_as_go;
+use crate::wire::http::host::without_port;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,11 @@
 //! The website behind a server: another port, or one of the small ones of our own.
 
-use super::fronts::failover_proxy;
 use super::options::Options;
+use super::trusted::failover_proxy;
 use super::values::value;
 use super::web::needs_tls;
-use super::{Clear, ConfigError, Failover, Host, HostPort, PluginOption};
+use super::{Clear, ConfigError, Failover, PluginOption};
+use crate::net::addr::{Host, HostPort};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -172,8 +173,8 @@ fn redirect(url: &str) -> Option<String> {
         return None;
     }
     let fit = |b: u8| b.is_ascii_graphic() && !br##"?#"<>\^`{|}"##.contains(&b);
-    let host = crate::wire::http::host::ascii_name(crate::config::without_port(authority))?;
-    let port = authority.strip_prefix(crate::config::without_port(authority))?;
+    let host = crate::wire::http::host::ascii_name(crate::wire::http::host::without_port(authority))?;
+    let port = authority.strip_prefix(crate::wire::http::host::without_port(authority))?;
     let ascii = path.bytes().all(fit) && url.len() <= 2048;
     ascii.then(|| format!("{scheme}://{host}{port}{}", path.trim_end_matches('/')))
 }

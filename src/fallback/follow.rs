@@ -18,8 +18,8 @@ mod tests;
 pub use answers::Answers;
 pub use requests::Requests;
 
+use crate::detect::Rules;
 use crate::net::budget::Budget;
-use crate::sniff::Rules;
 use crate::wire::http::framing::{Asked, Body, Head, Unclear};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;

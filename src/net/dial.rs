@@ -1,10 +1,11 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
-use super::circle::OwnAddresses;
 use super::names::Names;
 use super::outgoing;
-use super::watchdog::{self, Stage};
-use crate::config::{HostPort, SocketOptions};
+use super::own_addresses::OwnAddresses;
+use crate::net::addr::HostPort;
+use crate::net::options::SocketOptions;
+use crate::runtime::watchdog::{self, Stage};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

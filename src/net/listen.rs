@@ -1,10 +1,11 @@
 //! Listening sockets, and accepting from them come what may.
 
-use super::balance;
-use super::crew::Crew;
-use super::{tcp, watchdog};
-use crate::config::{Host, HostPort, SocketOptions};
-use crate::transport::tls::TlsError;
+use super::tcp;
+use crate::net::addr::{Host, HostPort};
+use crate::net::options::SocketOptions;
+use crate::runtime::balance;
+use crate::runtime::watchdog;
+use crate::runtime::workers::Workers;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
@@ -36,44 +37,14 @@ pub struct ListenError {
     pub error: io::Error,
 }
 
-/// Why a half cannot start.
-#[derive(Debug, Error)]
-pub enum BindError {
-    /// One of its addresses cannot be had.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// Its TLS cannot be set up: a certificate, a key or a root is not what it should be.
-    #[error("tls: {0}")]
-    Tls(#[from] TlsError),
-    /// It would dial itself.
-    #[error("{0} leads back to this process, which listens on {1}")]
-    Circle(String, SocketAddr),
-    /// The pid file cannot be had.
-    #[cfg(unix)]
-    #[error(transparent)]
-    PidFile(#[from] super::pid_file::PidFileError),
-}
-
-impl BindError {
-    /// Whether only another configuration helps. What else is in the way may be gone at the next start.
-    pub fn is_about_the_configuration(&self) -> bool {
-        match self {
-            BindError::Listen(_) => false,
-            BindError::Tls(_) | BindError::Circle(..) => true,
-            #[cfg(unix)]
-            BindError::PidFile(error) => !matches!(error, super::pid_file::PidFileError::Taken(..)),
-        }
-    }
-}
-
 /// The sockets of one half.
 #[derive(Debug)]
 pub struct Listeners {
     /// Not yet the reactor's: they are bound before there is one, while the process has a single thread
     /// and may still be about to change its user.
     listeners: Vec<std::net::TcpListener>,
-    crew: Arc<Crew>,
-    /// The number of the thread among the crew.
+    workers: Arc<Workers>,
+    /// The number of the thread among the workers.
     index: usize,
 }
 
@@ -117,7 +88,7 @@ impl Listeners {
                 }
             }
         }
-        Ok(Listeners { listeners, crew: Crew::new(), index: 0 })
+        Ok(Listeners { listeners, workers: Workers::new(), index: 0 })
     }
 
     /// The addresses that are listened on.
@@ -145,9 +116,9 @@ impl Listeners {
         let clone = |index| {
             let listeners = self.listeners.iter().map(std::net::TcpListener::try_clone);
             let listeners = listeners.collect::<io::Result<_>>()?;
-            Ok(Listeners { listeners, crew: Arc::clone(&self.crew), index })
+            Ok(Listeners { listeners, workers: Arc::clone(&self.workers), index })
         };
-        (1..self.crew.size()).map(clone).collect()
+        (1..self.workers.size()).map(clone).collect()
     }
 
     /// Accepts from all sockets and gives every connection a task of its own, until it is dropped. A
@@ -157,10 +128,10 @@ impl Listeners {
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
     {
-        let _worker = balance::join(&self.crew, self.index);
+        let _worker = balance::join(&self.workers, self.index);
         let mut began = false;
         loop {
-            self.crew.until(self.index, true).await;
+            self.workers.until(self.index, true).await;
             let mut acceptors = self.start_accepting(&serve);
             // Without its first thread a half is deaf; without another it is only slower.
             if acceptors.is_empty() && self.index == 0 && !began {
@@ -168,7 +139,7 @@ impl Listeners {
             }
             began = true;
             tokio::select! {
-                () = self.crew.until(self.index, false) => {}
+                () = self.workers.until(self.index, false) => {}
                 // There may be descriptors again.
                 () = tokio::time::sleep(LONGEST_PAUSE), if acceptors.len() < self.listeners.len() => {}
                 // Nothing ends an acceptor but a fault. The others end with it, and all begin again.
@@ -197,13 +168,13 @@ impl Listeners {
                     continue;
                 }
             };
-            let (serve, crew) = (serve.clone(), Arc::clone(&self.crew));
+            let (serve, workers) = (serve.clone(), Arc::clone(&self.workers));
             acceptors.spawn(watchdog::watched(None, async move {
                 let mut acceptor = Acceptor { listener, warned: None, pause: PAUSE };
                 loop {
                     let (stream, peer) = acceptor.accept().await;
                     balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
-                    crew.look();
+                    workers.look();
                 }
             }));
         }

@@ -1,28 +1,18 @@
-//! Sockets: listening, dialling, their options, and what the process owes its host.
+//! Sockets: addresses, listening, dialling, names, and what is asked of them.
 
-pub(crate) mod balance;
-pub mod blocking;
+pub mod addr;
 pub mod budget;
-pub mod circle;
-mod crew;
-#[cfg(unix)]
-pub mod daemon;
+pub mod conn_info;
 pub mod dial;
 pub mod listen;
 mod names;
+pub mod network;
+pub mod options;
 mod outgoing;
-#[cfg(unix)]
-pub mod pid_file;
-#[cfg(unix)]
-pub mod privileged;
-pub mod process;
+pub mod own_addresses;
 mod protect;
-#[cfg(unix)]
-pub mod signals;
 mod tcp;
-#[cfg(unix)]
-pub mod user;
-pub mod watchdog;
+pub mod trusted;
 
 pub use dial::{DialError, Dialer};
 pub use listen::Listeners;

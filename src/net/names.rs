@@ -1,8 +1,8 @@
 //! Names of hosts: one look-up serves all who wait for it, and what was found is used until there is
 //! something newer, however long the name server is silent.
 
-use super::blocking;
-use crate::config::{Host, HostPort};
+use crate::net::addr::{Host, HostPort};
+use crate::runtime::blocking;
 use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};

@@ -1,7 +1,7 @@
 //! One outgoing connection: the socket with everything that was asked of it, and its handshake.
 
 use super::{protect, tcp};
-use crate::config::SocketOptions;
+use crate::net::options::SocketOptions;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;

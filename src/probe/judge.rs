@@ -11,7 +11,7 @@ const SHORTER: Duration = Duration::from_secs(1);
 
 /// What is to be said of a server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeResult {
     /// The site answers so, too.
     Same,
     /// As far as both were watched, but more came at the very end.
@@ -26,9 +26,9 @@ pub enum Verdict {
 }
 
 /// Judges a server's answer by the site's: each that the site gave is right.
-pub fn judge(of_site: &[Seen], server: &Seen) -> Verdict {
+pub fn judge(of_site: &[Seen], server: &Seen) -> ProbeResult {
     if let Some(why) = nothing_to_compare(of_site, server) {
-        return Verdict::NotCompared(why);
+        return ProbeResult::NotCompared(why);
     }
     let mask = mask(of_site);
     let reached = |site: &&Seen| !matches!(site.end, End::Failed(_));
@@ -39,10 +39,10 @@ pub fn judge(of_site: &[Seen], server: &Seen) -> Verdict {
     }
     let compared: Vec<_> = comparable.iter().map(|site| compare(site, server, &mask)).collect();
     if compared.contains(&Comparison::default()) {
-        return Verdict::Same;
+        return ProbeResult::Same;
     }
     if compared.iter().any(|comparison| comparison.differences.is_empty()) {
-        return Verdict::Unclear;
+        return ProbeResult::Unclear;
     }
     let varying = varying(of_site, &mask);
     // The nearest, and of these the latest.
@@ -50,9 +50,9 @@ pub fn judge(of_site: &[Seen], server: &Seen) -> Verdict {
     let mut differences = nearest.map(|comparison| comparison.differences).unwrap_or_default();
     differences.retain(|difference| !varying.contains(&difference.kind));
     if differences.is_empty() {
-        Verdict::Unstable(varying.into_iter().collect())
+        ProbeResult::Unstable(varying.into_iter().collect())
     } else {
-        Verdict::Differs(differences)
+        ProbeResult::Differs(differences)
     }
 }
 
@@ -101,12 +101,12 @@ fn varying(of_site: &[Seen], mask: &Mask) -> BTreeSet<Kind> {
 pub const ROUNDS: usize = 3;
 
 /// What all rounds so far say together; `None` when there is to be another.
-pub fn conclude(rounds: &[Verdict]) -> Option<Verdict> {
-    if rounds.contains(&Verdict::Same) {
-        return Some(Verdict::Same);
+pub fn conclude(rounds: &[ProbeResult]) -> Option<ProbeResult> {
+    if rounds.contains(&ProbeResult::Same) {
+        return Some(ProbeResult::Same);
     }
-    let differences = |verdict: &Verdict| match verdict {
-        Verdict::Differs(differences) => differences.clone(),
+    let differences = |verdict: &ProbeResult| match verdict {
+        ProbeResult::Differs(differences) => differences.clone(),
         _ => Vec::new(),
     };
     let mut repeated = rounds.last().map(differences).unwrap_or_default();
@@ -115,29 +115,29 @@ pub fn conclude(rounds: &[Verdict]) -> Option<Verdict> {
         .map(|(_, before)| before.iter().flat_map(differences).map(|difference| difference.kind).collect())
         .unwrap_or_default();
     repeated.retain(|difference| before.contains(&difference.kind));
-    let unstable = rounds.iter().rev().find(|verdict| matches!(verdict, Verdict::Unstable(_)));
+    let unstable = rounds.iter().rev().find(|verdict| matches!(verdict, ProbeResult::Unstable(_)));
     let is_last = rounds.len() >= ROUNDS;
     if !repeated.is_empty() {
         let for_good = repeated.iter().any(|difference| difference.for_good);
-        return (for_good || is_last).then_some(Verdict::Differs(repeated));
+        return (for_good || is_last).then_some(ProbeResult::Differs(repeated));
     }
     match rounds {
-        [.., Verdict::NotCompared(_), last @ Verdict::NotCompared(_)] => return Some(last.clone()),
-        [.., last @ Verdict::NotCompared(_)] if is_last => return Some(last.clone()),
+        [.., ProbeResult::NotCompared(_), last @ ProbeResult::NotCompared(_)] => return Some(last.clone()),
+        [.., last @ ProbeResult::NotCompared(_)] if is_last => return Some(last.clone()),
         _ => {}
     }
     match (rounds, unstable) {
-        ([.., Verdict::Unstable(_), Verdict::Unstable(_)], Some(unstable)) => Some(unstable.clone()),
+        ([.., ProbeResult::Unstable(_), ProbeResult::Unstable(_)], Some(unstable)) => Some(unstable.clone()),
         (_, Some(unstable)) if is_last => Some(unstable.clone()),
-        _ => is_last.then_some(Verdict::Same),
+        _ => is_last.then_some(ProbeResult::Same),
     }
 }
 
 /// For how long the next round is watched, where the first was for `watch`: another time, so that what
 /// lay at its edge does not lie at the edge again; the same, where time would not help.
-pub fn next_watch(rounds: &[Verdict], watch: Duration) -> Duration {
+pub fn next_watch(rounds: &[ProbeResult], watch: Duration) -> Duration {
     match (rounds.last(), rounds.len()) {
-        (Some(Verdict::Differs(differences)), _) if differences.iter().any(|d| d.for_good) => watch,
+        (Some(ProbeResult::Differs(differences)), _) if differences.iter().any(|d| d.for_good) => watch,
         (_, 1) => watch * 2,
         _ => watch * 3 / 2,
     }
@@ -157,28 +157,28 @@ mod tests {
         seen(format!("HTTP/1.1 200 OK\r\nX-Id: {id}\r\n\r\n{body}").as_bytes(), End::Open, 3)
     }
 
-    fn differs(kind: Kind, for_good: bool) -> Verdict {
+    fn differs(kind: Kind, for_good: bool) -> ProbeResult {
         let text = String::new;
-        Verdict::Differs(vec![Difference { kind, what: text(), site: text(), server: text(), for_good }])
+        ProbeResult::Differs(vec![Difference { kind, what: text(), site: text(), server: text(), for_good }])
     }
 
     #[test]
     fn a_value_that_the_site_varies_is_not_compared() {
         let site = [page("a", 1), page("a", 2)];
-        assert_eq!(judge(&site, &page("a", 3)), Verdict::Same);
-        assert!(matches!(judge(&site, &page("b", 3)), Verdict::Differs(_)));
+        assert_eq!(judge(&site, &page("a", 3)), ProbeResult::Same);
+        assert!(matches!(judge(&site, &page("b", 3)), ProbeResult::Differs(_)));
         // One that the site does not vary is.
-        assert!(matches!(judge(&[page("a", 1), page("a", 1)], &page("a", 3)), Verdict::Differs(_)));
+        assert!(matches!(judge(&[page("a", 1), page("a", 1)], &page("a", 3)), ProbeResult::Differs(_)));
     }
 
     #[test]
     fn a_site_that_varies_more_says_nothing_about_that() {
         let site = [page("a", 1), page("b", 2)];
-        assert_eq!(judge(&site, &page("b", 9)), Verdict::Same, "the site answers so, too");
-        assert_eq!(judge(&site, &page("c", 9)), Verdict::Unstable(vec![Kind::Answer]));
+        assert_eq!(judge(&site, &page("b", 9)), ProbeResult::Same, "the site answers so, too");
+        assert_eq!(judge(&site, &page("c", 9)), ProbeResult::Unstable(vec![Kind::Answer]));
         // But about the rest.
         let closed = Seen { end: End::Reset, until: Duration::from_millis(10), ..page("c", 9) };
-        let Verdict::Differs(found) = judge(&site, &closed) else { panic!("not found") };
+        let ProbeResult::Differs(found) = judge(&site, &closed) else { panic!("not found") };
         assert_eq!(found.iter().map(|d| d.kind).collect::<Vec<_>>(), [Kind::End]);
     }
 
@@ -186,17 +186,17 @@ mod tests {
     fn an_open_connection_is_compared_with_one_that_was_watched_as_long() {
         // The site closes after three seconds, which the first visit just did not see.
         let site = [seen(b"", End::Open, 3), seen(b"", End::Fin, 3)];
-        assert!(matches!(judge(&site, &seen(b"", End::Open, 6)), Verdict::Differs(_)));
-        assert_eq!(judge(&site, &seen(b"", End::Fin, 3)), Verdict::Same);
-        assert_eq!(judge(&site[..1], &seen(b"", End::Fin, 3)), Verdict::Unclear);
+        assert!(matches!(judge(&site, &seen(b"", End::Open, 6)), ProbeResult::Differs(_)));
+        assert_eq!(judge(&site, &seen(b"", End::Fin, 3)), ProbeResult::Same);
+        assert_eq!(judge(&site[..1], &seen(b"", End::Fin, 3)), ProbeResult::Unclear);
     }
 
     #[test]
     fn only_what_repeats_is_told() {
-        use Verdict::{Same, Unclear, Unstable};
+        use ProbeResult::{Same, Unclear, Unstable};
         let (end, answer) = (differs(Kind::End, false), differs(Kind::Answer, true));
         let unstable = Unstable(vec![Kind::Answer]);
-        let cases: [(&[Verdict], Option<Verdict>); 12] = [
+        let cases: [(&[ProbeResult], Option<ProbeResult>); 12] = [
             (&[Same], Some(Same)),
             (&[end.clone(), Unclear], None),
             (&[answer.clone(), Same], Some(Same)),
@@ -219,7 +219,7 @@ mod tests {
     fn what_fails_at_both_is_no_likeness() {
         let failed = || Seen::failed("connection refused");
         let why = |site: &[Seen], server: &Seen| match judge(site, server) {
-            Verdict::NotCompared(why) => why,
+            ProbeResult::NotCompared(why) => why,
             other => format!("{other:?}"),
         };
         assert_eq!(why(&[failed(), failed()], &failed()), "neither could be visited: connection refused");
@@ -229,8 +229,8 @@ mod tests {
         let alone = why(&[failed(), failed()], &page("a", 1));
         assert_eq!(alone, "the site could not be visited: connection refused");
         // The site was there, and is compared.
-        assert_eq!(judge(&[failed(), page("a", 1)], &page("a", 1)), Verdict::Same);
-        assert!(matches!(judge(&[page("a", 1), page("a", 1)], &failed()), Verdict::Differs(_)));
+        assert_eq!(judge(&[failed(), page("a", 1)], &page("a", 1)), ProbeResult::Same);
+        assert!(matches!(judge(&[page("a", 1), page("a", 1)], &failed()), ProbeResult::Differs(_)));
 
         let no_tls = |is_subject| Seen {
             tls: Some(Handshake {
@@ -246,19 +246,19 @@ mod tests {
         let inside = why(&[no_tls(false), no_tls(false)], &no_tls(false));
         assert_eq!(inside, "no TLS with either: alert ProtocolVersion");
         // Where the handshake is the question, this is an answer.
-        assert_eq!(judge(&[no_tls(true), no_tls(true)], &no_tls(true)), Verdict::Same);
+        assert_eq!(judge(&[no_tls(true), no_tls(true)], &no_tls(true)), ProbeResult::Same);
     }
 
     #[test]
     fn a_round_without_a_comparison_is_not_taken_for_a_likeness() {
-        let nothing = Verdict::NotCompared("no network".into());
+        let nothing = ProbeResult::NotCompared("no network".into());
         let answer = differs(Kind::Answer, true);
         for (rounds, concluded) in [
             (&[nothing.clone()][..], None),
-            (&[nothing.clone(), Verdict::Same], Some(Verdict::Same)),
+            (&[nothing.clone(), ProbeResult::Same], Some(ProbeResult::Same)),
             (&[nothing.clone(), nothing.clone()], Some(nothing.clone())),
             (&[answer.clone(), nothing.clone()], None),
-            (&[answer, Verdict::Unclear, nothing.clone()], Some(nothing.clone())),
+            (&[answer, ProbeResult::Unclear, nothing.clone()], Some(nothing.clone())),
         ] {
             assert_eq!(conclude(rounds), concluded, "{rounds:?}");
         }
@@ -268,7 +268,7 @@ mod tests {
     fn another_round_is_watched_for_another_time() {
         let watch = Duration::from_secs(4);
         assert_eq!(next_watch(&[differs(Kind::Answer, true)], watch), watch);
-        assert_eq!(next_watch(&[Verdict::Unclear], watch), watch * 2);
-        assert_eq!(next_watch(&[Verdict::Unclear, differs(Kind::End, false)], watch), watch * 3 / 2);
+        assert_eq!(next_watch(&[ProbeResult::Unclear], watch), watch * 2);
+        assert_eq!(next_watch(&[ProbeResult::Unclear, differs(Kind::End, false)], watch), watch * 3 / 2);
     }
 }

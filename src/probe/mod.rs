@@ -29,9 +29,10 @@ pub mod seen;
 pub mod tls;
 pub mod tls_answer;
 
-use crate::config::{Host, HostPort, ProbeConfig};
+use crate::config::ProbeConfig;
+use crate::net::addr::{Host, HostPort};
 use crate::net::look_up;
-use judge::{ROUNDS, Verdict};
+use judge::{ProbeResult, ROUNDS};
 use notes::Note;
 use play::play;
 use probes::Visit;
@@ -152,7 +153,7 @@ fn moot(before: &[Option<String>; 2], after: &[Option<String>; 2]) -> Vec<String
 }
 
 fn complain(what: &str) {
-    crate::telemetry::say(&format!("obfs-rs: probe: {what}"));
+    crate::os::stderr::write(&format!("obfs-rs: probe: {what}"));
 }
 
 /// What `Host` says, and the name for hellos if there is one: by default that by which the server is
@@ -160,7 +161,7 @@ fn complain(what: &str) {
 fn names(config: &ProbeConfig) -> (String, Option<String>) {
     let usual = if config.tls { 443 } else { 80 };
     match (&config.name, &config.server) {
-        (Some(name), _) => (name.clone(), Some(crate::config::without_port(name).to_owned())),
+        (Some(name), _) => (name.clone(), Some(crate::wire::http::host::without_port(name).to_owned())),
         (None, HostPort { host, port }) => {
             let name = match host {
                 Host::Name(name) => Some(name.clone()),
@@ -199,7 +200,7 @@ pub struct Examined {
     /// The probe.
     pub name: String,
     /// What is said of it; `None` if there was no time.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<ProbeResult>,
     /// What the visitors saw of the site and of the server.
     pub seen: Option<(Summary, Summary)>,
     /// What it told of the TLS libraries.
@@ -301,14 +302,14 @@ impl Pair {
         // Two that say nothing are alike also where nothing gets through.
         let silent = of_site.iter().chain([&of_server]).all(Seen::is_silent);
         let verdict = match verdict {
-            Verdict::Same if silent => match self.control_of(self.site).await {
-                Some(why) => Verdict::NotCompared(format!("behind it, an ordinary request got {why}")),
+            ProbeResult::Same if silent => match self.control_of(self.site).await {
+                Some(why) => ProbeResult::NotCompared(format!("behind it, an ordinary request got {why}")),
                 None => verdict,
             },
             verdict => verdict,
         };
         // Where more differs, the library is not the question.
-        let notes = if verdict == Verdict::Same { notes::of(&of_site, &of_server) } else { Vec::new() };
+        let notes = if verdict == ProbeResult::Same { notes::of(&of_site, &of_server) } else { Vec::new() };
         let seen = of_site.last().map(|site| (Summary::of(site), Summary::of(&of_server)));
         Examined { name: probe.name.clone(), verdict: Some(verdict), seen, notes }
     }

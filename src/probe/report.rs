@@ -3,7 +3,7 @@
 use super::Examined;
 use super::compare::{self, Difference, Kind};
 use super::http_answer;
-use super::judge::Verdict;
+use super::judge::ProbeResult;
 use super::notes::Note;
 use super::seen::{Handshake, Seen};
 use serde_json::{Value, json};
@@ -122,17 +122,17 @@ fn answer(seen: &Seen) -> (String, String) {
 impl Examined {
     fn differences(&self) -> &[Difference] {
         match &self.verdict {
-            Some(Verdict::Differs(differences)) => differences,
+            Some(ProbeResult::Differs(differences)) => differences,
             _ => &[],
         }
     }
 
     fn status(&self) -> &'static str {
         match &self.verdict {
-            Some(Verdict::Same | Verdict::Unclear) => "same",
-            Some(Verdict::Differs(_)) => "differs",
-            Some(Verdict::Unstable(_)) => "unstable",
-            Some(Verdict::NotCompared(_)) => "not compared",
+            Some(ProbeResult::Same | ProbeResult::Unclear) => "same",
+            Some(ProbeResult::Differs(_)) => "differs",
+            Some(ProbeResult::Unstable(_)) => "unstable",
+            Some(ProbeResult::NotCompared(_)) => "not compared",
             None => "unfinished",
         }
     }
@@ -156,7 +156,7 @@ impl Examined {
     fn text(&self) -> String {
         let mut out = String::new();
         match &self.verdict {
-            Some(Verdict::Differs(differences)) => {
+            Some(ProbeResult::Differs(differences)) => {
                 if let Some((site, server)) = &self.seen {
                     let _ = writeln!(out, "      site    {site}\n      server  {server}");
                 }
@@ -168,14 +168,14 @@ impl Examined {
                     };
                 }
             }
-            Some(Verdict::Unstable(kinds)) => {
+            Some(ProbeResult::Unstable(kinds)) => {
                 let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
                 let _ = writeln!(out, "      the site itself varies: {}", kinds.join(", "));
             }
-            Some(Verdict::NotCompared(why)) => {
+            Some(ProbeResult::NotCompared(why)) => {
                 let _ = writeln!(out, "      {why}");
             }
-            Some(Verdict::Same | Verdict::Unclear) => {
+            Some(ProbeResult::Same | ProbeResult::Unclear) => {
                 if let Some((site, _)) = &self.seen {
                     let _ = writeln!(out, "      both    {site}");
                 }
@@ -194,7 +194,7 @@ impl Examined {
             })
             .collect();
         let mut value = json!({ "name": self.name, "status": self.status(), "differences": differences });
-        if let (Value::Object(map), Some(Verdict::NotCompared(why))) = (&mut value, &self.verdict) {
+        if let (Value::Object(map), Some(ProbeResult::NotCompared(why))) = (&mut value, &self.verdict) {
             map.insert("why".into(), why.as_str().into());
         }
         if let (Value::Object(map), Some((site, server))) = (&mut value, &self.seen) {
@@ -285,7 +285,7 @@ impl Report {
         if let_in > 0 {
             let _ = writeln!(
                 out,
-                "\n{let_in} probes were granted an upgrade which the site refuses. Whoever asks finds the tunnel:\n\
+                "\n{let_in} probes were granted an upgrade which the site refuses. NoCertificateVerification asks finds the tunnel:\n\
                  give the server a path that nobody guesses (obfs-uri=/… or path=/…), and its clients the same."
             );
         }

@@ -7,7 +7,7 @@
 use super::Transport;
 use super::codec::{Codec, CodecError, Pieces};
 use super::splice::{Moved, SpliceError, Spliced};
-use super::turn::{TURN, end_turn, note_moved};
+use crate::runtime::turn::{TURN, end_turn, note_moved};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};

@@ -41,13 +41,12 @@ mod splice;
 mod splice;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 pub use codec::{Codec, CodecError, Identity, Pieces};
 pub use flow::{EndSeen, Flow, read_some};
-pub(crate) use turn::{TURN, end_turn, moved, note_moved, reactor, set_reactor};
 
-use crate::net::watchdog::{self, Stage};
+use crate::runtime::turn;
+use crate::runtime::watchdog::{self, Stage};
 use flow::{FlowError, Waits};
 use std::fmt;
 use std::future::poll_fn;
@@ -140,7 +139,7 @@ impl<T: Transport> Transport for &mut T {
 
 /// How long a relay may stand still.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeouts {
     /// While both directions are open.
     pub idle: Duration,
     /// Once one direction has ended: whoever sent its last byte and hears nothing for so long is
@@ -152,16 +151,16 @@ pub struct Patience {
     pub send: Option<Duration>,
 }
 
-impl Patience {
+impl Timeouts {
     /// The grace time-out for half-closed tunnels goes with the idle time-out.
-    pub fn new(idle: Duration) -> Patience {
-        Patience { idle, half_closed: idle.min(Duration::from_secs(300)), send: None }
+    pub fn new(idle: Duration) -> Timeouts {
+        Timeouts { idle, half_closed: idle.min(Duration::from_secs(300)), send: None }
     }
 
     /// The same for visitors, whom web servers give up when they do not read (nginx: `send_timeout`).
     /// The website cannot see that they do not, since what it sends goes into buffers of ours.
-    pub fn of_visitors(self) -> Patience {
-        Patience { send: Some(SEND_TIMEOUT), ..self }
+    pub fn of_visitors(self) -> Timeouts {
+        Timeouts { send: Some(SEND_TIMEOUT), ..self }
     }
 }
 
@@ -238,7 +237,7 @@ pub struct Relay<N, F, Up, Down> {
     far: F,
     up: Flow<Up>,
     down: Flow<Down>,
-    patience: Patience,
+    timeouts: Timeouts,
     /// The reactor that watches both streams.
     reactor: u32,
     /// A side whose connection broke while it was written to. What it had sent before is still
@@ -248,8 +247,8 @@ pub struct Relay<N, F, Up, Down> {
 
 impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     /// Joins two streams. Each flow may begin with bytes that were read before ([`Flow::with_pending`]).
-    pub fn new(near: N, far: F, up: Flow<Up>, down: Flow<Down>, patience: Patience) -> Self {
-        Relay { near, far, up, down, patience, reactor: turn::reactor(), broken: None }
+    pub fn new(near: N, far: F, up: Flow<Up>, down: Flow<Down>, timeouts: Timeouts) -> Self {
+        Relay { near, far, up, down, timeouts, reactor: turn::reactor(), broken: None }
     }
 
     /// A side is known to be broken already: it could not be written to. What it had sent before is
@@ -301,7 +300,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     async fn pass_on(&mut self) -> End {
         let mut clock = Clock::new(Instant::now());
         let mut stuck = Stuck::default();
-        let mut timer = pin!(sleep_until(clock.since + self.patience.idle));
+        let mut timer = pin!(sleep_until(clock.since + self.timeouts.idle));
         watchdog::stage(Stage::Relay);
         let end = poll_fn(|cx| {
             if self.reactor != turn::reactor() {
@@ -327,13 +326,13 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             let grace = self.up.grace().or(self.down.grace());
             let moved = match grace {
                 None => self.moved(),
-                // Whoever only says that it is still there is not waited for.
+                // NoCertificateVerification only says that it is still there is not waited for.
                 Some(_) => self.up.payload() + self.down.payload(),
             };
             let limit = if self.up.is_done() || self.down.is_done() {
-                grace.unwrap_or(self.patience.half_closed)
+                grace.unwrap_or(self.timeouts.half_closed)
             } else {
-                self.patience.idle
+                self.timeouts.idle
             };
             let deadlines = [self.up.deadline(), self.down.deadline(), wake];
             let next = deadlines.into_iter().flatten().min();
@@ -372,7 +371,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             return Ok(None);
         }
         let now = Instant::now();
-        let sending = self.patience.send.filter(|_| self.down.waits() == Waits::Sink);
+        let sending = self.timeouts.send.filter(|_| self.down.waits() == Waits::Sink);
         let due = sending.map(|limit| {
             let taken = stuck.taken(now, || self.taken_by_near());
             (stuck.sending.since(taken, now) + limit, limit)

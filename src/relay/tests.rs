@@ -63,15 +63,15 @@ async fn connection() -> (TcpStream, TcpStream) {
 }
 
 /// A relay between an application and a backend, and the two.
-async fn relay(way: Way, patience: Patience) -> (TcpStream, TcpStream, JoinHandle<Outcome>) {
+async fn relay(way: Way, timeouts: Timeouts) -> (TcpStream, TcpStream, JoinHandle<Outcome>) {
     let (app, near) = connection().await;
     let (backend, far) = connection().await;
     // What the kernel holds for a slow reader is lost with a reset.
     socket2::SockRef::from(&near).set_send_buffer_size(NEAR_BUFFER).unwrap();
     let (up, down) = (Flow::new(Identity), Flow::new(Identity));
     let running = match way {
-        Way::Kernel => tokio::spawn(Relay::new(near, far, up, down, patience).run()),
-        Way::Copy => tokio::spawn(Relay::new(Copied(near), Copied(far), up, down, patience).run()),
+        Way::Kernel => tokio::spawn(Relay::new(near, far, up, down, timeouts).run()),
+        Way::Copy => tokio::spawn(Relay::new(Copied(near), Copied(far), up, down, timeouts).run()),
     };
     (app, backend, running)
 }
@@ -79,8 +79,8 @@ async fn relay(way: Way, patience: Patience) -> (TcpStream, TcpStream, JoinHandl
 /// How much the kernel holds on the near side, half of it for itself.
 const NEAR_BUFFER: usize = 256 * 1024;
 
-const PATIENT: Patience =
-    Patience { idle: Duration::from_secs(60), half_closed: Duration::from_secs(60), send: None };
+const PATIENT: Timeouts =
+    Timeouts { idle: Duration::from_secs(60), half_closed: Duration::from_secs(60), send: None };
 
 /// Bytes in which nothing can be lost or swapped unseen.
 fn bytes(count: usize, seed: u32) -> Vec<u8> {
@@ -203,7 +203,7 @@ async fn what_was_said_before_a_reset_still_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_ends_a_relay_sooner_when_one_side_has_ended() {
-    let impatient = Patience { half_closed: Duration::from_millis(50), ..PATIENT };
+    let impatient = Timeouts { half_closed: Duration::from_millis(50), ..PATIENT };
     for way in BOTH {
         let (mut app, _backend, running) = relay(way, impatient).await;
         app.shutdown().await.unwrap();
@@ -211,7 +211,7 @@ async fn silence_ends_a_relay_sooner_when_one_side_has_ended() {
         assert!(matches!(outcome.end, End::Idle(time) if time.as_millis() == 50), "{way:?}: {outcome:?}");
     }
     let (_app, _backend, running) =
-        relay(Way::Kernel, Patience { idle: Duration::from_millis(50), ..PATIENT }).await;
+        relay(Way::Kernel, Timeouts { idle: Duration::from_millis(50), ..PATIENT }).await;
     assert!(matches!(soon(running).await.unwrap().end, End::Idle(_)));
 }
 

@@ -1,13 +1,13 @@
 //! The server half for those who speak real TLS: its own name is answered here, and the same question
 //! asked of what is inside; other names, and hellos that no client of ours would send, go on as they are.
 
-use super::{NoTunnel, Shared, note};
-use crate::arrival::{self, Arrival};
+use super::{Shared, TunnelError, note};
 use crate::config::names;
+use crate::detect::read::{self, Arrival};
 use crate::fallback::{Claimed, Place};
 use crate::net::budget::Share;
-use crate::origin::Origin;
-use crate::transport::tls::{Acceptor, NoTls, TlsStream};
+use crate::net::conn_info::ConnInfo;
+use crate::transport::tls::{AcceptError, Acceptor, TlsStream};
 use crate::wire::client_hello::{self, ClientHello};
 use crate::wire::http::Upgrade;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Shared {
         visitor: TcpStream,
         bytes: Vec<u8>,
         site: Option<TcpStream>,
-        peer: &mut Origin,
+        peer: &mut ConnInfo,
         began: Instant,
     ) {
         let (visitor, place) = match self.answerer(&bytes, peer) {
@@ -59,11 +59,11 @@ impl Shared {
                         drop((bytes, site));
                         return Box::pin(self.inside_tls(visitor, peer, began)).await;
                     }
-                    Err(NoTls::Refused(visitor, error)) => {
+                    Err(AcceptError::Refused(visitor, error)) => {
                         debug!(%peer, %error, "a hello for the website");
                         (visitor, Place::Tls)
                     }
-                    Err(NoTls::Failed(error)) => return debug!(%peer, %error, "no TLS handshake"),
+                    Err(AcceptError::Failed(error)) => return debug!(%peer, %error, "no TLS handshake"),
                 }
             }
         };
@@ -86,7 +86,7 @@ impl Shared {
         timeout(PATIENCE, undecided.wait_for(hello + HANDSHAKE)).await.ok()
     }
 
-    fn answerer(&self, bytes: &[u8], peer: &Origin) -> Answerer<'_> {
+    fn answerer(&self, bytes: &[u8], peer: &ConnInfo) -> Answerer<'_> {
         let ours = self.tls.as_ref().map_or(Answerer::Site(Place::Tls), Answerer::Us);
         let Ok(Some(body)) = client_hello::body(bytes) else { return ours };
         let Ok(hello) = ClientHello::parse(&body) else { return ours };
@@ -104,8 +104,8 @@ impl Shared {
 
     /// Whether a hello asks for a name of ours, or for none (RFC 6066: an address is none) at an address
     /// that our certificate has.
-    fn is_for_us(&self, hello: &ClientHello<'_>, peer: &Origin) -> bool {
-        let address = peer.reached().ip().to_string();
+    fn is_for_us(&self, hello: &ClientHello<'_>, peer: &ConnInfo) -> bool {
+        let address = peer.local_addr().ip().to_string();
         let asked = hello.server_name.unwrap_or(address.as_bytes());
         let named = self.config.tls.as_ref().and_then(|tls| tls.name.as_ref());
         named.is_some_and(|named| asked.eq_ignore_ascii_case(named.as_bytes()))
@@ -125,13 +125,13 @@ impl Shared {
     }
 
     /// What was in TLS is in the clear from here on, for the website, too.
-    async fn inside_tls(&self, mut visitor: TlsStream, peer: &mut Origin, began: Instant) {
+    async fn inside_tls(&self, mut visitor: TlsStream, peer: &mut ConnInfo, began: Instant) {
         if visitor.is_h2() {
             let visit = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began);
             let _ = Box::pin(visit).await;
             return;
         }
-        let arrival = arrival::read(&mut visitor, peer, &self.inside, &self.fallback, |_| Place::Inside);
+        let arrival = read::read(&mut visitor, peer, &self.inside, &self.fallback, |_| Place::Inside);
         let arrival = Box::pin(arrival).await;
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let (bytes, site) = match arrival {
@@ -141,7 +141,7 @@ impl Shared {
             Arrival::Visitor(bytes, site) => (bytes, site),
             // Not asked for.
             Arrival::FakeTls(_, bytes) | Arrival::Tls(bytes, _) => (bytes, None),
-            Arrival::Gone(error) => return note(peer, began, Err(NoTunnel::Gone(error))),
+            Arrival::Gone(error) => return note(peer, began, Err(TunnelError::Gone(error))),
         };
         let visit = self.fallback.receive_inside(visitor, peer, bytes, site, began);
         if let Some(Claimed { visitor, upgrade, bytes }) = Box::pin(visit).await {
@@ -156,7 +156,7 @@ impl Shared {
         client: TlsStream,
         upgrade: Upgrade,
         bytes: Vec<u8>,
-        peer: &Origin,
+        peer: &ConnInfo,
         began: Instant,
     ) {
         let opened = match Box::pin(self.web(client, upgrade, bytes)).await {

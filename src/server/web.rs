@@ -1,12 +1,12 @@
 //! The server half for clients of v2ray-plugin's kind: WebSocket with Mux.Cool or without, and
 //! HTTPUpgrade, after TLS or in the clear.
 
-use super::{NoTunnel, Shared, Tunnel};
+use super::{Shared, Tunnel, TunnelError};
+use crate::mux::{Dial, Fresh, Incoming, Mux};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
 use crate::relay::{self, EndSeen, Relay, Side, Transport};
 use crate::transport::http;
-use crate::transport::mux::{Dial, Fresh, Incoming, Mux};
 use crate::transport::websocket::{self, Handoff};
 use crate::wire::http::Upgrade;
 use crate::wire::mux::{IsMux, is_mux_message, is_mux_stream};
@@ -44,7 +44,7 @@ impl Shared {
         mut client: S,
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
-    ) -> Result<Tunnel, NoTunnel> {
+    ) -> Result<Tunnel, TunnelError> {
         // What is base64 is safe to echo.
         let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
         let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA).ok());
@@ -69,17 +69,17 @@ impl Shared {
     async fn websocket<S: Transport + Send + 'static>(
         &self,
         mut detector: MuxDetector<S>,
-    ) -> Result<Tunnel, NoTunnel> {
+    ) -> Result<Tunnel, TunnelError> {
         let detected = Box::pin(detector.detect(&self.backend)).await;
         let mut handoff = detector.handoff;
         let (detection, backend) = detected.map_err(|error| {
             relay::reset(handoff.io.tcp());
-            NoTunnel::Backend(error)
+            TunnelError::Backend(error)
         })?;
         match detection {
             MuxDetection::Mux => {
                 let incoming = Backend { dialer: Arc::clone(&self.backend), dialled: backend };
-                let mux = Mux::new(handoff, incoming, self.patience);
+                let mux = Mux::new(handoff, incoming, self.timeouts);
                 Ok(Box::pin(mux.run()))
             }
             MuxDetection::Stream => {
@@ -88,18 +88,18 @@ impl Shared {
                     None => self.dial_backend(&handoff.io).await?,
                 };
                 let (client, up, down, write_error) = handoff.into_flows();
-                let relay = Relay::new(client, backend, up, down, self.patience);
+                let relay = Relay::new(client, backend, up, down, self.timeouts);
                 Ok(Box::pin(relay.broken(Side::Near, write_error).run()))
             }
             MuxDetection::Nothing => {
                 let end_seen = handoff.received.end_seen.take();
                 if let Some(EndSeen::Broken(error)) = end_seen {
-                    return Err(NoTunnel::Gone(error));
+                    return Err(TunnelError::Gone(error));
                 }
                 Box::pin(close(handoff)).await;
                 Err(match end_seen {
-                    Some(EndSeen::Malformed(error)) => NoTunnel::Malformed(error),
-                    _ => NoTunnel::Empty,
+                    Some(EndSeen::Malformed(error)) => TunnelError::Malformed(error),
+                    _ => TunnelError::Empty,
                 })
             }
         }
@@ -119,7 +119,7 @@ async fn close<S: Transport>(mut handoff: Handoff<S>) {
         }
         Ok::<_, std::io::Error>(())
     };
-    // Whoever does not hear it has gone already.
+    // NoCertificateVerification does not hear it has gone already.
     let _ = timeout_at(Instant::now() + SILENCE, part).await;
 }
 

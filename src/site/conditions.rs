@@ -20,7 +20,7 @@ impl Validators {
 
 /// What the conditions of a request come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Precondition {
     /// They are met.
     Met,
     /// The visitor has the file as it is: 304.
@@ -30,18 +30,18 @@ pub enum Verdict {
 }
 
 /// Evaluates the conditions of a request, whose header values `field` returns.
-pub fn judge<'a>(field: impl Fn(&str) -> Option<&'a [u8]>, file: &Validators) -> Verdict {
+pub fn judge<'a>(field: impl Fn(&str) -> Option<&'a [u8]>, file: &Validators) -> Precondition {
     if field("if-unmodified-since").is_some_and(|value| date(value).is_none_or(|date| date < file.modified)) {
-        return Verdict::Failed;
+        return Precondition::Failed;
     }
     if field("if-match").is_some_and(|list| !names(list, &file.etag, false)) {
-        return Verdict::Failed;
+        return Precondition::Failed;
     }
     let same_date = field("if-modified-since").map(|value| date(value) == Some(file.modified));
     let same_tag = field("if-none-match").map(|list| names(list, &file.etag, true));
     match (same_date, same_tag) {
-        (None, None) | (Some(false), _) | (_, Some(false)) => Verdict::Met,
-        _ => Verdict::NotModified,
+        (None, None) | (Some(false), _) | (_, Some(false)) => Precondition::Met,
+        _ => Precondition::NotModified,
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn conditions() {
-        use Verdict::{Failed, Met, NotModified};
+        use Precondition::{Failed, Met, NotModified};
         for (headers, wanted) in [
             (&[][..], Met),
             (&[("if-modified-since", DAY)], NotModified),

@@ -2,7 +2,7 @@
 //! one status for everything, or nothing at all.
 //!
 //! It answers as nginx 1.22 does with its defaults and `server_tokens off`, configured with `location /`
-//! and a `return`, or with `root` and nothing else: the same bytes, limits and time-outs, the same patience
+//! and a `return`, or with `root` and nothing else: the same bytes, limits and time-outs, the same timeouts
 //! with malformed requests, the same ways to close a connection.
 
 mod answer;
@@ -14,15 +14,15 @@ mod ranges;
 mod visit;
 
 use crate::config::Website;
+use crate::detect::Rules;
 use crate::fallback::Claimed;
-use crate::net::blocking;
-use crate::net::watchdog::{self, Stage};
-use crate::origin::Origin;
+use crate::net::conn_info::ConnInfo;
 use crate::relay::Transport;
-use crate::sniff::Rules;
+use crate::runtime::blocking;
+use crate::runtime::watchdog::{self, Stage};
 use crate::wire::http::request::{body, head, line, room, target};
 use answer::{Answer, Content};
-use conditions::{Validators, Verdict, judge, permits_range};
+use conditions::{Precondition, Validators, judge, permits_range};
 use folder::{Found, OpenFile, Source};
 use head::Request;
 use line::Method;
@@ -66,7 +66,7 @@ impl Site {
         &self,
         rules: &Rules,
         visitor: V,
-        origin: &Origin,
+        origin: &ConnInfo,
         bytes: Vec<u8>,
         began: Instant,
     ) -> Option<Claimed<V>> {
@@ -104,7 +104,7 @@ impl Site {
 /// How a connection came here.
 #[derive(Debug, Clone, Copy)]
 struct Here<'a> {
-    origin: &'a Origin,
+    origin: &'a ConnInfo,
     tls: bool,
 }
 
@@ -113,7 +113,7 @@ impl Here<'_> {
     /// that was reached, unless it is the scheme's own.
     fn url(&self, host: Option<&[u8]>, path: &[u8]) -> Vec<u8> {
         let (scheme, own_port) = if self.tls { ("https", 443) } else { ("http", 80) };
-        let reached = self.origin.reached();
+        let reached = self.origin.local_addr();
         let address = reached.ip().to_string();
         let host = host.unwrap_or(address.as_bytes());
         let port = if reached.port() == own_port { String::new() } else { format!(":{}", reached.port()) };
@@ -156,9 +156,9 @@ fn file_answer(open: OpenFile, path: &[u8], request: &Request) -> Answer {
     let answer = |status| Answer { modified: Some(modified), reads_body: true, ..Answer::new(status) };
     let error = |status| Answer { reads_body: true, ..Answer::page(status, request.manner) };
     match judge(|name| request.field(name), &validators) {
-        Verdict::Met => {}
-        Verdict::NotModified => return Answer { fields: vec![etag], ..answer(304) },
-        Verdict::Failed => return Answer { cut: true, ..error(412) },
+        Precondition::Met => {}
+        Precondition::NotModified => return Answer { fields: vec![etag], ..answer(304) },
+        Precondition::Failed => return Answer { cut: true, ..error(412) },
     }
     let range = request.field("range").filter(|_| !request.manner.bare);
     let range = range.filter(|_| permits_range(request.field("if-range"), &validators));

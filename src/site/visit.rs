@@ -6,10 +6,10 @@ use super::connection::{Came, Connection};
 use super::head::{Manner, Reading, Refusal, Request};
 use super::room::Room;
 use super::{Here, Site};
+use crate::detect::{Detection, Rules};
 use crate::fallback::Claimed;
-use crate::origin::Origin;
+use crate::net::conn_info::ConnInfo;
 use crate::relay::Transport;
-use crate::sniff::{Rules, Verdict};
 use crate::wire::http::Upgrade;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -83,7 +83,7 @@ impl<'a, V: Transport> Visit<'a, V> {
         site: &'a Site,
         rules: &'a Rules,
         visitor: V,
-        origin: &'a Origin,
+        origin: &'a ConnInfo,
         bytes: Vec<u8>,
         began: Instant,
     ) -> Visit<'a, V> {
@@ -178,8 +178,8 @@ impl<'a, V: Transport> Visit<'a, V> {
             Err(refusal) => Next::Refused(refusal),
         };
         self.room = reading.room();
-        match self.rules.sniff(&self.connection.bytes) {
-            Verdict::Http(upgrade) => Some(Next::Claimed(upgrade)),
+        match self.rules.detect(&self.connection.bytes) {
+            Detection::Http(upgrade) => Some(Next::Claimed(upgrade)),
             _ => Some(next),
         }
     }

@@ -3,7 +3,6 @@
 pub mod fake_tls;
 pub mod framing;
 pub mod http;
-pub mod mux;
 pub mod proxy_protocol;
 pub mod tls;
 pub mod websocket;

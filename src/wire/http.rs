@@ -89,7 +89,7 @@ impl Accept<'_> {
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum UpgradeParse {
     /// Not decided: the bytes could still become an upgrade request.
     NeedMore,
     /// An upgrade request that is taken.
@@ -127,10 +127,10 @@ impl Upgrade {
 
 /// Decides what the first bytes of a connection are, as early as they allow.
 ///
-/// More bytes never change a verdict other than [`Verdict::NeedMore`].
-pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
+/// More bytes never change a verdict other than [`UpgradeParse::NeedMore`].
+pub fn detect_upgrade(bytes: &[u8], accept: &Accept<'_>) -> UpgradeParse {
     if !may_start_with(bytes, accept.method.as_bytes(), b" ") {
-        return Verdict::Other;
+        return UpgradeParse::Other;
     }
     // Only the head is looked at, or what follows it could change the verdict.
     let head = bytes.get(..MAX_HEAD).unwrap_or(bytes);
@@ -141,30 +141,32 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
         && !accept.takes_path(path, false)
         && !accept.takes_path(path, true)
     {
-        return Verdict::Other;
+        return UpgradeParse::Other;
     }
     if request.version.is_some_and(|version| version != 1) {
-        return Verdict::Other;
+        return UpgradeParse::Other;
     }
     // What a web server refuses before its end is not ours when it has ended.
     if request::Judge::new(accept).refuses(head) {
-        return Verdict::Other;
+        return UpgradeParse::Other;
     }
     match parsed {
-        Err(_) => Verdict::Other,
-        Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD || has_long_line(head) => Verdict::Other,
-        Ok(httparse::Status::Partial) => Verdict::NeedMore,
+        Err(_) => UpgradeParse::Other,
+        Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD || has_long_line(head) => {
+            UpgradeParse::Other
+        }
+        Ok(httparse::Status::Partial) => UpgradeParse::NeedMore,
         Ok(httparse::Status::Complete(head_len)) => match head.get(..head_len) {
             Some(head) if !has_long_line(head) && is_upgrade(request.headers, accept) => {
                 let value = |name| header(request.headers, name).map(|value| range_in(head, value));
                 let versioned = header(request.headers, "sec-websocket-version").is_some();
                 let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
                 if !accept.takes_path(request.path.unwrap_or_default(), versioned || key.is_none()) {
-                    return Verdict::Other;
+                    return UpgradeParse::Other;
                 }
-                Verdict::Upgrade(Upgrade { head_len, key, versioned, protocol })
+                UpgradeParse::Upgrade(Upgrade { head_len, key, versioned, protocol })
             }
-            _ => Verdict::Other,
+            _ => UpgradeParse::Other,
         },
     }
 }
@@ -172,7 +174,7 @@ pub fn sniff(bytes: &[u8], accept: &Accept<'_>) -> Verdict {
 /// The first bytes of a connection as they come, looked at no more often than they can change the verdict.
 /// In single bytes a head would be read from its beginning thousands of times.
 #[derive(Debug)]
-pub struct Sniffer {
+pub struct UpgradeDetector {
     judge: request::Judge,
     /// Bytes that were looked at.
     seen: usize,
@@ -210,7 +212,7 @@ impl LineSoFar {
     }
 }
 
-impl Sniffer {
+impl UpgradeDetector {
     /// As long as there were no more, all are looked at: they tell most visitors from clients.
     const FEW: usize = 128;
     /// How often a line is judged while it comes. A client's has few bytes that matter; of a line with
@@ -218,14 +220,14 @@ impl Sniffer {
     const JUDGED: usize = 64;
 
     /// One for connections of which nothing has come.
-    pub fn new(accept: &Accept<'_>) -> Sniffer {
-        Sniffer { judge: request::Judge::new(accept), seen: 0, line: 0, so_far: LineSoFar::default() }
+    pub fn new(accept: &Accept<'_>) -> UpgradeDetector {
+        UpgradeDetector { judge: request::Judge::new(accept), seen: 0, line: 0, so_far: LineSoFar::default() }
     }
 
     /// The verdict on all bytes that have come, which begin with those of the last time. It is the same as
-    /// [`sniff`] gives, at the latest at the end of a line; and what a web server would refuse at once is
+    /// [`detect_upgrade`] gives, at the latest at the end of a line; and what a web server would refuse at once is
     /// known at once.
-    pub fn sniff(&mut self, bytes: &[u8], accept: &Accept<'_>) -> Verdict {
+    pub fn detect(&mut self, bytes: &[u8], accept: &Accept<'_>) -> UpgradeParse {
         let new = bytes.get(self.seen..).unwrap_or_default();
         let line_end = new.iter().rposition(|&b| b == b'\n');
         if let Some(at) = line_end {
@@ -238,10 +240,10 @@ impl Sniffer {
         self.seen = bytes.len();
         let too_long = bytes.len() >= MAX_HEAD || bytes.len() - self.line > MAX_LINE;
         if line_end.is_some() || too_long || were_few {
-            return sniff(bytes, accept);
+            return detect_upgrade(bytes, accept);
         }
         let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.refuses(bytes));
-        if refused { Verdict::Other } else { Verdict::NeedMore }
+        if refused { UpgradeParse::Other } else { UpgradeParse::NeedMore }
     }
 }
 

@@ -32,8 +32,8 @@
 //!   of a WebSocket message. It takes no notice of the end of a session.
 
 mod decode;
+mod detect;
 mod encode;
-mod sniff;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -41,8 +41,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 pub use decode::{Decoder, Step};
+pub use detect::{IsMux, is_mux_message, is_mux_stream};
 pub use encode::{Encoder, end, keep_alive};
-pub use sniff::{IsMux, is_mux_message, is_mux_stream};
 
 /// The most metadata in a head, in bytes; more is an error for v2ray too.
 const METADATA_MAX: usize = 512;

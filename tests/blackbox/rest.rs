@@ -10,7 +10,7 @@ use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{Ws, frame, mux};
 use crate::support::{eventually, noise, secs, within};
-use obfs_rs::transport::tls::Whoever;
+use obfs_rs::transport::tls::NoCertificateVerification;
 use obfs_rs::wire::fake_tls::ClientHello;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::Write as _;
@@ -68,7 +68,7 @@ fn tls() -> ClientConnection {
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Whoever))
+        .with_custom_certificate_verifier(Arc::new(NoCertificateVerification))
         .with_no_client_auth();
     ClientConnection::new(Arc::new(config), NAME.try_into().expect("a name")).expect("a client")
 }

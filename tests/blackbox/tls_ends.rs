@@ -9,7 +9,7 @@ use crate::support::peers::need;
 use crate::support::plugin::{Ours, Plugin, client, server};
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{STEP, noise, secs, within};
-use obfs_rs::transport::tls::Whoever;
+use obfs_rs::transport::tls::NoCertificateVerification;
 use obfs_rs::wire::websocket::accept_key;
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,7 +35,7 @@ impl Peer {
             .with_protocol_versions(versions)
             .expect("versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Whoever))
+            .with_custom_certificate_verifier(Arc::new(NoCertificateVerification))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let name = ServerName::try_from(NAME).expect("a name");

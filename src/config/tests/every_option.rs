@@ -105,9 +105,9 @@ fn row_of(spec: &OptionSpec) -> Row {
 const HALVES: [&str; 2] = ["ss-local", "ss-server"];
 
 fn run(half: &str, options: &str) -> Result<Config, String> {
-    let mut surroundings = hosted("203.0.113.1:8388", "127.0.0.1:1984", options);
-    surroundings.parent = Some(half.to_owned());
-    match read(&surroundings) {
+    let mut env = hosted("203.0.113.1:8388", "127.0.0.1:1984", options);
+    env.parent = Some(half.to_owned());
+    match read(&env) {
         Ok(Command::Run(config)) => Ok(*config),
         Ok(other) => panic!("{options}: {other:?}"),
         Err(error) => {

@@ -1,9 +1,9 @@
 //! From the visitor to the website.
 
 use super::{HOLD, MAX_HELD, Message, Talk};
+use crate::detect::{Detection, Detector, Rules};
 use crate::net::budget::Share;
 use crate::relay::{Codec, CodecError, Pieces};
-use crate::sniff::{Rules, Sniffer, Verdict};
 use crate::wire::http::Upgrade;
 use crate::wire::http::framing::{Head, Request, Unclear};
 use std::mem::take;
@@ -25,7 +25,7 @@ pub struct Requests<'r> {
     /// What of that which all may hold back.
     share: Share<'r>,
     /// What is known of the head that comes.
-    sniffer: Sniffer,
+    detector: Detector,
     /// Since when.
     since: Option<Instant>,
     /// What is held is this.
@@ -54,7 +54,7 @@ impl<'r> Requests<'r> {
             starts_body: false,
             held: Vec::new(),
             share,
-            sniffer: Sniffer::default(),
+            detector: Detector::default(),
             since: None,
             claim: None,
             count: 0,
@@ -125,15 +125,15 @@ impl<'r> Requests<'r> {
     fn whose(&mut self, rest: &[u8], ended: Option<usize>) -> Whose {
         let before = self.held.len();
         let verdict = if before == 0 {
-            self.sniffer = Sniffer::default();
-            self.rules.sniff_on(&mut self.sniffer, rest)
+            self.detector = Detector::default();
+            self.rules.detect_next(&mut self.detector, rest)
         } else {
             self.held.extend_from_slice(rest);
-            self.rules.sniff_on(&mut self.sniffer, &self.held)
+            self.rules.detect_next(&mut self.detector, &self.held)
         };
         match (verdict, ended) {
-            (Verdict::NeedMore, None) => Whose::Unknown,
-            (Verdict::Http(upgrade), Some(n)) if upgrade.head_len == before + n => Whose::Ours(upgrade),
+            (Detection::NeedMore, None) => Whose::Unknown,
+            (Detection::Http(upgrade), Some(n)) if upgrade.head_len == before + n => Whose::Ours(upgrade),
             _ => Whose::Theirs,
         }
     }

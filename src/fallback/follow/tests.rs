@@ -1,7 +1,7 @@
 //! What is held back and what is ours, on bytes alone.
 
 use super::*;
-use crate::config::HttpRule;
+use crate::detect::HttpRule;
 use crate::relay::{Codec as _, Pieces};
 use proptest::prelude::*;
 use std::sync::LazyLock;

@@ -93,7 +93,7 @@ mod tests {
     /// Nothing that a server with this path would rightly take as its own is sent.
     #[test]
     fn no_probe_is_a_clients_request_for_the_tunnels_path() {
-        use crate::wire::http::{Accept, Verdict, sniff};
+        use crate::wire::http::{Accept, UpgradeParse, detect_upgrade};
         for path in ["/secret-path", "/"] {
             for probe in plain(&mut visit(Some(path), 3)) {
                 let said: Vec<u8> = probe
@@ -107,7 +107,11 @@ mod tests {
                     .copied()
                     .collect();
                 let accept = Accept { method: "GET", path: Some(path), web_path: None, host: None };
-                assert!(!matches!(sniff(&said, &accept), Verdict::Upgrade(_)), "{path}: {}", probe.name);
+                assert!(
+                    !matches!(detect_upgrade(&said, &accept), UpgradeParse::Upgrade(_)),
+                    "{path}: {}",
+                    probe.name
+                );
             }
         }
     }

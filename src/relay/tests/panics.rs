@@ -17,8 +17,8 @@ async fn a_panic_resets_both_sides() {
     let (mut app, near) = connection().await;
     let (mut backend, far) = connection().await;
     let (up, down) = (Flow::new(Faulty), Flow::new(Identity));
-    let patience = Patience::new(Duration::from_secs(300));
-    let running = tokio::spawn(Relay::new(near, far, up, down, patience).run());
+    let timeouts = Timeouts::new(Duration::from_secs(300));
+    let running = tokio::spawn(Relay::new(near, far, up, down, timeouts).run());
     app.write_all(b"some").await.unwrap();
     let mut some = [0; 4];
     backend.read_exact(&mut some).await.unwrap();

@@ -55,8 +55,8 @@ async fn a_deadline_that_cannot_be_served_wakes_nobody() {
 }
 
 /// A relay whose application reads nothing and whose backend has sent until nothing more went.
-async fn stalled(way: Way, patience: Patience) -> (TcpStream, TcpStream, JoinHandle<Outcome>, usize) {
-    let (app, backend, running) = relay(way, patience).await;
+async fn stalled(way: Way, timeouts: Timeouts) -> (TcpStream, TcpStream, JoinHandle<Outcome>, usize) {
+    let (app, backend, running) = relay(way, timeouts).await;
     let mut sent = 0;
     while let Ok(ready) = timeout(Duration::from_millis(300), backend.writable()).await {
         ready.unwrap();
@@ -113,7 +113,7 @@ async fn what_was_said_before_a_reset_arrives_at_a_slow_reader() {
 #[tokio::test]
 async fn a_reader_may_pause_and_a_visitor_may_not_for_long() {
     const PAUSE: Duration = Duration::from_secs(600);
-    let tunnel = Patience::new(Duration::from_secs(7200));
+    let tunnel = Timeouts::new(Duration::from_secs(7200));
     for way in BOTH {
         let (mut app, backend, running, sent) = stalled(way, tunnel).await;
         tokio::time::pause();
@@ -139,8 +139,8 @@ async fn a_reader_may_pause_and_a_visitor_may_not_for_long() {
 #[tokio::test]
 async fn a_slow_visitor_is_served_to_the_end() {
     for way in BOTH {
-        let patience = Patience::new(Duration::from_secs(7200)).of_visitors();
-        let (mut app, backend, running, sent) = stalled(way, patience).await;
+        let timeouts = Timeouts::new(Duration::from_secs(7200)).of_visitors();
+        let (mut app, backend, running, sent) = stalled(way, timeouts).await;
         drop(backend);
         tokio::time::pause();
         let mut got = 0;

@@ -1,7 +1,7 @@
 //! A relay leaves its thread to others after so many bytes, and works on where it is moved.
 
 use super::*;
-use crate::relay::turn::{self, TURN};
+use crate::runtime::turn::{self, TURN};
 
 /// A stream that always has more to bring, up to a bound that no turn may reach, and takes everything.
 struct Torrent {

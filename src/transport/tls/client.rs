@@ -3,7 +3,7 @@
 use super::tickets::Tickets;
 use super::{CLIENT_ALPN, HANDSHAKE_TIMEOUT, TlsError, TlsStream};
 use crate::config::{ExtraRoot, TlsClientConfig};
-use crate::net::watchdog::{self, Stage};
+use crate::runtime::watchdog::{self, Stage};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;

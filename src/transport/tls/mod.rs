@@ -12,8 +12,8 @@ mod site;
 mod tickets;
 
 pub use client::{ConnectError, Connector};
-pub use server::{Acceptor, NoTls};
-pub use site::{SiteConnector, Whoever};
+pub use server::{AcceptError, Acceptor};
+pub use site::{NoCertificateVerification, UpstreamTls};
 
 use crate::relay::Transport;
 use rustls::crypto::{CryptoProvider, ring};
@@ -193,7 +193,7 @@ impl TlsStream {
     /// Says what there is to say, an alert, in the time that a connection has that is done with.
     async fn say_last(&mut self) {
         const LAST_WORDS: Duration = Duration::from_secs(1);
-        // Whoever does not hear it has gone already.
+        // NoCertificateVerification does not hear it has gone already.
         let _ = timeout(LAST_WORDS, poll_fn(|cx| self.poll_send(cx))).await;
     }
 

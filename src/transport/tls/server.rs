@@ -3,8 +3,8 @@
 use super::client_order::in_client_order;
 use super::{H2, SERVER_ALPN, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
-use crate::net::blocking;
-use crate::net::watchdog::{self, Stage};
+use crate::runtime::blocking;
+use crate::runtime::watchdog::{self, Stage};
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a connection has no TLS.
 #[derive(Debug, Error)]
-pub enum NoTls {
+pub enum AcceptError {
     /// Its hello is refused. Nothing has been written to it.
     #[error("{1}")]
     Refused(TcpStream, io::Error),
@@ -101,16 +101,21 @@ impl Acceptor {
     /// # Errors
     ///
     /// The handshake failed, or took too long.
-    pub async fn accept(&self, tcp: TcpStream, first: &[u8], or_give_back: bool) -> Result<TlsStream, NoTls> {
+    pub async fn accept(
+        &self,
+        tcp: TcpStream,
+        first: &[u8],
+        or_give_back: bool,
+    ) -> Result<TlsStream, AcceptError> {
         watchdog::stage(Stage::TlsHandshake);
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
         match stream.feed(first) {
             Ok(()) => Ok(stream.handshake().await?),
-            Err(error) if or_give_back => Err(NoTls::Refused(stream.tcp, error)),
+            Err(error) if or_give_back => Err(AcceptError::Refused(stream.tcp, error)),
             Err(error) => {
                 stream.say_last().await;
-                Err(NoTls::Failed(error))
+                Err(AcceptError::Failed(error))
             }
         }
     }
@@ -165,7 +170,7 @@ impl Files {
 /// Opens one of the files, with the rights from before a change of user.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
-    return crate::net::privileged::open(path);
+    return crate::os::privileged::open(path);
     #[cfg(not(unix))]
     File::open(path)
 }

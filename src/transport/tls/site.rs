@@ -13,31 +13,31 @@ use tokio::net::TcpStream;
 
 /// Makes TLS connections to the website, as its visitors would.
 #[derive(Clone)]
-pub struct SiteConnector {
+pub struct UpstreamTls {
     config: Arc<ClientConfig>,
 }
 
-impl std::fmt::Debug for SiteConnector {
+impl std::fmt::Debug for UpstreamTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SiteConnector").finish_non_exhaustive()
+        f.debug_struct("UpstreamTls").finish_non_exhaustive()
     }
 }
 
-impl SiteConnector {
+impl UpstreamTls {
     /// Asks for nobody's certificate: the website is known by the address that the operator gave, as it
     /// is without TLS.
     ///
     /// # Errors
     ///
     /// rustls has no versions.
-    pub fn new() -> Result<SiteConnector, rustls::Error> {
+    pub fn new() -> Result<UpstreamTls, rustls::Error> {
         let mut config = ClientConfig::builder_with_details(super::provider(), Arc::new(super::Clock))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Whoever))
+            .with_custom_certificate_verifier(Arc::new(NoCertificateVerification))
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
-        Ok(SiteConnector { config: Arc::new(config) })
+        Ok(UpstreamTls { config: Arc::new(config) })
     }
 
     /// Makes a connection that asks for what the visitor asked for: the same name, if it named one, and
@@ -59,9 +59,9 @@ impl SiteConnector {
 
 /// Takes whoever answers at the address: for a website of one's own, and for looking at certificates.
 #[derive(Debug)]
-pub struct Whoever;
+pub struct NoCertificateVerification;
 
-impl ServerCertVerifier for Whoever {
+impl ServerCertVerifier for NoCertificateVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

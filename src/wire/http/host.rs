@@ -27,15 +27,33 @@ pub fn ascii_name(name: &str) -> Option<String> {
 /// v2ray-plugin in Punycode: both are compared as Punycode.
 pub fn is_host(sent: &[u8], wanted: &str) -> bool {
     let Ok(sent) = std::str::from_utf8(sent) else { return false };
-    let name = crate::config::without_port(sent.trim());
+    let name = without_port(sent.trim());
     name.eq_ignore_ascii_case(wanted)
         || (!name.is_ascii() && wanted.contains("xn--") && ascii_name(name).as_deref() == Some(wanted))
+}
+
+/// A `Host` header's name without its port.
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // The colons of a bare IPv6 address are not a port's.
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+/// A request target's path without its query.
+pub fn without_query(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 /// Whether a request's target has the wanted path: both without their queries, and decoded, as Go's and
 /// nginx's servers compare paths.
 pub fn is_path(sent: &str, wanted: &str) -> bool {
-    let (sent, wanted) = (crate::config::without_query(sent), crate::config::without_query(wanted));
+    let (sent, wanted) = (without_query(sent), without_query(wanted));
     sent == wanted || decoded(sent).eq(decoded(wanted))
 }
 
@@ -63,7 +81,7 @@ fn digit(byte: u8) -> Option<u8> {
 /// A request target as v2ray-plugin's client writes it: a path that needs no escapes, or has its own,
 /// stays as it is; in any other all but the plainest characters are escaped.
 pub fn escape_as_go(target: &str) -> String {
-    let (path, query) = target.split_at(crate::config::without_query(target).len());
+    let (path, query) = target.split_at(without_query(target).len());
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&b);
     let escapes = path.bytes().filter(|&b| b == b'%').count();
     // Every escape that is one takes two bytes off.
@@ -174,7 +192,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_what_is_compared(path in "/.{0,40}") {
-            let path = crate::config::without_query(&path);
+            let path = without_query(&path);
             prop_assert!(is_path(&escape_as_go(path), path));
             prop_assert!(escape_as_go(path).bytes().all(|b| b.is_ascii_graphic()));
         }

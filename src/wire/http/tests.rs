@@ -14,7 +14,7 @@ fn request(first_line: &str, headers: &[&str]) -> Vec<u8> {
 const GOOD: &[&str] = &["Host: live.example.com:8388", "Connection: Upgrade", "Upgrade: websocket"];
 
 fn is_taken(bytes: &[u8], accept: &Accept<'_>) -> bool {
-    matches!(sniff(bytes, accept), Verdict::Upgrade(_))
+    matches!(detect_upgrade(bytes, accept), UpgradeParse::Upgrade(_))
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn payload_begins_behind_the_head() {
     let head_len = bytes.len();
     bytes.extend_from_slice(b"\r\n\r\npayload");
     assert_eq!(
-        sniff(&bytes, &ANY),
-        Verdict::Upgrade(Upgrade { head_len, key: None, versioned: false, protocol: None })
+        detect_upgrade(&bytes, &ANY),
+        UpgradeParse::Upgrade(Upgrade { head_len, key: None, versioned: false, protocol: None })
     );
 }
 
@@ -74,7 +74,11 @@ fn what_is_no_upgrade_of_ours_is_not_taken() {
         ),
     ];
     for (first_line, headers) in cases {
-        assert_eq!(sniff(&request(first_line, headers), &STRICT), Verdict::Other, "{first_line} {headers:?}");
+        assert_eq!(
+            detect_upgrade(&request(first_line, headers), &STRICT),
+            UpgradeParse::Other,
+            "{first_line} {headers:?}"
+        );
     }
 }
 
@@ -90,15 +94,20 @@ fn other_is_said_as_early_as_can_be() {
         (b"GET / HTTP/1.1\r\nHost: x\0", &ANY),
         (b"GET / HTTP/1.1\r\nbad header", &ANY),
     ] {
-        assert_eq!(sniff(bytes, accept), Verdict::Other, "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(
+            detect_upgrade(bytes, accept),
+            UpgradeParse::Other,
+            "{:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     let long_target = [b"GET /".to_vec(), vec![b'a'; MAX_LINE]].concat();
-    assert_eq!(sniff(&long_target, &ANY), Verdict::Other);
+    assert_eq!(detect_upgrade(&long_target, &ANY), UpgradeParse::Other);
     let long_head = [b"GET / HTTP/1.1\r\n".to_vec(), b"A: b\r\n".repeat(90), b"C: ".to_vec()].concat();
-    assert_eq!(sniff(&long_head, &ANY), Verdict::NeedMore);
+    assert_eq!(detect_upgrade(&long_head, &ANY), UpgradeParse::NeedMore);
     let too_long =
         [b"GET / HTTP/1.1\r\n".to_vec(), format!("A: {}\r\n", "b".repeat(6000)).repeat(3).into()].concat();
-    assert_eq!(sniff(&too_long, &ANY), Verdict::Other);
+    assert_eq!(detect_upgrade(&too_long, &ANY), UpgradeParse::Other);
 }
 
 #[test]
@@ -168,14 +177,14 @@ fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn a_verdict_does_not_depend_on_the_cut(bytes in nearly_a_request()) {
-        let whole = sniff(&bytes, &STRICT);
-        let first = (0..=bytes.len()).map(|cut| sniff(&bytes[..cut], &STRICT)).find(|v| *v != Verdict::NeedMore);
-        prop_assert_eq!(first.unwrap_or(Verdict::NeedMore), whole);
+        let whole = detect_upgrade(&bytes, &STRICT);
+        let first = (0..=bytes.len()).map(|cut| detect_upgrade(&bytes[..cut], &STRICT)).find(|v| *v != UpgradeParse::NeedMore);
+        prop_assert_eq!(first.unwrap_or(UpgradeParse::NeedMore), whole);
     }
 
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-        let _ = sniff(&bytes, &ANY);
+        let _ = detect_upgrade(&bytes, &ANY);
         let _ = answer(&bytes);
         let _ = first_line(&bytes);
     }

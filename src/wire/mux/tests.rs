@@ -241,10 +241,10 @@ fn names_that_are_none_are_refused() {
     assert_eq!(Domain::new(b"[::1]").unwrap().to_string(), "[::1]");
 }
 
-// === The sniffer ===
+// === Detection ===
 
 /// The answer, which no byte that comes later may change.
-fn sniff(stream: &[u8]) -> (IsMux, usize) {
+fn detect(stream: &[u8]) -> (IsMux, usize) {
     let answers: Vec<_> = (0..=stream.len()).map(|end| is_mux_stream(&stream[..end])).collect();
     let first = answers.iter().position(|answer| *answer != IsMux::NeedMore).unwrap_or(stream.len());
     assert!(answers[first..].iter().all(|answer| *answer == answers[first]));
@@ -254,13 +254,13 @@ fn sniff(stream: &[u8]) -> (IsMux, usize) {
 #[test]
 fn the_first_frames_of_all_clients_are_known() {
     let v2ray = Encoder::client(1).open().unwrap();
-    assert_eq!(sniff(&v2ray), (IsMux::Yes, 10));
+    assert_eq!(detect(&v2ray), (IsMux::Yes, 10));
     let mihomo = Encoder::client(0).open().unwrap();
-    assert_eq!(sniff(&mihomo), (IsMux::Yes, 10));
+    assert_eq!(detect(&mihomo), (IsMux::Yes, 10));
     let sing_box = b"\x00\x14\x00\x00\x01\x01\x01\x02\x9a\x02\x0bv1.mux.cool\x00\x02hi";
-    assert_eq!(sniff(sing_box), (IsMux::Yes, 11));
+    assert_eq!(detect(sing_box), (IsMux::Yes, 11));
     let late = [&keep_alive()[..], &keep_alive(), &v2ray].concat();
-    assert_eq!(sniff(&late), (IsMux::Yes, 22));
+    assert_eq!(detect(&late), (IsMux::Yes, 22));
 }
 
 #[test]
@@ -283,15 +283,15 @@ fn a_stream_is_refused_at_the_first_byte_that_does_not_fit() {
     ] {
         let mut stream = fits;
         stream[position] = byte;
-        assert_eq!(sniff(&stream), (IsMux::No, position + 1), "byte {byte} at {position}");
+        assert_eq!(detect(&stream), (IsMux::No, position + 1), "byte {byte} at {position}");
     }
     // A keep-alive with data, and something else after one without.
-    assert_eq!(sniff(b"\x00\x04\x00\x00\x04\x01"), (IsMux::No, 6));
-    assert_eq!(sniff(b"\x00\x04\x00\x00\x04\x00\x80"), (IsMux::No, 7));
+    assert_eq!(detect(b"\x00\x04\x00\x00\x04\x01"), (IsMux::No, 6));
+    assert_eq!(detect(b"\x00\x04\x00\x00\x04\x00\x80"), (IsMux::No, 7));
     // A name that the metadata have no room for, or that is empty.
-    assert_eq!(sniff(b"\x00\x0a\x00\x01\x01\x00\x01\x00\x00\x02\x02"), (IsMux::No, 11));
-    assert_eq!(sniff(b"\x00\x0a\x00\x01\x01\x00\x01\x00\x00\x02\x00"), (IsMux::No, 11));
-    assert_eq!(sniff(b"\x00\x0a\x00\x01\x01\x00\x01\x00\x00\x02\x01"), (IsMux::Yes, 11));
+    assert_eq!(detect(b"\x00\x0a\x00\x01\x01\x00\x01\x00\x00\x02\x02"), (IsMux::No, 11));
+    assert_eq!(detect(b"\x00\x0a\x00\x01\x01\x00\x01\x00\x00\x02\x00"), (IsMux::No, 11));
+    assert_eq!(detect(b"\x00\x0a\x00\x01\x01\x00\x01\x00\x00\x02\x01"), (IsMux::Yes, 11));
 }
 
 #[test]
@@ -411,7 +411,7 @@ proptest! {
         let stream = [&length.to_be_bytes()[..], &bytes].concat();
         let outcome = whole(&stream);
         // What opens a session is taken for a mux stream, and nothing that is an error is.
-        match (sniff(&stream), outcome.frames.first()) {
+        match (detect(&stream), outcome.frames.first()) {
             ((IsMux::Yes, _), Some((head, _))) => {
                 prop_assert!(matches!(head.status, Status::New(_) | Status::KeepAlive));
             }

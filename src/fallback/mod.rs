@@ -1,15 +1,17 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
-use crate::config::{Clear, HostPort, ServerConfig, SocketOptions, Website};
+use crate::config::{Clear, ServerConfig, Website};
+use crate::detect::Rules;
+use crate::net::addr::HostPort;
 use crate::net::budget::Budget;
-use crate::net::circle::OwnAddresses;
+use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
-use crate::origin::Origin;
-use crate::relay::{self, Flow, Identity, Patience, Relay, Transport};
+use crate::net::options::SocketOptions;
+use crate::net::own_addresses::OwnAddresses;
+use crate::relay::{self, Flow, Identity, Relay, Timeouts, Transport};
 use crate::site::Site;
-use crate::sniff::Rules;
 use crate::telemetry;
-use crate::transport::tls::{SiteConnector, TlsError, TlsStream};
+use crate::transport::tls::{TlsError, TlsStream, UpstreamTls};
 use crate::wire::http::Upgrade;
 use crate::wire::proxy_protocol::Version;
 use std::fmt::Display;
@@ -18,10 +20,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-mod circle;
 pub mod follow;
+mod visits;
 
-use circle::{NoAnswers, Visits};
+use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
 /// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB.
@@ -38,10 +40,10 @@ pub struct Fallback {
     /// What is served from here, where there is no address to go to.
     own: Site,
     /// Where the website has nothing but TLS: how those get there whose TLS was answered by us.
-    again: Option<SiteConnector>,
+    again: Option<UpstreamTls>,
     /// The PROXY header that the websites are told with who came.
     proxy: Option<Version>,
-    patience: Patience,
+    timeouts: Timeouts,
     undecided: Budget,
     visits: Visits,
     /// Who is no visitor, also of those who come later on a visitor's connection.
@@ -85,7 +87,7 @@ impl Fallback {
     pub fn new(
         config: &ServerConfig,
         sockets: &SocketOptions,
-        patience: Patience,
+        timeouts: Timeouts,
         own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
         let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone()).without(own.clone());
@@ -102,9 +104,9 @@ impl Fallback {
             },
             names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
             own: Site::new(&sites.plain),
-            again: only_tls.then(SiteConnector::new).transpose()?,
+            again: only_tls.then(UpstreamTls::new).transpose()?,
             proxy: sites.proxy,
-            patience: patience.of_visitors(),
+            timeouts: timeouts.of_visitors(),
             undecided: Budget::new(UNDECIDED),
             visits: Visits::default(),
             rules: config.rules.inside_tls(),
@@ -140,18 +142,18 @@ impl Fallback {
     }
 
     /// A connection to the website for somebody who may yet turn out to be a client.
-    pub async fn dial_early(&self, place: Place, peer: &Origin) -> Option<TcpStream> {
+    pub async fn dial_early(&self, place: Place, peer: &ConnInfo) -> Option<TcpStream> {
         self.dial(place, self.site(place)?, peer).await.ok()
     }
 
     /// A connection to a website, which is told first of all who came, if it wants to know.
-    async fn dial(&self, place: Place, site: &Dialer, peer: &Origin) -> Result<TcpStream, DialError> {
+    async fn dial(&self, place: Place, site: &Dialer, peer: &ConnInfo) -> Result<TcpStream, DialError> {
         let mut site = site.connect().await?;
         // Servers of other names are nothing of ours, and expect nothing.
         let to_be_told = !matches!(place, Place::Name(_));
         if let Some(version) = self.proxy.filter(|_| to_be_told) {
             // A fresh socket has room for it. One that broke at once is a visitor's to see, as without it.
-            let _ = site.write_all(&peer.header(version)).await;
+            let _ = site.write_all(&peer.proxy_header(version)).await;
         }
         Ok(site)
     }
@@ -161,7 +163,7 @@ impl Fallback {
     pub async fn receive<V: Transport>(
         &self,
         visitor: V,
-        peer: &Origin,
+        peer: &ConnInfo,
         place: Place,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
@@ -194,7 +196,7 @@ impl Fallback {
         let length = bytes.len();
         let up = Flow::with_pending(Identity, bytes, length);
         let (up, down) = (up.modest(), Flow::new(Identity).modest());
-        let relay = Relay::new(visitor, site, up, down, self.patience);
+        let relay = Relay::new(visitor, site, up, down, self.timeouts);
         let outcome = visit.run(answers, relay.run()).await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
@@ -205,7 +207,7 @@ impl Fallback {
     pub async fn receive_inside(
         &self,
         mut visitor: TlsStream,
-        peer: &Origin,
+        peer: &ConnInfo,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
         began: Instant,
@@ -242,7 +244,7 @@ impl Fallback {
         rules: &Rules,
         visitor: V,
         site: S,
-        peer: &Origin,
+        peer: &ConnInfo,
         mut bytes: Vec<u8>,
         began: Instant,
     ) -> Option<Claimed<V>> {
@@ -253,7 +255,7 @@ impl Fallback {
         up.feed(&mut bytes);
         drop(bytes);
         let (up, down) = (up.modest(), Flow::new(answers).modest());
-        let relay = Relay::new(visitor, site, up, down, self.patience);
+        let relay = Relay::new(visitor, site, up, down, self.timeouts);
         let (outcome, given_back) = relay.run_or_give_back().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         let Some((visitor, requests)) = given_back else {
@@ -269,14 +271,14 @@ impl Fallback {
 }
 
 /// A visitor meets what it would meet where no website listens.
-fn unreachable<V: Transport, C>(visitor: &V, peer: &Origin, error: &impl Display) -> Option<C> {
+fn unreachable<V: Transport, C>(visitor: &V, peer: &ConnInfo, error: &impl Display) -> Option<C> {
     warn!(%peer, %error, "the website cannot be reached");
     relay::reset(visitor.tcp());
     None
 }
 
 /// A visitor is one of ever more that say the same and get no answer.
-fn goes_round<V: Transport, C>(visitor: &V, peer: &Origin) -> Option<C> {
+fn goes_round<V: Transport, C>(visitor: &V, peer: &ConnInfo) -> Option<C> {
     warn!(
         %peer,
         "many visitors that begin alike wait for the website, which answers none of them: does it lead back \

@@ -1,7 +1,7 @@
 //! Addresses under which this process would meet itself.
 
 use super::Listeners;
-use crate::config::{Host, HostPort};
+use crate::net::addr::{Host, HostPort};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 /// The addresses that a half listens on.

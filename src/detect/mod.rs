@@ -1,27 +1,18 @@
 //! Which kind of first bytes are these? Asked of every connection to a server half, answered as a pure
 //! function of the bytes.
 
-use crate::config::{FakeTlsRule, HttpRule};
 use crate::wire::client_hello::{self, ClientHello};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::{self, Upgrade};
 
-/// What a server half takes as its own.
-#[derive(Debug, Clone, Default)]
-pub struct Rules {
-    /// Upgrade requests.
-    pub http: Option<HttpRule>,
-    /// The hellos of `obfs=tls`.
-    pub fake_tls: Option<FakeTlsRule>,
-    /// Whether real TLS is asked for its name. If not, it is a visitor's whatever it asks for.
-    pub tls: bool,
-    /// Whether upgrade requests are taken inside TLS alone: whoever speaks in the clear is a visitor.
-    pub tls_alone: bool,
-}
+pub mod read;
+pub mod rules;
+
+pub use rules::{FakeTlsRule, HttpRule, Rules, WebRule};
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Detection {
     /// Not decided: the bytes could still become a client's.
     NeedMore,
     /// An upgrade request that is taken.
@@ -36,7 +27,7 @@ pub enum Verdict {
 
 /// What a visitor speaks, as far as its first byte tells: each has a website of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speech {
+pub enum GuessedProtocol {
     /// HTTP in the clear, or anything that is not TLS.
     Plain,
     /// TLS: a handshake record (RFC 8446 section 5.1).
@@ -45,39 +36,41 @@ pub enum Speech {
 
 impl Rules {
     /// Decides what the first bytes of a connection are, as early as they allow. More bytes never
-    /// change a verdict other than [`Verdict::NeedMore`].
-    pub fn sniff(&self, bytes: &[u8]) -> Verdict {
+    /// change a verdict other than [`Detection::NeedMore`].
+    pub fn detect(&self, bytes: &[u8]) -> Detection {
         if bytes.is_empty() {
-            return Verdict::NeedMore;
+            return Detection::NeedMore;
         }
         match self.speech(bytes) {
-            Speech::Plain if self.tls_alone => Verdict::Visitor,
-            Speech::Plain => self.http.as_ref().map_or(Verdict::Visitor, |rule| sniff_http(bytes, rule)),
-            Speech::Tls => match &self.fake_tls {
-                Some(rule) => match sniff_fake_tls(bytes, rule) {
-                    Verdict::Visitor if self.tls => sniff_tls(bytes),
+            GuessedProtocol::Plain if self.tls_alone => Detection::Visitor,
+            GuessedProtocol::Plain => {
+                self.http.as_ref().map_or(Detection::Visitor, |rule| detect_http(bytes, rule))
+            }
+            GuessedProtocol::Tls => match &self.fake_tls {
+                Some(rule) => match detect_fake_tls(bytes, rule) {
+                    Detection::Visitor if self.tls => detect_tls(bytes),
                     verdict => verdict,
                 },
-                None if self.tls => sniff_tls(bytes),
-                None => Verdict::Visitor,
+                None if self.tls => detect_tls(bytes),
+                None => Detection::Visitor,
             },
         }
     }
 
     /// The same for bytes as they come, with what is known of those before.
-    pub fn sniff_on(&self, sniffer: &mut Sniffer, bytes: &[u8]) -> Verdict {
-        let seen = std::mem::replace(&mut sniffer.seen, bytes.len());
+    pub fn detect_next(&self, detector: &mut Detector, bytes: &[u8]) -> Detection {
+        let seen = std::mem::replace(&mut detector.seen, bytes.len());
         match (self.speech(bytes), &self.http) {
-            _ if bytes.is_empty() => Verdict::NeedMore,
-            (Speech::Plain, _) if self.tls_alone => Verdict::Visitor,
-            (Speech::Plain, Some(rule)) => {
+            _ if bytes.is_empty() => Detection::NeedMore,
+            (GuessedProtocol::Plain, _) if self.tls_alone => Detection::Visitor,
+            (GuessedProtocol::Plain, Some(rule)) => {
                 let accept = rule.accept();
-                let http = sniffer.http.get_or_insert_with(|| http::Sniffer::new(&accept));
-                of_http(http.sniff(bytes, &accept))
+                let http = detector.http.get_or_insert_with(|| http::UpgradeDetector::new(&accept));
+                of_http(http.detect(bytes, &accept))
             }
-            (Speech::Plain, None) => Verdict::Visitor,
-            (Speech::Tls, _) if sniffer.records.may_decide(seen, bytes) => self.sniff(bytes),
-            (Speech::Tls, _) => Verdict::NeedMore,
+            (GuessedProtocol::Plain, None) => Detection::Visitor,
+            (GuessedProtocol::Tls, _) if detector.records.may_decide(seen, bytes) => self.detect(bytes),
+            (GuessedProtocol::Tls, _) => Detection::NeedMore,
         }
     }
 
@@ -98,12 +91,12 @@ impl Rules {
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
     /// port is chiefly for.
-    pub fn speech(&self, bytes: &[u8]) -> Speech {
+    pub fn speech(&self, bytes: &[u8]) -> GuessedProtocol {
         const HANDSHAKE: u8 = 0x16;
         match bytes.first() {
-            Some(&HANDSHAKE) => Speech::Tls,
-            None if self.http.is_none() => Speech::Tls,
-            _ => Speech::Plain,
+            Some(&HANDSHAKE) => GuessedProtocol::Tls,
+            None if self.http.is_none() => GuessedProtocol::Tls,
+            _ => GuessedProtocol::Plain,
         }
     }
 }
@@ -111,9 +104,9 @@ impl Rules {
 /// What is known of the first bytes of a connection while more of them come, so that they need not be looked
 /// at from the beginning each time.
 #[derive(Debug, Default)]
-pub struct Sniffer {
+pub struct Detector {
     seen: usize,
-    http: Option<http::Sniffer>,
+    http: Option<http::UpgradeDetector>,
     records: Records,
 }
 
@@ -153,40 +146,39 @@ impl Records {
     }
 }
 
-fn sniff_http(bytes: &[u8], rule: &HttpRule) -> Verdict {
-    of_http(http::sniff(bytes, &rule.accept()))
+fn detect_http(bytes: &[u8], rule: &HttpRule) -> Detection {
+    of_http(http::detect_upgrade(bytes, &rule.accept()))
 }
 
-fn of_http(verdict: http::Verdict) -> Verdict {
+fn of_http(verdict: http::UpgradeParse) -> Detection {
     match verdict {
-        http::Verdict::NeedMore => Verdict::NeedMore,
-        http::Verdict::Upgrade(upgrade) => Verdict::Http(upgrade),
-        http::Verdict::Other => Verdict::Visitor,
+        http::UpgradeParse::NeedMore => Detection::NeedMore,
+        http::UpgradeParse::Upgrade(upgrade) => Detection::Http(upgrade),
+        http::UpgradeParse::Other => Detection::Visitor,
     }
 }
 
-fn sniff_fake_tls(bytes: &[u8], rule: &FakeTlsRule) -> Verdict {
+fn detect_fake_tls(bytes: &[u8], rule: &FakeTlsRule) -> Detection {
     match ReceivedHello::parse(bytes) {
-        Ok(None) => Verdict::NeedMore,
+        Ok(None) => Detection::NeedMore,
         Ok(Some(hello)) if rule.takes(bytes.get(hello.server_name.clone()).unwrap_or_default()) => {
-            Verdict::FakeTls(hello)
+            Detection::FakeTls(hello)
         }
-        Ok(Some(_)) | Err(_) => Verdict::Visitor,
+        Ok(Some(_)) | Err(_) => Detection::Visitor,
     }
 }
 
-fn sniff_tls(bytes: &[u8]) -> Verdict {
+fn detect_tls(bytes: &[u8]) -> Detection {
     match client_hello::body(bytes) {
-        Ok(None) => Verdict::NeedMore,
-        Ok(Some(body)) if ClientHello::parse(&body).is_ok() => Verdict::Tls,
-        Ok(Some(_)) | Err(_) => Verdict::Visitor,
+        Ok(None) => Detection::NeedMore,
+        Ok(Some(body)) if ClientHello::parse(&body).is_ok() => Detection::Tls,
+        Ok(Some(_)) | Err(_) => Detection::Visitor,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::WebRule;
     use crate::wire::fake_tls::ClientHello;
     use proptest::prelude::*;
 
@@ -209,16 +201,17 @@ mod tests {
     const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
     /// The verdict, which must be the same whatever the pieces.
-    fn sniff(rules: &Rules, bytes: &[u8]) -> Verdict {
-        let first = (0..=bytes.len()).map(|cut| rules.sniff(&bytes[..cut])).find(|v| *v != Verdict::NeedMore);
-        let whole = rules.sniff(bytes);
-        assert_eq!(first.unwrap_or(Verdict::NeedMore), whole);
+    fn detect(rules: &Rules, bytes: &[u8]) -> Detection {
+        let first =
+            (0..=bytes.len()).map(|cut| rules.detect(&bytes[..cut])).find(|v| *v != Detection::NeedMore);
+        let whole = rules.detect(bytes);
+        assert_eq!(first.unwrap_or(Detection::NeedMore), whole);
         // Step by step it is the same, with what is known of the bytes before.
-        let mut sniffer = Sniffer::default();
-        let mut steps = (0..=bytes.len()).map(|cut| rules.sniff_on(&mut sniffer, &bytes[..cut]));
-        let stepped = steps.find(|verdict| *verdict != Verdict::NeedMore);
-        assert_eq!(stepped.unwrap_or(Verdict::NeedMore), whole);
-        assert_eq!(rules.sniff_on(&mut Sniffer::default(), bytes), whole);
+        let mut detector = Detector::default();
+        let mut steps = (0..=bytes.len()).map(|cut| rules.detect_next(&mut detector, &bytes[..cut]));
+        let stepped = steps.find(|verdict| *verdict != Detection::NeedMore);
+        assert_eq!(stepped.unwrap_or(Detection::NeedMore), whole);
+        assert_eq!(rules.detect_next(&mut Detector::default(), bytes), whole);
         whole
     }
 
@@ -226,20 +219,20 @@ mod tests {
     fn each_kind_is_taken_where_it_is_wanted() {
         for (http, fake_tls) in [(true, None), (true, Some("")), (false, Some(""))] {
             let rules = rules(http, fake_tls);
-            assert_eq!(matches!(sniff(&rules, UPGRADE), Verdict::Http(_)), http);
-            assert_eq!(matches!(sniff(&rules, &hello("a")), Verdict::FakeTls(_)), fake_tls.is_some());
-            assert_eq!(sniff(&rules, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Verdict::Visitor);
-            assert_eq!(sniff(&rules, b"\x16\x03\x01\x00\x00"), Verdict::Visitor);
+            assert_eq!(matches!(detect(&rules, UPGRADE), Detection::Http(_)), http);
+            assert_eq!(matches!(detect(&rules, &hello("a")), Detection::FakeTls(_)), fake_tls.is_some());
+            assert_eq!(detect(&rules, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Detection::Visitor);
+            assert_eq!(detect(&rules, b"\x16\x03\x01\x00\x00"), Detection::Visitor);
         }
     }
 
     #[test]
     fn a_server_name_is_compared_where_there_is_one() {
         let rules = rules(false, Some("other.example,www.example.com"));
-        assert!(matches!(sniff(&rules, &hello("WWW.example.com")), Verdict::FakeTls(_)));
-        assert!(matches!(sniff(&rules, &hello("www.example.com:8443")), Verdict::FakeTls(_)));
-        assert_eq!(sniff(&rules, &hello("other.example.com")), Verdict::Visitor);
-        assert_eq!(sniff(&rules, &hello("")), Verdict::Visitor);
+        assert!(matches!(detect(&rules, &hello("WWW.example.com")), Detection::FakeTls(_)));
+        assert!(matches!(detect(&rules, &hello("www.example.com:8443")), Detection::FakeTls(_)));
+        assert_eq!(detect(&rules, &hello("other.example.com")), Detection::Visitor);
+        assert_eq!(detect(&rules, &hello("")), Detection::Visitor);
     }
 
     /// A server for every kind of client, with a certificate.
@@ -300,26 +293,26 @@ mod tests {
         ]
     }
 
-    fn kind(verdict: &Verdict) -> Option<&'static str> {
+    fn kind(verdict: &Detection) -> Option<&'static str> {
         match verdict {
-            Verdict::Http(Upgrade { versioned: true, protocol: Some(_), .. }) => Some("early frames"),
-            Verdict::Http(Upgrade { versioned: false, protocol: Some(_), .. }) => Some("early"),
-            Verdict::Http(Upgrade { versioned: true, .. }) => Some("frames"),
-            Verdict::Http(Upgrade { versioned: false, .. }) => Some("raw"),
-            Verdict::FakeTls(_) => Some("fake TLS"),
-            Verdict::Tls => Some("TLS"),
-            Verdict::Visitor => None,
-            Verdict::NeedMore => Some("undecided"),
+            Detection::Http(Upgrade { versioned: true, protocol: Some(_), .. }) => Some("early frames"),
+            Detection::Http(Upgrade { versioned: false, protocol: Some(_), .. }) => Some("early"),
+            Detection::Http(Upgrade { versioned: true, .. }) => Some("frames"),
+            Detection::Http(Upgrade { versioned: false, .. }) => Some("raw"),
+            Detection::FakeTls(_) => Some("fake TLS"),
+            Detection::Tls => Some("TLS"),
+            Detection::Visitor => None,
+            Detection::NeedMore => Some("undecided"),
         }
     }
 
     #[test]
     fn every_kind_is_told_from_the_others() {
         for (name, bytes, wanted) in kinds() {
-            assert_eq!(kind(&sniff(&auto(), &bytes)), wanted, "{name}");
+            assert_eq!(kind(&detect(&auto(), &bytes)), wanted, "{name}");
             // What follows changes nothing.
             let more = [&bytes[..], b"more of it, whatever it is"].concat();
-            assert_eq!(kind(&sniff(&auto(), &more)), wanted, "{name}");
+            assert_eq!(kind(&detect(&auto(), &more)), wanted, "{name}");
         }
     }
 
@@ -352,13 +345,13 @@ mod tests {
         for (text, refused) in refused() {
             let bytes = text.as_bytes();
             for end in 0..=bytes.len() {
-                let wanted = if end < refused { Verdict::NeedMore } else { Verdict::Visitor };
-                assert_eq!(rules.sniff(&bytes[..end]), wanted, "{:?}", &text[..end]);
+                let wanted = if end < refused { Detection::NeedMore } else { Detection::Visitor };
+                assert_eq!(rules.detect(&bytes[..end]), wanted, "{:?}", &text[..end]);
             }
-            let mut sniffer = Sniffer::default();
+            let mut detector = Detector::default();
             for end in 0..=refused {
-                let wanted = if end < refused { Verdict::NeedMore } else { Verdict::Visitor };
-                assert_eq!(rules.sniff_on(&mut sniffer, &bytes[..end]), wanted, "{:?}", &text[..end]);
+                let wanted = if end < refused { Detection::NeedMore } else { Detection::Visitor };
+                assert_eq!(rules.detect_next(&mut detector, &bytes[..end]), wanted, "{:?}", &text[..end]);
             }
         }
     }
@@ -370,9 +363,9 @@ mod tests {
         let mut rules = rules(true, None);
         rules.http.as_mut().unwrap().path = Some(odd.into());
         let request = request(odd, &[]);
-        assert_eq!(kind(&sniff(&rules, &request)), Some("raw"));
+        assert_eq!(kind(&detect(&rules, &request)), Some("raw"));
         let twice = [&request[..request.len() - 2], b"Host: a\r\n\r\n"].concat();
-        assert_eq!(sniff(&rules, &twice), Verdict::Visitor);
+        assert_eq!(detect(&rules, &twice), Detection::Visitor);
     }
 
     /// The first read tells whom the method tells, however much it brings.
@@ -380,9 +373,9 @@ mod tests {
     fn a_long_first_read_is_looked_at() {
         for rules in [auto(), rules(true, None)] {
             for bytes in [vec![0x95; 517], vec![b'A'; 5000], b"POST /".repeat(100), b"GET x".repeat(100)] {
-                let told = rules.sniff_on(&mut Sniffer::default(), &bytes);
-                assert_eq!(told, rules.sniff(&bytes), "{}", bytes.escape_ascii());
-                assert_eq!(told, Verdict::Visitor, "{}", bytes.escape_ascii());
+                let told = rules.detect_next(&mut Detector::default(), &bytes);
+                assert_eq!(told, rules.detect(&bytes), "{}", bytes.escape_ascii());
+                assert_eq!(told, Detection::Visitor, "{}", bytes.escape_ascii());
             }
         }
     }
@@ -391,18 +384,18 @@ mod tests {
     /// before.
     #[test]
     fn single_bytes_are_not_read_from_the_beginning() {
-        let mut http = http::Sniffer::new(&auto().http.as_ref().unwrap().accept());
+        let mut http = http::UpgradeDetector::new(&auto().http.as_ref().unwrap().accept());
         let accept = auto();
         let accept = accept.http.as_ref().unwrap().accept();
         let head = [&b"GET /stream HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'a'; 8000]].concat();
         for end in 0..=head.len() {
-            assert_eq!(http.sniff(&head[..end], &accept), http::Verdict::NeedMore);
+            assert_eq!(http.detect(&head[..end], &accept), http::UpgradeParse::NeedMore);
         }
         // Not even where each of them matters.
         let spaces = [&b"GET /stream"[..], &[b' '; 8000]].concat();
-        let mut http = http::Sniffer::new(&accept);
+        let mut http = http::UpgradeDetector::new(&accept);
         let told =
-            (0..=spaces.len()).find(|&end| http.sniff(&spaces[..end], &accept) == http::Verdict::Other);
+            (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], &accept) == http::UpgradeParse::Other);
         assert!(told.is_some_and(|end| end < 300), "{told:?}");
         let mut hello = Vec::new();
         ClientHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
@@ -416,19 +409,19 @@ mod tests {
         let alone = Rules { tls_alone: true, ..auto() };
         for (name, bytes, wanted) in kinds() {
             let wanted = wanted.filter(|kind| matches!(*kind, "fake TLS" | "TLS"));
-            assert_eq!(kind(&sniff(&alone, &bytes)), wanted, "{name}");
+            assert_eq!(kind(&detect(&alone, &bytes)), wanted, "{name}");
         }
-        assert_eq!(kind(&sniff(&alone.in_the_clear(), &request("/stream", &[]))), None);
-        assert_eq!(kind(&sniff(&alone.inside_tls(), &request("/stream", &[]))), Some("raw"));
-        assert_eq!(kind(&sniff(&auto().in_the_clear(), &request("/stream", &[]))), Some("raw"));
+        assert_eq!(kind(&detect(&alone.in_the_clear(), &request("/stream", &[]))), None);
+        assert_eq!(kind(&detect(&alone.inside_tls(), &request("/stream", &[]))), Some("raw"));
+        assert_eq!(kind(&detect(&auto().in_the_clear(), &request("/stream", &[]))), Some("raw"));
     }
 
     #[test]
     fn inside_tls_there_is_no_tls() {
         let inside = auto().inside_tls();
-        assert_eq!(sniff(&inside, &real_hello()), Verdict::Visitor);
-        assert_eq!(sniff(&inside, &hello("a")), Verdict::Visitor);
-        assert_eq!(kind(&sniff(&inside, &request("/stream", &[]))), Some("raw"));
+        assert_eq!(detect(&inside, &real_hello()), Detection::Visitor);
+        assert_eq!(detect(&inside, &hello("a")), Detection::Visitor);
+        assert_eq!(kind(&detect(&inside, &request("/stream", &[]))), Some("raw"));
     }
 
     proptest! {
@@ -449,20 +442,20 @@ mod tests {
                 bytes[at] = byte;
             }
             let rules = auto();
-            let mut sniffer = Sniffer::default();
+            let mut detector = Detector::default();
             let (mut end, mut cuts) = (0, cuts.iter().cycle());
-            let mut told = Verdict::NeedMore;
-            while told == Verdict::NeedMore && end < bytes.len() {
+            let mut told = Detection::NeedMore;
+            while told == Detection::NeedMore && end < bytes.len() {
                 end = bytes.len().min(end + cuts.next().unwrap());
-                told = rules.sniff_on(&mut sniffer, &bytes[..end]);
+                told = rules.detect_next(&mut detector, &bytes[..end]);
             }
-            let whole = rules.sniff(&bytes);
-            if told != Verdict::NeedMore {
+            let whole = rules.detect(&bytes);
+            if told != Detection::NeedMore {
                 prop_assert_eq!(&told, &whole);
             }
             // No client is overlooked; of visitors no more than a line, or a record, is waited for.
-            if told == Verdict::NeedMore && whole != Verdict::NeedMore {
-                prop_assert_eq!(&whole, &Verdict::Visitor);
+            if told == Detection::NeedMore && whole != Detection::NeedMore {
+                prop_assert_eq!(&whole, &Detection::Visitor);
                 let inside = bytes[0] == 0x16 || !bytes.ends_with(b"\n");
                 prop_assert!(inside, "{:?}", bytes.escape_ascii().to_string());
             }
@@ -479,20 +472,20 @@ mod tests {
                 if let Some(old) = bytes.get_mut(at) { *old = byte; }
             }
             bytes.extend(noise);
-            sniff(&auto(), &bytes);
+            detect(&auto(), &bytes);
         }
 
         #[test]
         fn nor_do_bytes_of_any_kind(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            sniff(&auto(), &bytes);
+            detect(&auto(), &bytes);
         }
     }
 
     #[test]
     fn silence_is_taken_for_what_the_port_is_for() {
-        assert_eq!(rules(true, Some("")).speech(b""), Speech::Plain);
-        assert_eq!(rules(false, Some("")).speech(b""), Speech::Tls);
-        assert_eq!(rules(true, None).speech(b"\x16"), Speech::Tls);
-        assert_eq!(rules(false, Some("")).speech(b"G"), Speech::Plain);
+        assert_eq!(rules(true, Some("")).speech(b""), GuessedProtocol::Plain);
+        assert_eq!(rules(false, Some("")).speech(b""), GuessedProtocol::Tls);
+        assert_eq!(rules(true, None).speech(b"\x16"), GuessedProtocol::Tls);
+        assert_eq!(rules(false, Some("")).speech(b"G"), GuessedProtocol::Plain);
     }
 }

@@ -1,12 +1,12 @@
 //! The first bytes of a connection, whatever they are: no panic, and one verdict however they are cut.
 //!
-//! `cargo fuzz run sniff` (nightly, or `RUSTC_BOOTSTRAP=1`).
+//! `cargo fuzz run detect` (nightly, or `RUSTC_BOOTSTRAP=1`).
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use obfs_rs::config::{FakeTlsRule, HttpRule, WebRule};
-use obfs_rs::sniff::{Rules, Verdict};
+use obfs_rs::detect::{FakeTlsRule, HttpRule, WebRule};
+use obfs_rs::detect::{Rules, Detection};
 
 fuzz_target!(|data: &[u8]| {
     // The first byte says where the rest is cut.
@@ -24,11 +24,11 @@ fuzz_target!(|data: &[u8]| {
             tls: true,
             tls_alone: false,
         };
-        let whole = rules.sniff(bytes);
+        let whole = rules.detect(bytes);
         let at = usize::from(cut) * (bytes.len() + 1) / 256;
-        let first = rules.sniff(&bytes[..at]);
-        assert!(first == Verdict::NeedMore || first == whole, "cut at {at}: {first:?}, then {whole:?}");
-        if let Verdict::Http(upgrade) = &whole {
+        let first = rules.detect(&bytes[..at]);
+        assert!(first == Detection::NeedMore || first == whole, "cut at {at}: {first:?}, then {whole:?}");
+        if let Detection::Http(upgrade) = &whole {
             assert!(upgrade.head_len <= bytes.len());
             let _ = (upgrade.key(bytes), upgrade.protocol(bytes));
         }

@@ -1,4 +1,4 @@
-//! Whoever does not return to its event loop is noticed; and so is a panic.
+//! NoCertificateVerification does not return to its event loop is noticed; and so is a panic.
 //!
 //! A task that never gives its thread back stops all other connections of that thread, and where it is
 //! the first thread, signals are not heard either. So each thread that serves counts the turns of its
@@ -293,7 +293,7 @@ fn watch() {
         seen.resize(workers.len(), Seen::default());
         ASLEEP.store(true, Ordering::SeqCst);
         if !workers.iter().any(|worker| worker.is_at_work()) {
-            // Whoever begins to work wakes it. Waking for nothing does no harm.
+            // NoCertificateVerification begins to work wakes it. Waking for nothing does no harm.
             std::thread::park();
         }
         ASLEEP.store(false, Ordering::SeqCst);
@@ -323,7 +323,7 @@ fn watch() {
 }
 
 #[cfg(unix)]
-use super::signals::first_is_stuck;
+use crate::os::signals::first_is_stuck;
 
 /// Here the system ends a process that is to end.
 #[cfg(not(unix))]
@@ -344,7 +344,7 @@ pub fn tell_of_panics() {
             let stage = turn.stage().map(tracing::field::display);
             error!(place, peer, stage, count, "panicked: {message}");
         } else {
-            crate::telemetry::say(&format!("obfs-rs: panicked at {place}: {message}"));
+            crate::os::stderr::write(&format!("obfs-rs: panicked at {place}: {message}"));
         }
     }));
 }

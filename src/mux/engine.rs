@@ -5,8 +5,9 @@ use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{DIALLING_TOTAL, STALL, STALL_ALONE, TOTAL, WORDS};
-use crate::net::watchdog::{self, Stage};
-use crate::relay::{self, End, Outcome, Patience, Side, TURN, Transport, end_turn, reset};
+use crate::relay::{End, Outcome, Side, Timeouts, Transport, reset};
+use crate::runtime::turn::{self, TURN, end_turn};
+use crate::runtime::watchdog::{self, Stage};
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Receive, Received, Send};
 use crate::wire::mux::{self, Decoder, Encoder};
@@ -120,7 +121,7 @@ pub struct Mux<S, I> {
     pub(super) receive: Receive,
     pub(super) send: Send,
     pub(super) incoming: I,
-    pub(super) patience: Patience,
+    pub(super) timeouts: Timeouts,
     pub(super) decoder: Decoder,
     /// What had come before the connection was ours.
     received: Received,
@@ -165,13 +166,13 @@ pub struct Mux<S, I> {
 
 impl<S: Transport, I: Incoming> Mux<S, I> {
     /// A connection whose handshake is done.
-    pub fn new(handoff: Handoff<S>, incoming: I, patience: Patience) -> Self {
+    pub fn new(handoff: Handoff<S>, incoming: I, timeouts: Timeouts) -> Self {
         Mux {
             wire: handoff.io,
             receive: handoff.receive,
             send: handoff.send,
             incoming,
-            patience,
+            timeouts,
             decoder: Decoder::new(),
             received: handoff.received,
             sessions: Vec::new(),
@@ -185,7 +186,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             wire_over: None,
             over_since: None,
             write_error: handoff.write_error,
-            reactor: relay::reactor(),
+            reactor: turn::reactor(),
             liveness: Liveness::new(Instant::now()),
             held: VecDeque::new(),
             held_since: Instant::now(),
@@ -212,7 +213,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 self.poll_incoming(cx);
                 self.take_over(cx, received);
             }
-            if self.reactor != relay::reactor() {
+            if self.reactor != turn::reactor() {
                 self.change_reactor();
                 let due = timer.deadline();
                 timer.set(sleep_until(due));
@@ -250,9 +251,9 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
 
     /// Does all there is to do, until everything waits or the turn is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        let before = relay::moved();
+        let before = turn::moved();
         loop {
-            if relay::moved().wrapping_sub(before) >= 2 * TURN {
+            if turn::moved().wrapping_sub(before) >= 2 * TURN {
                 return end_turn(cx);
             }
             let mut moved = false;
@@ -286,7 +287,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
 
     /// Has everything watched by the reactor of the thread to which the task has been moved.
     fn change_reactor(&mut self) {
-        self.reactor = relay::reactor();
+        self.reactor = turn::reactor();
         self.wire.change_reactor();
         for session in &mut self.sessions {
             if let Socket::Open(socket) = &mut session.socket {
@@ -550,7 +551,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             while wire.read(&mut rest).await? > 0 {}
             Ok::<_, io::Error>(())
         };
-        // Whoever does not hear it has gone already.
+        // NoCertificateVerification does not hear it has gone already.
         let _ = timeout(PARTING, part).await;
     }
 }

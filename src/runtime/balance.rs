@@ -1,7 +1,7 @@
 //! Bulk goes to threads that have less of it.
 //!
 //! A connection begins on the thread that accepted it, and all that begin while there is little to do
-//! begin on one ([`crew`](super::crew)). Small exchanges are best off so. Bulk is not: a thread carries
+//! begin on one ([`workers`](super::workers)). Small exchanges are best off so. Bulk is not: a thread carries
 //! as much as a core can, and no more. So a connection that carries bulk moves to another thread when its
 //! own has no time left and several such connections, and the other has fewer by two or more. When it has
 //! become a small exchange again, it goes back to the first thread, if that has time.
@@ -10,8 +10,8 @@
 //! How much time a thread has left is what its runtime counts: how long it did not wait for news. CPU time
 //! would not tell it, as on a machine with much to do a thread waits for a core as well.
 
-use super::crew::Crew;
-use crate::relay;
+use super::turn;
+use super::workers::Workers;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ struct Seat {
     counted: Option<Instant>,
 }
 
-/// Where the threads of a crew tell each other how much bulk they have.
+/// Where the threads of a workers tell each other how much bulk they have.
 #[derive(Debug)]
 pub(super) struct Board(Mutex<Vec<Seat>>);
 
@@ -147,10 +147,10 @@ impl Gauge {
     }
 }
 
-/// A thread of a crew, seen from itself.
+/// A thread of a workers, seen from itself.
 #[derive(Debug)]
 struct Worker {
-    crew: Arc<Crew>,
+    workers: Arc<Workers>,
     index: usize,
     own: Gauge,
     /// The first thread, seen from another, once there was a reason to look.
@@ -166,35 +166,42 @@ thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
 }
 
-/// A thread's part in a crew, until it is dropped.
-pub(super) struct Joined {
-    crew: Arc<Crew>,
+/// A thread's part in a workers, until it is dropped.
+pub(crate) struct Joined {
+    workers: Arc<Workers>,
     index: usize,
 }
 
 /// Makes this thread the one of this number. Tasks of a runtime with several threads are its own affair.
-pub(super) fn join(crew: &Arc<Crew>, index: usize) -> Option<Joined> {
+pub(crate) fn join(workers: &Arc<Workers>, index: usize) -> Option<Joined> {
     let handle = Handle::current();
-    if crew.size() == 1 || handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
+    if workers.size() == 1 || handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
         return None;
     }
-    relay::set_reactor(u32::try_from(index).unwrap_or(u32::MAX));
-    crew.board.with(|seats| {
+    turn::set_reactor(u32::try_from(index).unwrap_or(u32::MAX));
+    workers.board.with(|seats| {
         if let Some(seat) = seats.get_mut(index) {
             seat.handle = Some(handle.clone());
         }
     });
-    let crew = Arc::clone(crew);
+    let workers = Arc::clone(workers);
     let own = Gauge::new(handle);
-    let worker =
-        Worker { crew: Arc::clone(&crew), index, own, first: None, window: 1, bulk: 0, targets: Vec::new() };
+    let worker = Worker {
+        workers: Arc::clone(&workers),
+        index,
+        own,
+        first: None,
+        window: 1,
+        bulk: 0,
+        targets: Vec::new(),
+    };
     WORKER.set(Some(worker));
-    Some(Joined { crew, index })
+    Some(Joined { workers, index })
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.crew.board.with(|seats| {
+        self.workers.board.with(|seats| {
             if let Some(seat) = seats.get_mut(self.index) {
                 *seat = Seat::default();
             }
@@ -207,7 +214,7 @@ impl Worker {
     fn place_bulk(&mut self, load: &mut Load) -> Option<Handle> {
         let now = Instant::now();
         if let Some(share) = self.own.read(now) {
-            self.targets = self.crew.board.count(self.index, self.bulk, share >= BUSY, now);
+            self.targets = self.workers.board.count(self.index, self.bulk, share >= BUSY, now);
             self.window = self.window.wrapping_add(1);
             self.bulk = 0;
         }
@@ -218,7 +225,7 @@ impl Worker {
         if self.targets.is_empty() || !load.may_go(now) {
             return None;
         }
-        let handle = self.crew.board.handle(self.targets.pop()?)?;
+        let handle = self.workers.board.handle(self.targets.pop()?)?;
         // It was counted here above, and is going to be counted there.
         self.bulk -= 1;
         load.went = Some(now);
@@ -227,7 +234,7 @@ impl Worker {
 
     /// Where a connection of small exchanges is to go on.
     fn place_small(&mut self, load: &mut Load) -> Option<Handle> {
-        if self.index < self.crew.active() {
+        if self.index < self.workers.active() {
             return None;
         }
         let now = Instant::now();
@@ -235,7 +242,7 @@ impl Worker {
             return None;
         }
         if self.first.is_none() {
-            self.first = self.crew.board.handle(0).map(Gauge::new);
+            self.first = self.workers.board.handle(0).map(Gauge::new);
         }
         let first = self.first.as_mut()?;
         if first.read(now)? >= QUIET {
@@ -310,11 +317,11 @@ impl Future for Movable {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(task) = &mut this.task else { return Poll::Ready(()) };
-        let before = relay::moved();
+        let before = turn::moved();
         if task.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let place = match this.load.note(relay::moved().wrapping_sub(before)) {
+        let place = match this.load.note(turn::moved().wrapping_sub(before)) {
             Shown::Bulk => Worker::place_bulk,
             Shown::Small => Worker::place_small,
             Shown::Nothing => return Poll::Pending,
@@ -327,7 +334,7 @@ impl Future for Movable {
     }
 }
 
-/// Gives a connection a task of its own. On a thread of a crew, it may go on on another one.
+/// Gives a connection a task of its own. On a thread of a workers, it may go on on another one.
 pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if WORKER.with_borrow(Option::is_some) {
         tokio::spawn(Movable { task: Some(Box::pin(task)), load: Load::default() });
@@ -439,22 +446,22 @@ mod tests {
         assert!(load.may_go(now + STAY));
     }
 
-    /// Two threads of a crew, until it is dropped; everything begins on the first.
+    /// Two threads of a workers, until it is dropped; everything begins on the first.
     struct Threads(Vec<Handle>, Vec<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>);
 
     impl Threads {
         fn start() -> Threads {
-            let crew = Crew::of(2);
+            let workers = Workers::of(2);
             let mut threads = Threads(Vec::new(), Vec::new());
             for index in 0..2 {
                 let (stop, stopped) = tokio::sync::oneshot::channel();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 threads.0.push(runtime.handle().clone());
-                let crew = Arc::clone(&crew);
+                let workers = Arc::clone(&workers);
                 let (joined, has_joined) = mpsc::channel();
                 let thread = std::thread::spawn(move || {
                     runtime.block_on(async {
-                        let _joined = join(&crew, index);
+                        let _joined = join(&workers, index);
                         joined.send(()).unwrap();
                         let _ = stopped.await;
                     });
@@ -486,7 +493,7 @@ mod tests {
     async fn turns(bytes: Arc<AtomicU64>, told: mpsc::Sender<ThreadId>) {
         while told.send(std::thread::current().id()).is_ok() {
             let bytes = bytes.load(Ordering::Relaxed);
-            relay::note_moved(bytes);
+            turn::note_moved(bytes);
             if bytes < LARGE {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
@@ -544,7 +551,7 @@ mod tests {
             let told = told.clone();
             threads.spawn(async move {
                 while told.send(std::thread::current().id()).is_ok() {
-                    relay::note_moved(200);
+                    turn::note_moved(200);
                     tokio::task::yield_now().await;
                 }
             });

@@ -1,6 +1,6 @@
 //! Visitors that go round: to a website that sends them back here.
 //!
-//! The server's own address is not dialled ([`OwnAddresses`](crate::net::circle::OwnAddresses)). What leads
+//! The server's own address is not dialled ([`OwnAddresses`](crate::net::own_addresses::OwnAddresses)). What leads
 //! back behind a translation of addresses, or by way of another server that has this one for its website,
 //! shows in nothing but this: ever more visitors say the very same, and none of them gets an answer. Each
 //! one that is passed on makes the next. So of the visitors that begin alike, only so many may wait for the

@@ -1,8 +1,8 @@
 //! What it costs to tell what a connection is: time and allocations for each kind of first bytes, on a
-//! server that takes every kind. `cargo bench --bench sniff`
+//! server that takes every kind. `cargo bench --bench detect`
 
-use obfs_rs::config::{FakeTlsRule, HttpRule, WebRule};
-use obfs_rs::sniff::{Rules, Verdict};
+use obfs_rs::detect::{Detection, Rules};
+use obfs_rs::detect::{FakeTlsRule, HttpRule, WebRule};
 use obfs_rs::wire::fake_tls::ClientHello;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -92,11 +92,11 @@ fn main() {
     ];
     println!("{:22} {:>6} {:>8} {:>12}", "first bytes", "bytes", "ns", "allocations");
     for (name, bytes) in &kinds {
-        assert_ne!(rules.sniff(bytes), Verdict::NeedMore, "{name}");
+        assert_ne!(rules.detect(bytes), Detection::NeedMore, "{name}");
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         let began = Instant::now();
         for _ in 0..ROUNDS {
-            black_box(rules.sniff(black_box(bytes)));
+            black_box(rules.detect(black_box(bytes)));
         }
         let each = began.elapsed().as_nanos() / u128::from(ROUNDS);
         let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) / u64::from(ROUNDS);

@@ -1,6 +1,6 @@
 //! Where a connection came from.
 
-use crate::config::Fronts;
+use crate::net::trusted::TrustedProxies;
 use crate::transport::proxy_protocol::{self, ReceiveError};
 use crate::wire::forwarded_for;
 use crate::wire::proxy_protocol::{Addresses, Version};
@@ -11,21 +11,21 @@ use tokio::net::TcpStream;
 
 /// The two ends of a connection that was accepted, as the visitor has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
+pub struct ConnInfo {
     /// Who came.
     pub visitor: SocketAddr,
     /// The address that it came to, where somebody wants to know.
-    reached: Option<SocketAddr>,
+    local_addr: Option<SocketAddr>,
     /// The proxy by whose PROXY header the two are known.
     front: Option<SocketAddr>,
     /// For whom the visitor, a proxy, speaks: for the log.
     forwarded_for: Option<IpAddr>,
 }
 
-impl Origin {
+impl ConnInfo {
     /// Of a connection that was accepted from this address.
-    pub fn new(visitor: SocketAddr) -> Origin {
-        Origin { visitor: canonical(visitor), reached: None, front: None, forwarded_for: None }
+    pub fn new(visitor: SocketAddr) -> ConnInfo {
+        ConnInfo { visitor: canonical(visitor), local_addr: None, front: None, forwarded_for: None }
     }
 
     /// Asks the socket for its other end too, which costs a system call.
@@ -33,18 +33,18 @@ impl Origin {
     /// # Errors
     ///
     /// It is gone already.
-    pub fn ask_where_to(&mut self, socket: &TcpStream) -> io::Result<()> {
-        self.reached = Some(canonical(socket.local_addr()?));
+    pub fn load_local_addr(&mut self, socket: &TcpStream) -> io::Result<()> {
+        self.local_addr = Some(canonical(socket.local_addr()?));
         Ok(())
     }
 
-    /// The address that it came to; that of nobody if that was not [asked](Self::ask_where_to).
-    pub fn reached(&self) -> SocketAddr {
+    /// The address that it came to; that of nobody if that was not [asked](Self::load_local_addr).
+    pub fn local_addr(&self) -> SocketAddr {
         let nobody = match self.visitor {
             SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         };
-        self.reached.unwrap_or(SocketAddr::new(nobody, 0))
+        self.local_addr.unwrap_or(SocketAddr::new(nobody, 0))
     }
 
     /// Reads the PROXY header that the connection must begin with, and believes it.
@@ -52,19 +52,19 @@ impl Origin {
     /// # Errors
     ///
     /// There is none.
-    pub async fn read_header(&mut self, socket: &mut TcpStream) -> Result<(), ReceiveError> {
+    pub async fn read_proxy_header(&mut self, socket: &mut TcpStream) -> Result<(), ReceiveError> {
         // Where the proxy speaks for itself, the ends of the socket are the right ones.
         if let Some(Addresses { source, destination }) = proxy_protocol::receive(socket).await? {
             self.front = Some(self.visitor);
             self.visitor = canonical(source);
-            self.reached = Some(canonical(destination));
+            self.local_addr = Some(canonical(destination));
         }
         Ok(())
     }
 
     /// Looks into the first bytes of the stream for whom the visitor speaks, if it is a proxy that is
     /// trusted.
-    pub fn read_forwarded_for(&mut self, bytes: &[u8], fronts: &Fronts) {
+    pub fn read_forwarded_for(&mut self, bytes: &[u8], fronts: &TrustedProxies) {
         if fronts.trust(self.visitor.ip()) {
             self.forwarded_for = forwarded_for::last_untrusted(bytes, |address| fronts.trust(address));
         }
@@ -72,8 +72,8 @@ impl Origin {
 
     /// The PROXY header for a website: the connection's two ends. Whom a proxy in front speaks for the
     /// website reads from its requests itself, each of which may speak for another.
-    pub fn header(&self, version: Version) -> Vec<u8> {
-        Addresses { source: self.visitor, destination: self.reached() }.encode(version)
+    pub fn proxy_header(&self, version: Version) -> Vec<u8> {
+        Addresses { source: self.visitor, destination: self.local_addr() }.encode(version)
     }
 }
 
@@ -85,7 +85,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ConnInfo {
     /// The visitor, and the proxies by which it is known, the nearest to it first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(address) = self.forwarded_for {
@@ -102,13 +102,13 @@ impl fmt::Display for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::network::Network;
+    use crate::net::network::Network;
 
-    fn origin(visitor: &str, front: Option<&str>) -> Origin {
+    fn origin(visitor: &str, front: Option<&str>) -> ConnInfo {
         let address = |text: &str| text.parse().unwrap();
-        Origin {
+        ConnInfo {
             visitor: address(visitor),
-            reached: Some(address("192.0.2.1:80")),
+            local_addr: Some(address("192.0.2.1:80")),
             front: front.map(address),
             forwarded_for: None,
         }
@@ -118,7 +118,7 @@ mod tests {
     fn the_log_names_the_visitor_and_who_speaks_for_it() {
         const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";
         let trusted = vec![Network::parse("10.0.0.0/8").unwrap()];
-        let fronts = Fronts { trusted, proxy_protocol: true };
+        let fronts = TrustedProxies { trusted, proxy_protocol: true };
         for (visitor, front, shown) in [
             ("198.51.100.1:5", None, "198.51.100.1:5"),
             ("198.51.100.1:5", Some("10.0.0.1:6"), "198.51.100.1:5 via 10.0.0.1:6"),
@@ -128,9 +128,9 @@ mod tests {
             let mut origin = origin(visitor, front);
             origin.read_forwarded_for(HEAD, &fronts);
             assert_eq!(origin.to_string(), shown);
-            origin.read_forwarded_for(HEAD, &Fronts::default());
+            origin.read_forwarded_for(HEAD, &TrustedProxies::default());
             assert_eq!(
-                origin.header(Version::V1),
+                origin.proxy_header(Version::V1),
                 format!("PROXY TCP4 {} 192.0.2.1 5 80\r\n", origin.visitor.ip()).as_bytes()
             );
         }

@@ -85,7 +85,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
                 }
                 idle.saturating_sub(empty_since.elapsed())
             } else {
-                idle.min(self.patience.idle)
+                idle.min(self.timeouts.idle)
             };
             let now = Instant::now();
             let wanted = checked.map_or(wanted, |at| wanted.min(at.saturating_duration_since(now)));
@@ -139,15 +139,15 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
         let now = Instant::now();
         let ours = self.send.peer_is_ours();
         for index in 0..self.sessions.len() {
-            let patience = self.patience;
+            let timeouts = self.timeouts;
             let Some(session) = self.sessions.get_mut(index) else { return };
             let quiet = session.quiet_for(now);
             let limit = match (session.socket_ended, session.wire_ended) {
                 (true, false) if I::SERVER && session.id == 0 && session.waiting() == 0 => Duration::ZERO,
                 (true, false) if I::SERVER && !ours => SERVER_GRACE,
                 (true, false) if !I::SERVER && !ours => CLIENT_GRACE,
-                (false, false) => patience.idle,
-                _ => patience.half_closed,
+                (false, false) => timeouts.idle,
+                _ => timeouts.half_closed,
             };
             if quiet < limit {
                 continue;

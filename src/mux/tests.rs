@@ -1,7 +1,8 @@
 //! How a connection's task gets on with the others of its thread.
 
 use super::*;
-use crate::relay::{Patience, TURN, Transport};
+use crate::relay::{Timeouts, Transport};
+use crate::runtime::turn::TURN;
 use crate::transport::websocket::{Handoff, directions};
 use crate::wire::websocket::{Encoder, Role};
 use std::io;
@@ -86,8 +87,8 @@ async fn a_turn_is_bounded_in_bytes() {
     let read = Arc::new(AtomicU64::new(0));
     let wire = Torrent { tcp, message, at: 0, read: Arc::clone(&read) };
     let handoff = Handoff::new(wire, directions(Role::Client, b"key"), Vec::new());
-    let patience = Patience::new(Duration::from_secs(60));
-    let mut running = pin!(Mux::new(handoff, Nobody, patience).run());
+    let timeouts = Timeouts::new(Duration::from_secs(60));
+    let mut running = pin!(Mux::new(handoff, Nobody, timeouts).run());
     for turn in 1..4 {
         let polled = running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "the connection is over: {polled:?}");

@@ -57,7 +57,7 @@ pub fn ending(number: i32) -> io::Result<Signal> {
 
 /// To be told when the first thread has become stuck, and when it no longer is. Ends the process if it has
 /// been asked to end meanwhile.
-pub(super) fn first_is_stuck(stuck: bool) {
+pub(crate) fn first_is_stuck(stuck: bool) {
     STUCK.store(stuck, Ordering::SeqCst);
     if stuck && ASKED.load(Ordering::SeqCst) {
         tracing::info!("ending: a signal has asked for it");

@@ -1,7 +1,7 @@
 //! Connections on a clock that the test turns: what their ends do when nobody says anything.
 
 use super::{Dial, Fresh, HARD, Incoming, Mux, SILENT, SILENT_MAX, SOFT, UNREAD_MAX};
-use crate::relay::{End, Outcome, Patience};
+use crate::relay::{End, Outcome, Timeouts};
 use crate::transport::websocket::{self, Handoff};
 use crate::wire::mux;
 use crate::wire::websocket::{Decoder, Encoder, Role, Step, pong};
@@ -45,8 +45,8 @@ async fn connection() -> (TcpStream, TcpStream) {
 }
 
 /// Longer than the test's clock turns while a kernel takes its time.
-fn patience() -> Patience {
-    Patience { half_closed: Duration::from_secs(7200), ..Patience::new(Duration::from_secs(7200)) }
+fn timeouts() -> Timeouts {
+    Timeouts { half_closed: Duration::from_secs(7200), ..Timeouts::new(Duration::from_secs(7200)) }
 }
 
 /// What a connection has asked of the others.
@@ -140,7 +140,7 @@ impl Client {
         let asked = Arc::new(Mutex::new(Asked::default()));
         let own = Own { inbox, most, to_be_proved, asked: Arc::clone(&asked) };
         let handoff = Handoff::new(near, websocket::directions(Role::Client, b"key"), Vec::new());
-        let task = tokio::spawn(Mux::new(handoff, own, patience()).run());
+        let task = tokio::spawn(Mux::new(handoff, own, timeouts()).run());
         let server = Server { stream: far, decoder: Decoder::new(Role::Server), answers: true };
         Client { fresh, asked, server, task }
     }
@@ -403,7 +403,7 @@ impl Incoming for Backends {
 fn serve(stream: TcpStream, away: bool) -> (mpsc::UnboundedReceiver<TcpStream>, JoinHandle<Outcome>) {
     let (fresh, backends) = mpsc::unbounded_channel();
     let handoff = Handoff::new(stream, websocket::directions(Role::Server, b"key"), Vec::new());
-    let task = tokio::spawn(Mux::new(handoff, Backends { fresh, away }, patience()).run());
+    let task = tokio::spawn(Mux::new(handoff, Backends { fresh, away }, timeouts()).run());
     (backends, task)
 }
 

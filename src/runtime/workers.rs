@@ -25,7 +25,7 @@ const QUIET: f64 = 0.25;
 
 /// The threads of one half.
 #[derive(Debug)]
-pub(super) struct Crew {
+pub(crate) struct Workers {
     size: usize,
     active: watch::Sender<usize>,
     sample: Mutex<Sample>,
@@ -45,35 +45,35 @@ impl Sample {
     }
 }
 
-impl Crew {
+impl Workers {
     /// As many threads as there are cores; one of them serves.
-    pub(super) fn new() -> Arc<Crew> {
+    pub(crate) fn new() -> Arc<Workers> {
         let size = std::thread::available_parallelism().map_or(1, usize::from);
-        Crew::of(size)
+        Workers::of(size)
     }
 
-    pub(super) fn of(size: usize) -> Arc<Crew> {
+    pub(crate) fn of(size: usize) -> Arc<Workers> {
         let sample = Mutex::new(Sample::now());
-        Arc::new(Crew { size, active: watch::Sender::new(1), sample, board: Board::new(size) })
+        Arc::new(Workers { size, active: watch::Sender::new(1), sample, board: Board::new(size) })
     }
 
     /// How many threads there may be.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// Waits until the thread of this number, from 0, is to serve, or is not to any more.
-    pub(super) async fn until(&self, index: usize, serving: bool) {
+    pub(crate) async fn until(&self, index: usize, serving: bool) {
         // The sender is ours, so it cannot be gone.
         let _ = self.active.subscribe().wait_for(|&active| (index < active) == serving).await;
     }
 
     /// To be called when a connection has been accepted: looks, now and then, how busy the threads are.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         if self.size == 1 {
             return;
         }
-        // Whoever holds the lock is looking.
+        // NoCertificateVerification holds the lock is looking.
         let Ok(mut sample) = self.sample.try_lock() else { return };
         if sample.at.elapsed() < INTERVAL {
             return;
@@ -95,7 +95,7 @@ impl Crew {
     }
 
     /// The number of threads that serve.
-    pub(super) fn active(&self) -> usize {
+    pub(crate) fn active(&self) -> usize {
         *self.active.borrow()
     }
 }
@@ -172,43 +172,43 @@ mod tests {
 
     #[tokio::test]
     async fn work_wakes_the_threads_one_by_one_and_rest_lets_them_go() {
-        let crew = Crew::of(3);
-        let mut active = vec![crew.active()];
+        let workers = Workers::of(3);
+        let mut active = vec![workers.active()];
         for pair in seconds(&[100, 900, 1700, 2900, 1500, 400, 100]).windows(2) {
-            crew.judge(pair[0], pair[1]);
-            active.push(crew.active());
+            workers.judge(pair[0], pair[1]);
+            active.push(workers.active());
         }
         assert_eq!(active, [1, 1, 2, 3, 3, 3, 2, 1]);
     }
 
     #[tokio::test]
     async fn a_thread_that_waits_for_its_turn_to_serve_gets_it_and_loses_it() {
-        let crew = Crew::of(2);
+        let workers = Workers::of(2);
         let serving = tokio::spawn({
-            let crew = Arc::clone(&crew);
+            let workers = Arc::clone(&workers);
             async move {
-                crew.until(1, true).await;
-                crew.until(1, false).await;
+                workers.until(1, true).await;
+                workers.until(1, false).await;
             }
         });
         let samples = seconds(&[900, 100]);
-        crew.judge(samples[0], samples[1]);
-        crew.until(1, true).await;
+        workers.judge(samples[0], samples[1]);
+        workers.until(1, true).await;
         tokio::task::yield_now().await;
         assert!(!serving.is_finished());
-        crew.judge(samples[1], samples[2]);
+        workers.judge(samples[1], samples[2]);
         serving.await.unwrap();
     }
 
     #[test]
     fn a_process_is_looked_at_when_there_is_something_to_see() {
-        let crew = Crew::of(2);
-        let soon = *crew.sample.lock().unwrap();
-        crew.look();
-        assert_eq!(crew.sample.lock().unwrap().at, soon.at, "no time has passed");
+        let workers = Workers::of(2);
+        let soon = *workers.sample.lock().unwrap();
+        workers.look();
+        assert_eq!(workers.sample.lock().unwrap().at, soon.at, "no time has passed");
         let long_ago = soon.at.checked_sub(INTERVAL * 10).expect("the machine is up that long");
-        crew.sample.lock().unwrap().at = long_ago;
-        crew.look();
-        assert!(crew.sample.lock().unwrap().at >= soon.at);
+        workers.sample.lock().unwrap().at = long_ago;
+        workers.look();
+        assert!(workers.sample.lock().unwrap().at >= soon.at);
     }
 }

@@ -1,10 +1,10 @@
 //! The first bytes of a connection to the server half, read until it is known what they are.
 
+use crate::detect::{Detection, Detector, GuessedProtocol, Rules};
 use crate::fallback::{Fallback, Place};
 use crate::net::budget::Share;
-use crate::origin::Origin;
+use crate::net::conn_info::ConnInfo;
 use crate::relay;
-use crate::sniff::{Rules, Sniffer, Speech, Verdict};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use std::io;
@@ -61,13 +61,13 @@ impl Arrival {
 /// Reads until it is known what the connection is. `place` says where a visitor goes by what it speaks.
 pub async fn read<V: AsyncRead + Unpin>(
     visitor: &mut V,
-    peer: &Origin,
+    peer: &ConnInfo,
     rules: &Rules,
     fallback: &Fallback,
-    place: impl Fn(Speech) -> Place,
+    place: impl Fn(GuessedProtocol) -> Place,
 ) -> Arrival {
     let share = fallback.undecided().share();
-    let mut first = FirstBytes { visitor, rules, bytes: Vec::new(), sniffer: Sniffer::default(), share };
+    let mut first = FirstBytes { visitor, rules, bytes: Vec::new(), detector: Detector::default(), share };
     let deadline = Instant::now() + HEAD_TIMEOUT;
     let seen = match timeout(HESITATION, first.decide()).await {
         Ok(seen) => seen,
@@ -79,7 +79,7 @@ pub async fn read<V: AsyncRead + Unpin>(
                 biased;
                 seen = first.decide() => {
                     let site = match seen {
-                        Seen::Verdict(Verdict::Visitor) => dialling.await.ok().flatten(),
+                        Seen::Detection(Detection::Visitor) => dialling.await.ok().flatten(),
                         _ => None,
                     };
                     return first.arrived(seen, site);
@@ -87,14 +87,16 @@ pub async fn read<V: AsyncRead + Unpin>(
                 dialled = &mut dialling => dialled.ok().flatten(),
             };
             match dialled {
-                None => timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Verdict(Verdict::Visitor)),
+                None => {
+                    timeout_at(deadline, first.decide()).await.unwrap_or(Seen::Detection(Detection::Visitor))
+                }
                 Some(site) => {
                     let seen = tokio::select! {
                         biased;
                         seen = first.decide() => seen,
                         // The website has had enough of the silence, or greets: it is its visitor then.
-                        _ = site.readable() => Seen::Verdict(Verdict::Visitor),
-                        () = sleep_until(deadline) => Seen::Verdict(Verdict::Visitor),
+                        _ = site.readable() => Seen::Detection(Detection::Visitor),
+                        () = sleep_until(deadline) => Seen::Detection(Detection::Visitor),
                     };
                     return first.arrived(seen, Some(site));
                 }
@@ -106,7 +108,7 @@ pub async fn read<V: AsyncRead + Unpin>(
 
 /// What the bytes turned out to be.
 enum Seen {
-    Verdict(Verdict),
+    Detection(Detection),
     Broken(io::Error),
 }
 
@@ -114,7 +116,7 @@ struct FirstBytes<'a, V> {
     visitor: &'a mut V,
     rules: &'a Rules,
     bytes: Vec<u8>,
-    sniffer: Sniffer,
+    detector: Detector,
     /// What it holds of that which all may hold.
     share: Share<'a>,
 }
@@ -127,25 +129,25 @@ impl<V: AsyncRead + Unpin> FirstBytes<'_, V> {
             let most = CHUNK.max(self.bytes.len());
             match relay::read_some(self.visitor, &mut self.bytes, most).await {
                 // A head that ends before its end is for the website to judge.
-                Ok(0) => return Seen::Verdict(Verdict::Visitor),
+                Ok(0) => return Seen::Detection(Detection::Visitor),
                 Ok(_) => {}
                 Err(error) => return Seen::Broken(error),
             }
-            match self.rules.sniff_on(&mut self.sniffer, &self.bytes) {
-                Verdict::NeedMore if self.share.grow_to(self.bytes.len() + BESIDE) => {}
+            match self.rules.detect_next(&mut self.detector, &self.bytes) {
+                Detection::NeedMore if self.share.grow_to(self.bytes.len() + BESIDE) => {}
                 // It might be a client's, but then it would have come in one go, or nearly so.
-                Verdict::NeedMore => return Seen::Verdict(Verdict::Visitor),
-                verdict => return Seen::Verdict(verdict),
+                Detection::NeedMore => return Seen::Detection(Detection::Visitor),
+                verdict => return Seen::Detection(verdict),
             }
         }
     }
 
     fn arrived(self, seen: Seen, site: Option<TcpStream>) -> Arrival {
         match seen {
-            Seen::Verdict(Verdict::Http(upgrade)) => Arrival::Http(upgrade, self.bytes),
-            Seen::Verdict(Verdict::FakeTls(hello)) => Arrival::FakeTls(hello, self.bytes),
-            Seen::Verdict(Verdict::Tls) => Arrival::Tls(self.bytes, site),
-            Seen::Verdict(Verdict::Visitor | Verdict::NeedMore) => Arrival::Visitor(self.bytes, site),
+            Seen::Detection(Detection::Http(upgrade)) => Arrival::Http(upgrade, self.bytes),
+            Seen::Detection(Detection::FakeTls(hello)) => Arrival::FakeTls(hello, self.bytes),
+            Seen::Detection(Detection::Tls) => Arrival::Tls(self.bytes, site),
+            Seen::Detection(Detection::Visitor | Detection::NeedMore) => Arrival::Visitor(self.bytes, site),
             Seen::Broken(error) => Arrival::Gone(error),
         }
     }

@@ -3,7 +3,8 @@
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
 use super::{HARD, SESSIONS, SILENT, SOFT, TOTAL};
-use crate::relay::{CodecError, End, EndSeen, Transport, note_moved};
+use crate::relay::{CodecError, End, EndSeen, Transport};
+use crate::runtime::turn::note_moved;
 use crate::transport::websocket::{Found, Received};
 use crate::wire::mux::{Encoder, Network, Status, Step};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The log: one line an event, on stderr (in the background: to syslog), without payload and without
 //! keys.
 
-use crate::config::LogLevel;
+use crate::os::stderr;
 use crate::relay::{End, Outcome};
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -18,16 +18,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+mod level;
 mod limit;
-mod stderr;
 
+pub use level::LogLevel;
 pub use limit::{begin as serving, tell as tell_what_is_left_out, tell_the_rest};
-pub use stderr::write as say;
 
 #[cfg(unix)]
-mod syslog;
-#[cfg(unix)]
-use syslog::Syslog;
+use crate::os::syslog::{self, Syslog};
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +136,7 @@ struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        say(&String::from_utf8_lossy(line));
+        stderr::write(&String::from_utf8_lossy(line));
         Ok(line.len())
     }
 

@@ -2,7 +2,8 @@
 
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::Socket;
-use crate::relay::{Transport, note_moved};
+use crate::relay::Transport;
+use crate::runtime::turn::note_moved;
 use crate::transport::websocket::Send;
 use crate::wire::mux::{self, Encoder};
 use crate::wire::websocket;

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The system's log. Its daemon may be restarted, and may come later than we do: the socket is made anew
 /// when it fails, and what cannot be sent at once is kept, and sent in its turn.
 #[derive(Debug)]
-pub(super) struct Syslog {
+pub(crate) struct Syslog {
     sockets: Vec<PathBuf>,
     state: Mutex<State>,
 }
@@ -44,7 +44,7 @@ struct Line {
 }
 
 /// The severity (RFC 5424 section 6.2.1) of a level of ours.
-pub(super) fn severity(level: Level) -> u8 {
+pub(crate) fn severity(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,
@@ -65,12 +65,12 @@ impl Syslog {
     }
 
     /// Whether its daemon is there.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.connect().is_some()
     }
 
     /// Sends a line, behind those that wait.
-    pub(super) fn send(&self, severity: u8, text: &str) {
+    pub(crate) fn send(&self, severity: u8, text: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text.trim_end().to_owned();
         state.waiting.push_back(Line { severity, text, at: Instant::now() });
@@ -82,7 +82,7 @@ impl Syslog {
     }
 
     /// Sends what waits, for as long as the process lives. To be run where a line may be the last for hours.
-    pub(super) async fn keep_sending(&self) {
+    pub(crate) async fn keep_sending(&self) {
         loop {
             tokio::time::sleep(RETRY).await;
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,48 +1,14 @@
 //! What stands in front of a server and speaks for its visitors, and how the website behind is told.
 
 use super::ConfigError;
-use super::network::Network;
 use super::options::Options;
 use super::values::value;
+use crate::net::network::Network;
+use crate::net::trusted::TrustedProxies;
 use crate::wire::proxy_protocol::Version;
-use std::fmt;
-use std::net::IpAddr;
-
-/// What stands in front of a server.
-#[derive(Debug, Clone, Default)]
-pub struct Fronts {
-    /// Whose word is taken about where visitors come from.
-    pub trusted: Vec<Network>,
-    /// Whether they say it with the PROXY protocol.
-    pub proxy_protocol: bool,
-}
-
-impl Fronts {
-    /// Whether the word of this address is taken.
-    pub fn trust(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(address))
-    }
-
-    /// Whether a connection from this address begins with a PROXY header.
-    pub fn begin_with_header(&self, address: IpAddr) -> bool {
-        self.proxy_protocol && self.trust(address)
-    }
-}
-
-impl fmt::Display for Fronts {
-    /// What the start-up line says of it, with the comma in front.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.trusted.is_empty() {
-            return Ok(());
-        }
-        let header = if self.proxy_protocol { "PROXY header and " } else { "" };
-        let trusted: Vec<_> = self.trusted.iter().map(Network::to_string).collect();
-        write!(f, ", {header}X-Forwarded-For taken from {}", trusted.join(", "))
-    }
-}
 
 /// `trusted` and `proxy-protocol`.
-pub(super) fn fronts(options: &Options) -> Result<Fronts, ConfigError> {
+pub(super) fn trusted_proxies(options: &Options) -> Result<TrustedProxies, ConfigError> {
     let mut trusted = Vec::new();
     for option in options.all("trusted") {
         let text = option.value.as_deref().unwrap_or_default();
@@ -70,7 +36,7 @@ pub(super) fn fronts(options: &Options) -> Result<Fronts, ConfigError> {
         Some((_, "in")) => true,
         Some((name, other)) => return Err(ConfigError::option(name, other, expected)),
     };
-    Ok(Fronts { trusted, proxy_protocol })
+    Ok(TrustedProxies { trusted, proxy_protocol })
 }
 
 /// `failover-proxy`, which needs a website to be told to: one of the options `sites`.

@@ -1,0 +1,16 @@
+//! The process and its system: the parent, signals, the background, users, and the system's log.
+
+#[cfg(unix)]
+pub mod daemon;
+#[cfg(unix)]
+pub mod pid_file;
+#[cfg(unix)]
+pub mod privileged;
+pub mod process;
+#[cfg(unix)]
+pub mod signals;
+pub mod stderr;
+#[cfg(unix)]
+pub mod syslog;
+#[cfg(unix)]
+pub mod user;
