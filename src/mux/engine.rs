@@ -551,7 +551,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             while wire.read(&mut rest).await? > 0 {}
             Ok::<_, io::Error>(())
         };
-        // NoCertificateVerification does not hear it has gone already.
+        // Whoever does not hear it has gone already.
         let _ = timeout(PARTING, part).await;
     }
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 /// How often the log is told that the bound is reached.
 const TELL: Duration = Duration::from_secs(60);
 
-/// How many bytes connections may hold together while they have not shown what they are. NoCertificateVerification finds
+/// How many bytes connections may hold together while they have not shown what they are. Whoever finds
 /// nothing left must do without: what is not to be held has to go on.
 #[derive(Debug)]
 pub struct Budget {

@@ -80,7 +80,7 @@ impl PidFile {
                 return Err(taken());
             }
             if !is_at(&file, &path) {
-                // NoCertificateVerification had it before removed it before it was locked here.
+                // Whoever had it before removed it before it was locked here.
                 continue;
             }
             file.set_len(0).map_err(refused)?;

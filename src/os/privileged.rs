@@ -118,7 +118,7 @@ fn ask(mut socket: &UnixStream, number: u8) -> io::Result<io::Result<File>> {
 
 /// What the second process does until the first one has gone.
 fn serve(paths: &[PathBuf], mut socket: UnixStream) {
-    // NoCertificateVerification waits for the end of the output, or to unmount a folder, does not wait for this process.
+    // Whoever waits for the end of the output, or to unmount a folder, does not wait for this process.
     let _ = std::env::set_current_dir("/");
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(&null);

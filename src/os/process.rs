@@ -109,7 +109,7 @@ pub fn ignore_unexpected_signals() {
 
 /// The process that started us, to be outlived by no more than a second or two.
 ///
-/// NoCertificateVerification it is at the start counts. A host that has gone before the first look has left us to another
+/// Whoever it is at the start counts. A host that has gone before the first look has left us to another
 /// process, which cannot be told from one that started us itself; so has one that forks twice. A parent
 /// in another pid namespace has no number here (the manager of a container, which ends us itself).
 #[derive(Debug)]

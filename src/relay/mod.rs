@@ -326,7 +326,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             let grace = self.up.grace().or(self.down.grace());
             let moved = match grace {
                 None => self.moved(),
-                // NoCertificateVerification only says that it is still there is not waited for.
+                // Whoever only says that it is still there is not waited for.
                 Some(_) => self.up.payload() + self.down.payload(),
             };
             let limit = if self.up.is_done() || self.down.is_done() {

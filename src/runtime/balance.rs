@@ -47,7 +47,7 @@ struct Seat {
     counted: Option<Instant>,
 }
 
-/// Where the threads of a workers tell each other how much bulk they have.
+/// Where the threads of the workers tell each other how much bulk they have.
 #[derive(Debug)]
 pub(super) struct Board(Mutex<Vec<Seat>>);
 
@@ -147,7 +147,7 @@ impl Gauge {
     }
 }
 
-/// A thread of a workers, seen from itself.
+/// A thread of the workers, seen from itself.
 #[derive(Debug)]
 struct Worker {
     workers: Arc<Workers>,
@@ -166,7 +166,7 @@ thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
 }
 
-/// A thread's part in a workers, until it is dropped.
+/// A thread's part in the workers, until it is dropped.
 pub(crate) struct Joined {
     workers: Arc<Workers>,
     index: usize,
@@ -334,7 +334,7 @@ impl Future for Movable {
     }
 }
 
-/// Gives a connection a task of its own. On a thread of a workers, it may go on on another one.
+/// Gives a connection a task of its own. On a thread of the workers, it may go on on another one.
 pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if WORKER.with_borrow(Option::is_some) {
         tokio::spawn(Movable { task: Some(Box::pin(task)), load: Load::default() });
@@ -446,7 +446,7 @@ mod tests {
         assert!(load.may_go(now + STAY));
     }
 
-    /// Two threads of a workers, until it is dropped; everything begins on the first.
+    /// Two threads of the workers, until it is dropped; everything begins on the first.
     struct Threads(Vec<Handle>, Vec<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>);
 
     impl Threads {

@@ -96,7 +96,7 @@ impl Room {
     ) -> io::Result<T> {
         let (tell, told) = oneshot::channel();
         self.spawn(move || {
-            // NoCertificateVerification asked may have gone.
+            // Whoever asked may have gone.
             let _ = tell.send(work());
         })?;
         told.await.map_err(|_| io::Error::other("the work broke off"))

@@ -1,4 +1,4 @@
-//! NoCertificateVerification does not return to its event loop is noticed; and so is a panic.
+//! Whoever does not return to its event loop is noticed; and so is a panic.
 //!
 //! A task that never gives its thread back stops all other connections of that thread, and where it is
 //! the first thread, signals are not heard either. So each thread that serves counts the turns of its
@@ -293,7 +293,7 @@ fn watch() {
         seen.resize(workers.len(), Seen::default());
         ASLEEP.store(true, Ordering::SeqCst);
         if !workers.iter().any(|worker| worker.is_at_work()) {
-            // NoCertificateVerification begins to work wakes it. Waking for nothing does no harm.
+            // Whoever begins to work wakes it. Waking for nothing does no harm.
             std::thread::park();
         }
         ASLEEP.store(false, Ordering::SeqCst);

@@ -73,7 +73,7 @@ impl Workers {
         if self.size == 1 {
             return;
         }
-        // NoCertificateVerification holds the lock is looking.
+        // Whoever holds the lock is looking.
         let Ok(mut sample) = self.sample.try_lock() else { return };
         if sample.at.elapsed() < INTERVAL {
             return;

@@ -119,7 +119,7 @@ async fn close<S: Transport>(mut handoff: Handoff<S>) {
         }
         Ok::<_, std::io::Error>(())
     };
-    // NoCertificateVerification does not hear it has gone already.
+    // Whoever does not hear it has gone already.
     let _ = timeout_at(Instant::now() + SILENCE, part).await;
 }
 

@@ -91,7 +91,7 @@ impl<V: Transport> Connection<V> {
     /// Throws away what there is of a body already, as far as it can be had without waiting. Returns
     /// whether the visitor has ended.
     pub async fn skip_what_came(&mut self, body: &mut Body) -> Result<bool, Malformed> {
-        /// NoCertificateVerification sends faster than this is read waits for the answer first.
+        /// Whoever sends faster than this is read waits for the answer first.
         const MOST: usize = 1024 * 1024 / CHUNK;
         for _ in 0..MOST {
             let taken = body.take(&self.bytes)?;

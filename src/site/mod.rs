@@ -2,7 +2,7 @@
 //! one status for everything, or nothing at all.
 //!
 //! It answers as nginx 1.22 does with its defaults and `server_tokens off`, configured with `location /`
-//! and a `return`, or with `root` and nothing else: the same bytes, limits and time-outs, the same timeouts
+//! and a `return`, or with `root` and nothing else: the same bytes, limits and time-outs, the same patience
 //! with malformed requests, the same ways to close a connection.
 
 mod answer;

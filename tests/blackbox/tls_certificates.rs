@@ -175,7 +175,7 @@ fn in_file(certificate: &Certificate) -> Vec<u8> {
     std::fs::read(&certificate.cert).expect("the certificate")
 }
 
-/// NoCertificateVerification is no client of ours meets the website behind the TLS, in the clear there.
+/// Whoever is no client of ours meets the website behind the TLS, in the clear there.
 #[test]
 fn visitors_behind_tls_meet_the_website() {
     within(secs(90), || {

@@ -193,7 +193,7 @@ impl TlsStream {
     /// Says what there is to say, an alert, in the time that a connection has that is done with.
     async fn say_last(&mut self) {
         const LAST_WORDS: Duration = Duration::from_secs(1);
-        // NoCertificateVerification does not hear it has gone already.
+        // Whoever does not hear it has gone already.
         let _ = timeout(LAST_WORDS, poll_fn(|cx| self.poll_send(cx))).await;
     }
 

@@ -1,7 +1,7 @@
 //! Where the messages of HTTP/1.1 begin and end on a connection that somebody else speaks on.
 //!
 //! Source: RFC 9112 (section 6 for bodies, 7 for chunks, 9.3 and 9.6 for connections), read strictly:
-//! what two servers could read in two ways is [`Unclear`]. NoCertificateVerification follows a connection acts on what it
+//! what two servers could read in two ways is [`Unclear`]. Whoever follows a connection acts on what it
 //! finds, so a wrong guess would be a way to smuggle requests; no guess is made.
 //!
 //! A [`Head`] is read byte by byte and keeps nothing but what it says about its body, so that neither the
