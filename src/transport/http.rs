@@ -1,7 +1,8 @@
 //! `obfs=http` on sockets: the upgrade is asked for, or granted; behind it the stream is raw.
 
+use super::{Stream, Tunnel};
 use crate::config::RequestConfig;
-use crate::relay::{Codec, CodecError, Pieces};
+use crate::relay::{Codec, CodecError, Flow, Identity, Pieces};
 use crate::wire::http::{Answer, Request, answer, answer_to, first_line, switching_protocols};
 use rand::RngExt as _;
 use std::io;
@@ -20,9 +21,9 @@ static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
     format!("curl/7.{}.{}", rng.random_range(29..=88), rng.random_range(0..=1))
 });
 
-/// Why a tunnel could not be opened.
+/// Why an upgrade was not granted.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub enum UpgradeError {
     /// The server said something else than "go on".
     #[error("the server did not switch protocols, it answered `{0}`")]
     Refused(String),
@@ -60,7 +61,11 @@ pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
 /// # Errors
 ///
 /// It was not granted, or not in time.
-pub async fn ask_and_wait<S>(server: &mut S, request: &[u8], key: Option<&str>) -> Result<Vec<u8>, OpenError>
+pub async fn ask_and_wait<S>(
+    server: &mut S,
+    request: &[u8],
+    key: Option<&str>,
+) -> Result<Vec<u8>, UpgradeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -70,16 +75,16 @@ where
         let mut bytes = Vec::with_capacity(1024);
         loop {
             if server.read_buf(&mut bytes).await? == 0 {
-                return Err(OpenError::Closed(first_line(&bytes)));
+                return Err(UpgradeError::Closed(first_line(&bytes)));
             }
             match answer_to(&bytes, key) {
                 Answer::NeedMore => bytes.reserve(1024),
                 Answer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
-                Answer::Refused(line) => return Err(OpenError::Refused(line)),
+                Answer::Refused(line) => return Err(UpgradeError::Refused(line)),
             }
         }
     };
-    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(OpenError::Silent))
+    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(UpgradeError::Silent))
 }
 
 /// Grants an upgrade, with one write. `key` is its `Sec-WebSocket-Key`, and `protocol` what of
@@ -95,6 +100,15 @@ where
     let answer = switching_protocols(key, protocol, SystemTime::now());
     client.write_all(&answer).await?;
     client.flush().await
+}
+
+/// A client's tunnel behind its request: a raw stream, of which `payload` was read with the request. Where the
+/// upgrade could not be `granted` the client has reset its connection: what it had said before is passed on,
+/// and then the reset.
+pub(super) fn accepted(client: Stream, granted: io::Result<()>, payload: Vec<u8>) -> Tunnel {
+    let payload_len = payload.len();
+    let up = Flow::with_pending(Identity, payload, payload_len);
+    Tunnel::accepted(client, up, Flow::new(Identity), granted.err())
 }
 
 /// Takes a server's answer off the front of the stream that it heads, for a client that did not wait
@@ -116,7 +130,7 @@ impl Codec for StripAnswer {
         self.head.extend_from_slice(input);
         match answer(&self.head) {
             Answer::NeedMore => Ok(0),
-            Answer::Refused(line) => Err(OpenError::Refused(line).into()),
+            Answer::Refused(line) => Err(UpgradeError::Refused(line).into()),
             Answer::Switched(head_len) => {
                 // The head did not end in what had come before, or it would have been taken then.
                 let payload = head_len.saturating_sub(before)..input.len();
@@ -134,6 +148,6 @@ impl Codec for StripAnswer {
     }
 
     fn end(&mut self) -> Result<(), CodecError> {
-        if self.switched { Ok(()) } else { Err(OpenError::Closed(first_line(&self.head)).into()) }
+        if self.switched { Ok(()) } else { Err(UpgradeError::Closed(first_line(&self.head)).into()) }
     }
 }
