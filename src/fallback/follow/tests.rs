@@ -11,7 +11,10 @@ static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::new(1 << 30));
 
 fn rules(path: Option<&str>) -> Rules {
     let path = path.map(str::to_owned);
-    Rules { http: Some(HttpRule { method: "GET".into(), path, host: None, web: None }), ..Rules::default() }
+    Rules {
+        http: Some(HttpRule { method: "GET".into(), path, host: None, web_path: None }),
+        ..Rules::default()
+    }
 }
 
 const UPGRADE: &str = "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";

@@ -1,7 +1,7 @@
 //! The body of a message (RFC 9112 sections 6 and 7).
 
-use super::head::is_text;
 use super::{Head, Unclear};
+use crate::wire::http::syntax::is_value_byte;
 
 /// The longest line with a chunk's size, extensions included, in bytes.
 const MAX_SIZE_LINE: usize = 4096;
@@ -145,7 +145,7 @@ impl SizeLine {
             (SizePlace::Digits | SizePlace::Space, b';') if self.len > 0 => SizePlace::Extension,
             (SizePlace::Digits | SizePlace::Space, b' ' | b'\t') if self.len > 0 => SizePlace::Space,
             (SizePlace::Digits | SizePlace::Extension, b'\r') if self.len > 0 => SizePlace::LineFeed,
-            (SizePlace::Extension, _) if is_text(byte) => SizePlace::Extension,
+            (SizePlace::Extension, _) if is_value_byte(byte) => SizePlace::Extension,
             _ => return Err(Unclear::Chunk),
         };
         self.len += 1;

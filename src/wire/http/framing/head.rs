@@ -1,6 +1,7 @@
 //! The head of a message (RFC 9112 sections 2 to 5), read byte by byte.
 
 use super::{MAX_HEAD, Unclear};
+use crate::wire::http::syntax::{is_token_byte, is_value_byte};
 
 /// A head on its way, and what it says about what follows it.
 #[derive(Debug, Clone)]
@@ -115,7 +116,7 @@ impl Head {
         /// Behind the version: three digits and a space (RFC 9112 section 4).
         const REASON: usize = STATUS.len() + 4;
         Ok(match self.place {
-            Place::Method if is_token(byte) => {
+            Place::Method if is_token_byte(byte) => {
                 self.word.push(byte);
                 Place::Method
             }
@@ -128,7 +129,7 @@ impl Head {
                 self.word = Word::default();
                 Place::Target
             }
-            Place::Target if byte > b' ' && byte != DEL => {
+            Place::Target if byte > b' ' && byte != 0x7f => {
                 self.word.push(byte);
                 Place::Target
             }
@@ -148,7 +149,7 @@ impl Head {
             Place::Status(n) if n == REASON - 1 && byte == b' ' && (100..600).contains(&self.status) => {
                 Place::Reason
             }
-            Place::Reason if is_text(byte) => Place::Reason,
+            Place::Reason if is_value_byte(byte) => Place::Reason,
             Place::Reason if byte == b'\r' => Place::LineFeed,
             Place::Method | Place::Target | Place::Version(_) | Place::Status(_) | Place::Reason => {
                 return Err(Unclear::StartLine);
@@ -156,12 +157,12 @@ impl Head {
             Place::LineFeed if byte == b'\n' => Place::FieldStart,
             Place::FieldStart if byte == b'\r' => Place::LastLineFeed,
             Place::LastLineFeed if byte == b'\n' => Place::Ended,
-            Place::FieldStart if is_token(byte) => {
+            Place::FieldStart if is_token_byte(byte) => {
                 self.word = Word::default();
                 self.word.push(byte.to_ascii_lowercase());
                 Place::Name
             }
-            Place::Name if is_token(byte) => {
+            Place::Name if is_token_byte(byte) => {
                 self.word.push(byte.to_ascii_lowercase());
                 Place::Name
             }
@@ -180,7 +181,7 @@ impl Head {
                 self.item()?;
                 Place::LineFeed
             }
-            Place::Value if is_text(byte) => {
+            Place::Value if is_value_byte(byte) => {
                 match (self.field, byte) {
                     (Field::Other, _) => {}
                     (_, b',') => self.item()?,
@@ -247,18 +248,6 @@ fn number(digits: &[u8]) -> Option<u64> {
     let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
     let first = digit(digits.first()?)?;
     digits.iter().skip(1).try_fold(first, |n, byte| n.checked_mul(10)?.checked_add(digit(byte)?))
-}
-
-const DEL: u8 = 0x7f;
-
-/// `tchar` (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// What stands in a value (RFC 9110 section 5.5): no control character but the tab.
-pub(super) fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != DEL)
 }
 
 /// The last word that was read, as far as it can be one that matters.
