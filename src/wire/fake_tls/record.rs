@@ -1,5 +1,6 @@
 //! Records, both ways: everything but the ClientHello.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use super::hello::{Random, SESSION_ID};
@@ -125,6 +126,7 @@ impl RecordDecoder {
 }
 
 impl Decoder for RecordDecoder {
+    type Event = Infallible;
     type Error = UnexpectedRecord;
 
     fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, UnexpectedRecord> {
