@@ -13,6 +13,7 @@ use crate::net::options::SocketOptions;
 use crate::net::trusted::TrustedProxies;
 use crate::os::process;
 use crate::server::Server;
+use crate::service::Run as _;
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -8,15 +8,13 @@ use obfs_rs::os::stderr;
 #[cfg(unix)]
 use obfs_rs::os::{daemon, privileged, user::User};
 use obfs_rs::runtime::watchdog;
-use obfs_rs::service::StartError;
+use obfs_rs::service::{self, StartError};
 use obfs_rs::telemetry::{self, Destination};
 use obfs_rs::{client, demo, net, probe, server};
 use std::fmt::Display;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
@@ -101,37 +99,6 @@ fn serve(work: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Starts a thread for each further core. They sleep until there is more to do than this one can.
-fn start_other_threads(half: &Bound) {
-    let start = |half: Bound| {
-        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || run_other_thread(&half))
-    };
-    let started = half.for_other_cores().and_then(|halves| {
-        halves.into_iter().try_for_each(|half| {
-            start(half)?;
-            Ok(())
-        })
-    });
-    if let Err(error) = started {
-        warn!(%error, "not all cores can be used");
-    }
-}
-
-/// Serves on a further thread. Nothing ends it but a fault: then it begins again.
-fn run_other_thread(half: &Bound) {
-    /// Whatever ends it may do so at once again.
-    const PAUSE: Duration = Duration::from_secs(1);
-    let event_loop = match watchdog::Loop::new(false) {
-        Ok(event_loop) => event_loop,
-        Err(error) => return warn!(%error, "not all cores can be used"),
-    };
-    loop {
-        let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(half.run())));
-        error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
-        std::thread::sleep(PAUSE);
-    }
-}
-
 fn write_manuals(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, command) in config::cli::manuals() {
@@ -189,7 +156,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
     let open_files = process::limit_open_files(config.process.open_files);
     let hosted = config.hosted && background.is_none();
     // The pid file goes when this function ends.
-    let (half, _pid_file) = match Bound::bind(config, open_files) {
+    let (half, _pid_file) = match bind(config, open_files) {
         Ok(bound) => bound,
         Err(error) if error.is_about_the_configuration() => return refuse(&error),
         Err(error) => {
@@ -213,7 +180,7 @@ fn start(config: Config, parent: &Parent) -> ExitCode {
         telemetry::went_into_background();
     }
     telemetry::serving();
-    start_other_threads(&half);
+    service::start_other_threads(&*half);
     serve(run(half, hosted.then_some(parent)))
 }
 
@@ -239,65 +206,44 @@ fn tell_what_is_ignored(config: &Config) {
 #[cfg(not(unix))]
 type PidFile = std::convert::Infallible;
 
-/// A half that listens.
-enum Bound {
-    Client(client::Client),
-    Server(server::Server),
-}
-
-impl Bound {
-    /// Listens, writes the pid file, and says so.
-    fn bind(config: Config, open_files: Option<u64>) -> Result<(Bound, Option<PidFile>), StartError> {
-        let role = config.role();
-        #[cfg(unix)]
-        let pid_path = config.process.pid_file.clone();
-        let Config { half, tunnel, role_reason, .. } = config;
-        let (described, secrets) = match &half {
-            Half::Client(settings) => (settings.to_string(), settings.secrets()),
-            Half::Server(settings) => (settings.to_string(), settings.secrets()),
-        };
-        let bound = match half {
-            Half::Client(settings) => Bound::Client(client::Client::bind(*settings, &tunnel)?),
-            Half::Server(settings) => Bound::Server(server::Server::bind(*settings, &tunnel)?),
-        };
-        #[cfg(unix)]
-        let pid_file = pid_path.as_deref().map(PidFile::claim).transpose()?;
-        #[cfg(not(unix))]
-        let pid_file = None;
-        let listening = match &bound {
-            Bound::Client(client) => client.addresses(),
-            Bound::Server(server) => server.addresses(),
-        };
-        let version = env!("CARGO_PKG_VERSION");
-        info!(
-            open_files,
-            "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
-        );
-        debug!("only clients are to know: {secrets}");
-        if let Bound::Server(server) = &bound {
-            server.tell_about_fake_tls();
+/// Listens, writes the pid file, and says so.
+fn bind(
+    config: Config,
+    open_files: Option<u64>,
+) -> Result<(Box<dyn service::Run>, Option<PidFile>), StartError> {
+    let role = config.role();
+    #[cfg(unix)]
+    let pid_path = config.process.pid_file.clone();
+    let Config { half, tunnel, role_reason, .. } = config;
+    let (described, secrets) = match &half {
+        Half::Client(settings) => (settings.to_string(), settings.secrets()),
+        Half::Server(settings) => (settings.to_string(), settings.secrets()),
+    };
+    let mut server = None;
+    let service: Box<dyn service::Run> = match half {
+        Half::Client(settings) => Box::new(client::Client::bind(*settings, &tunnel)?),
+        Half::Server(settings) => {
+            let bound = server::Server::bind(*settings, &tunnel)?;
+            server = Some(bound.half());
+            Box::new(bound)
         }
-        Ok((bound, pid_file))
+    };
+    #[cfg(unix)]
+    let pid_file = pid_path.as_deref().map(PidFile::claim).transpose()?;
+    #[cfg(not(unix))]
+    let pid_file = None;
+    let listening = service.addresses();
+    let version = env!("CARGO_PKG_VERSION");
+    info!(open_files, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}");
+    debug!("only clients are to know: {secrets}");
+    if let Some(server) = server {
+        server.tell_about_fake_tls();
     }
-
-    fn for_other_cores(&self) -> std::io::Result<Vec<Bound>> {
-        Ok(match self {
-            Bound::Client(client) => client.for_other_cores()?.into_iter().map(Bound::Client).collect(),
-            Bound::Server(server) => server.for_other_cores()?.into_iter().map(Bound::Server).collect(),
-        })
-    }
-
-    /// Serves for ever.
-    async fn run(&self) {
-        match self {
-            Bound::Client(client) => client.run().await,
-            Bound::Server(server) => server.run().await,
-        }
-    }
+    Ok((service, pid_file))
 }
 
 /// Runs a half until a signal or the parent's end.
-async fn run(half: Bound, parent: Option<&Parent>) -> ExitCode {
+async fn run(half: Box<dyn service::Run>, parent: Option<&Parent>) -> ExitCode {
     let orphaned = async {
         match parent {
             Some(parent) => parent.gone().await,

@@ -9,8 +9,9 @@ use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{self, CodecError, Flow, Identity, Outcome, Relay, Side, Timeouts, Transport};
-use crate::service::StartError;
+use crate::relay::{CodecError, Flow, Identity, Outcome, Relay, RelayStream as _, Side, Timeouts};
+use crate::service::{Half, Service, StartError};
+use crate::transport::Stream;
 use crate::transport::tls::Acceptor;
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
@@ -27,16 +28,9 @@ use tracing::{debug, info, warn};
 mod tls;
 mod web;
 
-/// A server half that listens.
+/// The server half: what all its connections share.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Listeners,
-    shared: Arc<Shared>,
-}
-
-/// What all connections of a server half share.
-#[derive(Debug)]
-struct Shared {
     config: ServerConfig,
     backend: Arc<Dialer>,
     fallback: Fallback,
@@ -52,7 +46,7 @@ impl Server {
     /// # Errors
     ///
     /// One of them cannot be had, or the certificate cannot.
-    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Server, StartError> {
+    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Service<Server>, StartError> {
         let h2 = config.failover.h2.is_some();
         let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
         let refuse_ourselves = |own: &OwnAddresses| {
@@ -70,13 +64,13 @@ impl Server {
         refuse_ourselves(&own)?;
         let fallback = Fallback::new(&config, &behind, timeouts, &own)?;
         let inside = config.rules.inside_tls();
-        let shared = Shared { config, backend, fallback, timeouts, tls, inside };
-        Ok(Server { listeners, shared: Arc::new(shared) })
+        let server = Server { config, backend, fallback, timeouts, tls, inside };
+        Ok(Service::new(listeners, server))
     }
 
     /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
     pub fn tell_about_fake_tls(&self) {
-        let Shared { config, tls: Some(tls), .. } = &*self.shared else { return };
+        let Server { config, tls: Some(tls), .. } = self else { return };
         if config.fake_tls_is_left_out() {
             info!(
                 "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
@@ -90,39 +84,22 @@ impl Server {
             );
         }
     }
+}
 
-    /// The addresses that are listened on.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.addresses()
-    }
-
-    /// The same half once more for each further core, to run on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// There are no descriptors left.
-    pub fn for_other_cores(&self) -> io::Result<Vec<Server>> {
-        let listeners = self.listeners.for_other_cores()?.into_iter();
-        Ok(listeners.map(|listeners| Server { listeners, shared: Arc::clone(&self.shared) }).collect())
-    }
-
-    /// Serves connections until it is dropped.
-    pub async fn run(&self) {
-        let shared = Arc::clone(&self.shared);
-        if let Some(tls) = &shared.tls {
+impl Half for Server {
+    fn start(&self) {
+        if let Some(tls) = &self.tls {
             tls.keep_up();
         }
-        self.listeners
-            .serve(move |visitor, peer| {
-                let shared = Arc::clone(&shared);
-                async move { shared.serve(visitor, peer).await }
-            })
-            .await;
+    }
+
+    async fn serve(self: Arc<Server>, visitor: TcpStream, peer: SocketAddr) {
+        self.serve_visitor(visitor, peer).await;
     }
 }
 
-impl Shared {
-    async fn serve(&self, mut visitor: TcpStream, peer: SocketAddr) {
+impl Server {
+    async fn serve_visitor(&self, mut visitor: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         let mut peer = ConnInfo::new(peer);
         // A website may want to be told, or to say where it is, and a certificate may be for an address.
@@ -144,11 +121,13 @@ impl Shared {
         let arrival = Box::pin(arrival).await;
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let opened = match arrival {
-            Arrival::Http(upgrade, bytes) => self.upgraded(visitor, upgrade, bytes).await,
-            Arrival::FakeTls(hello, bytes) => match Box::pin(self.fake_tls(visitor, hello, bytes)).await {
-                Ok(tunnel) => Ok(tunnel.await),
-                Err(error) => Err(error),
-            },
+            Arrival::Http(upgrade, bytes) => self.upgraded(visitor.into(), upgrade, bytes).await,
+            Arrival::FakeTls(hello, bytes) => {
+                match Box::pin(self.fake_tls(visitor.into(), hello, bytes)).await {
+                    Ok(tunnel) => Ok(tunnel.await),
+                    Err(error) => Err(error),
+                }
+            }
             // On the heap: whoever comes without TLS has no room for it.
             Arrival::Tls(bytes, site) => {
                 return Box::pin(self.tls(visitor, bytes, site, &mut peer, began)).await;
@@ -159,7 +138,8 @@ impl Shared {
                     // Nobody else is there to say what is wrong with it.
                     return Box::pin(self.tls(visitor, bytes, None, &mut peer, began)).await;
                 }
-                match Box::pin(self.fallback.receive(visitor, &peer, place, bytes, site, began)).await {
+                match Box::pin(self.fallback.receive(visitor.into(), &peer, place, bytes, site, began)).await
+                {
                     None => return,
                     Some(Claimed { visitor, upgrade, bytes }) => {
                         // A proxy in front may speak for another user than before.
@@ -185,7 +165,7 @@ impl Shared {
     /// A client whose upgrade is taken.
     async fn upgraded(
         &self,
-        client: TcpStream,
+        client: Stream,
         upgrade: Upgrade,
         bytes: Vec<u8>,
     ) -> Result<Outcome, TunnelError> {
@@ -200,7 +180,7 @@ impl Shared {
     /// `obfs=http`: grants the upgrade and dials Shadowsocks.
     async fn http(
         &self,
-        mut client: TcpStream,
+        mut client: Stream,
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
     ) -> Result<Tunnel, TunnelError> {
@@ -214,13 +194,13 @@ impl Shared {
     /// Dials Shadowsocks for a stream that has no frames, from `payload` on. Where the upgrade could not be
     /// `granted` the client has reset its connection: what it had said before is passed on, and then the
     /// reset.
-    async fn raw<S: Transport + Send + 'static>(
+    async fn raw(
         &self,
-        client: S,
+        mut client: Stream,
         granted: io::Result<()>,
         payload: Vec<u8>,
     ) -> Result<Tunnel, TunnelError> {
-        let backend = self.dial_backend(&client).await?;
+        let backend = self.dial_backend(&mut client).await?;
         let payload_len = payload.len();
         let up = Flow::with_pending(Identity, payload, payload_len);
         let relay = Relay::new(client, backend, up, Flow::new(Identity), self.timeouts);
@@ -229,9 +209,9 @@ impl Shared {
 
     /// Dials Shadowsocks. A client for which it cannot be reached is reset, or it would take the end of
     /// the connection for that of an answer.
-    async fn dial_backend<S: Transport>(&self, client: &S) -> Result<TcpStream, TunnelError> {
+    async fn dial_backend(&self, client: &mut Stream) -> Result<TcpStream, TunnelError> {
         Box::pin(self.backend.connect()).await.map_err(|error| {
-            relay::reset(client.tcp());
+            client.abort();
             TunnelError::Backend(error)
         })
     }
@@ -239,12 +219,12 @@ impl Shared {
     /// `obfs=tls`: dials Shadowsocks.
     async fn fake_tls(
         &self,
-        client: TcpStream,
+        mut client: Stream,
         hello: ReceivedHello,
         bytes: Vec<u8>,
     ) -> Result<Tunnel, TunnelError> {
         let (up, down) = transport::fake_tls::server_flows(&hello, bytes);
-        let backend = self.dial_backend(&client).await?;
+        let backend = self.dial_backend(&mut client).await?;
         Ok(Box::pin(Relay::new(client, backend, up, down, self.timeouts).run()))
     }
 }

@@ -1,9 +1,17 @@
-//! What both halves share.
+//! What both halves share: how they start, and how each connection gets to them.
 
-use crate::net::listen::ListenError;
+use crate::net::listen::{ListenError, Listeners};
+use crate::runtime::watchdog;
 use crate::transport::tls::TlsError;
+use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::net::TcpStream;
+use tracing::{error, warn};
 
 /// Why a half cannot start.
 #[derive(Debug, Error)]
@@ -32,5 +40,99 @@ impl StartError {
             #[cfg(unix)]
             StartError::PidFile(error) => !matches!(error, crate::os::pid_file::PidFileError::Taken(..)),
         }
+    }
+}
+
+/// A half of the plugin: what becomes of one connection.
+pub trait Half: Send + Sync + 'static {
+    /// Serves a connection to its end.
+    fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send;
+
+    /// Starts what runs beside the connections. Called on each thread.
+    fn start(&self) {}
+}
+
+/// A half that listens.
+pub struct Service<H> {
+    listeners: Listeners,
+    half: Arc<H>,
+}
+
+impl<H: Half> Service<H> {
+    /// Serves these sockets.
+    pub fn new(listeners: Listeners, half: H) -> Service<H> {
+        Service { listeners, half: Arc::new(half) }
+    }
+
+    /// The half.
+    pub fn half(&self) -> Arc<H> {
+        Arc::clone(&self.half)
+    }
+}
+
+/// A service of either half, to be run on one thread.
+pub trait Run: Send + Sync {
+    /// The addresses that are listened on.
+    fn addresses(&self) -> Vec<SocketAddr>;
+
+    /// The same service once more for each further core.
+    ///
+    /// # Errors
+    ///
+    /// There are no descriptors left.
+    fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>>;
+
+    /// Serves connections until it is dropped.
+    fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<H: Half> Run for Service<H> {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {
+        let service =
+            |listeners| Box::new(Service { listeners, half: Arc::clone(&self.half) }) as Box<dyn Run>;
+        Ok(self.listeners.for_other_cores()?.into_iter().map(service).collect())
+    }
+
+    fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.half.start();
+            let half = Arc::clone(&self.half);
+            self.listeners.serve(move |tcp, peer| Arc::clone(&half).serve(tcp, peer)).await;
+        })
+    }
+}
+
+/// Starts a thread for each further core. They sleep until there is more to do than this one can.
+pub fn start_other_threads(service: &dyn Run) {
+    let start = |service: Box<dyn Run>| {
+        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || run_other_thread(&*service))
+    };
+    let started = service.for_other_cores().and_then(|services| {
+        services.into_iter().try_for_each(|service| {
+            start(service)?;
+            Ok(())
+        })
+    });
+    if let Err(error) = started {
+        warn!(%error, "not all cores can be used");
+    }
+}
+
+/// Serves on a further thread. Nothing ends it but a fault: then it begins again.
+fn run_other_thread(service: &dyn Run) {
+    /// Whatever ends it may do so at once again.
+    const PAUSE: Duration = Duration::from_secs(1);
+    let event_loop = match watchdog::Loop::new(false) {
+        Ok(event_loop) => event_loop,
+        Err(error) => return warn!(%error, "not all cores can be used"),
+    };
+    loop {
+        let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(service.run())));
+        error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
+        std::thread::sleep(PAUSE);
     }
 }

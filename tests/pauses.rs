@@ -1,7 +1,7 @@
 //! A download whose reader pauses for ten minutes lives, whatever the disguise: the clock is the test's.
 
 use obfs_rs::config::{ExtraRoot, TlsClientConfig, TlsServerConfig};
-use obfs_rs::relay::{Codec, Flow, Identity, Relay, Timeouts, Transport};
+use obfs_rs::relay::{Codec, Flow, Identity, Relay, RelayStream, Timeouts};
 use obfs_rs::transport::tls::{Acceptor, Connector, TlsStream};
 use obfs_rs::transport::{fake_tls, websocket};
 use obfs_rs::wire::fake_tls::ReceivedHello;
@@ -29,8 +29,8 @@ const PATIENCE: fn() -> Timeouts = || Timeouts::new(Duration::from_secs(7200));
 /// A half: passes what comes between two streams.
 fn half<N, F, U, D>(near: N, far: F, up: Flow<U>, down: Flow<D>)
 where
-    N: Transport + Send + 'static,
-    F: Transport + Send + 'static,
+    N: RelayStream + Send + 'static,
+    F: RelayStream + Send + 'static,
     U: Codec + Send + 'static,
     D: Codec + Send + 'static,
 {

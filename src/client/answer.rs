@@ -2,7 +2,8 @@
 //! where packets are dropped on the way, and that it breaks off, as where a censor does so in its name.
 //! Where a tunnel waits for an answer before it begins, its error says so; the others have begun by then.
 
-use crate::relay::Transport;
+use crate::relay::RelayStream;
+use crate::transport::Stream;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -44,13 +45,13 @@ impl std::fmt::Display for Shown {
 }
 
 /// The address of the server at the other end.
-pub(super) fn address<S: Transport>(server: &S) -> Option<SocketAddr> {
-    server.tcp().peer_addr().ok()
+pub(super) fn address(server: &TcpStream) -> Option<SocketAddr> {
+    server.peer_addr().ok()
 }
 
 /// The stream to a server whose answer nothing waits for.
-pub(super) struct Unanswered<S> {
-    inner: S,
+pub(super) struct Unanswered {
+    inner: Stream,
     /// Until its first byte.
     waiting: Option<Box<Waiting>>,
 }
@@ -82,11 +83,11 @@ impl Waiting {
     }
 }
 
-impl<S: Transport> Unanswered<S> {
+impl Unanswered {
     /// Waits for the first byte from now on. `tells_end`: that the stream ends without one is told, too.
-    pub(super) fn new(inner: S, tells_end: bool) -> Unanswered<S> {
+    pub(super) fn new(inner: Stream, tells_end: bool) -> Unanswered {
         let timer = Some(Box::pin(sleep(SILENCE)));
-        let waiting = Waiting { server: address(&inner), timer, tells_end };
+        let waiting = Waiting { server: address(inner.tcp()), timer, tells_end };
         Unanswered { inner, waiting: Some(Box::new(waiting)) }
     }
 
@@ -100,7 +101,7 @@ impl<S: Transport> Unanswered<S> {
     }
 }
 
-impl<S: Transport> AsyncRead for Unanswered<S> {
+impl AsyncRead for Unanswered {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -123,7 +124,7 @@ impl<S: Transport> AsyncRead for Unanswered<S> {
     }
 }
 
-impl<S: Transport> AsyncWrite for Unanswered<S> {
+impl AsyncWrite for Unanswered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.note_write(polled)
@@ -155,13 +156,21 @@ impl<S: Transport> AsyncWrite for Unanswered<S> {
     }
 }
 
-impl<S: Transport> Transport for Unanswered<S> {
-    fn tcp(&self) -> &TcpStream {
-        self.inner.tcp()
+impl RelayStream for Unanswered {
+    fn abort(&mut self) {
+        self.inner.abort();
     }
 
-    fn raw(&self) -> Option<&TcpStream> {
-        self.inner.raw()
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        self.inner.is_broken(cx)
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        self.inner.as_tcp()
+    }
+
+    fn bytes_acked(&self) -> Option<u64> {
+        self.inner.bytes_acked()
     }
 
     fn ended_abruptly(&self) -> bool {

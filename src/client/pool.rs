@@ -1,9 +1,9 @@
 //! Mux.Cool on the client half: which connection carries which session.
 
-use super::{Shared, TunnelError, web};
+use super::{Client, TunnelError, web};
 use crate::config::{ClientDisguise, WebConfig};
 use crate::mux::{Dial, Fresh, Incoming, Mux};
-use crate::relay::{Outcome, Transport, reset};
+use crate::relay::{Outcome, reset};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry;
 use crate::wire::mux::Encoder;
@@ -74,7 +74,7 @@ impl Pool {
     /// Gives the session to a connection that has room, and is younger than that. Returns it, with the
     /// channel of a new connection to be made for it, where there is none.
     fn give(
-        shared: &Arc<Shared>,
+        shared: &Arc<Client>,
         mut session: Fresh,
         most: usize,
         younger_than: Option<Instant>,
@@ -96,7 +96,7 @@ impl Pool {
     }
 
     /// A connection that is to be made without a session, where there is none that is younger than that.
-    fn another(shared: &Arc<Shared>, most: usize, younger_than: Instant) -> Option<Sessions> {
+    fn another(shared: &Arc<Client>, most: usize, younger_than: Instant) -> Option<Sessions> {
         let mut connections = shared.pool.connections();
         connections.retain(Connection::is_open);
         let there = connections.iter().any(|connection| connection.is_good(Some(younger_than)));
@@ -105,7 +105,7 @@ impl Pool {
 
     /// Adds a connection that is to be made.
     fn add(
-        shared: &Arc<Shared>,
+        shared: &Arc<Client>,
         connections: &mut Vec<Connection>,
         first: Option<Fresh>,
         most: usize,
@@ -153,7 +153,7 @@ struct Sessions {
     made: Instant,
     /// How long it took until there was a connection.
     opened_in: Duration,
-    shared: Arc<Shared>,
+    shared: Arc<Client>,
 }
 
 impl Sessions {
@@ -228,7 +228,7 @@ impl Incoming for &mut Sessions {
     fn want_another(&mut self, asked: Instant, peer: Option<SocketAddr>) {
         let Some(peer) = peer else { return };
         if let Some(sessions) = Pool::another(&self.shared, self.most, asked) {
-            self.shared.open(sessions, peer);
+            self.shared.open_connection(sessions, peer);
         }
     }
 
@@ -242,28 +242,28 @@ impl Incoming for &mut Sessions {
     }
 }
 
-impl Shared {
+impl Client {
     /// Carries a session in one of the connections; makes one where none has room.
-    pub(super) fn carry(self: &Arc<Shared>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
+    pub(super) fn carry(self: &Arc<Client>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
         self.carry_in(Fresh { socket: app, first, peer }, None);
     }
 
     /// Carries a session in a connection that is younger than that.
-    fn carry_in(self: &Arc<Shared>, session: Fresh, younger_than: Option<Instant>) {
+    fn carry_in(self: &Arc<Client>, session: Fresh, younger_than: Option<Instant>) {
         let ClientDisguise::Web(config) = &self.config.disguise else { return };
         let peer = session.peer;
         if let Some(sessions) = Pool::give(self, session, config.mux, younger_than) {
-            self.open(sessions, peer);
+            self.open_connection(sessions, peer);
         }
     }
 
     /// Makes a connection and serves it. `peer` is for whom, for the log.
-    fn open(self: &Arc<Shared>, mut sessions: Sessions, peer: SocketAddr) {
+    fn open_connection(self: &Arc<Client>, mut sessions: Sessions, peer: SocketAddr) {
         let shared = Arc::clone(self);
         balance::spawn(watchdog::watched(Some(peer), async move {
             let ClientDisguise::Web(config) = &shared.config.disguise else { return };
             let began = Instant::now();
-            let result = shared.connection(config, &mut sessions).await;
+            let result = shared.mux(config, &mut sessions).await;
             match &result {
                 Ok(outcome) => telemetry::tunnel_ended(peer, "mux connection", began, outcome),
                 // Whose session it has is told below.
@@ -282,20 +282,8 @@ impl Shared {
         }));
     }
 
-    async fn connection(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, TunnelError> {
-        let server = self.dial(&[]).await?.0;
-        match &self.tls {
-            None => self.mux(config, server, sessions).await,
-            Some(tls) => self.mux(config, tls.connect(server).await?, sessions).await,
-        }
-    }
-
-    async fn mux<S: Transport>(
-        &self,
-        config: &WebConfig,
-        server: S,
-        sessions: &mut Sessions,
-    ) -> Result<Outcome, TunnelError> {
+    async fn mux(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, TunnelError> {
+        let server = self.connect().await?;
         // With early data, the first session's first frame goes with the request, as far as it fits: its
         // head is not to be cut.
         let early = match &sessions.first {

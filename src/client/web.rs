@@ -1,24 +1,23 @@
 //! The client half in v2ray-plugin's manner: WebSocket and HTTPUpgrade, in TLS or in the clear.
 
 use super::answer::{Unanswered, address, awaited};
-use super::{Shared, TunnelError};
+use super::{Client, Tunnel, TunnelError, tunnel};
 use crate::config::{Handshake, WebBody, WebConfig};
-use crate::relay::{Flow, Identity, Outcome, Relay, Transport};
+use crate::relay::{Flow, Identity};
+use crate::transport::Stream;
 use crate::transport::http::{self, StripAnswer};
 use crate::transport::websocket::{self, Handoff};
 use crate::wire::http::{HeaderOrder, UpgradeRequest};
 use crate::wire::websocket::{Role, encode_early_data, key};
-use tokio::net::TcpStream;
 
-impl Shared {
+impl Client {
     /// Opens the disguise on a connection to the server and relays.
-    pub(super) async fn web<S: Transport>(
+    pub(super) async fn web(
         &self,
         config: &WebConfig,
-        app: &mut TcpStream,
-        mut server: S,
+        mut server: Stream,
         mut first: Vec<u8>,
-    ) -> Result<Outcome, TunnelError> {
+    ) -> Result<Tunnel, TunnelError> {
         match config.body {
             WebBody::Frames => {
                 let (server, down, mut up, _) = open(config, server, &mut first).await?.into_flows();
@@ -26,17 +25,17 @@ impl Shared {
                     up.feed(&mut first);
                 }
                 drop(first);
-                Ok(Relay::new(app, server, up, down, self.timeouts).run().await)
+                Ok(tunnel(server, up, down))
             }
             WebBody::Raw(Handshake::Standard) => {
                 let head = request(config, None, &mut first);
-                let address = address(&server);
+                let address = address(server.tcp());
                 let answer = http::ask_and_wait(&mut server, &head, None);
                 let behind = Box::pin(awaited(address, answer)).await?;
                 let (first_len, behind_len) = (first.len(), behind.len());
                 let up = Flow::with_pending(Identity, first, first_len);
                 let down = Flow::with_pending(Identity, behind, behind_len);
-                Ok(Relay::new(app, server, up, down, self.timeouts).run().await)
+                Ok(tunnel(server, up, down))
             }
             WebBody::Raw(Handshake::Eager) => {
                 let mut flight = request(config, None, &mut first);
@@ -44,7 +43,7 @@ impl Shared {
                 flight.append(&mut first);
                 let up = Flow::with_pending(Identity, flight, first_len);
                 let server = Unanswered::new(server, false);
-                Ok(Relay::new(app, server, up, Flow::new(StripAnswer::default()), self.timeouts).run().await)
+                Ok(tunnel(server, up, Flow::new(StripAnswer::default())))
             }
         }
     }
@@ -52,14 +51,14 @@ impl Shared {
 
 /// Opens a WebSocket connection. As much of `first` as the configuration allows goes with the request,
 /// and is taken from it.
-pub(super) async fn open<S: Transport>(
+pub(super) async fn open(
     config: &WebConfig,
-    mut server: S,
+    mut server: Stream,
     first: &mut Vec<u8>,
-) -> Result<Handoff<S>, TunnelError> {
+) -> Result<Handoff<Stream>, TunnelError> {
     let key = key(rand::random());
     let head = request(config, Some(&key), first);
-    let address = address(&server);
+    let address = address(server.tcp());
     let answer = awaited(address, http::ask_and_wait(&mut server, &head, Some(&key)));
     let mut behind = Box::pin(answer).await?;
     let directions = websocket::directions(Role::Client, key.as_bytes());

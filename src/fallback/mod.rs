@@ -8,9 +8,10 @@ use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{self, Flow, Identity, Relay, Timeouts, Transport};
+use crate::relay::{Flow, Identity, Relay, RelayStream as _, Timeouts};
 use crate::site::Site;
 use crate::telemetry;
+use crate::transport::Stream;
 use crate::transport::tls::{TlsError, TlsStream, UpstreamTls};
 use crate::wire::http::Upgrade;
 use crate::wire::proxy_protocol::Version;
@@ -160,15 +161,15 @@ impl Fallback {
 
     /// Takes a visitor, with the bytes that were read from it, and sees it through. Returns it if it
     /// turns out to be a client after all.
-    pub async fn receive<V: Transport>(
+    pub async fn receive(
         &self,
-        visitor: V,
+        visitor: Stream,
         peer: &ConnInfo,
         place: Place,
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
         began: Instant,
-    ) -> Option<Claimed<V>> {
+    ) -> Option<Claimed> {
         let Some(dialer) = self.site(place) else {
             let own = match (place, &self.clear) {
                 (Place::Clear, ClearSite::Refused) => &Site::HttpsOnly,
@@ -178,19 +179,19 @@ impl Fallback {
         };
         let mut visit = match self.visits.begin(&bytes).await {
             Ok(visit) => visit,
-            Err(NoAnswers) => return goes_round(&visitor, peer),
+            Err(NoAnswers) => return goes_round(visitor, peer),
         };
         let site = match dialled {
             Some(site) => site,
             None => match Box::pin(self.dial(place, dialer, peer)).await {
                 Ok(site) => site,
-                Err(error) => return unreachable(&visitor, peer, &error),
+                Err(error) => return unreachable(visitor, peer, &error),
             },
         };
         let answers = visit.answers(&site);
         if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules(place).http.is_some() {
             // On the heap: only those who are followed have the room for it.
-            let followed = self.follow(self.rules(place), visitor, site, peer, bytes, began);
+            let followed = self.follow(self.rules(place), visitor, site.into(), peer, bytes, began);
             return Box::pin(visit.run(answers, followed)).await;
         }
         let length = bytes.len();
@@ -211,14 +212,14 @@ impl Fallback {
         bytes: Vec<u8>,
         dialled: Option<TcpStream>,
         began: Instant,
-    ) -> Option<Claimed<TlsStream>> {
+    ) -> Option<Claimed> {
         let (Some(again), Some(dialer)) = (&self.again, &self.tls) else {
             visitor.end_like_nginx();
-            return self.receive(visitor, peer, Place::Inside, bytes, dialled, began).await;
+            return self.receive(visitor.into(), peer, Place::Inside, bytes, dialled, began).await;
         };
         let mut visit = match self.visits.begin(&bytes).await {
             Ok(visit) => visit,
-            Err(NoAnswers) => return goes_round(&visitor, peer),
+            Err(NoAnswers) => return goes_round(visitor.into(), peer),
         };
         let site = match dialled {
             Some(site) => Ok(site),
@@ -226,28 +227,28 @@ impl Fallback {
         };
         let site = match site {
             Ok(site) => Box::pin(again.connect(site, &visitor)).await,
-            Err(error) => return unreachable(&visitor, peer, &error),
+            Err(error) => return unreachable(visitor.into(), peer, &error),
         };
         match site {
             Ok(site) => {
-                let answers = visit.answers(&site);
-                let followed = self.follow(&self.rules, visitor, site, peer, bytes, began);
+                let answers = visit.answers(site.tcp());
+                let followed = self.follow(&self.rules, visitor.into(), site.into(), peer, bytes, began);
                 Box::pin(visit.run(answers, followed)).await
             }
-            Err(error) => unreachable(&visitor, peer, &error),
+            Err(error) => unreachable(visitor.into(), peer, &error),
         }
     }
 
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
-    async fn follow<V: Transport, S: Transport>(
+    async fn follow(
         &self,
         rules: &Rules,
-        visitor: V,
-        site: S,
+        visitor: Stream,
+        site: Stream,
         peer: &ConnInfo,
         mut bytes: Vec<u8>,
         began: Instant,
-    ) -> Option<Claimed<V>> {
+    ) -> Option<Claimed> {
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !bytes.is_empty();
         let (requests, answers, talk) = follow::directions(rules, &self.undecided, decided);
@@ -271,29 +272,29 @@ impl Fallback {
 }
 
 /// A visitor meets what it would meet where no website listens.
-fn unreachable<V: Transport, C>(visitor: &V, peer: &ConnInfo, error: &impl Display) -> Option<C> {
+fn unreachable<C>(mut visitor: Stream, peer: &ConnInfo, error: &impl Display) -> Option<C> {
     warn!(%peer, %error, "the website cannot be reached");
-    relay::reset(visitor.tcp());
+    visitor.abort();
     None
 }
 
 /// A visitor is one of ever more that say the same and get no answer.
-fn goes_round<V: Transport, C>(visitor: &V, peer: &ConnInfo) -> Option<C> {
+fn goes_round<C>(mut visitor: Stream, peer: &ConnInfo) -> Option<C> {
     warn!(
         %peer,
         "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
          here? One of them is reset"
     );
-    relay::reset(visitor.tcp());
+    visitor.abort();
     None
 }
 
 /// A visitor that came to the website first, and then, on the same connection, asked for an upgrade that
 /// is ours. The website has answered all it was asked.
 #[derive(Debug)]
-pub struct Claimed<V> {
+pub struct Claimed {
     /// Its connection.
-    pub visitor: V,
+    pub visitor: Stream,
     /// What it asks for.
     pub upgrade: Upgrade,
     /// The request, and what came behind it.

@@ -7,7 +7,6 @@
 //! website's first byte; one more waits for its turn, and is reset if none of them was answered meanwhile.
 //! The reset goes round as the visitor did, and ends them all.
 
-use super::Transport;
 use crate::wire::proxy_protocol::Header;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -100,9 +99,9 @@ impl Visit<'_> {
     }
 
     /// The connection to the website once more, to look out for the answer beside the one who reads it.
-    pub(super) fn answers(&self, site: &impl Transport) -> Option<TcpStream> {
+    pub(super) fn answers(&self, site: &TcpStream) -> Option<TcpStream> {
         self.turn.as_ref()?;
-        let again = socket2::SockRef::from(site.tcp()).try_clone().ok()?;
+        let again = socket2::SockRef::from(site).try_clone().ok()?;
         TcpStream::from_std(again.into()).ok()
     }
 }

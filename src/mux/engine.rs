@@ -5,7 +5,7 @@ use super::looks::LOOK;
 use super::outbound::{HEADS, frame_up};
 use super::session::{Dial, Session, Socket};
 use super::{DIALLING_TOTAL, STALL, STALL_ALONE, TOTAL, WORDS};
-use crate::relay::{End, Outcome, Side, Timeouts, Transport, reset};
+use crate::relay::{End, Outcome, RelayStream, Side, Timeouts};
 use crate::runtime::turn::{self, TURN, end_turn};
 use crate::runtime::watchdog::{self, Stage};
 use crate::telemetry;
@@ -164,7 +164,7 @@ pub struct Mux<S, I> {
     pub(super) down: u64,
 }
 
-impl<S: Transport, I: Incoming> Mux<S, I> {
+impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// A connection whose handshake is done.
     pub fn new(handoff: Handoff<S>, incoming: I, timeouts: Timeouts) -> Self {
         Mux {
@@ -221,7 +221,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|panic| {
                 // Nobody may take what it got for all there was.
                 self.sessions.iter().for_each(Session::reset);
-                reset(self.wire.tcp());
+                self.wire.abort();
                 resume_unwind(panic)
             });
             self.look(cx, timer.as_mut(), &mut empty_since)
@@ -541,7 +541,7 @@ impl<S: Transport, I: Incoming> Mux<S, I> {
             }
         }
         if let End::Reset(..) = end {
-            reset(self.wire.tcp());
+            self.wire.abort();
             return;
         }
         let code = if matches!(end, End::Malformed(..)) { CLOSE_PROTOCOL_ERROR } else { CLOSE_NORMAL };

@@ -3,7 +3,7 @@
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
 use super::{HARD, SESSIONS, SILENT, SOFT, TOTAL};
-use crate::relay::{CodecError, End, EndSeen, Transport};
+use crate::relay::{CodecError, End, EndSeen, RelayStream};
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::{Found, Received};
 use crate::wire::Step;
@@ -21,7 +21,7 @@ struct Batch {
     ranges: Vec<Range<usize>>,
 }
 
-impl<S: Transport, I: Incoming> Mux<S, I> {
+impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// Reads the connection once.
     pub(super) fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         ROOM.with_borrow_mut(|room| {

@@ -16,7 +16,7 @@
 
 use super::engine::{Fresh, Incoming, Mux, SCRATCH};
 use super::looks::LOOK;
-use crate::relay::{End, Transport};
+use crate::relay::{End, RelayStream};
 use std::io;
 use std::task::Context;
 use std::time::{Duration, SystemTime};
@@ -145,7 +145,7 @@ impl Liveness {
 /// How long until another connection is tried once more, at first and at most.
 const ANOTHER: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 
-impl<S: Transport, I: Incoming> Mux<S, I> {
+impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// Whether a session can begin now, or waits for the peer to show that it is there.
     pub(super) fn may_begin(&self) -> bool {
         let there = self.incoming.is_deaf() || !self.liveness.is_quiet(Instant::now());

@@ -3,7 +3,7 @@
 use super::engine::{Incoming, Mux};
 use super::session::{Session, Socket};
 use super::{CLIENT_IDLE, SERVER_IDLE, SILENCE, SILENT_MAX, UNREAD_MAX};
-use crate::relay::{End, Transport};
+use crate::relay::{End, RelayStream};
 use crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE};
 use crate::wire::mux;
 use std::io;
@@ -18,7 +18,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// How long what waits may take once the connection is broken: its sessions are reset after that in any case.
 const DRAIN: Duration = Duration::from_secs(5);
 
-impl<S: Transport, I: Incoming> Mux<S, I> {
+impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// Looks at the clock: ends sessions that stand still, and the connection when it is over.
     pub(super) fn look(
         &mut self,

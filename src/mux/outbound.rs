@@ -2,7 +2,7 @@
 
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::Socket;
-use crate::relay::Transport;
+use crate::relay::RelayStream;
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::Send;
 use crate::wire::FrameSizeError;
@@ -34,7 +34,7 @@ pub(super) fn frame_up(
     Ok(start + send.encode(frame.get_mut(start..).unwrap_or_default())?)
 }
 
-impl<S: Transport, I: Incoming> Mux<S, I> {
+impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// Reads the sessions' sockets in turn, and writes what they have with one call.
     pub(super) fn poll_sessions(&mut self, cx: &mut Context<'_>) -> bool {
         ROOM.with_borrow_mut(|room| {

@@ -1,7 +1,7 @@
 //! How a connection's task gets on with the others of its thread.
 
 use super::*;
-use crate::relay::{Timeouts, Transport};
+use crate::relay::{RelayStream, Timeouts};
 use crate::runtime::turn::TURN;
 use crate::transport::websocket::{Handoff, directions};
 use crate::wire::websocket::{Encoder, Role};
@@ -53,9 +53,13 @@ impl AsyncWrite for Torrent {
     }
 }
 
-impl Transport for Torrent {
-    fn tcp(&self) -> &TcpStream {
-        &self.tcp
+impl RelayStream for Torrent {
+    fn abort(&mut self) {
+        self.tcp.abort();
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        self.tcp.is_broken(cx)
     }
 }
 

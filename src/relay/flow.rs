@@ -4,9 +4,9 @@
 //! written from there at once. Only what the receiver does not take is kept, so a flow that waits
 //! owns no buffer.
 
-use super::Transport;
 use super::codec::{Codec, CodecError, Pieces};
 use super::splice::{Moved, SpliceError, Spliced};
+use super::stream::RelayStream;
 use crate::runtime::turn::{TURN, end_turn, note_moved};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -332,8 +332,8 @@ impl<C: Codec> Flow<C> {
         last: bool,
     ) -> Poll<Result<(), FlowError>>
     where
-        S: Transport,
-        D: Transport,
+        S: RelayStream,
+        D: RelayStream,
     {
         let before = self.moved;
         let result = loop {
@@ -372,8 +372,8 @@ impl<C: Codec> Flow<C> {
         last: bool,
     ) -> Poll<Result<(), FlowError>>
     where
-        S: Transport,
-        D: Transport,
+        S: RelayStream,
+        D: RelayStream,
     {
         self.waits = Waits::Sink;
         if self.may_interject() && self.codec.wants_to_speak() {
@@ -390,7 +390,7 @@ impl<C: Codec> Flow<C> {
                     return Poll::Ready(Err(*failure));
                 }
             }
-            Stage::Open => match (source.raw(), sink.raw()) {
+            Stage::Open => match (source.as_tcp(), sink.as_tcp()) {
                 (Some(source), Some(sink)) if self.is_spliceable() => ready!(self.splice(cx, source, sink))?,
                 _ => {
                     // Nothing of what was written may lie in a buffer of the sink while the source is
@@ -399,7 +399,7 @@ impl<C: Codec> Flow<C> {
                     ready!(self.pass(cx, source, sink))?;
                 }
             },
-            Stage::Closing if self.source_broken || (last && sink.raw().is_some()) => {
+            Stage::Closing if self.source_broken || (last && sink.as_tcp().is_some()) => {
                 self.stage = Stage::Done
             }
             Stage::Closing => {
@@ -521,8 +521,8 @@ impl<C: Codec> Flow<C> {
         sink: &mut D,
     ) -> Poll<Result<(), FlowError>>
     where
-        S: Transport,
-        D: Transport,
+        S: RelayStream,
+        D: RelayStream,
     {
         ROOM.with_borrow_mut(|Scratch { bytes, pieces }| {
             let room = bytes.len().min(self.most).min(self.codec.room());

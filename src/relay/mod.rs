@@ -39,11 +39,13 @@ mod splice;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "no_splice.rs"]
 mod splice;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use codec::{Codec, CodecError, Identity, Pieces};
 pub use flow::{EndSeen, Flow, read_some};
+pub use stream::{RelayStream, has_ended, reset};
 
 use crate::runtime::turn;
 use crate::runtime::watchdog::{self, Stage};
@@ -55,87 +57,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-
-/// A stream that ends in a TCP connection, which can be cut off with a reset.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// The TCP connection at the bottom.
-    fn tcp(&self) -> &TcpStream;
-
-    /// The TCP connection, if its bytes are those of this stream, so that the kernel may carry them.
-    fn raw(&self) -> Option<&TcpStream> {
-        None
-    }
-
-    /// Whether the other end has ended its direction without the word that the format has for it, such as
-    /// TLS's close_notify. The end of the other stream is made the same.
-    fn ended_abruptly(&self) -> bool {
-        false
-    }
-
-    /// Leaves that word out when this direction is shut down.
-    fn end_abruptly(&mut self) {}
-
-    /// A number that grows with what reaches the connection of that which was written before: progress
-    /// that a stream with a buffer of its own makes while it takes nothing more.
-    fn drained(&self) -> u64 {
-        0
-    }
-
-    /// Has the connection watched by the reactor of this thread from now on.
-    fn change_reactor(&mut self) {}
-}
-
-impl Transport for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-
-    fn raw(&self) -> Option<&TcpStream> {
-        Some(self)
-    }
-
-    /// By a second descriptor, as a reactor does not give the first one back without closing it. Where
-    /// there is none, the old reactor goes on: it wakes tasks of other threads, too, for a system call more.
-    fn change_reactor(&mut self) {
-        #[cfg(unix)]
-        {
-            use std::os::fd::AsFd as _;
-            let again = self.as_fd().try_clone_to_owned();
-            if let Ok(again) = again.and_then(|socket| TcpStream::from_std(socket.into())) {
-                *self = again;
-            }
-        }
-    }
-}
-
-impl<T: Transport> Transport for &mut T {
-    fn tcp(&self) -> &TcpStream {
-        (**self).tcp()
-    }
-
-    fn raw(&self) -> Option<&TcpStream> {
-        (**self).raw()
-    }
-
-    fn ended_abruptly(&self) -> bool {
-        (**self).ended_abruptly()
-    }
-
-    fn end_abruptly(&mut self) {
-        (**self).end_abruptly();
-    }
-
-    fn drained(&self) -> u64 {
-        (**self).drained()
-    }
-
-    fn change_reactor(&mut self) {
-        (**self).change_reactor();
-    }
-}
 
 /// How long a relay may stand still.
 #[derive(Debug, Clone, Copy)]
@@ -245,7 +167,7 @@ pub struct Relay<N, F, Up, Down> {
     broken: Option<(Side, io::Error)>,
 }
 
-impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
+impl<N: RelayStream, F: RelayStream, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     /// Joins two streams. Each flow may begin with bytes that were read before ([`Flow::with_pending`]).
     pub fn new(near: N, far: F, up: Flow<Up>, down: Flow<Down>, timeouts: Timeouts) -> Self {
         Relay { near, far, up, down, timeouts, reactor: turn::reactor(), broken: None }
@@ -312,8 +234,8 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             }
             let flows = catch_unwind(AssertUnwindSafe(|| self.poll_flows(cx))).unwrap_or_else(|panic| {
                 // Neither side may take what it got for all there was.
-                reset(self.near.tcp());
-                reset(self.far.tcp());
+                self.near.abort();
+                self.far.abort();
                 resume_unwind(panic)
             });
             if let Some(end) = flows {
@@ -343,12 +265,15 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         })
         .await;
         match &end {
-            End::Reset(Side::Near, _) => reset(self.far.tcp()),
-            End::Reset(Side::Far, _) => reset(self.near.tcp()),
+            End::Reset(Side::Near, _) => self.far.abort(),
+            End::Reset(Side::Far, _) => self.near.abort(),
             End::GivenBack => {}
             End::Malformed(side, _) => {
                 // What the other side got is not all there was, so it must not look like it.
-                reset(if *side == Side::Near { self.far.tcp() } else { self.near.tcp() });
+                match side {
+                    Side::Near => self.far.abort(),
+                    Side::Far => self.near.abort(),
+                }
                 Box::pin(self.part()).await;
             }
             // On the heap: a relay has no room for what it says in its last second.
@@ -387,7 +312,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
             if still + LOOK <= now
                 && let Some(side) = self.gone(cx)
             {
-                return Err(End::Reset(side, io::ErrorKind::ConnectionReset.into()));
+                return Err(End::Reset(side, stream::broken()));
             }
             look = now + LOOK;
         }
@@ -399,7 +324,7 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
     /// it may keep more at any time, as memory comes free.
     fn taken_by_near(&self) -> u64 {
         let written = || self.down.moved() + self.near.drained();
-        acked::bytes_acked(self.near.tcp()).unwrap_or_else(written)
+        self.near.bytes_acked().unwrap_or_else(written)
     }
 
     /// A side whose connection is broken, though nobody reads from it.
@@ -407,8 +332,8 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
         let unread = |waits| waits != Waits::Source;
         match &self.broken {
             Some((side, _)) => Some(*side),
-            None if unread(self.up.waits()) && has_broken(cx, self.near.tcp()) => Some(Side::Near),
-            None if unread(self.down.waits()) && has_broken(cx, self.far.tcp()) => Some(Side::Far),
+            None if unread(self.up.waits()) && self.near.is_broken(cx) => Some(Side::Near),
+            None if unread(self.down.waits()) && self.far.is_broken(cx) => Some(Side::Far),
             None => None,
         }
     }
@@ -481,24 +406,6 @@ impl<N: Transport, F: Transport, Up: Codec, Down: Codec> Relay<N, F, Up, Down> {
                 }
             },
         }
-    }
-}
-
-/// Makes the closing of this connection a reset, as the other side's was.
-pub fn reset(stream: &TcpStream) {
-    // Bytes that the kernel holds back to send more at once would be thrown away by the reset: this sends
-    // them. (Those for which the peer has no room are lost, as they are by every reset.)
-    let _ = stream.set_nodelay(true);
-    // A socket that refuses is closed in order instead; there is nothing better to do.
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// Whether the connection is known to have broken, though nothing was read from it or written to it.
-fn has_broken(cx: &mut Context<'_>, stream: &TcpStream) -> bool {
-    match pin!(stream.ready(Interest::ERROR)).poll(cx) {
-        Poll::Ready(Ok(ready)) => ready.is_error(),
-        Poll::Ready(Err(_)) => true,
-        Poll::Pending => false,
     }
 }
 

@@ -8,8 +8,8 @@ mod turns;
 
 use super::*;
 use std::io::ErrorKind;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -40,9 +40,13 @@ impl AsyncWrite for Copied {
     }
 }
 
-impl Transport for Copied {
-    fn tcp(&self) -> &TcpStream {
-        &self.0
+impl RelayStream for Copied {
+    fn abort(&mut self) {
+        self.0.abort();
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        self.0.is_broken(cx)
     }
 }
 

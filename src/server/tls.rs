@@ -1,12 +1,13 @@
 //! The server half for those who speak real TLS: its own name is answered here, and the same question
 //! asked of what is inside; other names, and hellos that no client of ours would send, go on as they are.
 
-use super::{Shared, TunnelError, note};
+use super::{Server, TunnelError, note};
 use crate::config::names;
 use crate::detect::read::{self, Arrival};
 use crate::fallback::{Claimed, Place};
 use crate::net::budget::Share;
 use crate::net::conn_info::ConnInfo;
+use crate::transport::Stream;
 use crate::transport::tls::{AcceptError, Acceptor, TlsStream};
 use crate::wire::client_hello::{self, ClientHello};
 use crate::wire::http::Upgrade;
@@ -29,7 +30,7 @@ enum Answerer<'a> {
     Site(Place),
 }
 
-impl Shared {
+impl Server {
     /// Takes a connection that began with a hello, or what looked like one. `site` is a connection to
     /// the website for TLS, if there is one already.
     pub(super) async fn tls(
@@ -47,7 +48,8 @@ impl Shared {
                 let Some(share) = self.share_for_handshake(bytes.len(), or_give_back).await else {
                     if or_give_back {
                         debug!(%peer, "too many handshakes: TLS for the website");
-                        let visit = self.fallback.receive(visitor, peer, Place::Tls, bytes, site, began);
+                        let visit =
+                            self.fallback.receive(visitor.into(), peer, Place::Tls, bytes, site, began);
                         let _ = Box::pin(visit).await;
                     }
                     return;
@@ -69,7 +71,7 @@ impl Shared {
         };
         let site = site.filter(|_| place == Place::Tls);
         // Nobody knows what is inside, so nobody comes back from there.
-        let _ = Box::pin(self.fallback.receive(visitor, peer, place, bytes, site, began)).await;
+        let _ = Box::pin(self.fallback.receive(visitor.into(), peer, place, bytes, site, began)).await;
     }
 
     /// What a handshake may hold, beside the hello. Where nothing is left, one that somebody else can
@@ -127,7 +129,7 @@ impl Shared {
     /// What was in TLS is in the clear from here on, for the website, too.
     async fn inside_tls(&self, mut visitor: TlsStream, peer: &mut ConnInfo, began: Instant) {
         if visitor.is_h2() {
-            let visit = self.fallback.receive(visitor, peer, Place::H2, Vec::new(), None, began);
+            let visit = self.fallback.receive(visitor.into(), peer, Place::H2, Vec::new(), None, began);
             let _ = Box::pin(visit).await;
             return;
         }
@@ -136,7 +138,7 @@ impl Shared {
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let (bytes, site) = match arrival {
             Arrival::Http(upgrade, bytes) => {
-                return self.web_inside(visitor, upgrade, bytes, peer, began).await;
+                return self.web_inside(visitor.into(), upgrade, bytes, peer, began).await;
             }
             Arrival::Visitor(bytes, site) => (bytes, site),
             // Not asked for.
@@ -153,7 +155,7 @@ impl Shared {
     /// A client whose upgrade is taken, inside TLS.
     async fn web_inside(
         &self,
-        client: TlsStream,
+        client: Stream,
         upgrade: Upgrade,
         bytes: Vec<u8>,
         peer: &ConnInfo,

@@ -1,11 +1,12 @@
 //! The server half for clients of v2ray-plugin's kind: WebSocket with Mux.Cool or without, and
 //! HTTPUpgrade, after TLS or in the clear.
 
-use super::{Shared, Tunnel, TunnelError};
+use super::{Server, Tunnel, TunnelError};
 use crate::mux::{Dial, Fresh, Incoming, Mux};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
-use crate::relay::{self, EndSeen, Relay, Side, Transport};
+use crate::relay::{EndSeen, Relay, RelayStream as _, Side};
+use crate::transport::Stream;
 use crate::transport::http;
 use crate::transport::websocket::{self, Handoff};
 use crate::wire::http::Upgrade;
@@ -37,11 +38,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client and the backend may be silent both, after the handshake.
 const OPENING: Duration = Duration::from_secs(300);
 
-impl Shared {
+impl Server {
     /// Grants the upgrade, and opens what it is for.
-    pub(super) async fn web<S: Transport + Send + 'static>(
+    pub(super) async fn web(
         &self,
-        mut client: S,
+        mut client: Stream,
         upgrade: Upgrade,
         mut bytes: Vec<u8>,
     ) -> Result<Tunnel, TunnelError> {
@@ -66,14 +67,11 @@ impl Shared {
     }
 
     /// WebSocket: finds out whether the stream in it is Mux.Cool.
-    async fn websocket<S: Transport + Send + 'static>(
-        &self,
-        mut detector: MuxDetector<S>,
-    ) -> Result<Tunnel, TunnelError> {
+    async fn websocket(&self, mut detector: MuxDetector) -> Result<Tunnel, TunnelError> {
         let detected = Box::pin(detector.detect(&self.backend)).await;
         let mut handoff = detector.handoff;
         let (detection, backend) = detected.map_err(|error| {
-            relay::reset(handoff.io.tcp());
+            handoff.io.abort();
             TunnelError::Backend(error)
         })?;
         match detection {
@@ -85,7 +83,7 @@ impl Shared {
             MuxDetection::Stream => {
                 let backend = match backend {
                     Some(backend) => backend,
-                    None => self.dial_backend(&handoff.io).await?,
+                    None => self.dial_backend(&mut handoff.io).await?,
                 };
                 let (client, up, down, write_error) = handoff.into_flows();
                 let relay = Relay::new(client, backend, up, down, self.timeouts);
@@ -107,7 +105,7 @@ impl Shared {
 }
 
 /// Closes a connection on which nothing was said in order, with the code for what has happened.
-async fn close<S: Transport>(mut handoff: Handoff<S>) {
+async fn close(mut handoff: Handoff<Stream>) {
     let mut words = handoff.write_buf;
     words.extend_from_slice(&handoff.send.close(CLOSE_NORMAL));
     let part = async {
@@ -160,13 +158,13 @@ enum MuxDetection {
 }
 
 /// Finds out what is inside a WebSocket connection. What it has read to that end stays in the handoff.
-struct MuxDetector<S> {
-    handoff: Handoff<S>,
+struct MuxDetector {
+    handoff: Handoff<Stream>,
     /// How much of the payload came with the handshake.
     early_len: usize,
 }
 
-impl<S: Transport> MuxDetector<S> {
+impl MuxDetector {
     /// Reads until it is known, or the client has had its time. Returns the backend where it was dialled
     /// meanwhile.
     async fn detect(&mut self, dialer: &Dialer) -> Result<(MuxDetection, Option<TcpStream>), DialError> {

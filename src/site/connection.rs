@@ -4,15 +4,15 @@
 use super::body::{Body, Malformed};
 use super::folder::Source;
 use super::room::Room;
-use crate::relay::{SEND_TIMEOUT, Transport, read_some, reset};
+use crate::relay::{RelayStream as _, SEND_TIMEOUT, has_ended, read_some};
 use crate::runtime::blocking;
+use crate::transport::Stream;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt as _, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// For how long what nobody wants is read after an answer, and how long a silence in it may be
@@ -37,18 +37,18 @@ pub enum Came {
 }
 
 /// A connection.
-pub struct Connection<V> {
-    pub visitor: V,
+pub struct Connection {
+    pub visitor: Stream,
     /// What was read and not understood yet.
     pub bytes: Vec<u8>,
     /// Whether it is inside TLS.
     pub tls: bool,
 }
 
-impl<V: Transport> Connection<V> {
+impl Connection {
     /// A connection of which these bytes were read before.
-    pub fn new(visitor: V, bytes: Vec<u8>) -> Connection<V> {
-        let tls = visitor.raw().is_none();
+    pub fn new(visitor: Stream, bytes: Vec<u8>) -> Connection {
+        let tls = visitor.is_tls();
         Connection { visitor, bytes, tls }
     }
 
@@ -166,7 +166,7 @@ impl<V: Transport> Connection<V> {
     /// a slow visitor empties without taking more.
     async fn in_time<T>(
         &mut self,
-        mut write: impl FnMut(&mut V, &mut Context<'_>) -> Poll<io::Result<T>>,
+        mut write: impl FnMut(&mut Stream, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
         loop {
             let before = self.visitor.drained();
@@ -196,9 +196,9 @@ impl<V: Transport> Connection<V> {
 
     /// Closes the connection without regard for what still comes. What nginx would not have read yet
     /// makes a reset of it.
-    pub fn cut(&self, room: Room) {
+    pub fn cut(&mut self, room: Room) {
         if self.bytes.len() > room.left() {
-            reset(self.visitor.tcp());
+            self.visitor.abort();
         }
     }
 
@@ -208,15 +208,4 @@ impl<V: Transport> Connection<V> {
             let _ = timeout(LINGER_SILENCE, self.visitor.shutdown()).await;
         }
     }
-}
-
-/// Whether the visitor is known to have sent all it will.
-async fn has_ended(visitor: &TcpStream) -> bool {
-    let mut ready = pin!(visitor.ready(Interest::READABLE));
-    poll_fn(|cx| match ready.as_mut().poll(cx) {
-        Poll::Ready(Ok(ready)) => Poll::Ready(ready.is_read_closed()),
-        Poll::Ready(Err(_)) => Poll::Ready(true),
-        Poll::Pending => Poll::Ready(false),
-    })
-    .await
 }

@@ -17,9 +17,9 @@ use crate::config::Website;
 use crate::detect::Rules;
 use crate::fallback::Claimed;
 use crate::net::conn_info::ConnInfo;
-use crate::relay::Transport;
 use crate::runtime::blocking;
 use crate::runtime::watchdog::{self, Stage};
+use crate::transport::Stream;
 use crate::wire::http::request::{body, head, line, room, target};
 use answer::{Answer, Content};
 use conditions::{Precondition, Validators, judge, permits_range};
@@ -62,14 +62,14 @@ impl Site {
 
     /// Serves a connection, of which `bytes` were read before, to its end. Returns it when, in the place
     /// of a request, an upgrade is asked for that `rules` take.
-    pub async fn serve<V: Transport>(
+    pub async fn serve(
         &self,
         rules: &Rules,
-        visitor: V,
+        visitor: Stream,
         origin: &ConnInfo,
         bytes: Vec<u8>,
         began: Instant,
-    ) -> Option<Claimed<V>> {
+    ) -> Option<Claimed> {
         watchdog::stage(Stage::OwnSite);
         visit::Visit::new(self, rules, visitor, origin, bytes, began).run().await
     }

@@ -9,7 +9,7 @@ use super::{Here, Site};
 use crate::detect::{Detection, Rules};
 use crate::fallback::Claimed;
 use crate::net::conn_info::ConnInfo;
-use crate::relay::Transport;
+use crate::transport::Stream;
 use crate::wire::http::Upgrade;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -33,10 +33,10 @@ const RECORD_HEADER: usize = 5;
 const RECORD: usize = RECORD_HEADER + 16 * 1024 + 320;
 
 /// A connection, and what is known of it.
-pub struct Visit<'a, V> {
+pub struct Visit<'a> {
     site: &'a Site,
     rules: &'a Rules,
-    connection: Connection<V>,
+    connection: Connection,
     here: Here<'a>,
     room: Room,
     requests: u32,
@@ -78,22 +78,22 @@ enum After {
     Broken,
 }
 
-impl<'a, V: Transport> Visit<'a, V> {
+impl<'a> Visit<'a> {
     pub fn new(
         site: &'a Site,
         rules: &'a Rules,
-        visitor: V,
+        visitor: Stream,
         origin: &'a ConnInfo,
         bytes: Vec<u8>,
         began: Instant,
-    ) -> Visit<'a, V> {
+    ) -> Visit<'a> {
         let connection = Connection::new(visitor, bytes);
         let here = Here { origin, tls: connection.tls };
         Visit { site, rules, connection, here, room: Room::new(), requests: 0, began }
     }
 
     /// Answers requests until one of the two has had enough, or a client shows itself.
-    pub async fn run(mut self) -> Option<Claimed<V>> {
+    pub async fn run(mut self) -> Option<Claimed> {
         let mut claimed = None;
         loop {
             let exchange = match self.next().await {

@@ -144,9 +144,13 @@ impl AsyncWrite for Gated {
     }
 }
 
-impl Transport for Gated {
-    fn tcp(&self) -> &TcpStream {
-        &self.0
+impl RelayStream for Gated {
+    fn abort(&mut self) {
+        self.0.abort();
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        self.0.is_broken(cx)
     }
 }
 

@@ -44,9 +44,13 @@ impl AsyncWrite for Torrent {
     }
 }
 
-impl Transport for Torrent {
-    fn tcp(&self) -> &TcpStream {
-        &self.tcp
+impl RelayStream for Torrent {
+    fn abort(&mut self) {
+        self.tcp.abort();
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        self.tcp.is_broken(cx)
     }
 }
 

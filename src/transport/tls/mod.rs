@@ -15,7 +15,7 @@ pub use client::{ConnectError, Connector};
 pub use server::{AcceptError, Acceptor};
 pub use site::{NoCertificateVerification, UpstreamTls};
 
-use crate::relay::Transport;
+use crate::relay::RelayStream;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
@@ -201,6 +201,11 @@ impl TlsStream {
     /// nginx.
     pub fn end_like_nginx(&mut self) {
         self.farewell = Farewell::NotToTheEnded;
+    }
+
+    /// The connection that it runs on.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
     }
 
     /// The name that the other end asked for.
@@ -409,9 +414,17 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-impl Transport for TlsStream {
-    fn tcp(&self) -> &TcpStream {
-        &self.tcp
+impl RelayStream for TlsStream {
+    fn abort(&mut self) {
+        self.tcp.abort();
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        self.tcp.is_broken(cx)
+    }
+
+    fn bytes_acked(&self) -> Option<u64> {
+        self.tcp.bytes_acked()
     }
 
     fn ended_abruptly(&self) -> bool {

@@ -1,0 +1,121 @@
+//! A connection that was accepted or dialled, with TLS on it or not.
+
+use super::tls::TlsStream;
+use crate::relay::RelayStream;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A TCP connection, or TLS on one.
+#[derive(Debug)]
+pub enum Stream {
+    /// The connection as it is.
+    Tcp(TcpStream),
+    /// TLS on it. Boxed: its state is a hundred times larger.
+    Tls(Box<TlsStream>),
+}
+
+/// Calls the same of whichever stream it is.
+macro_rules! either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($inner) => $call,
+            Stream::Tls($inner) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// The TCP connection at the bottom.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Tcp(tcp) => tcp,
+            Stream::Tls(tls) => tls.tcp(),
+        }
+    }
+
+    /// Whether TLS is on it.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Stream {
+        Stream::Tcp(tcp)
+    }
+}
+
+impl From<TlsStream> for Stream {
+    fn from(tls: TlsStream) -> Stream {
+        Stream::Tls(Box::new(tls))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        either!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+impl RelayStream for Stream {
+    fn abort(&mut self) {
+        either!(self, stream => stream.abort());
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        either!(self, stream => stream.is_broken(cx))
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        either!(self, stream => stream.as_tcp())
+    }
+
+    fn bytes_acked(&self) -> Option<u64> {
+        either!(self, stream => stream.bytes_acked())
+    }
+
+    fn ended_abruptly(&self) -> bool {
+        either!(self, stream => stream.ended_abruptly())
+    }
+
+    fn end_abruptly(&mut self) {
+        either!(self, stream => stream.end_abruptly());
+    }
+
+    fn drained(&self) -> u64 {
+        either!(self, stream => stream.drained())
+    }
+
+    fn change_reactor(&mut self) {
+        either!(self, stream => stream.change_reactor());
+    }
+}
