@@ -5,9 +5,11 @@
 //! | [`upgrade`] | the request that opens a tunnel, and its answer: written, read, told from all others |
 //! | [`framing`] | where messages begin and end on a connection to a website, read strictly |
 //! | `request` | whole requests, read as nginx reads them |
+//! | [`chunked`] | chunked bodies, strictly and as nginx reads them |
 //! | [`host`] | names and paths: how they are written and compared |
 //! | [`syntax`] | tokens, values and dates |
 
+pub mod chunked;
 pub mod framing;
 pub mod host;
 pub(crate) mod request;

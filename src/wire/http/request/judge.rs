@@ -1,6 +1,6 @@
 //! Whether a web server has refused a head by now, though it has not ended.
 
-use super::head::Reading;
+use super::head::RequestReader;
 use super::target::Target;
 use crate::wire::http::HttpRule;
 
@@ -8,7 +8,7 @@ use crate::wire::http::HttpRule;
 /// it is complete, so whoever sent it cannot be kept waiting for the end of the head.
 #[derive(Debug)]
 pub(crate) struct Judge {
-    reading: Reading,
+    reading: RequestReader,
     /// Where the header lines begin, once that is known; it is all that is looked at where the operator has
     /// named the request line.
     fields: Option<usize>,
@@ -21,7 +21,7 @@ impl Judge {
         let odd_path = |path: &String| Target::parse(path.as_bytes()).is_none();
         let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
         Judge {
-            reading: Reading::for_judging(),
+            reading: RequestReader::for_judging(),
             fields: None,
             fields_only: rule.path.is_some()
                 || rule.web_path.as_ref().is_some_and(odd_path)
