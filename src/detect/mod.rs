@@ -1,9 +1,9 @@
 //! Which kind of first bytes are these? Asked of every connection to a server half, answered as a pure
 //! function of the bytes.
 
-use crate::wire::client_hello::{self, ClientHello};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::{self, Upgrade};
+use crate::wire::tls::client_hello::{self, ClientHello};
 
 pub mod read;
 pub mod rules;

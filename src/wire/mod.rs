@@ -7,12 +7,12 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
-pub mod client_hello;
 pub mod fake_tls;
 pub mod forwarded_for;
 pub mod http;
 pub mod mux;
 pub mod proxy_protocol;
+pub mod tls;
 pub mod websocket;
 
 /// Turns payload into frames.
