@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::fmt;
 
 use super::hello::{Random, SESSION_ID};
-use super::{FIRST_FLIGHT_HEAD, RECORD_HEAD, RECORD_PAYLOAD};
+use super::{FIRST_FLIGHT_HEAD, RECORD_PAYLOAD};
+use crate::wire::tls::RECORD_HEAD;
 use crate::wire::{Decoder, Encoder, Step};
 
 /// ServerHello without its random and session id: the record's and the message's head in front
