@@ -296,8 +296,13 @@ impl Client {
         let mut frame = vec![0; Encoder::HEAD];
         if let Some(fresh) = &early {
             frame.extend_from_slice(&fresh.first);
-            let start = encoder.encode(&mut frame);
-            frame.drain(..start);
+            match encoder.encode_in_place(&mut frame) {
+                Ok(start) => drop(frame.drain(..start)),
+                Err(error) => {
+                    sessions.first = early;
+                    return Err(TunnelError::Malformed(error.into()));
+                }
+            }
         } else {
             frame.clear();
         }

@@ -3,7 +3,8 @@
 use super::{Stream, Tunnel};
 use crate::config::RequestConfig;
 use crate::relay::{Codec, CodecError, Flow, Identity, Pieces};
-use crate::wire::http::{Answer, Request, answer, answer_to, first_line, switching_protocols};
+use crate::wire::http::{HeaderOrder, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols};
+use crate::wire::websocket::key;
 use rand::RngExt as _;
 use std::io;
 use std::sync::LazyLock;
@@ -44,13 +45,17 @@ fn after(line: &str) -> String {
 
 /// A client's request. With `payload_len`, so many bytes of payload follow it in the same flight.
 pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
-    Request {
+    UpgradeRequest {
         method: &config.method,
         path: &config.path,
         host: &config.host,
         user_agent: &USER_AGENT,
-        nonce: rand::random(),
+        key: Some(&key(rand::random())),
+        versioned: false,
+        protocol: None,
         content_length: payload_len,
+        headers: &[],
+        order: HeaderOrder::SIMPLE_OBFS,
     }
     .encode()
 }
@@ -77,10 +82,10 @@ where
             if server.read_buf(&mut bytes).await? == 0 {
                 return Err(UpgradeError::Closed(first_line(&bytes)));
             }
-            match answer_to(&bytes, key) {
-                Answer::NeedMore => bytes.reserve(1024),
-                Answer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
-                Answer::Refused(line) => return Err(UpgradeError::Refused(line)),
+            match UpgradeAnswer::read(&bytes, key) {
+                UpgradeAnswer::NeedMore => bytes.reserve(1024),
+                UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
+                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused(line)),
             }
         }
     };
@@ -128,10 +133,10 @@ impl Codec for StripAnswer {
         }
         let before = self.head.len();
         self.head.extend_from_slice(input);
-        match answer(&self.head) {
-            Answer::NeedMore => Ok(0),
-            Answer::Refused(line) => Err(UpgradeError::Refused(line).into()),
-            Answer::Switched(head_len) => {
+        match UpgradeAnswer::read(&self.head, None) {
+            UpgradeAnswer::NeedMore => Ok(0),
+            UpgradeAnswer::Refused(line) => Err(UpgradeError::Refused(line).into()),
+            UpgradeAnswer::Switched(head_len) => {
                 // The head did not end in what had come before, or it would have been taken then.
                 let payload = head_len.saturating_sub(before)..input.len();
                 let payload_len = payload.len();

@@ -11,7 +11,7 @@ use crate::config::{ClientDisguise, Handshake, RequestConfig, WebBody, WebConfig
 use crate::net;
 use crate::net::dial::{DialError, Dialer};
 use crate::relay::{CodecError, Flow, Identity};
-use crate::wire::http::WebRequest;
+use crate::wire::http::{HeaderOrder, UpgradeRequest};
 use crate::wire::websocket::{Role, encode_early_data, key};
 use thiserror::Error;
 
@@ -190,13 +190,17 @@ fn request(config: &WebConfig, key: Option<&str>, first: &mut Vec<u8>) -> Vec<u8
     let rest = first.split_off(first.len().min(config.early_data));
     let early = std::mem::replace(first, rest);
     let protocol = (!early.is_empty()).then(|| encode_early_data(&early));
-    WebRequest {
+    UpgradeRequest {
+        method: "GET",
         path: &config.path,
         host: &config.host,
         user_agent: &config.user_agent,
-        headers: &config.headers,
         key,
+        versioned: key.is_some(),
         protocol: protocol.as_deref(),
+        content_length: None,
+        headers: &config.headers,
+        order: HeaderOrder::GO,
     }
     .encode()
 }
