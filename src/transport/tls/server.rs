@@ -169,10 +169,7 @@ impl Files {
 
 /// Opens one of the files, with the rights from before a change of user.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    return crate::os::privileged::open(path);
-    #[cfg(not(unix))]
-    File::open(path)
+    crate::os::privileged::open(path)
 }
 
 fn metadata(path: &Path) -> io::Result<Metadata> {
@@ -216,7 +213,7 @@ async fn keep_up(pair: Weak<Pair>) {
         tokio::time::sleep(LOOK).await;
         let Some(pair) = pair.upgrade() else { return };
         let before = seen.clone();
-        let looked = blocking::FILES.run_or_do_here(move || {
+        let looked = blocking::FILES.run_or_inline(move || {
             let now = match pair.files.look() {
                 Ok(now) => Some(now),
                 Err(error) => return (None, Some(Err(error))),
