@@ -1,8 +1,7 @@
 //! What it costs to tell what a connection is: time and allocations for each kind of first bytes, on a
 //! server that takes every kind. `cargo bench --bench detect`
 
-use obfs_rs::detect::{Detection, Rules};
-use obfs_rs::detect::{FakeTlsRule, HttpRule, WebRule};
+use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules};
 use obfs_rs::wire::fake_tls::ClientHello;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -73,7 +72,7 @@ fn main() {
             method: "GET".into(),
             path: None,
             host: Some("www.example.com".into()),
-            web: Some(WebRule { path: "/stream".into() }),
+            web_path: Some("/stream".into()),
         }),
         fake_tls: Some(FakeTlsRule { server_names: vec!["www.example.com".into()] }),
         tls: true,

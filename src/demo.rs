@@ -68,7 +68,7 @@ async fn demonstrate() -> Result<bool> {
             listen: vec![loopback(0)],
             backend: loopback(echo.port()),
             rules: Rules {
-                http: Some(HttpRule { method: "GET".into(), path: None, host: None, web: None }),
+                http: Some(HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
                 ..Rules::default()
             },
             failover: Failover { plain: Website::Port(loopback(site.port())), ..Failover::default() },

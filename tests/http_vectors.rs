@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use obfs_rs::wire::http::{Accept, Answer, Request, Upgrade, UpgradeParse, answer, detect_upgrade};
+use obfs_rs::wire::http::{
+    HeaderOrder, HttpRule, Upgrade, UpgradeAnswer, UpgradeParse, UpgradeRequest, detect_upgrade,
+};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -32,7 +34,8 @@ static VECTOR: LazyLock<Vector> = LazyLock::new(|| {
     }
 });
 
-const ANY: Accept<'static> = Accept { method: "GET", path: None, web_path: None, host: None };
+static ANY: LazyLock<HttpRule> =
+    LazyLock::new(|| HttpRule { method: "GET".into(), path: None, web_path: None, host: None });
 
 fn upgrade(bytes: &[u8]) -> Upgrade {
     match detect_upgrade(bytes, &ANY) {
@@ -59,22 +62,27 @@ fn the_request_is_taken_and_its_payload_found() {
 fn our_request_is_the_captured_one_to_the_byte() {
     let head_len = upgrade(&VECTOR.up).head_len;
     let head = std::str::from_utf8(&VECTOR.up[..head_len]).expect("ASCII");
-    let nonce = STANDARD.decode(value(head, "Sec-WebSocket-Key")).expect("base64");
-    let ours = Request {
+    let key = value(head, "Sec-WebSocket-Key");
+    let nonce: [u8; 16] = STANDARD.decode(key).expect("base64").try_into().expect("16 bytes");
+    let ours = UpgradeRequest {
         method: "GET",
         path: "/",
         host: value(head, "Host"),
         user_agent: value(head, "User-Agent"),
-        nonce: nonce.try_into().expect("16 bytes"),
+        key: Some(&obfs_rs::wire::websocket::key(nonce)),
+        versioned: false,
+        protocol: None,
         content_length: Some(value(head, "Content-Length").parse().expect("a number")),
+        headers: &[],
+        order: HeaderOrder::SIMPLE_OBFS,
     };
     assert_eq!(String::from_utf8_lossy(&ours.encode()), head);
 }
 
 #[test]
 fn the_answer_is_taken_and_its_payload_found() {
-    match answer(&VECTOR.down) {
-        Answer::Switched(head_len) => assert_eq!(&VECTOR.down[head_len..], VECTOR.payload_down),
+    match UpgradeAnswer::read(&VECTOR.down, None) {
+        UpgradeAnswer::Switched(head_len) => assert_eq!(&VECTOR.down[head_len..], VECTOR.payload_down),
         other => panic!("{other:?}"),
     }
 }
@@ -88,11 +96,13 @@ fn every_cut_in_a_head_waits_for_more_and_every_cut_behind_it_changes_nothing() 
             if cut < whole.head_len { UpgradeParse::NeedMore } else { UpgradeParse::Upgrade(whole.clone()) };
         assert_eq!(verdict, wanted, "cut at {cut}");
     }
-    let Answer::Switched(head_len) = answer(&VECTOR.down) else { panic!("not switched") };
+    let UpgradeAnswer::Switched(head_len) = UpgradeAnswer::read(&VECTOR.down, None) else {
+        panic!("not switched")
+    };
     for cut in 0..head_len + 500 {
         // The first bytes of nothing are no answer yet either.
-        let wanted = if cut < head_len { Answer::NeedMore } else { Answer::Switched(head_len) };
-        assert_eq!(answer(&VECTOR.down[..cut]), wanted, "cut at {cut}");
+        let wanted = if cut < head_len { UpgradeAnswer::NeedMore } else { UpgradeAnswer::Switched(head_len) };
+        assert_eq!(UpgradeAnswer::read(&VECTOR.down[..cut], None), wanted, "cut at {cut}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The WebSocket frame layer against captured connections of v2ray-plugin 1.3.1.
 
-use obfs_rs::wire::websocket::{Decoder, Encoder, Role, Step, accept_key, frame_in_place, mask};
+use obfs_rs::wire::websocket::{Decoder, Encoder, Role, accept_key, frame_in_place, mask};
+use obfs_rs::wire::{Decoder as _, Step};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -30,7 +31,7 @@ fn decode<'a>(role: Role, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8>
         loop {
             match decoder.decode(&mut input, &mut at).unwrap() {
                 Step::NeedMore => break,
-                Step::Data(range) => data.extend_from_slice(&input[range]),
+                Step::Payload(range) => data.extend_from_slice(&input[range]),
                 step => panic!("{step:?} in a capture without control frames"),
             }
         }
@@ -121,7 +122,7 @@ fn the_same_frames_are_written() {
                 assert_eq!(frame.key.is_some(), masked);
                 let mut written = vec![0; Encoder::HEAD];
                 written.extend_from_slice(&frame.payload);
-                let start = frame_in_place(&mut written, frame.key);
+                let start = frame_in_place(&mut written, frame.key).unwrap();
                 assert!(written[start..] == frame.bytes);
             }
         }
@@ -139,7 +140,7 @@ fn the_encoder_writes_what_the_program_writes() {
     for frame in frames(down) {
         let mut written = vec![0; Encoder::HEAD];
         written.extend_from_slice(&frame.payload);
-        let start = encoder.encode(&mut written);
+        let start = encoder.encode_in_place(&mut written).unwrap();
         stream.extend_from_slice(&written[start..]);
     }
     assert!(stream == down);
@@ -149,7 +150,7 @@ fn the_encoder_writes_what_the_program_writes() {
     for frame in frames(up) {
         let mut written = vec![0; Encoder::HEAD];
         written.extend_from_slice(&frame.payload);
-        let start = encoder.encode(&mut written);
+        let start = encoder.encode_in_place(&mut written).unwrap();
         let written = &mut written[start..];
         assert_eq!(written.len(), frame.bytes.len());
         let head = written.len() - frame.payload.len() - 4;

@@ -5,8 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use obfs_rs::detect::{FakeTlsRule, HttpRule, WebRule};
-use obfs_rs::detect::{Rules, Detection};
+use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules};
 
 fuzz_target!(|data: &[u8]| {
     // The first byte says where the rest is cut.
@@ -18,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
                 method: "GET".into(),
                 path: named.then(|| "/".to_owned()),
                 host: name.clone(),
-                web: Some(WebRule { path: "/stream".into() }),
+                web_path: Some("/stream".into()),
             }),
             fake_tls: Some(FakeTlsRule { server_names: name.into_iter().collect() }),
             tls: true,

@@ -31,7 +31,7 @@ pub use sip003::PluginOption;
 pub use web::{ExtraRoot, TlsClientConfig, TlsServerConfig, WebBody, WebConfig};
 pub use website::Website;
 
-use crate::detect::rules::{FakeTlsRule, HttpRule, Rules, WebRule};
+use crate::detect::{FakeTlsRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
 use crate::net::trusted::TrustedProxies;
@@ -192,19 +192,17 @@ impl fmt::Display for ServerConfig {
         if self.auto {
             f.write_str("auto: ")?;
         }
-        if let Some(HttpRule { method, path: http_path, host, web }) = &self.rules.http {
+        if let Some(HttpRule { method, path: http_path, host, web_path }) = &self.rules.http {
             let tls = match (&self.tls, self.rules.tls_alone) {
                 (None, _) => "",
                 (Some(_), true) => " in TLS alone",
                 (Some(_), false) => " in TLS or not",
             };
             let host = if host.is_some() { "its own" } else { "any" };
-            let (name, path) = match web {
+            let (name, path) = match web_path {
                 None => ("http", path(http_path)),
-                Some(WebRule { path: one }) if http_path.as_ref() == Some(one) => {
-                    ("websocket", path(http_path))
-                }
-                Some(WebRule { path: one }) => {
+                Some(one) if http_path.as_ref() == Some(one) => ("websocket", path(http_path)),
+                Some(one) => {
                     ("http and websocket", format!("{}, of websocket {}", path(http_path), shown(one)))
                 }
             };
@@ -235,9 +233,9 @@ impl ServerConfig {
     /// The paths and names that only clients are to know. [`Display`](fmt::Display) leaves them out.
     pub fn secrets(&self) -> String {
         let mut all = Vec::new();
-        if let Some(HttpRule { path, host, web, .. }) = &self.rules.http {
+        if let Some(HttpRule { path, host, web_path, .. }) = &self.rules.http {
             all.extend(path.as_ref().map(|path| format!("path {path}")));
-            all.extend(web.as_ref().map(|web| format!("path of websocket {}", web.path)));
+            all.extend(web_path.as_ref().map(|path| format!("path of websocket {path}")));
             all.extend(host.as_ref().map(|host| format!("host {host}")));
         }
         if let Some(FakeTlsRule { server_names }) = &self.rules.fake_tls {

@@ -248,12 +248,8 @@ fn server(
     let web_path = path(options, &["path", "obfs-uri"])?.map_or_else(|| "/".to_owned(), without_query);
     let path = path(options, &["obfs-uri", "path"])?.map(without_query);
     let path = if auto || takes(Disguise::Http) { path } else { Some(web_path.clone()) };
-    let http = HttpRule {
-        method: method(options)?,
-        path,
-        host: host.clone(),
-        web: frames.then_some(WebRule { path: web_path }),
-    };
+    let http =
+        HttpRule { method: method(options)?, path, host: host.clone(), web_path: frames.then_some(web_path) };
     let fake_tls = auto || takes(Disguise::FakeTls);
     // A client's options in a server's string are checked all the same: it is the string of both.
     web::mux(options)?;

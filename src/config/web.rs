@@ -7,6 +7,7 @@ use super::{ConfigError, Handshake, PluginOption};
 use crate::net::addr::HostPort;
 use crate::wire::http::host::escape_as_go;
 use crate::wire::http::host::without_port;
+use crate::wire::http::syntax::{is_header_name, is_header_value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -190,18 +191,6 @@ fn user_agent(options: &Options) -> Result<Option<String>, ConfigError> {
     if is_header_value(text) { Ok(Some(text.to_owned())) } else { Err(option_error(name, text, expected)) }
 }
 
-/// Whether this can stand behind a header's name: nothing that could end the line.
-fn is_header_value(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 1024 && text.bytes().all(|b| (b' '..=b'~').contains(&b))
-}
-
-/// Whether this is a token (RFC 9110 section 5.6.2).
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 64
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
 /// Headers of the handshake, each with what says it instead.
 const RESERVED: &[(&str, &str)] = &[
     ("host", "the option `host`"),
@@ -222,7 +211,7 @@ pub(super) fn headers(options: &Options) -> Result<Vec<(String, String)>, Config
         let fail = |expected: &str| option_error(&option.key, text, expected);
         let (name, value) = text.split_once(':').ok_or_else(|| fail(expected))?;
         let value = value.trim();
-        if !is_token(name) || !is_header_value(value) {
+        if !is_header_name(name) || !is_header_value(value) {
             return Err(fail(expected));
         }
         let lower = name.to_ascii_lowercase();

@@ -1,14 +1,15 @@
 //! Which kind of first bytes are these? Asked of every connection to a server half, answered as a pure
 //! function of the bytes.
 
-use crate::wire::client_hello::{self, ClientHello};
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::{self, Upgrade};
+use crate::wire::tls::client_hello::{self, ClientHello};
 
 pub mod read;
 pub mod rules;
 
-pub use rules::{FakeTlsRule, HttpRule, Rules, WebRule};
+pub use crate::wire::http::HttpRule;
+pub use rules::{FakeTlsRule, Rules};
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +65,8 @@ impl Rules {
             _ if bytes.is_empty() => Detection::NeedMore,
             (GuessedProtocol::Plain, _) if self.tls_alone => Detection::Visitor,
             (GuessedProtocol::Plain, Some(rule)) => {
-                let accept = rule.accept();
-                let http = detector.http.get_or_insert_with(|| http::UpgradeDetector::new(&accept));
-                of_http(http.detect(bytes, &accept))
+                let http = detector.http.get_or_insert_with(|| http::UpgradeDetector::new(rule));
+                of_http(http.detect(bytes, rule))
             }
             (GuessedProtocol::Plain, None) => Detection::Visitor,
             (GuessedProtocol::Tls, _) if detector.records.may_decide(seen, bytes) => self.detect(bytes),
@@ -86,7 +86,7 @@ impl Rules {
 
     /// Whether upgrade requests may ask for WebSocket frames.
     pub fn websocket(&self) -> bool {
-        self.http.as_ref().is_some_and(|rule| rule.web.is_some())
+        self.http.as_ref().is_some_and(|rule| rule.web_path.is_some())
     }
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
@@ -147,7 +147,7 @@ impl Records {
 }
 
 fn detect_http(bytes: &[u8], rule: &HttpRule) -> Detection {
-    of_http(http::detect_upgrade(bytes, &rule.accept()))
+    of_http(http::detect_upgrade(bytes, rule))
 }
 
 fn of_http(verdict: http::UpgradeParse) -> Detection {
@@ -184,7 +184,7 @@ mod tests {
 
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
         Rules {
-            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web: None }),
+            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
             fake_tls: fake_tls.map(|name| FakeTlsRule {
                 server_names: name.split_terminator(',').map(str::to_owned).collect(),
             }),
@@ -237,9 +237,13 @@ mod tests {
 
     /// A server for every kind of client, with a certificate.
     fn auto() -> Rules {
-        let web = Some(WebRule { path: "/stream".into() });
         Rules {
-            http: Some(HttpRule { method: "GET".into(), path: Some("/".into()), host: None, web }),
+            http: Some(HttpRule {
+                method: "GET".into(),
+                path: Some("/".into()),
+                host: None,
+                web_path: Some("/stream".into()),
+            }),
             fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
             tls: true,
             tls_alone: false,
@@ -384,18 +388,17 @@ mod tests {
     /// before.
     #[test]
     fn single_bytes_are_not_read_from_the_beginning() {
-        let mut http = http::UpgradeDetector::new(&auto().http.as_ref().unwrap().accept());
-        let accept = auto();
-        let accept = accept.http.as_ref().unwrap().accept();
+        let rule = &auto().http.unwrap();
+        let mut http = http::UpgradeDetector::new(rule);
         let head = [&b"GET /stream HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'a'; 8000]].concat();
         for end in 0..=head.len() {
-            assert_eq!(http.detect(&head[..end], &accept), http::UpgradeParse::NeedMore);
+            assert_eq!(http.detect(&head[..end], rule), http::UpgradeParse::NeedMore);
         }
         // Not even where each of them matters.
         let spaces = [&b"GET /stream"[..], &[b' '; 8000]].concat();
-        let mut http = http::UpgradeDetector::new(&accept);
+        let mut http = http::UpgradeDetector::new(rule);
         let told =
-            (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], &accept) == http::UpgradeParse::Other);
+            (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], rule) == http::UpgradeParse::Other);
         assert!(told.is_some_and(|end| end < 300), "{told:?}");
         let mut hello = Vec::new();
         ClientHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();

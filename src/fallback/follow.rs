@@ -20,7 +20,7 @@ pub use requests::Requests;
 
 use crate::detect::Rules;
 use crate::net::budget::Budget;
-use crate::wire::http::framing::{Asked, Body, Head, Unclear};
+use crate::wire::http::framing::{FramingError, MessageBody, MessageHead, PendingRequests};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -34,22 +34,22 @@ pub const MAX_HELD: usize = 64 * 1024;
 /// What both directions know of one another.
 #[derive(Debug, Default)]
 pub struct Talk {
-    asked: Mutex<Asked>,
-    unclear: OnceLock<Unclear>,
+    asked: Mutex<PendingRequests>,
+    unclear: OnceLock<FramingError>,
 }
 
 impl Talk {
     /// Why the connection is the website's for good, if it is.
-    pub fn unclear(&self) -> Option<Unclear> {
+    pub fn unclear(&self) -> Option<FramingError> {
         self.unclear.get().copied()
     }
 
     /// The connection is the website's for good. The first reason counts.
-    fn give_up(&self, why: Unclear) {
+    fn give_up(&self, why: FramingError) {
         let _ = self.unclear.set(why);
     }
 
-    fn asked(&self) -> MutexGuard<'_, Asked> {
+    fn asked(&self) -> MutexGuard<'_, PendingRequests> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,8 +72,8 @@ pub fn directions<'r>(
 /// The message that comes.
 #[derive(Debug)]
 enum Message {
-    Head(Head),
-    Body(Body),
+    Head(MessageHead),
+    Body(MessageBody),
 }
 
 impl Message {
@@ -81,7 +81,7 @@ impl Message {
     fn untouched(&self) -> u64 {
         match self {
             Message::Head(_) => 0,
-            Message::Body(body) => body.untouched(),
+            Message::Body(body) => body.passthrough_len(),
         }
     }
 }

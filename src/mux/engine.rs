@@ -419,8 +419,10 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
         } else {
             let mut frame = vec![0; HEADS];
             frame.extend_from_slice(&fresh.first);
-            let start = frame_up(&mut encoder, &mut self.send, &mut frame);
-            self.out.extend_from_slice(frame.get(start..).unwrap_or_default());
+            match frame_up(&mut encoder, &mut self.send, &mut frame) {
+                Ok(start) => self.out.extend_from_slice(frame.get(start..).unwrap_or_default()),
+                Err(error) => return self.broke(io::Error::other(error)),
+            }
             self.liveness.sent(fresh.first.len());
         }
         self.adopt(fresh, encoder);
@@ -490,8 +492,10 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
     pub(super) fn say(&mut self, frame: &[u8]) {
         let mut message = vec![0; websocket::Encoder::HEAD];
         message.extend_from_slice(frame);
-        let start = self.send.encode(&mut message);
-        self.out.extend_from_slice(message.get(start..).unwrap_or_default());
+        match self.send.encode(&mut message) {
+            Ok(start) => self.out.extend_from_slice(message.get(start..).unwrap_or_default()),
+            Err(error) => self.broke(io::Error::other(error)),
+        }
     }
 
     /// Says the end of a session. With many unsaid words waiting, the connection is not read, so there is

@@ -6,7 +6,8 @@ use super::{HARD, SESSIONS, SILENT, SOFT, TOTAL};
 use crate::relay::{CodecError, End, EndSeen, RelayStream};
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::{Found, Received};
-use crate::wire::mux::{Encoder, Network, Status, Step};
+use crate::wire::Step;
+use crate::wire::mux::{Encoder, Network, Status};
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -121,19 +122,20 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
         loop {
             match self.decoder.decode(payload, &mut range.start)? {
                 Step::NeedMore => return Ok(()),
-                Step::Data(id, data) => {
+                Step::Payload(data) => {
+                    let id = self.decoder.session();
                     if pieces.id != Some(id) {
                         self.deliver(cx, input, pieces);
                         pieces.id = Some(id);
                     }
                     pieces.ranges.push(data);
                 }
-                Step::Frame(head) => {
+                Step::Event(head) => {
                     if !matches!(head.status, Status::Keep) {
                         self.deliver(cx, input, pieces);
                     }
                     match head.status {
-                        Status::New(target) => self.begin(head.id, target.network),
+                        Status::New(network) => self.begin(head.id, network),
                         Status::End => self.ended(head.id, head.error),
                         Status::Keep if self.session(head.id).is_none() => self.say_end(head.id, false),
                         Status::Keep | Status::KeepAlive => {}
@@ -147,7 +149,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
         self.sessions.iter_mut().find(|session| session.id == id && !session.over)
     }
 
-    /// The peer begins a session. Its target is never looked at: there is only one backend.
+    /// The peer begins a session.
     fn begin(&mut self, id: u16, network: Network) {
         if let Some(index) = self.sessions.iter().position(|session| session.id == id && !session.over) {
             // The peer has forgotten the old one.

@@ -5,9 +5,10 @@ use super::session::Socket;
 use crate::relay::RelayStream;
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::Send;
+use crate::wire::FrameSizeError;
 use crate::wire::mux::{self, Encoder};
 use crate::wire::websocket;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,10 +24,14 @@ const LEAST: usize = 4096;
 const FRAMES: usize = 64;
 
 /// Makes a WebSocket message of one mux frame of `frame[HEADS..]`. Returns where it begins.
-pub(super) fn frame_up(encoder: &mut Encoder, send: &mut Send, frame: &mut [u8]) -> usize {
+pub(super) fn frame_up(
+    encoder: &mut Encoder,
+    send: &mut Send,
+    frame: &mut [u8],
+) -> Result<usize, FrameSizeError> {
     let inner = frame.get_mut(websocket::Encoder::HEAD..).unwrap_or_default();
-    let start = encoder.encode(inner);
-    start + send.encode(frame.get_mut(start..).unwrap_or_default())
+    let start = encoder.encode_in_place(inner)?;
+    Ok(start + send.encode(frame.get_mut(start..).unwrap_or_default())?)
 }
 
 impl<S: RelayStream, I: Incoming> Mux<S, I> {
@@ -75,7 +80,13 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
                 session.down += len as u64;
                 session.asking = true;
                 let Some(frame) = area.get_mut(..HEADS + len) else { break };
-                let start = frame_up(&mut session.encoder, &mut self.send, frame);
+                let start = match frame_up(&mut session.encoder, &mut self.send, frame) {
+                    Ok(start) => start,
+                    Err(error) => {
+                        self.broke(io::Error::other(error));
+                        break;
+                    }
+                };
                 if let Some(slot) = frames.get_mut(count) {
                     *slot = used + start..used + HEADS + len;
                     count += 1;

@@ -86,7 +86,7 @@ async fn a_turn_is_bounded_in_bytes() {
     const KEEP_ALIVE: [u8; 6] = [0, 4, 0, 0, 4, 0];
     let mut message = vec![0; Encoder::HEAD];
     message.extend(KEEP_ALIVE.repeat(1000));
-    let start = directions(Role::Server, b"key").1.encode(&mut message);
+    let start = directions(Role::Server, b"key").1.encode(&mut message).unwrap();
     message.drain(..start);
     let read = Arc::new(AtomicU64::new(0));
     let wire = Torrent { tcp, message, at: 0, read: Arc::clone(&read) };

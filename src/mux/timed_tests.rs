@@ -4,7 +4,8 @@ use super::{Dial, Fresh, HARD, Incoming, Mux, SILENT, SILENT_MAX, SOFT, UNREAD_M
 use crate::relay::{End, Outcome, Timeouts};
 use crate::transport::websocket::{self, Handoff};
 use crate::wire::mux;
-use crate::wire::websocket::{Decoder, Encoder, Role, Step, pong};
+use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
+use crate::wire::{Decoder as _, Step};
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -178,16 +179,16 @@ impl Server {
             loop {
                 match self.decoder.decode(input, &mut at).unwrap() {
                     Step::NeedMore => break,
-                    Step::Data(range) => payload.extend_from_slice(&input[range]),
-                    Step::Ping => {
+                    Step::Payload(range) => payload.extend_from_slice(&input[range]),
+                    Step::Event(Control::Ping) => {
                         pings.push(began.elapsed());
                         if self.answers {
                             let pong = pong(Role::Server, self.decoder.control());
                             self.stream.write_all(pong.as_bytes()).await.unwrap();
                         }
                     }
-                    Step::Pong => {}
-                    Step::Close(_) => return (payload, pings),
+                    Step::Event(Control::Pong) => {}
+                    Step::Event(Control::Close(_)) => return (payload, pings),
                 }
             }
         }
@@ -203,14 +204,14 @@ impl Server {
 fn frame(id: u16, data: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; mux::Encoder::HEAD];
     frame.extend_from_slice(data);
-    let start = mux::Encoder::server(id).encode(&mut frame);
+    let start = mux::Encoder::server(id).encode_in_place(&mut frame).unwrap();
     frame.split_off(start)
 }
 
 fn message(role: Role, payload: &[u8]) -> Vec<u8> {
     let mut message = vec![0; Encoder::HEAD];
     message.extend_from_slice(payload);
-    let start = Encoder::new(role).encode(&mut message);
+    let start = Encoder::new(role).encode_in_place(&mut message).unwrap();
     message.split_off(start)
 }
 
@@ -436,7 +437,7 @@ async fn sessions_without_data_are_bounded_in_number_and_time() {
     // And there is room for others.
     let mut frame = vec![0; mux::Encoder::HEAD];
     frame.extend_from_slice(b"hello");
-    mux::Encoder::client(7).encode(&mut frame);
+    mux::Encoder::client(7).encode_in_place(&mut frame).unwrap();
     client.write_all(&message(Role::Client, &frame)).await.unwrap();
     let mut backend = timeout(SECOND, backends.recv()).await.unwrap().unwrap();
     let mut hello = [0; 5];

@@ -2,20 +2,9 @@
 
 mod words;
 
-use super::hello::{content, extension};
+use crate::wire::tls::{MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
 use rustls::{NamedGroup, SignatureScheme};
 use sha1::{Digest as _, Sha1};
-
-/// Bytes of a record's head.
-const RECORD_HEAD: usize = 5;
-/// Bytes of a handshake message's head.
-const MESSAGE_HEAD: usize = 4;
-
-/// Handshake message types.
-const SERVER_HELLO: u8 = 2;
-const NEW_SESSION_TICKET: u8 = 4;
-const CERTIFICATE: u8 = 11;
-const SERVER_KEY_EXCHANGE: u8 = 12;
 
 /// The random of a HelloRetryRequest (RFC 8446 section 4.1.3).
 const RETRY: [u8; 32] = [
@@ -108,13 +97,16 @@ pub struct Style {
 
 /// Whether these bytes are the start of a TLS answer.
 pub fn is_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [content::CHANGE_CIPHER_SPEC..=content::HEARTBEAT, 3, 0..=4, ..])
+    matches!(bytes, [content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT, 3, 0..=4, ..])
 }
 
 /// The session id in a hello, of which these are the first bytes.
 pub fn session_id_of(hello: &[u8]) -> &[u8] {
     let find = || {
-        let [content::HANDSHAKE, _, _, _, _, 1, _, _, _, body @ ..] = hello else { return None };
+        let [content_type::HANDSHAKE, _, _, _, _, handshake_type::CLIENT_HELLO, _, _, _, body @ ..] = hello
+        else {
+            return None;
+        };
         let (_, rest) = body.split_at_checked(2 + 32)?;
         let (&length, rest) = rest.split_first()?;
         rest.get(..usize::from(length))
@@ -166,19 +158,19 @@ impl Reader<'_> {
     fn record(&mut self, record: Record<'_>, in_first_flight: bool) {
         let Record { kind, version, content } = record;
         match (kind, content) {
-            (content::CHANGE_CIPHER_SPEC, _) => {
+            (content_type::CHANGE_CIPHER_SPEC, _) => {
                 self.encrypted |= !self.is_tls13();
                 self.push(version, What::ChangeCipherSpec);
             }
-            (content::ALERT, &[level, description]) if !self.encrypted => {
+            (content_type::ALERT, &[level, description]) if !self.encrypted => {
                 self.push(version, What::Alert(level, description));
             }
-            (content::HANDSHAKE, _) if !self.encrypted => {
+            (content_type::HANDSHAKE, _) if !self.encrypted => {
                 self.answer.style.clear.push(content.len());
                 self.message.extend_from_slice(content);
                 self.messages(version);
             }
-            _ if self.encrypted || kind == content::APPLICATION_DATA => {
+            _ if self.encrypted || kind == content_type::APPLICATION_DATA => {
                 self.answer.style.encrypted.push(content.len());
                 let item = Item { version, what: What::Encrypted(kind) };
                 if !(in_first_flight && self.answer.items.last() == Some(&item)) {
@@ -205,20 +197,20 @@ impl Reader<'_> {
             let length = u32::from_be_bytes([0, high, middle, low]) as usize;
             let Some(body) = rest.get(..length) else { return };
             let what = match kind {
-                SERVER_HELLO => match server_hello(body, self.session_id) {
+                handshake_type::SERVER_HELLO => match server_hello(body, self.session_id) {
                     Some((hello, extensions)) => {
                         self.answer.style.extensions.get_or_insert(extensions);
                         What::Hello(hello)
                     }
-                    None => What::Broken(content::HANDSHAKE),
+                    None => What::Broken(content_type::HANDSHAKE),
                 },
-                CERTIFICATE => What::Certificates(digest(body)),
-                SERVER_KEY_EXCHANGE => key_exchange(body).unwrap_or(What::Message(kind)),
+                handshake_type::CERTIFICATE => What::Certificates(digest(body)),
+                handshake_type::SERVER_KEY_EXCHANGE => key_exchange(body).unwrap_or(What::Message(kind)),
                 other => What::Message(other),
             };
             self.message.drain(..MESSAGE_HEAD + length);
             // How many tickets there are is the library's choice.
-            if kind != NEW_SESSION_TICKET {
+            if kind != handshake_type::NEW_SESSION_TICKET {
                 self.push(version, what);
             }
         }
@@ -230,7 +222,7 @@ impl Reader<'_> {
             let version = number(rest.get(1..).unwrap_or_default()).map_or(0, |(version, _)| version);
             self.push(version, What::Broken(kind));
         } else if !self.message.is_empty() {
-            self.push(0, What::Broken(content::HANDSHAKE));
+            self.push(0, What::Broken(content_type::HANDSHAKE));
         }
     }
 }
@@ -264,7 +256,7 @@ fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>
         let (kind, rest) = number(extensions)?;
         let (content, rest) = prefixed(rest)?;
         match kind {
-            extension::VERSIONS => hello.version = number(content)?.0,
+            extension::SUPPORTED_VERSIONS => hello.version = number(content)?.0,
             extension::KEY_SHARE => hello.group = Some(number(content)?.0),
             // A list of one (RFC 7301 section 3.1).
             extension::ALPN => hello.alpn = Some(content.get(3..)?.to_vec()),

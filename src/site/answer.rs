@@ -1,7 +1,7 @@
 //! Answers as nginx writes them: the order of the headers, the error pages, the words.
 
 use super::folder::Source;
-use super::head::Manner;
+use super::head::ResponseStyle;
 use crate::wire::http;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -58,8 +58,8 @@ impl Answer {
     }
 
     /// The page for a status; 494 to 498 are numbers of nginx's own. Where there is no page it is empty.
-    pub fn page(code: u16, manner: Manner) -> Answer {
-        let page = page(code, manner.padded);
+    pub fn page(code: u16, style: ResponseStyle) -> Answer {
+        let page = page(code, style.padded);
         Answer {
             content_type: page.as_ref().map(|_| "text/html".into()),
             length: Some(page.as_ref().map_or(0, |page| page.len() as u64)),
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_head_and_its_page() {
-        let answer = Answer::page(404, Manner::default());
+        let answer = Answer::page(404, ResponseStyle::default());
         let Content::Page(page) = &answer.content else { panic!("{answer:?}") };
         assert_eq!(
             String::from_utf8(answer.head(true, UNIX_EPOCH)).unwrap(),
@@ -187,13 +187,13 @@ mod tests {
             )
         );
         assert!(page.contains("<title>404 Not Found</title>") && page.ends_with("</html>\r\n"), "{page}");
-        let padded = Answer::page(404, Manner { padded: true, ..Manner::default() });
+        let padded = Answer::page(404, ResponseStyle { padded: true, ..ResponseStyle::default() });
         assert!(padded.length > answer.length);
     }
 
     #[test]
     fn a_status_without_words_has_no_page() {
-        let answer = Answer::page(418, Manner::default());
+        let answer = Answer::page(418, ResponseStyle::default());
         let head = String::from_utf8(answer.head(false, UNIX_EPOCH)).unwrap();
         assert!(head.starts_with("HTTP/1.1 418 \r\nServer"), "{head}");
         assert!(head.contains("\r\nContent-Length: 0\r\nConnection: close\r\n"), "{head}");
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn http_in_the_clear_where_tls_is_spoken() {
-        let answer = Answer::page(497, Manner::default());
+        let answer = Answer::page(497, ResponseStyle::default());
         assert_eq!((answer.status, answer.ends), (400, true));
         let Content::Page(page) = answer.content else { panic!("{answer:?}") };
         assert!(page.contains("<title>400 The plain HTTP request was sent to HTTPS port</title>"), "{page}");

@@ -1,12 +1,13 @@
 //! A visitor's connection: what was read of it and not understood yet, how answers get onto it, and the
 //! ways to end it.
 
-use super::body::{Body, Malformed};
+use super::body::RequestBody;
+use super::buffers::HeaderBuffers;
 use super::folder::Source;
-use super::room::Room;
 use crate::relay::{RelayStream as _, SEND_TIMEOUT, has_ended, read_some};
 use crate::runtime::blocking;
 use crate::transport::Stream;
+use crate::wire::http::chunked::MalformedChunk;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -90,7 +91,7 @@ impl Connection {
 
     /// Throws away what there is of a body already, as far as it can be had without waiting. Returns
     /// whether the visitor has ended.
-    pub async fn skip_what_came(&mut self, body: &mut Body) -> Result<bool, Malformed> {
+    pub async fn skip_what_came(&mut self, body: &mut RequestBody) -> Result<bool, MalformedChunk> {
         /// Whoever sends faster than this is read waits for the answer first.
         const MOST: usize = 1024 * 1024 / CHUNK;
         for _ in 0..MOST {
@@ -110,7 +111,7 @@ impl Connection {
 
     /// Throws away what still comes of a body, for as long as that goes on. Returns whether it came to
     /// its end.
-    pub async fn skip_the_rest(&mut self, body: &mut Body) -> bool {
+    pub async fn skip_the_rest(&mut self, body: &mut RequestBody) -> bool {
         let end = Instant::now() + LINGER;
         loop {
             let Ok(taken) = body.take(&self.bytes) else { return false };
@@ -196,8 +197,8 @@ impl Connection {
 
     /// Closes the connection without regard for what still comes. What nginx would not have read yet
     /// makes a reset of it.
-    pub fn cut(&mut self, room: Room) {
-        if self.bytes.len() > room.left() {
+    pub fn cut(&mut self, buffers: HeaderBuffers) {
+        if self.bytes.len() > buffers.left() {
             self.visitor.abort();
         }
     }

@@ -20,7 +20,7 @@ use crate::net::conn_info::ConnInfo;
 use crate::runtime::blocking;
 use crate::runtime::watchdog::{self, Stage};
 use crate::transport::Stream;
-use crate::wire::http::request::{body, head, line, room, target};
+use crate::wire::http::request::{body, buffers, head, line, target};
 use answer::{Answer, Content};
 use conditions::{Precondition, Validators, judge, permits_range};
 use folder::{Found, OpenFile, Source};
@@ -77,24 +77,24 @@ impl Site {
     /// What a request is answered with; `None` where the connection ends without an answer. `here` is
     /// how the visitor would name this server if it had to.
     async fn answer(&self, request: &Request, here: &Here<'_>) -> Option<Answer> {
-        let manner = request.manner;
+        let style = request.style;
         if *self == Site::HttpsOnly {
-            return Some(Answer::page(497, manner));
+            return Some(Answer::page(497, style));
         }
-        if matches!(request.body, body::Body::Length(length) if length > MAX_BODY) {
-            return Some(Answer::page(413, manner));
+        if matches!(request.body, body::RequestBody::Length(length) if length > MAX_BODY) {
+            return Some(Answer::page(413, style));
         }
         let answer = match self {
             Site::Redirect(url) => moved(request, url),
             Site::Status(408 | 444 | 499) => return None,
             Site::Status(204) => Answer { reads_body: true, ..Answer::new(204) },
-            Site::Status(status) => Answer::page(*status, manner),
+            Site::Status(status) => Answer::page(*status, style),
             Site::Bare | Site::Folder(_) | Site::HttpsOnly => match (self, request.method) {
                 (Site::Folder(root), Method::Get | Method::Head | Method::Post) => {
                     file_at(root, request, here).await
                 }
-                (_, Method::Get | Method::Head | Method::Post) => Answer::page(404, manner),
-                _ => Answer::page(405, manner),
+                (_, Method::Get | Method::Head | Method::Post) => Answer::page(404, style),
+                _ => Answer::page(405, style),
             },
         };
         Some(answer)
@@ -123,7 +123,7 @@ impl Here<'_> {
 
 fn moved(request: &Request, url: &str) -> Answer {
     let to = [url.as_bytes(), &request.target.written].concat();
-    Answer { fields: vec![("Location", to)], reads_body: true, ..Answer::page(301, request.manner) }
+    Answer { fields: vec![("Location", to)], reads_body: true, ..Answer::page(301, request.style) }
 }
 
 /// The file that is asked for, or what is to be said of it.
@@ -131,7 +131,7 @@ async fn file_at(root: &Path, request: &Request, here: &Here<'_>) -> Answer {
     let (root, path) = (root.to_owned(), request.target.path.clone());
     let found = blocking::FILES.run_or_inline(move || folder::find(&root, &path)).await;
     match found {
-        Ok(Ok(Found::File(..))) if request.method == Method::Post => Answer::page(405, request.manner),
+        Ok(Ok(Found::File(..))) if request.method == Method::Post => Answer::page(405, request.style),
         Ok(Ok(Found::File(file, path))) => file_answer(file, &path, request),
         Ok(Ok(Found::Folder(path))) => {
             let mut path = [encode(&path).as_slice(), b"/"].concat();
@@ -140,10 +140,10 @@ async fn file_at(root: &Path, request: &Request, here: &Here<'_>) -> Answer {
                 path.extend_from_slice(&request.target.query);
             }
             let place = here.url(request.host.as_deref(), &path);
-            Answer { place: Some(place), ..Answer::page(301, request.manner) }
+            Answer { place: Some(place), ..Answer::page(301, request.style) }
         }
-        Ok(Err(status)) => Answer::page(status, request.manner),
-        Err(_) => Answer::page(500, request.manner),
+        Ok(Err(status)) => Answer::page(status, request.style),
+        Err(_) => Answer::page(500, request.style),
     }
 }
 
@@ -154,13 +154,13 @@ fn file_answer(open: OpenFile, path: &[u8], request: &Request) -> Answer {
     let validators = Validators::new(modified, length);
     let etag = ("ETag", validators.etag.clone().into_bytes());
     let answer = |status| Answer { modified: Some(modified), reads_body: true, ..Answer::new(status) };
-    let error = |status| Answer { reads_body: true, ..Answer::page(status, request.manner) };
+    let error = |status| Answer { reads_body: true, ..Answer::page(status, request.style) };
     match judge(|name| request.field(name), &validators) {
         Precondition::Met => {}
         Precondition::NotModified => return Answer { fields: vec![etag], ..answer(304) },
         Precondition::Failed => return Answer { cut: true, ..error(412) },
     }
-    let range = request.field("range").filter(|_| !request.manner.bare);
+    let range = request.field("range").filter(|_| !request.style.bare);
     let range = range.filter(|_| permits_range(request.field("if-range"), &validators));
     let content = |parts, multipart| Content::File(Box::new(Source::new(file, parts, multipart)));
     match range.map_or(Selection::Whole, |range| select(range, length)) {

@@ -1,16 +1,17 @@
 //! A visitor's connection: requests one after another, their bodies thrown away, and the end of it.
 
 use super::answer::{Answer, Content};
-use super::body::{Body, Malformed};
+use super::body::RequestBody;
+use super::buffers::HeaderBuffers;
 use super::connection::{Came, Connection};
-use super::head::{Manner, Reading, Refusal, Request};
-use super::room::Room;
+use super::head::{Refusal, Request, RequestReader, ResponseStyle};
 use super::{Here, Site};
 use crate::detect::{Detection, Rules};
 use crate::fallback::Claimed;
 use crate::net::conn_info::ConnInfo;
 use crate::transport::Stream;
 use crate::wire::http::Upgrade;
+use crate::wire::http::chunked::MalformedChunk;
 use std::io;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -38,7 +39,7 @@ pub struct Visit<'a> {
     rules: &'a Rules,
     connection: Connection,
     here: Here<'a>,
-    room: Room,
+    buffers: HeaderBuffers,
     requests: u32,
     began: Instant,
 }
@@ -56,8 +57,8 @@ enum Next {
 /// An answer, and what of the request matters to the connection.
 struct Exchange {
     answer: Answer,
-    manner: Manner,
-    body: Body,
+    style: ResponseStyle,
+    body: RequestBody,
     keep_alive: bool,
     /// The visitor waits for leave to send the body.
     expects: bool,
@@ -89,7 +90,7 @@ impl<'a> Visit<'a> {
     ) -> Visit<'a> {
         let connection = Connection::new(visitor, bytes);
         let here = Here { origin, tls: connection.tls };
-        Visit { site, rules, connection, here, room: Room::new(), requests: 0, began }
+        Visit { site, rules, connection, here, buffers: HeaderBuffers::new(), requests: 0, began }
     }
 
     /// Answers requests until one of the two has had enough, or a client shows itself.
@@ -105,7 +106,7 @@ impl<'a> Visit<'a> {
                 Next::Request(request) => match self.asked(*request).await {
                     Some(exchange) => exchange,
                     None => {
-                        self.connection.cut(self.room);
+                        self.connection.cut(self.buffers);
                         break;
                     }
                 },
@@ -118,7 +119,7 @@ impl<'a> Visit<'a> {
                     break;
                 }
                 After::Cut => {
-                    self.connection.cut(self.room);
+                    self.connection.cut(self.buffers);
                     break;
                 }
                 After::Broken => break,
@@ -131,7 +132,7 @@ impl<'a> Visit<'a> {
 
     /// Waits for a request and reads its head.
     async fn next(&mut self) -> Next {
-        let mut reading = Reading::new(self.room);
+        let mut reading = RequestReader::new(self.buffers);
         let now = Instant::now();
         // Where a connection may be idle, the time for a head begins with its first byte.
         let mut idle = self.requests > 0 && self.connection.bytes.is_empty();
@@ -169,7 +170,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Reads on in a head that has come, or a part of it.
-    fn read(&mut self, reading: &mut Reading) -> Option<Next> {
+    fn read(&mut self, reading: &mut RequestReader) -> Option<Next> {
         let blank = reading.skip(&self.connection.bytes);
         self.connection.take(blank);
         let next = match reading.advance(&self.connection.bytes) {
@@ -177,7 +178,7 @@ impl<'a> Visit<'a> {
             Ok(Some(request)) => Next::Request(Box::new(request)),
             Err(refusal) => Next::Refused(refusal),
         };
-        self.room = reading.room();
+        self.buffers = reading.buffers();
         match self.rules.detect(&self.connection.bytes) {
             Detection::Http(upgrade) => Some(Next::Claimed(upgrade)),
             _ => Some(next),
@@ -197,23 +198,23 @@ impl<'a> Visit<'a> {
         self.connection.take(request.length);
         let answer = self.site.answer(&request, &self.here).await?;
         let lasts = self.requests < MAX_REQUESTS && self.began.elapsed() <= MAX_AGE;
-        let Request { manner, body, keep_alive, expects, .. } = request;
+        let Request { style, body, keep_alive, expects, .. } = request;
         let patient = !body.is_over();
-        Some(Exchange { answer, manner, body, keep_alive: keep_alive && lasts, expects, patient })
+        Some(Exchange { answer, style, body, keep_alive: keep_alive && lasts, expects, patient })
     }
 
     fn refused(&mut self, refusal: Refusal) -> Exchange {
         self.requests += 1;
         self.connection.take(refusal.consumed);
         let patient = refusal.is_too_large();
-        let Refusal { status, manner, body, .. } = refusal;
-        let answer = Answer::page(status, manner);
-        Exchange { answer, manner, body, keep_alive: false, expects: false, patient }
+        let Refusal { status, style, body, .. } = refusal;
+        let answer = Answer::page(status, style);
+        Exchange { answer, style, body, keep_alive: false, expects: false, patient }
     }
 
     /// Answers. A body is thrown away: what has come of it before, what still comes after the answer.
     async fn exchange(&mut self, exchange: Exchange) -> After {
-        let Exchange { mut answer, manner, mut body, keep_alive, expects, patient } = exchange;
+        let Exchange { mut answer, style, mut body, keep_alive, expects, patient } = exchange;
         let alone = body.is_over();
         if answer.reads_body
             && expects
@@ -223,10 +224,10 @@ impl<'a> Visit<'a> {
         }
         let ended = match self.connection.skip_what_came(&mut body).await {
             Ok(ended) => ended,
-            Err(Malformed) => {
-                body = Body::NONE;
+            Err(MalformedChunk) => {
+                body = RequestBody::NONE;
                 if answer.reads_body {
-                    answer = Answer::page(400, manner);
+                    answer = Answer::page(400, style);
                 }
                 answer.ends = true;
                 false
@@ -235,7 +236,7 @@ impl<'a> Visit<'a> {
         let keep_alive = keep_alive && !answer.ends;
         let patient = patient && !answer.abrupt;
         let cut = answer.cut;
-        if self.write(answer, manner, keep_alive).await.is_err() {
+        if self.write(answer, style, keep_alive).await.is_err() {
             return After::Broken;
         }
         if cut {
@@ -246,16 +247,19 @@ impl<'a> Visit<'a> {
             return After::Broken;
         }
         if keep_alive {
-            self.room =
-                if alone && !self.connection.bytes.is_empty() { self.room.behind() } else { Room::new() };
+            self.buffers = if alone && !self.connection.bytes.is_empty() {
+                self.buffers.behind()
+            } else {
+                HeaderBuffers::new()
+            };
             return After::Ready;
         }
         After::Close(whole && patient)
     }
 
-    async fn write(&mut self, answer: Answer, manner: Manner, keep_alive: bool) -> io::Result<()> {
-        let mut bytes = if manner.bare { Vec::new() } else { answer.head(keep_alive, SystemTime::now()) };
-        let content = if manner.head_only && !manner.bare { Content::Nothing } else { answer.content };
+    async fn write(&mut self, answer: Answer, style: ResponseStyle, keep_alive: bool) -> io::Result<()> {
+        let mut bytes = if style.bare { Vec::new() } else { answer.head(keep_alive, SystemTime::now()) };
+        let content = if style.head_only && !style.bare { Content::Nothing } else { answer.content };
         match content {
             Content::Nothing => self.connection.send(&bytes).await,
             Content::Page(page) => {

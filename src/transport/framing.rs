@@ -2,6 +2,7 @@
 
 use crate::relay::{Codec, CodecError, Pieces};
 use crate::wire::{Decoder, Encoder, Step};
+use std::convert::Infallible;
 
 /// Payload becomes frames.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl<E: Encoder> Codec for Framed<E> {
 #[derive(Debug)]
 pub struct Unframed<D>(pub D);
 
-impl<D: Decoder> Codec for Unframed<D> {
+impl<D: Decoder<Event = Infallible>> Codec for Unframed<D> {
     fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
         let (mut at, mut payload_len) = (0, 0);
         loop {

@@ -1,8 +1,10 @@
 //! `obfs=http` on sockets: the upgrade is asked for, or granted; behind it the stream is raw.
 
+use super::{Stream, Tunnel};
 use crate::config::RequestConfig;
-use crate::relay::{Codec, CodecError, Pieces};
-use crate::wire::http::{Answer, Request, answer, answer_to, first_line, switching_protocols};
+use crate::relay::{Codec, CodecError, Flow, Identity, Pieces};
+use crate::wire::http::{HeaderOrder, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols};
+use crate::wire::websocket::key;
 use rand::RngExt as _;
 use std::io;
 use std::sync::LazyLock;
@@ -20,9 +22,9 @@ static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
     format!("curl/7.{}.{}", rng.random_range(29..=88), rng.random_range(0..=1))
 });
 
-/// Why a tunnel could not be opened.
+/// Why an upgrade was not granted.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub enum UpgradeError {
     /// The server said something else than "go on".
     #[error("the server did not switch protocols, it answered `{0}`")]
     Refused(String),
@@ -43,13 +45,17 @@ fn after(line: &str) -> String {
 
 /// A client's request. With `payload_len`, so many bytes of payload follow it in the same flight.
 pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
-    Request {
+    UpgradeRequest {
         method: &config.method,
         path: &config.path,
         host: &config.host,
         user_agent: &USER_AGENT,
-        nonce: rand::random(),
+        key: Some(&key(rand::random())),
+        versioned: false,
+        protocol: None,
         content_length: payload_len,
+        headers: &[],
+        order: HeaderOrder::SIMPLE_OBFS,
     }
     .encode()
 }
@@ -60,7 +66,11 @@ pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
 /// # Errors
 ///
 /// It was not granted, or not in time.
-pub async fn ask_and_wait<S>(server: &mut S, request: &[u8], key: Option<&str>) -> Result<Vec<u8>, OpenError>
+pub async fn ask_and_wait<S>(
+    server: &mut S,
+    request: &[u8],
+    key: Option<&str>,
+) -> Result<Vec<u8>, UpgradeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -70,16 +80,16 @@ where
         let mut bytes = Vec::with_capacity(1024);
         loop {
             if server.read_buf(&mut bytes).await? == 0 {
-                return Err(OpenError::Closed(first_line(&bytes)));
+                return Err(UpgradeError::Closed(first_line(&bytes)));
             }
-            match answer_to(&bytes, key) {
-                Answer::NeedMore => bytes.reserve(1024),
-                Answer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
-                Answer::Refused(line) => return Err(OpenError::Refused(line)),
+            match UpgradeAnswer::read(&bytes, key) {
+                UpgradeAnswer::NeedMore => bytes.reserve(1024),
+                UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
+                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused(line)),
             }
         }
     };
-    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(OpenError::Silent))
+    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(UpgradeError::Silent))
 }
 
 /// Grants an upgrade, with one write. `key` is its `Sec-WebSocket-Key`, and `protocol` what of
@@ -95,6 +105,15 @@ where
     let answer = switching_protocols(key, protocol, SystemTime::now());
     client.write_all(&answer).await?;
     client.flush().await
+}
+
+/// A client's tunnel behind its request: a raw stream, of which `payload` was read with the request. Where the
+/// upgrade could not be `granted` the client has reset its connection: what it had said before is passed on,
+/// and then the reset.
+pub(super) fn accepted(client: Stream, granted: io::Result<()>, payload: Vec<u8>) -> Tunnel {
+    let payload_len = payload.len();
+    let up = Flow::with_pending(Identity, payload, payload_len);
+    Tunnel::accepted(client, up, Flow::new(Identity), granted.err())
 }
 
 /// Takes a server's answer off the front of the stream that it heads, for a client that did not wait
@@ -114,10 +133,10 @@ impl Codec for StripAnswer {
         }
         let before = self.head.len();
         self.head.extend_from_slice(input);
-        match answer(&self.head) {
-            Answer::NeedMore => Ok(0),
-            Answer::Refused(line) => Err(OpenError::Refused(line).into()),
-            Answer::Switched(head_len) => {
+        match UpgradeAnswer::read(&self.head, None) {
+            UpgradeAnswer::NeedMore => Ok(0),
+            UpgradeAnswer::Refused(line) => Err(UpgradeError::Refused(line).into()),
+            UpgradeAnswer::Switched(head_len) => {
                 // The head did not end in what had come before, or it would have been taken then.
                 let payload = head_len.saturating_sub(before)..input.len();
                 let payload_len = payload.len();
@@ -134,6 +153,6 @@ impl Codec for StripAnswer {
     }
 
     fn end(&mut self) -> Result<(), CodecError> {
-        if self.switched { Ok(()) } else { Err(OpenError::Closed(first_line(&self.head)).into()) }
+        if self.switched { Ok(()) } else { Err(UpgradeError::Closed(first_line(&self.head)).into()) }
     }
 }

@@ -19,7 +19,7 @@ mod decode;
 mod encode;
 mod handshake;
 
-pub use decode::{Decoder, Error, Step};
+pub use decode::{Control, Decoder, Error};
 pub use encode::{ControlFrame, Encoder, close, frame_in_place, ping, pong};
 pub use handshake::{
     EarlyDataError, accept_key, decode_early_data, encode_early_data, key, split_early_data,

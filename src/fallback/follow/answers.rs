@@ -2,7 +2,7 @@
 
 use super::{Message, Talk};
 use crate::relay::{Codec, CodecError, Pieces};
-use crate::wire::http::framing::{Head, Unclear};
+use crate::wire::http::framing::{FramingError, MessageHead};
 use std::sync::Arc;
 
 /// Follows the answers of a website. They pass untouched and at once.
@@ -14,22 +14,22 @@ pub struct Answers {
 
 impl Answers {
     pub(super) fn new(talk: Arc<Talk>) -> Answers {
-        Answers { talk, message: Message::Head(Head::of_answer()) }
+        Answers { talk, message: Message::Head(MessageHead::of_answer()) }
     }
 
-    fn follow(&mut self, input: &[u8]) -> Result<(), Unclear> {
+    fn follow(&mut self, input: &[u8]) -> Result<(), FramingError> {
         let mut at = 0;
         while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) {
             let used = match &mut self.message {
                 Message::Head(head) => {
                     let mut asked = self.talk.asked();
                     if asked.is_empty() {
-                        return Err(Unclear::Unasked);
+                        return Err(FramingError::Unasked);
                     }
                     let ended = head.read(rest)?;
                     if ended.is_some() {
                         self.message = match asked.answer(head)? {
-                            None => Message::Head(Head::of_answer()),
+                            None => Message::Head(MessageHead::of_answer()),
                             Some(body) => Message::Body(body),
                         };
                     }
@@ -50,7 +50,7 @@ impl Answers {
             && body.is_over()
         {
             self.talk.asked().answered();
-            self.message = Message::Head(Head::of_answer());
+            self.message = Message::Head(MessageHead::of_answer());
         }
     }
 }
@@ -82,11 +82,11 @@ impl Codec for Answers {
     }
 
     fn end(&mut self) -> Result<(), CodecError> {
-        self.talk.give_up(Unclear::Ended);
+        self.talk.give_up(FramingError::Ended);
         Ok(())
     }
 
     fn let_go(&mut self, _: &mut Vec<u8>) {
-        self.talk.give_up(Unclear::Ended);
+        self.talk.give_up(FramingError::Ended);
     }
 }

@@ -5,7 +5,7 @@ use crate::detect::{Detection, Detector, Rules};
 use crate::net::budget::Share;
 use crate::relay::{Codec, CodecError, Pieces};
 use crate::wire::http::Upgrade;
-use crate::wire::http::framing::{Head, Request, Unclear};
+use crate::wire::http::framing::{FramingError, MessageHead, RequestFraming};
 use std::mem::take;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ impl<'r> Requests<'r> {
         Requests {
             rules,
             talk,
-            message: Message::Head(Head::of_request()),
+            message: Message::Head(MessageHead::of_request()),
             decided,
             starts_body: false,
             held: Vec::new(),
@@ -69,7 +69,7 @@ impl<'r> Requests<'r> {
 
     /// Looks at the next bytes and says how many of them pass; the others are held. What was held before
     /// passes in front of them if it is moved to `released`.
-    fn follow(&mut self, input: &[u8], released: &mut Vec<u8>) -> Result<usize, Unclear> {
+    fn follow(&mut self, input: &[u8], released: &mut Vec<u8>) -> Result<usize, FramingError> {
         let mut at = 0;
         while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) {
             let used = match &mut self.message {
@@ -81,13 +81,13 @@ impl<'r> Requests<'r> {
                 }
                 Message::Head(head) => {
                     let ended = head.read(rest)?;
-                    let request = ended.map(|_| Request::of(head));
+                    let request = ended.map(|_| RequestFraming::of(head));
                     if !self.decided {
                         let before = self.held.len();
                         match self.whose(rest, ended) {
                             // One that could be read in two ways is nobody's but the website's.
                             Whose::Ours(upgrade)
-                                if matches!(request, Some(Ok(_) | Err(Unclear::Last)))
+                                if matches!(request, Some(Ok(_) | Err(FramingError::Last)))
                                     && self.hold(rest, before) =>
                             {
                                 self.claim = Some(upgrade);
@@ -156,7 +156,7 @@ impl<'r> Requests<'r> {
         if let Message::Body(body) = &self.message
             && body.is_over()
         {
-            self.message = Message::Head(Head::of_request());
+            self.message = Message::Head(MessageHead::of_request());
         }
     }
 
@@ -241,12 +241,12 @@ impl Codec for Requests<'_> {
     }
 
     fn end(&mut self) -> Result<(), CodecError> {
-        self.talk.give_up(Unclear::Ended);
+        self.talk.give_up(FramingError::Ended);
         Ok(())
     }
 
     fn let_go(&mut self, out: &mut Vec<u8>) {
-        self.talk.give_up(Unclear::Ended);
+        self.talk.give_up(FramingError::Ended);
         self.release(out);
     }
 

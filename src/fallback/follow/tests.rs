@@ -11,7 +11,10 @@ static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::new(1 << 30));
 
 fn rules(path: Option<&str>) -> Rules {
     let path = path.map(str::to_owned);
-    Rules { http: Some(HttpRule { method: "GET".into(), path, host: None, web: None }), ..Rules::default() }
+    Rules {
+        http: Some(HttpRule { method: "GET".into(), path, host: None, web_path: None }),
+        ..Rules::default()
+    }
 }
 
 const UPGRADE: &str = "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -32,7 +35,7 @@ fn pass(codec: &mut impl crate::relay::Codec, input: &[u8]) -> Vec<u8> {
 struct Followed {
     /// Where the upgrade begins, if there is one for us.
     claim: Option<usize>,
-    unclear: Option<Unclear>,
+    unclear: Option<FramingError>,
 }
 
 /// Follows a stream that comes in pieces of these lengths, with each answer complete as soon as its
@@ -100,31 +103,31 @@ fn an_upgrade_that_is_not_at_a_clear_boundary_is_the_websites() {
         (format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{n:x}\r\n{UPGRADE}\r\n"), None),
         (
             format!("POST / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n{UPGRADE}"),
-            Some(Unclear::Length),
+            Some(FramingError::Length),
         ),
         (
             format!("POST / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n{UPGRADE}"),
-            Some(Unclear::Both),
+            Some(FramingError::Both),
         ),
         (
             format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0 \r\n\r\n{UPGRADE}"),
-            Some(Unclear::Chunk),
+            Some(FramingError::Chunk),
         ),
-        (format!("GET / HTTP/1.1\r\nConnection: close\r\n\r\n{UPGRADE}"), Some(Unclear::Last)),
-        (format!("GET / HTTP/1.0\r\n\r\n{UPGRADE}"), Some(Unclear::StartLine)),
-        (format!("{PAGE}\r\n{UPGRADE}"), Some(Unclear::StartLine)),
-        (format!("{PAGE}{}", UPGRADE.replace("\r\n\r\n", "\r\n x\r\n\r\n")), Some(Unclear::Field)),
-        (format!("{PAGE}{}", UPGRADE.replace("\r\n", "\n")), Some(Unclear::StartLine)),
+        (format!("GET / HTTP/1.1\r\nConnection: close\r\n\r\n{UPGRADE}"), Some(FramingError::Last)),
+        (format!("GET / HTTP/1.0\r\n\r\n{UPGRADE}"), Some(FramingError::StartLine)),
+        (format!("{PAGE}\r\n{UPGRADE}"), Some(FramingError::StartLine)),
+        (format!("{PAGE}{}", UPGRADE.replace("\r\n\r\n", "\r\n x\r\n\r\n")), Some(FramingError::Field)),
+        (format!("{PAGE}{}", UPGRADE.replace("\r\n", "\n")), Some(FramingError::StartLine)),
         (
             format!(
                 "{PAGE}{}",
                 UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
             ),
-            Some(Unclear::Length),
+            Some(FramingError::Length),
         ),
-        (format!("\x16\x03\x01{UPGRADE}"), Some(Unclear::StartLine)),
-        (format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{UPGRADE}"), Some(Unclear::StartLine)),
-        (format!("CONNECT a:1 HTTP/1.1\r\n\r\n{UPGRADE}"), Some(Unclear::Connect)),
+        (format!("\x16\x03\x01{UPGRADE}"), Some(FramingError::StartLine)),
+        (format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{UPGRADE}"), Some(FramingError::StartLine)),
+        (format!("CONNECT a:1 HTTP/1.1\r\n\r\n{UPGRADE}"), Some(FramingError::Connect)),
     ] {
         for rules in [rules(None), rules(Some("/tunnel"))] {
             assert_eq!(found(&rules, &text), Followed { claim: None, unclear }, "{text:?}");
@@ -180,11 +183,11 @@ async fn the_beginning_of_a_head_is_held_for_a_second() {
 #[test]
 fn what_is_held_is_released_when_the_website_says_something_unclear() {
     for (said, why) in [
-        ("HTTP/1.1 101 \r\n\r\n", Unclear::Switched),
-        ("HTTP/1.1 200 OK\r\n\r\n", Unclear::UntilClose),
-        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", Unclear::Last),
-        ("HTTP/1.0 200 OK\r\n", Unclear::StartLine),
-        (&format!("{OK}{OK}"), Unclear::Unasked),
+        ("HTTP/1.1 101 \r\n\r\n", FramingError::Switched),
+        ("HTTP/1.1 200 OK\r\n\r\n", FramingError::UntilClose),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", FramingError::Last),
+        ("HTTP/1.0 200 OK\r\n", FramingError::StartLine),
+        (&format!("{OK}{OK}"), FramingError::Unasked),
     ] {
         let rules = rules(None);
         let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);

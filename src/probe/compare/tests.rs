@@ -1,6 +1,6 @@
 use super::*;
-use crate::probe::hello::{content, record};
 use crate::probe::notes::notes;
+use crate::wire::tls::{content_type, record};
 
 fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -163,8 +163,8 @@ fn what_a_handshake_agreed_on_is_compared_where_it_is_the_subject() {
 /// A handshake that fails with the same alert, but from behind a ServerHello.
 #[test]
 fn the_remains_of_a_failed_handshake_are_compared() {
-    let alert = record(content::ALERT, 0x0303, &[2, 120]);
-    let late = [record(content::CHANGE_CIPHER_SPEC, 0x0303, &[1]), alert.clone()].concat();
+    let alert = record(content_type::ALERT, 0x0303, &[2, 120]);
+    let late = [record(content_type::CHANGE_CIPHER_SPEC, 0x0303, &[1]), alert.clone()].concat();
     let why = || Err("alert NoApplicationProtocol".to_owned());
     let silent = |flight: &[u8]| Seen { bytes: Vec::new(), arrivals: Vec::new(), ..in_tls(why(), flight) };
     assert_eq!(kinds(&silent(&alert), &silent(&alert)), []);
@@ -174,7 +174,7 @@ fn the_remains_of_a_failed_handshake_are_compared() {
 #[test]
 fn tls_answers_are_compared_by_what_they_say() {
     let alert = |level, description| {
-        visit(&[(1, &record(content::ALERT, 0x0303, &[level, description]))], End::Fin, 2)
+        visit(&[(1, &record(content_type::ALERT, 0x0303, &[level, description]))], End::Fin, 2)
     };
     assert_eq!(kinds(&alert(2, 40), &alert(2, 40)), []);
     let found = differences(&alert(2, 40), &alert(2, 50));
@@ -192,9 +192,9 @@ fn flight(versions_first: bool, encrypted: &[usize]) -> Vec<u8> {
     body.extend([0, 0x13, 1, 0, 0, extensions.len() as u8]);
     body.extend(extensions);
     let message = [&[2, 0, 0, body.len() as u8][..], &body].concat();
-    let mut flight = record(content::HANDSHAKE, 0x0303, &message);
+    let mut flight = record(content_type::HANDSHAKE, 0x0303, &message);
     for length in encrypted {
-        flight.extend(record(content::APPLICATION_DATA, 0x0303, &vec![0; *length]));
+        flight.extend(record(content_type::APPLICATION_DATA, 0x0303, &vec![0; *length]));
     }
     flight
 }

@@ -93,7 +93,7 @@ mod tests {
     /// Nothing that a server with this path would rightly take as its own is sent.
     #[test]
     fn no_probe_is_a_clients_request_for_the_tunnels_path() {
-        use crate::wire::http::{Accept, UpgradeParse, detect_upgrade};
+        use crate::wire::http::{HttpRule, UpgradeParse, detect_upgrade};
         for path in ["/secret-path", "/"] {
             for probe in plain(&mut visit(Some(path), 3)) {
                 let said: Vec<u8> = probe
@@ -106,9 +106,10 @@ mod tests {
                     .flatten()
                     .copied()
                     .collect();
-                let accept = Accept { method: "GET", path: Some(path), web_path: None, host: None };
+                let rule =
+                    HttpRule { method: "GET".into(), path: Some(path.into()), web_path: None, host: None };
                 assert!(
-                    !matches!(detect_upgrade(&said, &accept), UpgradeParse::Upgrade(_)),
+                    !matches!(detect_upgrade(&said, &rule), UpgradeParse::Upgrade(_)),
                     "{path}: {}",
                     probe.name
                 );

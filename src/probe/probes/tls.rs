@@ -1,16 +1,17 @@
 //! TLS at the port: hellos in every condition, records that should not come, and whole handshakes.
 
 use super::Visit;
-use crate::probe::hello::{Hello, content, extension, host_name, list8, list16, numbers, record};
+use crate::probe::hello;
 use crate::probe::script::{Entry, Noise, Offer, OfferedName, Probe, Step};
 use crate::wire::fake_tls;
+use crate::wire::tls::{HelloBuilder, content_type, extension, list8, list16, numbers, record, server_name};
 use std::time::Duration;
 
 use Step::{Fin, Listen, Pause, Send};
 
 /// What a visitor with TLS does at a port that speaks HTTP.
 pub fn at_a_plain_port(visit: &mut Visit) -> Vec<Probe> {
-    let hello = Hello::usual(&mut visit.noise, visit.server_name.as_deref()).record();
+    let hello = hello::usual(&mut visit.noise, visit.server_name.as_deref()).record();
     let half = hello.get(..hello.len() / 2).unwrap_or_default();
     vec![
         Probe::says("a TLS hello", &hello),
@@ -72,55 +73,61 @@ pub fn handshakes() -> Vec<Probe> {
 pub fn hellos(visit: &mut Visit) -> Vec<Probe> {
     let name = visit.server_name.clone();
     let noise = &mut visit.noise;
-    let mut usual = || Hello::usual(noise, name.as_deref());
-    let tls12 = |hello: Hello| hello.up_to(0x0303);
+    let mut usual = || hello::usual(noise, name.as_deref());
+    let tls12 = |hello| hello::up_to(0x0303, hello);
     // x25519 is offered and there is no key for it: the server asks for one (RFC 8446 section 4.1.4).
     let no_share = list16(&[]);
     let secp521r1 = list16(&numbers(&[25]));
     let hellos = [
         ("usual", usual()),
         ("no server name", usual().without(extension::SERVER_NAME)),
-        ("a foreign server name", usual().with(extension::SERVER_NAME, host_name(b"foreign.example"))),
-        ("a server name in capitals", usual().with(extension::SERVER_NAME, host_name(b"FOREIGN.EXAMPLE"))),
-        ("an address as server name", usual().with(extension::SERVER_NAME, host_name(b"192.0.2.1"))),
-        ("an empty server name", usual().with(extension::SERVER_NAME, host_name(b""))),
-        ("a NUL in the server name", usual().with(extension::SERVER_NAME, host_name(b"a\0b.example"))),
+        ("a foreign server name", usual().with(extension::SERVER_NAME, server_name(b"foreign.example"))),
+        ("a server name in capitals", usual().with(extension::SERVER_NAME, server_name(b"FOREIGN.EXAMPLE"))),
+        ("an address as server name", usual().with(extension::SERVER_NAME, server_name(b"192.0.2.1"))),
+        ("an empty server name", usual().with(extension::SERVER_NAME, server_name(b""))),
+        ("a NUL in the server name", usual().with(extension::SERVER_NAME, server_name(b"a\0b.example"))),
         ("ALPN h2", usual().with(extension::ALPN, list16(&list8(b"h2")))),
         ("ALPN of no protocol", usual().with(extension::ALPN, list16(&list8(b"nobody-speaks-this")))),
         ("an empty ALPN", usual().with(extension::ALPN, list16(b""))),
         ("TLS 1.2", tls12(usual())),
         ("TLS 1.2, no server name", tls12(usual()).without(extension::SERVER_NAME)),
         ("TLS 1.2, a foreign server name", {
-            tls12(usual()).with(extension::SERVER_NAME, host_name(b"foreign.example"))
+            tls12(usual()).with(extension::SERVER_NAME, server_name(b"foreign.example"))
         }),
-        ("TLS 1.2, no extensions", Hello { extensions: Vec::new(), ..tls12(usual()) }),
+        ("TLS 1.2, no extensions", HelloBuilder { extensions: Vec::new(), ..tls12(usual()) }),
         ("TLS 1.2, a fallback (RFC 7507)", {
             let hello = tls12(usual());
-            Hello { suites: [&hello.suites[..], &[0x5600]].concat(), ..hello }
+            HelloBuilder { suites: [&hello.suites[..], &[0x5600]].concat(), ..hello }
         }),
-        ("TLS 1.2, RSA key exchange only", Hello { suites: vec![0x009c, 0x002f], ..tls12(usual()) }),
-        ("TLS 1.1", usual().up_to(0x0302)),
-        ("TLS 1.0", usual().up_to(0x0301)),
-        ("SSL 3.0", Hello { extensions: Vec::new(), ..usual().up_to(0x0300) }),
+        ("TLS 1.2, RSA key exchange only", HelloBuilder { suites: vec![0x009c, 0x002f], ..tls12(usual()) }),
+        ("TLS 1.1", hello::up_to(0x0302, usual())),
+        ("TLS 1.0", hello::up_to(0x0301, usual())),
+        ("SSL 3.0", HelloBuilder { extensions: Vec::new(), ..hello::up_to(0x0300, usual()) }),
         ("a version to come", {
             let greater = list8(&numbers(&[0x0305, 0x7f1c]));
-            usual().with(extension::VERSIONS, greater)
+            usual().with(extension::SUPPORTED_VERSIONS, greater)
         }),
-        ("no common cipher suite", Hello { suites: vec![0x13ff, 0xc0ff], ..usual() }),
-        ("TLS 1.2, no common cipher suite", Hello { suites: vec![0x0001, 0x00ff], ..tls12(usual()) }),
-        ("no cipher suites at all", Hello { suites: Vec::new(), ..usual() }),
+        ("no common cipher suite", HelloBuilder { suites: vec![0x13ff, 0xc0ff], ..usual() }),
+        ("TLS 1.2, no common cipher suite", HelloBuilder { suites: vec![0x0001, 0x00ff], ..tls12(usual()) }),
+        ("no cipher suites at all", HelloBuilder { suites: Vec::new(), ..usual() }),
         ("no key share", usual().with(extension::KEY_SHARE, no_share.clone())),
         ("no common group", {
             usual()
-                .with(extension::GROUPS, list16(&numbers(&[0x7777])))
+                .with(extension::SUPPORTED_GROUPS, list16(&numbers(&[0x7777])))
                 .with(extension::KEY_SHARE, no_share.clone())
         }),
-        ("only P-521", usual().with(extension::GROUPS, secp521r1).with(extension::KEY_SHARE, no_share)),
-        ("no signature algorithms", usual().without(extension::SIGNATURES)),
-        ("only SHA-1 signatures", usual().with(extension::SIGNATURES, list16(&numbers(&[0x0201, 0x0203])))),
-        ("compression and no null method", Hello { compression: vec![1], ..usual() }),
-        ("a session id of 33 bytes", Hello { session_id: vec![7; 33], ..usual() }),
-        ("no session id", Hello { session_id: Vec::new(), ..usual() }),
+        (
+            "only P-521",
+            usual().with(extension::SUPPORTED_GROUPS, secp521r1).with(extension::KEY_SHARE, no_share),
+        ),
+        ("no signature algorithms", usual().without(extension::SIGNATURE_ALGORITHMS)),
+        (
+            "only SHA-1 signatures",
+            usual().with(extension::SIGNATURE_ALGORITHMS, list16(&numbers(&[0x0201, 0x0203]))),
+        ),
+        ("compression and no null method", HelloBuilder { compression: vec![1], ..usual() }),
+        ("a session id of 33 bytes", HelloBuilder { session_id: vec![7; 33], ..usual() }),
+        ("no session id", HelloBuilder { session_id: Vec::new(), ..usual() }),
         ("an extension twice", {
             let mut hello = usual();
             hello.extensions.push((extension::EXTENDED_MASTER_SECRET, Vec::new()));
@@ -139,11 +146,11 @@ pub fn hellos(visit: &mut Visit) -> Vec<Probe> {
 
 /// What is wrong with the records around a hello, and with what comes in its place or behind it.
 pub fn records(visit: &mut Visit) -> Vec<Probe> {
-    let usual = Hello::usual(&mut visit.noise, visit.server_name.as_deref());
+    let usual = hello::usual(&mut visit.noise, visit.server_name.as_deref());
     let (message, whole) = (usual.message(), usual.record());
     let (first, second) = message.split_at(message.len() / 2);
     let (start, rest) = whole.split_at(whole.len() / 2);
-    let handshake = |bytes: &[u8]| record(content::HANDSHAKE, 0x0301, bytes);
+    let handshake = |bytes: &[u8]| record(content_type::HANDSHAKE, 0x0301, bytes);
     let two = [handshake(first), handshake(second)].concat();
     // Says that it is longer, or shorter, than it is: the three bytes behind the type.
     let resized = |by: i16| {
@@ -153,16 +160,16 @@ pub fn records(visit: &mut Visit) -> Vec<Probe> {
         }
         handshake(&message)
     };
-    let mut extensions_too_long = usual.clone().with(extension::SERVER_NAME, host_name(b"a.example"));
+    let mut extensions_too_long = usual.clone().with(extension::SERVER_NAME, server_name(b"a.example"));
     extensions_too_long.extensions.push((extension::PADDING, Vec::new()));
     let mut extensions_too_long = extensions_too_long.record();
     if let Some(last) = extensions_too_long.last_mut() {
         *last = 200;
     }
-    let close_notify = record(content::ALERT, 0x0301, &[1, 0]);
-    let fatal = record(content::ALERT, 0x0301, &[2, 40]);
-    let data = record(content::APPLICATION_DATA, 0x0303, &visit.noise.bytes(64));
-    let heartbeat = record(content::HEARTBEAT, 0x0302, &[1, 0x40, 0]);
+    let close_notify = record(content_type::ALERT, 0x0301, &[1, 0]);
+    let fatal = record(content_type::ALERT, 0x0301, &[2, 40]);
+    let data = record(content_type::APPLICATION_DATA, 0x0303, &visit.noise.bytes(64));
+    let heartbeat = record(content_type::HEARTBEAT, 0x0302, &[1, 0x40, 0]);
     let garbage = visit.noise.bytes(100);
     let after = |name: &str, bytes: &[u8]| {
         Probe::new(format!("hello, then {name}"), vec![Send(whole.clone()), Listen, Send(bytes.to_vec())])
@@ -198,8 +205,8 @@ pub fn records(visit: &mut Visit) -> Vec<Probe> {
         Probe::says("an empty hello", handshake(&[1, 0, 0, 0])),
         Probe::says("an empty handshake record", handshake(&[])),
         Probe::says("a record longer than the longest", [&[22, 3, 1, 0x48, 1][..], &[1; 2000]].concat()),
-        Probe::says("a record of version 2.0", record(content::HANDSHAKE, 0x0200, &message)),
-        Probe::says("a record of version 3.9", record(content::HANDSHAKE, 0x0309, &message)),
+        Probe::says("a record of version 2.0", record(content_type::HANDSHAKE, 0x0200, &message)),
+        Probe::says("a record of version 3.9", record(content_type::HANDSHAKE, 0x0309, &message)),
         Probe::says("a record of no type", record(99, 0x0301, &message)),
         Probe::says("a handshake message of no type", handshake(&[99, 0, 0, 2, 0, 0])),
         Probe::says("a ServerHello", handshake(&[&[2][..], message.get(1..).unwrap_or_default()].concat())),
@@ -207,9 +214,9 @@ pub fn records(visit: &mut Visit) -> Vec<Probe> {
         Probe::says("an SSL 2.0 hello", SSL2),
         Probe::says("close_notify first", &close_notify),
         Probe::says("a fatal alert first", &fatal),
-        Probe::says("an alert that is too short", record(content::ALERT, 0x0301, &[2])),
+        Probe::says("an alert that is too short", record(content_type::ALERT, 0x0301, &[2])),
         Probe::says("application data first", &data),
-        Probe::says("ChangeCipherSpec first", record(content::CHANGE_CIPHER_SPEC, 0x0303, &[1])),
+        Probe::says("ChangeCipherSpec first", record(content_type::CHANGE_CIPHER_SPEC, 0x0303, &[1])),
         Probe::says("a heartbeat first", &heartbeat),
         after("another hello", &whole),
         after("close_notify", &close_notify),

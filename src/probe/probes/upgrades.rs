@@ -2,7 +2,8 @@
 
 use super::Visit;
 use crate::probe::script::{Probe, Step};
-use crate::wire::http::Request;
+use crate::wire::http::{HeaderOrder, UpgradeRequest};
+use crate::wire::websocket::key;
 
 use Step::{Listen, Send};
 
@@ -30,17 +31,21 @@ fn of_v2ray_plugin(path: &str, host: &str) -> String {
 /// Nothing is wrong with these but where they go.
 fn to_nowhere(visit: &mut Visit) -> Vec<Probe> {
     let payload = visit.noise.bytes(70);
-    let nonce = visit.noise.array();
+    let key = key(visit.noise.array());
     let foreign = format!("{}.example", visit.noise.word(9));
     let (nowhere, host) = (visit.nowhere.as_str(), visit.host.as_str());
     let get = |headers: &[&str]| visit.request(&format!("GET {nowhere}"), &headers.concat());
-    let of_simple_obfs = Request {
+    let of_simple_obfs = UpgradeRequest {
         method: "GET",
         path: nowhere,
         host,
         user_agent: "curl/7.81.0",
-        nonce,
+        key: Some(&key),
+        versioned: false,
+        protocol: None,
         content_length: Some(payload.len()),
+        headers: &[],
+        order: HeaderOrder::SIMPLE_OBFS,
     };
     // A text frame, masked with zeros: "hello" (RFC 6455 section 5.2).
     let frame = b"\x81\x85\0\0\0\0hello";

@@ -1,14 +1,15 @@
 use super::*;
-use crate::probe::hello::{Hello, record};
+use crate::probe::hello;
 use crate::probe::script::Noise;
+use crate::wire::tls::{HelloBuilder, record};
 
 /// A ServerHello of TLS 1.3 with these extensions behind the version.
 fn server_hello(random: u8, session: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
-    let hello = Hello {
+    let hello = HelloBuilder {
         version: 0x0303,
         random: [random; 32],
         session_id: session.to_vec(),
-        ..Hello::usual(&mut Noise::new(1), None)
+        ..hello::usual(&mut Noise::new(1), None)
     };
     // The client's message with one suite and one method in the place of the lists.
     let mut body = hello.version.to_be_bytes().to_vec();
@@ -25,7 +26,7 @@ fn server_hello(random: u8, session: &[u8], extensions: &[(u16, &[u8])]) -> Vec<
     body.extend((list.len() as u16).to_be_bytes());
     body.extend(list);
     let message = [&[2, 0, 0, body.len() as u8][..], &body].concat();
-    record(content::HANDSHAKE, 0x0303, &message)
+    record(content_type::HANDSHAKE, 0x0303, &message)
 }
 
 const SHARE: (u16, &[u8]) = (51, &[0, 29, 0, 2, 9, 9]);
@@ -57,18 +58,18 @@ fn records_of_a_first_flight_count_as_one_and_later_ones_do_not() {
 
 #[test]
 fn alerts_are_told_and_what_is_broken_too() {
-    let alert = record(content::ALERT, 0x0303, &[2, 40]);
+    let alert = record(content_type::ALERT, 0x0303, &[2, 40]);
     assert_eq!(read(&alert, &[], 0).to_string(), "alert fatal HandshakeFailure");
     let cut = read(&alert[..6], &[], 0);
-    assert_eq!(cut.items, [Item { version: 0x0303, what: What::Broken(content::ALERT) }]);
-    let old = read(&record(content::ALERT, 0x0301, &[2, 70]), &[], 0);
+    assert_eq!(cut.items, [Item { version: 0x0303, what: What::Broken(content_type::ALERT) }]);
+    let old = read(&record(content_type::ALERT, 0x0301, &[2, 70]), &[], 0);
     assert_eq!(old.to_string(), "alert fatal ProtocolVersion (record of TLSv1_0)");
-    assert_eq!(read(&record(content::ALERT, 0x0303, &[2]), &[], 0).items[0].what, What::Broken(21));
+    assert_eq!(read(&record(content_type::ALERT, 0x0303, &[2]), &[], 0).items[0].what, What::Broken(21));
 }
 
 #[test]
 fn a_session_id_is_found_in_a_hello() {
-    let hello = Hello { session_id: vec![3; 32], ..Hello::usual(&mut Noise::new(1), None) };
+    let hello = HelloBuilder { session_id: vec![3; 32], ..hello::usual(&mut Noise::new(1), None) };
     assert_eq!(session_id_of(&hello.record()), [3; 32]);
     assert!(session_id_of(&hello.record()[..60]).is_empty());
     assert!(session_id_of(b"GET / HTTP/1.1\r\n").is_empty());

@@ -1,7 +1,7 @@
 //! What a TLS server says, in words.
 
 use super::{Answer, Item, ServerHello, Session, What};
-use crate::probe::hello::content;
+use crate::wire::tls::{content_type, handshake_type};
 use rustls::{AlertDescription, CipherSuite, NamedGroup, ProtocolVersion};
 use std::fmt;
 
@@ -11,8 +11,8 @@ impl fmt::Display for Item {
             What::Hello(hello) => hello.fmt(f)?,
             What::Certificates(digest) => write!(f, "certificates {digest}")?,
             What::KeyExchange(group, scheme) => write!(f, "key exchange {group:?} {scheme:?}")?,
-            What::Message(14) => f.write_str("ServerHelloDone")?,
-            What::Message(22) => f.write_str("certificate status")?,
+            What::Message(handshake_type::SERVER_HELLO_DONE) => f.write_str("ServerHelloDone")?,
+            What::Message(handshake_type::CERTIFICATE_STATUS) => f.write_str("certificate status")?,
             What::Message(kind) => write!(f, "handshake message {kind}")?,
             What::Alert(level, description) => {
                 let level = match level {
@@ -23,7 +23,7 @@ impl fmt::Display for Item {
                 write!(f, "alert {level} {:?}", AlertDescription::from(*description))?;
             }
             What::ChangeCipherSpec => f.write_str("ChangeCipherSpec")?,
-            What::Encrypted(content::APPLICATION_DATA) => f.write_str("encrypted records")?,
+            What::Encrypted(content_type::APPLICATION_DATA) => f.write_str("encrypted records")?,
             What::Encrypted(kind) => write!(f, "encrypted records of type {kind}")?,
             What::Broken(kind) => write!(f, "an incomplete or broken record of type {kind}")?,
         }

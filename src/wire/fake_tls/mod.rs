@@ -24,13 +24,12 @@
 //! they skip 105 bytes of it, [`SKIPPED`], and read a length. So its layout never changes.
 
 mod hello;
+mod received_hello;
 mod record;
 
-pub use hello::{ClientHello, HelloTooLong, NotFakeTls, Random, ReceivedHello};
+pub use hello::{ClientHello, HelloTooLong, Random};
+pub use received_hello::{NotFakeTls, ReceivedHello};
 pub use record::{RecordDecoder, RecordEncoder, ServerEncoder, UnexpectedRecord};
-
-/// Bytes of a record's head: content type, version, length.
-const RECORD_HEAD: usize = 5;
 
 /// The most payload bytes in a record that we write (RFC 5246 section 6.2.1: 2^14).
 ///

@@ -1,9 +1,11 @@
 //! Records, both ways: everything but the ClientHello.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use super::hello::{Random, SESSION_ID};
-use super::{FIRST_FLIGHT_HEAD, RECORD_HEAD, RECORD_PAYLOAD};
+use super::{FIRST_FLIGHT_HEAD, RECORD_PAYLOAD};
+use crate::wire::tls::RECORD_HEAD;
 use crate::wire::{Decoder, Encoder, Step};
 
 /// ServerHello without its random and session id: the record's and the message's head in front
@@ -125,6 +127,7 @@ impl RecordDecoder {
 }
 
 impl Decoder for RecordDecoder {
+    type Event = Infallible;
     type Error = UnexpectedRecord;
 
     fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, UnexpectedRecord> {

@@ -1,19 +1,19 @@
 //! Where the messages of HTTP/1.1 begin and end on a connection that somebody else speaks on.
 //!
 //! Source: RFC 9112 (section 6 for bodies, 7 for chunks, 9.3 and 9.6 for connections), read strictly:
-//! what two servers could read in two ways is [`Unclear`]. Whoever follows a connection acts on what it
+//! what two servers could read in two ways is [`FramingError`]. Whoever follows a connection acts on what it
 //! finds, so a wrong guess would be a way to smuggle requests; no guess is made.
 //!
-//! A [`Head`] is read byte by byte and keeps nothing but what it says about its body, so that neither the
-//! pieces it comes in nor its length cost anything. What came and was not answered is in [`Asked`].
+//! A [`MessageHead`] is read byte by byte and keeps nothing but what it says about its body, so that neither the
+//! pieces it comes in nor its length cost anything. What came and was not answered is in [`PendingRequests`].
 
 mod body;
 mod head;
 #[cfg(test)]
 mod tests;
 
-pub use body::Body;
-pub use head::Head;
+pub use body::MessageBody;
+pub use head::MessageHead;
 
 use thiserror::Error;
 
@@ -21,11 +21,11 @@ use thiserror::Error;
 pub const MAX_HEAD: usize = 32 * 1024;
 
 /// The most requests that wait for their answers.
-pub const MAX_ASKED: usize = 32;
+pub const MAX_PENDING: usize = 32;
 
 /// Why nobody can say where the next message on a connection begins, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Unclear {
+pub enum FramingError {
     /// A start line that is not one of HTTP/1.1.
     #[error("no start line of HTTP/1.1")]
     StartLine,
@@ -65,8 +65,8 @@ pub enum Unclear {
     /// An answer without a request.
     #[error("an answer that nobody asked for")]
     Unasked,
-    /// More than [`MAX_ASKED`] requests without an answer.
-    #[error("more than {MAX_ASKED} requests without an answer")]
+    /// More than [`MAX_PENDING`] requests without an answer.
+    #[error("more than {MAX_PENDING} requests without an answer")]
     TooMany,
     /// An answer to a request whose body waits for a `100`: it may come yet, or not (RFC 9110
     /// section 10.1.1).
@@ -79,37 +79,37 @@ pub enum Unclear {
 
 /// What a request says.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct RequestFraming {
     /// The answer has no body, whatever it says.
     is_head: bool,
     /// The body is not sent before a `100`.
     waits: bool,
     /// What follows the head.
-    pub body: Body,
+    pub body: MessageBody,
 }
 
-impl Request {
+impl RequestFraming {
     /// Reads a request's head that has ended.
     ///
     /// # Errors
     ///
     /// It is not clear what follows, or this is the last request.
-    pub fn of(head: &Head) -> Result<Request, Unclear> {
+    pub fn of(head: &MessageHead) -> Result<RequestFraming, FramingError> {
         let body = match (head.is_chunked(), head.length()) {
-            (true, Some(_)) => return Err(Unclear::Both),
-            (true, None) => Body::chunked(),
-            (false, length) => Body::sized(length.unwrap_or(0)),
+            (true, Some(_)) => return Err(FramingError::Both),
+            (true, None) => MessageBody::chunked(),
+            (false, length) => MessageBody::Sized(length.unwrap_or(0)),
         };
         if head.closes() {
-            return Err(Unclear::Last);
+            return Err(FramingError::Last);
         }
-        Ok(Request { is_head: head.is_head(), waits: head.expects() && !body.is_over(), body })
+        Ok(RequestFraming { is_head: head.is_head(), waits: head.expects() && !body.is_over(), body })
     }
 }
 
 /// The requests on a connection whose answers are not complete.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct PendingRequests {
     count: usize,
     /// Bit `n`: the request `n` places behind the one that is answered next is a `HEAD`.
     heads: u32,
@@ -117,7 +117,7 @@ pub struct Asked {
     waiting: bool,
 }
 
-impl Asked {
+impl PendingRequests {
     /// Whether all that was asked is answered.
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -128,9 +128,9 @@ impl Asked {
     /// # Errors
     ///
     /// There are too many.
-    pub fn ask(&mut self, request: &Request) -> Result<(), Unclear> {
-        if self.count >= MAX_ASKED {
-            return Err(Unclear::TooMany);
+    pub fn ask(&mut self, request: &RequestFraming) -> Result<(), FramingError> {
+        if self.count >= MAX_PENDING {
+            return Err(FramingError::TooMany);
         }
         self.heads |= u32::from(request.is_head) << self.count;
         self.count += 1;
@@ -149,38 +149,38 @@ impl Asked {
     /// # Errors
     ///
     /// It is not clear, or nothing does.
-    pub fn answer(&mut self, head: &Head) -> Result<Option<Body>, Unclear> {
+    pub fn answer(&mut self, head: &MessageHead) -> Result<Option<MessageBody>, FramingError> {
         if self.is_empty() {
-            return Err(Unclear::Unasked);
+            return Err(FramingError::Unasked);
         }
         let (chunked, length) = (head.is_chunked(), head.length());
         if chunked && length.is_some() {
-            return Err(Unclear::Both);
+            return Err(FramingError::Both);
         }
         let status = head.status();
         let has_none = matches!(status, 100..200 | 204 | 304) || self.heads & 1 == 1;
         // RFC 9110 section 8.6 and RFC 9112 section 6.1: these have no length either.
         if matches!(status, 100..200 | 204) && (chunked || length.is_some_and(|length| length > 0)) {
-            return Err(Unclear::NoBody);
+            return Err(FramingError::NoBody);
         }
         if status == 101 {
-            return Err(Unclear::Switched);
+            return Err(FramingError::Switched);
         }
         if status < 200 {
             self.waiting &= status != 100 || self.count > 1;
             return Ok(None);
         }
         if self.waiting && self.count == 1 {
-            return Err(Unclear::Expected);
+            return Err(FramingError::Expected);
         }
         if head.closes() {
-            return Err(Unclear::Last);
+            return Err(FramingError::Last);
         }
         match (has_none, chunked, length) {
-            (true, _, _) => Ok(Some(Body::sized(0))),
-            (false, true, _) => Ok(Some(Body::chunked())),
-            (false, false, Some(length)) => Ok(Some(Body::sized(length))),
-            (false, false, None) => Err(Unclear::UntilClose),
+            (true, _, _) => Ok(Some(MessageBody::Sized(0))),
+            (false, true, _) => Ok(Some(MessageBody::chunked())),
+            (false, false, Some(length)) => Ok(Some(MessageBody::Sized(length))),
+            (false, false, None) => Err(FramingError::UntilClose),
         }
     }
 

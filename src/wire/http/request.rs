@@ -2,10 +2,10 @@
 //! knows it, whether it has ended or not.
 
 pub(crate) mod body;
+pub(crate) mod buffers;
 pub(crate) mod head;
 mod judge;
 pub(crate) mod line;
-pub(crate) mod room;
 pub(crate) mod target;
 
 pub(crate) use judge::Judge;

@@ -1,8 +1,7 @@
 //! From the stream to frames.
 
-use std::ops::Range;
-
 use super::{Error, Head};
+use crate::wire::Step;
 
 /// Walks a stream of Mux.Cool frames, cut anywhere.
 ///
@@ -17,32 +16,20 @@ pub struct Decoder {
     failed: Option<Error>,
 }
 
-/// What [`Decoder::decode`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// All of the input has been used.
-    NeedMore,
-    /// A frame begins.
-    Frame(Head),
-    /// Data of the frame that began last: its session, and where they are in the input. Never
-    /// empty. A frame's data may come in several pieces, [`Head::data`] bytes in all.
-    Data(u16, Range<usize>),
-}
-
 impl Decoder {
     /// A decoder for the beginning of a stream.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads on in `input` from `*at` and moves `*at` behind what it used. To be called until it
-    /// says [`Step::NeedMore`]; then `*at` is the input's length, and the next input continues
-    /// where this one ended.
+    /// Reads on in `input`, as [`wire::Decoder`](crate::wire::Decoder) does. It only reads, so that the
+    /// input can be shared meanwhile. An event is the head of a frame; payload behind it is data of that frame,
+    /// which may come in several pieces, [`Head::data`] bytes in all.
     ///
     /// # Errors
     ///
     /// What the peer did wrong. It is final: the same error comes back from all later calls.
-    pub fn decode(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Error> {
+    pub fn decode(&mut self, input: &[u8], at: &mut usize) -> Result<Step<Head>, Error> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -55,13 +42,13 @@ impl Decoder {
             let len = self.left.min(rest.len());
             self.left -= len;
             *at += len;
-            return Ok(Step::Data(self.id, start..start + len));
+            return Ok(Step::Payload(start..start + len));
         }
         match self.take_head(rest, at) {
             Ok(Some(head)) => {
                 self.id = head.id;
                 self.left = head.data.unwrap_or(0).into();
-                Ok(Step::Frame(head))
+                Ok(Step::Event(head))
             }
             Ok(None) => Ok(Step::NeedMore),
             Err(error) => {
@@ -69,6 +56,11 @@ impl Decoder {
                 Err(error)
             }
         }
+    }
+
+    /// The session of the last frame.
+    pub fn session(&self) -> u16 {
+        self.id
     }
 
     /// Whether the stream may end here: not in the middle of a frame.

@@ -3,9 +3,9 @@
 use super::{
     METADATA_MIN, OPTION_DATA, OPTION_ERROR, STATUS_END, STATUS_KEEP, STATUS_KEEP_ALIVE, STATUS_NEW,
 };
+use crate::wire::FrameSizeError;
 
-/// The target of a new session as v2ray-plugin's client writes it,
-/// [`Target::PLACEHOLDER`](super::Target::PLACEHOLDER): TCP, port 0, IPv4, 127.0.0.1.
+/// The target of a new session as v2ray-plugin's client writes it: TCP, port 0, IPv4, 127.0.0.1.
 const PLACEHOLDER: [u8; 8] = [1, 0, 0, 1, 127, 0, 0, 1];
 
 /// The head of a new session without data: v2ray's client sends it when no data have come for the
@@ -41,24 +41,23 @@ impl Encoder {
     /// Makes a frame of the data `frame[HEAD..]`, in place, with the head directly in front of
     /// them: 8 bytes, or 16 if the frame opens the session. Returns where in `frame` it begins.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If `frame` is shorter than [`HEAD`](Self::HEAD), or there are more data than
+    /// `frame` is shorter than [`HEAD`](Self::HEAD), or there are more data than
     /// [`PAYLOAD`](Self::PAYLOAD).
-    pub fn encode(&mut self, frame: &mut [u8]) -> usize {
-        let (room, data) = frame.split_at_mut(Self::HEAD);
-        let length = u16::try_from(data.len()).expect("the data fit in a frame");
-        let (room, tail) = room.split_at_mut(OPEN);
-        tail.copy_from_slice(&length.to_be_bytes());
+    pub fn encode_in_place(&mut self, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
+        let size = FrameSizeError(frame.len());
+        let (head, data) = frame.split_first_chunk_mut::<{ Self::HEAD }>().ok_or(size)?;
+        let length = u16::try_from(data.len()).map_err(|_| size)?;
+        head[OPEN..].copy_from_slice(&length.to_be_bytes());
         if self.opened {
             let start = Self::HEAD - KEEP;
-            let head = short(self.id, STATUS_KEEP, OPTION_DATA);
-            room[start..].copy_from_slice(&head);
-            start
+            head[start..OPEN].copy_from_slice(&short(self.id, STATUS_KEEP, OPTION_DATA));
+            Ok(start)
         } else {
             self.opened = true;
-            room.copy_from_slice(&open(self.id, OPTION_DATA));
-            0
+            head[..OPEN].copy_from_slice(&open(self.id, OPTION_DATA));
+            Ok(0)
         }
     }
 
@@ -90,9 +89,8 @@ fn short(id: u16, status: u8, option: u8) -> [u8; 6] {
 /// A head with the placeholder for a target.
 fn open(id: u16, option: u8) -> [u8; OPEN] {
     let mut head = [0; OPEN];
-    let (front, target) = head.split_at_mut(6);
-    front.copy_from_slice(&short(id, STATUS_NEW, option));
-    target.copy_from_slice(&PLACEHOLDER);
+    head[..6].copy_from_slice(&short(id, STATUS_NEW, option));
+    head[6..].copy_from_slice(&PLACEHOLDER);
     head[1] = (OPEN - 2) as u8;
     head
 }

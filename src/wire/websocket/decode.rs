@@ -1,13 +1,12 @@
 //! From frames to payload.
 
-use std::ops::Range;
-
 use thiserror::Error;
 
 use super::{
     CLOSE_INVALID_PAYLOAD, CLOSE_PROTOCOL_ERROR, CONTROL_PAYLOAD, Encoder, FIN, LENGTH, LENGTH_16_BIT,
     LENGTH_64_BIT, MASKED, OPCODE, Opcode, RESERVED_BITS, Role, mask,
 };
+use crate::wire::Step;
 
 /// Takes the framing off a stream of WebSocket frames, cut anywhere.
 ///
@@ -33,20 +32,16 @@ pub struct Decoder {
     control_len: u8,
 }
 
-/// What [`Decoder::decode`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// All of the input has been used.
-    NeedMore,
-    /// Payload, unmasked in place: where it is in the input. Never empty.
-    Data(Range<usize>),
-    /// A ping: send a [`pong`](super::pong) with the bytes of [`Decoder::control`].
+/// What a control frame says. Its payload is in [`Decoder::control`] until the decoder reads on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// A ping: send a [`pong`](super::pong) with the same payload.
     Ping,
-    /// A pong, with the bytes of [`Decoder::control`]: nothing is to be done.
+    /// A pong: nothing is to be done.
     Pong,
-    /// The peer closes, with this code if it gave one; [`Decoder::control`] has code and reason as
-    /// they came. Answer with a [`close`](super::close) of the same code, if none has been sent,
-    /// and end the connection. What follows in the input is void.
+    /// The peer closes, with this code if it gave one; the payload is code and reason as they came. Answer
+    /// with a [`close`](super::close) of the same code, if none has been sent, and end the connection. What
+    /// follows in the input is void.
     Close(Option<u16>),
 }
 
@@ -137,21 +132,7 @@ impl Decoder {
         }
     }
 
-    /// Reads on in `input` from `*at` and moves `*at` behind what it used. To be called until it
-    /// says [`Step::NeedMore`]; then `*at` is the input's length, and the next input continues
-    /// where this one ended.
-    ///
-    /// # Errors
-    ///
-    /// What the peer did wrong. It is final: the same error comes back from all later calls.
-    pub fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Error> {
-        self.step(input, at).inspect_err(|error| {
-            self.state = State::Failed(*error);
-        })
-    }
-
-    /// The payload of the last control frame, whole when [`Step::Ping`], [`Step::Pong`] or
-    /// [`Step::Close`] has just been returned, and until the next call of [`decode`](Self::decode).
+    /// The payload of the control frame that was found last.
     pub fn control(&self) -> &[u8] {
         &self.control[..usize::from(self.control_len)]
     }
@@ -166,7 +147,7 @@ impl Decoder {
         !self.in_message && !matches!(self.state, State::Data { left: 1.., .. })
     }
 
-    fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, Error> {
+    fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step<Control>, Error> {
         loop {
             let start = *at;
             let rest = input.get_mut(start..).unwrap_or_default();
@@ -189,7 +170,7 @@ impl Decoder {
                     }
                     *left -= len as u64;
                     *at += len;
-                    return Ok(Step::Data(start..start + len));
+                    return Ok(Step::Payload(start..start + len));
                 }
                 State::Control { opcode, left: 0, key } => {
                     let opcode = *opcode;
@@ -198,12 +179,12 @@ impl Decoder {
                     }
                     self.state = State::Head;
                     match opcode {
-                        Opcode::Ping => return Ok(Step::Ping),
-                        Opcode::Pong => return Ok(Step::Pong),
+                        Opcode::Ping => return Ok(Step::Event(Control::Ping)),
+                        Opcode::Pong => return Ok(Step::Event(Control::Pong)),
                         Opcode::Close => {
                             let code = close_code(self.control())?;
                             self.state = State::Closed;
-                            return Ok(Step::Close(code));
+                            return Ok(Step::Event(Control::Close(code)));
                         }
                         _ => {}
                     }
@@ -265,6 +246,18 @@ impl Decoder {
             self.messages = self.messages.wrapping_add(1);
         }
         Ok(State::Data { left: head.length, key: head.key })
+    }
+}
+
+impl crate::wire::Decoder for Decoder {
+    type Event = Control;
+    type Error = Error;
+
+    /// An error is final: the same comes back from all later calls.
+    fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step<Control>, Error> {
+        self.step(input, at).inspect_err(|error| {
+            self.state = State::Failed(*error);
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! From payload to frames.
 
 use super::{CONTROL_PAYLOAD, FIN, LENGTH_16_BIT, LENGTH_64_BIT, MASKED, Opcode, Role, mask};
+use crate::wire::FrameSizeError;
 
 /// Puts each piece of a byte stream into a binary message of one frame.
 ///
@@ -16,10 +17,6 @@ impl Encoder {
     /// Bytes to leave free in front of the payload: the longest head there is.
     pub const HEAD: usize = 14;
 
-    /// The most payload, in bytes, to give to one [`encode`](Self::encode). Longer pieces would be
-    /// framed rightly too, but the head would grow from 4 to 10 bytes (and the 4 of the mask).
-    pub const PAYLOAD: usize = u16::MAX as usize;
-
     /// An encoder for the frames that this end sends.
     pub fn new(role: Role) -> Self {
         Self { role }
@@ -28,42 +25,46 @@ impl Encoder {
     /// Makes a binary message of the payload `frame[HEAD..]`, in place, with the head directly in
     /// front of it. Returns where in `frame` the message begins.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If `frame` is shorter than [`HEAD`](Self::HEAD).
-    pub fn encode(&mut self, frame: &mut [u8]) -> usize {
+    /// `frame` is shorter than [`HEAD`](Self::HEAD).
+    pub fn encode_in_place(&mut self, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
         frame_in_place(frame, fresh_key(self.role))
-    }
-
-    /// Appends to `out` the head of a binary message of `payload`, which is masked in place where
-    /// this end masks, to be written behind the head.
-    pub fn head(&mut self, payload: &mut [u8], out: &mut Vec<u8>) {
-        let key = fresh_key(self.role);
-        let mut head = Head::new(Opcode::Binary, key.is_some(), payload.len());
-        if let Some(key) = key {
-            head.put(&key);
-            mask(key, payload);
-        }
-        out.extend_from_slice(head.as_bytes());
     }
 }
 
-/// As [`Encoder::encode`], with the masking key given, or with none for a server's frame.
+impl crate::wire::Encoder for Encoder {
+    /// Longer pieces would be framed rightly too, but the head would grow from 4 to 10 bytes (and the 4 of
+    /// the mask).
+    const PAYLOAD: usize = u16::MAX as usize;
+
+    fn encode(&mut self, payload: &mut [u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(binary(payload, fresh_key(self.role)).as_bytes());
+    }
+}
+
+/// As [`Encoder::encode_in_place`], with the masking key given, or with none for a server's frame.
 ///
-/// # Panics
+/// # Errors
 ///
-/// If `frame` is shorter than [`Encoder::HEAD`].
-pub fn frame_in_place(frame: &mut [u8], key: Option<[u8; 4]>) -> usize {
-    let (room, payload) = frame.split_at_mut(Encoder::HEAD);
-    let length = payload.len();
-    let mut head = Head::new(Opcode::Binary, key.is_some(), length);
+/// `frame` is shorter than [`Encoder::HEAD`].
+pub fn frame_in_place(frame: &mut [u8], key: Option<[u8; 4]>) -> Result<usize, FrameSizeError> {
+    let size = frame.len();
+    let (room, payload) = frame.split_first_chunk_mut::<{ Encoder::HEAD }>().ok_or(FrameSizeError(size))?;
+    let head = binary(payload, key);
+    let start = room.len() - head.len;
+    room[start..].copy_from_slice(head.as_bytes());
+    Ok(start)
+}
+
+/// The head of a binary message of `payload`, which is masked where there is a key.
+fn binary(payload: &mut [u8], key: Option<[u8; 4]>) -> Head {
+    let mut head = Head::new(Opcode::Binary, key.is_some(), payload.len());
     if let Some(key) = key {
         head.put(&key);
         mask(key, payload);
     }
-    let start = Encoder::HEAD - head.len;
-    room[start..].copy_from_slice(head.as_bytes());
-    start
+    head
 }
 
 /// A key for the next frame of this end.
@@ -177,7 +178,7 @@ mod tests {
     fn framed(payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
         let mut frame = vec![0xee; Encoder::HEAD];
         frame.extend_from_slice(payload);
-        let start = frame_in_place(&mut frame, key);
+        let start = frame_in_place(&mut frame, key).unwrap();
         frame.split_off(start)
     }
 
@@ -206,15 +207,17 @@ mod tests {
         let mut keys = std::collections::HashSet::new();
         for _ in 0..64 {
             let mut frame = [0; Encoder::HEAD + 4];
-            let start = Encoder::new(Role::Client).encode(&mut frame);
+            let start = Encoder::new(Role::Client).encode_in_place(&mut frame).unwrap();
             assert_eq!(frame[start..start + 2], [0x82, 0x84]);
             keys.insert(frame[start + 2..start + 6].to_vec());
         }
         assert!(keys.len() > 60, "64 keys had {} values", keys.len());
 
         let mut frame = [0; Encoder::HEAD + 1];
-        let start = Encoder::new(Role::Server).encode(&mut frame);
+        let start = Encoder::new(Role::Server).encode_in_place(&mut frame).unwrap();
         assert_eq!(frame[start..], [0x82, 1, 0]);
+        let short = Encoder::new(Role::Server).encode_in_place(&mut [0; Encoder::HEAD - 1]);
+        assert_eq!(short, Err(FrameSizeError(13)));
     }
 
     #[test]

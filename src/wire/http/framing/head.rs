@@ -1,10 +1,11 @@
 //! The head of a message (RFC 9112 sections 2 to 5), read byte by byte.
 
-use super::{MAX_HEAD, Unclear};
+use super::{FramingError, MAX_HEAD};
+use crate::wire::http::syntax::{is_token_byte, is_value_byte};
 
 /// A head on its way, and what it says about what follows it.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct MessageHead {
     place: Place,
     /// Bytes so far.
     len: usize,
@@ -54,9 +55,9 @@ enum Method {
     Other,
 }
 
-impl Head {
-    fn at(place: Place) -> Head {
-        Head {
+impl MessageHead {
+    fn at(place: Place) -> MessageHead {
+        MessageHead {
             place,
             len: 0,
             word: Word::default(),
@@ -71,18 +72,18 @@ impl Head {
     }
 
     /// A request's head of which nothing has come.
-    pub fn of_request() -> Head {
-        Head::at(Place::Method)
+    pub fn of_request() -> MessageHead {
+        MessageHead::at(Place::Method)
     }
 
     /// An answer's.
-    pub fn of_answer() -> Head {
-        Head::at(Place::Status(0))
+    pub fn of_answer() -> MessageHead {
+        MessageHead::at(Place::Status(0))
     }
 
     /// The trailers of a chunked body: a head without its start line.
-    pub(super) fn of_trailers() -> Head {
-        Head::at(Place::FieldStart)
+    pub(super) fn of_trailers() -> MessageHead {
+        MessageHead::at(Place::FieldStart)
     }
 
     /// Whether nothing of it has come.
@@ -95,11 +96,11 @@ impl Head {
     /// # Errors
     ///
     /// This is no head of HTTP/1.1, or an unclear one. That is told at the first byte that shows it.
-    pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, Unclear> {
+    pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, FramingError> {
         for (at, &byte) in input.iter().enumerate() {
             self.len += 1;
             if self.len > MAX_HEAD {
-                return Err(Unclear::LongHead);
+                return Err(FramingError::LongHead);
             }
             self.place = self.step(byte)?;
             if self.place == Place::Ended {
@@ -109,26 +110,26 @@ impl Head {
         Ok(None)
     }
 
-    fn step(&mut self, byte: u8) -> Result<Place, Unclear> {
+    fn step(&mut self, byte: u8) -> Result<Place, FramingError> {
         const VERSION: &[u8] = b"HTTP/1.1\r";
         const STATUS: &[u8] = b"HTTP/1.1 ";
         /// Behind the version: three digits and a space (RFC 9112 section 4).
         const REASON: usize = STATUS.len() + 4;
         Ok(match self.place {
-            Place::Method if is_token(byte) => {
+            Place::Method if is_token_byte(byte) => {
                 self.word.push(byte);
                 Place::Method
             }
             Place::Method if byte == b' ' && !self.word.is_empty() => {
                 self.method = match self.word.get() {
-                    b"CONNECT" => return Err(Unclear::Connect),
+                    b"CONNECT" => return Err(FramingError::Connect),
                     b"HEAD" => Method::Head,
                     _ => Method::Other,
                 };
                 self.word = Word::default();
                 Place::Target
             }
-            Place::Target if byte > b' ' && byte != DEL => {
+            Place::Target if byte > b' ' && byte != 0x7f => {
                 self.word.push(byte);
                 Place::Target
             }
@@ -148,20 +149,20 @@ impl Head {
             Place::Status(n) if n == REASON - 1 && byte == b' ' && (100..600).contains(&self.status) => {
                 Place::Reason
             }
-            Place::Reason if is_text(byte) => Place::Reason,
+            Place::Reason if is_value_byte(byte) => Place::Reason,
             Place::Reason if byte == b'\r' => Place::LineFeed,
             Place::Method | Place::Target | Place::Version(_) | Place::Status(_) | Place::Reason => {
-                return Err(Unclear::StartLine);
+                return Err(FramingError::StartLine);
             }
             Place::LineFeed if byte == b'\n' => Place::FieldStart,
             Place::FieldStart if byte == b'\r' => Place::LastLineFeed,
             Place::LastLineFeed if byte == b'\n' => Place::Ended,
-            Place::FieldStart if is_token(byte) => {
+            Place::FieldStart if is_token_byte(byte) => {
                 self.word = Word::default();
                 self.word.push(byte.to_ascii_lowercase());
                 Place::Name
             }
-            Place::Name if is_token(byte) => {
+            Place::Name if is_token_byte(byte) => {
                 self.word.push(byte.to_ascii_lowercase());
                 Place::Name
             }
@@ -180,7 +181,7 @@ impl Head {
                 self.item()?;
                 Place::LineFeed
             }
-            Place::Value if is_text(byte) => {
+            Place::Value if is_value_byte(byte) => {
                 match (self.field, byte) {
                     (Field::Other, _) => {}
                     (_, b',') => self.item()?,
@@ -189,25 +190,25 @@ impl Head {
                 }
                 Place::Value
             }
-            _ => return Err(Unclear::Field),
+            _ => return Err(FramingError::Field),
         })
     }
 
     /// One item of a value has ended; each of these headers is a list (RFC 9110 section 5.6.1), or must
     /// not be one.
-    fn item(&mut self) -> Result<(), Unclear> {
+    fn item(&mut self) -> Result<(), FramingError> {
         let word = std::mem::take(&mut self.word);
         match self.field {
             Field::Other => {}
             Field::ContentLength => {
                 if self.length.is_some() {
-                    return Err(Unclear::Length);
+                    return Err(FramingError::Length);
                 }
-                self.length = Some(number(word.get()).ok_or(Unclear::Length)?);
+                self.length = Some(number(word.get()).ok_or(FramingError::Length)?);
             }
             Field::TransferEncoding => {
                 if self.chunked || word.get() != b"chunked" {
-                    return Err(Unclear::Encoding);
+                    return Err(FramingError::Encoding);
                 }
                 self.chunked = true;
             }
@@ -247,18 +248,6 @@ fn number(digits: &[u8]) -> Option<u64> {
     let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
     let first = digit(digits.first()?)?;
     digits.iter().skip(1).try_fold(first, |n, byte| n.checked_mul(10)?.checked_add(digit(byte)?))
-}
-
-const DEL: u8 = 0x7f;
-
-/// `tchar` (RFC 9110 section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// What stands in a value (RFC 9110 section 5.5): no control character but the tab.
-pub(super) fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != DEL)
 }
 
 /// The last word that was read, as far as it can be one that matters.

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 
 /// Follows requests to the end of `bytes`, which come in pieces of these lengths (the last one again and
 /// again). Returns where each ended, and why it was given up.
-fn follow_requests(bytes: &[u8], pieces: &[usize]) -> (Vec<usize>, Option<Unclear>) {
-    let mut asked = Asked::default();
-    follow(bytes, pieces, Head::of_request, |head| {
-        let request = Request::of(head)?;
+fn follow_requests(bytes: &[u8], pieces: &[usize]) -> (Vec<usize>, Option<FramingError>) {
+    let mut asked = PendingRequests::default();
+    follow(bytes, pieces, MessageHead::of_request, |head| {
+        let request = RequestFraming::of(head)?;
         asked.ask(&request)?;
         asked.answered();
         Ok(Some(request.body))
@@ -16,9 +16,9 @@ fn follow_requests(bytes: &[u8], pieces: &[usize]) -> (Vec<usize>, Option<Unclea
 }
 
 /// The same for answers to requests with these methods.
-fn follow_answers(bytes: &[u8], methods: &[&str], pieces: &[usize]) -> (Vec<usize>, Option<Unclear>) {
+fn follow_answers(bytes: &[u8], methods: &[&str], pieces: &[usize]) -> (Vec<usize>, Option<FramingError>) {
     let mut asked = asked(methods);
-    follow(bytes, pieces, Head::of_answer, |head| {
+    follow(bytes, pieces, MessageHead::of_answer, |head| {
         let body = asked.answer(head)?;
         if body.is_some() {
             asked.answered();
@@ -30,15 +30,15 @@ fn follow_answers(bytes: &[u8], methods: &[&str], pieces: &[usize]) -> (Vec<usiz
 fn follow(
     bytes: &[u8],
     pieces: &[usize],
-    new: fn() -> Head,
-    mut ended: impl FnMut(&Head) -> Result<Option<Body>, Unclear>,
-) -> (Vec<usize>, Option<Unclear>) {
-    let (mut ends, mut head, mut body, mut at) = (Vec::new(), new(), None::<Body>, 0);
+    new: fn() -> MessageHead,
+    mut ended: impl FnMut(&MessageHead) -> Result<Option<MessageBody>, FramingError>,
+) -> (Vec<usize>, Option<FramingError>) {
+    let (mut ends, mut head, mut body, mut at) = (Vec::new(), new(), None::<MessageBody>, 0);
     let mut pieces = pieces.iter().copied().chain(std::iter::repeat(*pieces.last().unwrap()));
     while at < bytes.len() {
         let piece = &bytes[at..bytes.len().min(at + pieces.next().unwrap().max(1))];
         let mut used = 0;
-        let mut go = || -> Result<(), Unclear> {
+        let mut go = || -> Result<(), FramingError> {
             while used < piece.len() {
                 let rest = &piece[used..];
                 match &mut body {
@@ -72,24 +72,24 @@ fn follow(
     (ends, None)
 }
 
-fn asked(methods: &[&str]) -> Asked {
-    let mut asked = Asked::default();
+fn asked(methods: &[&str]) -> PendingRequests {
+    let mut asked = PendingRequests::default();
     for method in methods {
-        let mut head = Head::of_request();
+        let mut head = MessageHead::of_request();
         head.read(format!("{method} / HTTP/1.1\r\n\r\n").as_bytes()).unwrap().unwrap();
-        asked.ask(&Request::of(&head).unwrap()).unwrap();
+        asked.ask(&RequestFraming::of(&head).unwrap()).unwrap();
     }
     asked
 }
 
 /// What is said of one request, which must be the same whole and byte by byte.
-fn request(text: &str) -> (Vec<usize>, Option<Unclear>) {
+fn request(text: &str) -> (Vec<usize>, Option<FramingError>) {
     let whole = follow_requests(text.as_bytes(), &[usize::MAX / 2]);
     assert_eq!(follow_requests(text.as_bytes(), &[1]), whole, "{text:?}");
     whole
 }
 
-fn answer(text: &str, methods: &[&str]) -> (Vec<usize>, Option<Unclear>) {
+fn answer(text: &str, methods: &[&str]) -> (Vec<usize>, Option<FramingError>) {
     let whole = follow_answers(text.as_bytes(), methods, &[usize::MAX / 2]);
     assert_eq!(follow_answers(text.as_bytes(), methods, &[1]), whole, "{text:?}");
     whole
@@ -121,73 +121,73 @@ fn what_two_servers_could_read_in_two_ways_is_unclear() {
     let head = |headers: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
     let chunked = |body: &str| format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
     for (text, why) in [
-        ("\r\nGET / HTTP/1.1\r\n".into(), Unclear::StartLine),
-        ("GET  / HTTP/1.1\r\n".into(), Unclear::StartLine),
-        ("GET / HTTP/1.1 \r\n".into(), Unclear::StartLine),
-        ("GET / HTTP/1.1\n".into(), Unclear::StartLine),
-        ("GET / HTTP/1.0\r\n".into(), Unclear::StartLine),
-        ("GET / HTTP/1.2\r\n".into(), Unclear::StartLine),
-        ("GET / http/1.1\r\n".into(), Unclear::StartLine),
-        ("GET /\r\n".into(), Unclear::StartLine),
-        (" / HTTP/1.1\r\n".into(), Unclear::StartLine),
-        ("G\u{e9}T / HTTP/1.1\r\n".into(), Unclear::StartLine),
-        ("PRI * HTTP/2.0\r\n".into(), Unclear::StartLine),
-        ("\x16\x03\x01".into(), Unclear::StartLine),
-        ("SSH-2.0-OpenSSH_9.2\r\n".into(), Unclear::StartLine),
-        ("CONNECT a:443 ".into(), Unclear::Connect),
-        ("GET / HTTP/1.1\r\r\n".into(), Unclear::Field),
-        (head("X: a\n"), Unclear::Field),
-        (head("X: a\rb\r\n"), Unclear::Field),
-        (head("X: a\r\n b\r\n"), Unclear::Field),
-        (head(" X: a\r\n"), Unclear::Field),
-        (head("X : a\r\n"), Unclear::Field),
-        (head("X\r\n"), Unclear::Field),
-        (head(": a\r\n"), Unclear::Field),
-        (head("X: a\0b\r\n"), Unclear::Field),
-        (head("X\u{e9}: a\r\n"), Unclear::Field),
-        (head("Content-Length: 3\r\nContent-Length: 3\r\n"), Unclear::Length),
-        (head("Content-Length: 3, 3\r\n"), Unclear::Length),
-        (head("Content-Length: 3,\r\n"), Unclear::Length),
-        (head("Content-Length: \r\n"), Unclear::Length),
-        (head("Content-Length: +3\r\n"), Unclear::Length),
-        (head("Content-Length: -3\r\n"), Unclear::Length),
-        (head("Content-Length: 3 3\r\n"), Unclear::Length),
-        (head("Content-Length: 0x3\r\n"), Unclear::Length),
-        (head("Content-Length: 3;\r\n"), Unclear::Length),
-        (head("Content-Length: 18446744073709551616\r\n"), Unclear::Length),
-        (head("Content-Length: 000000000000000000003\r\n"), Unclear::Length),
-        (head("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), Unclear::Both),
-        (head("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n"), Unclear::Both),
-        (head("Transfer-Encoding: gzip, chunked\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: chunked, chunked\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: chunked;q=1\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: \x0bchunked\r\n"), Unclear::Field),
-        (head("Transfer-Encoding: xchunked\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: chunked x\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding:\r\n"), Unclear::Encoding),
-        (head("Transfer-Encoding: identity\r\n"), Unclear::Encoding),
-        (head("Connection: Close\r\n"), Unclear::Last),
-        (head("Connection: keep-alive , close\r\n"), Unclear::Last),
-        (chunked("\r\n"), Unclear::Chunk),
-        (chunked("g\r\n"), Unclear::Chunk),
-        (chunked("-1\r\n"), Unclear::Chunk),
-        (chunked("0x1\r\n"), Unclear::Chunk),
-        (chunked(" 1\r\n"), Unclear::Chunk),
-        (chunked("1 \r\n"), Unclear::Chunk),
-        (chunked("1\nx"), Unclear::Chunk),
-        (chunked("1;a\nx"), Unclear::Chunk),
-        (chunked("1\r\nxy\r\n"), Unclear::Chunk),
-        (chunked("1\r\nx\n"), Unclear::Chunk),
-        (chunked("1\r\nx\r\r\n"), Unclear::Chunk),
-        (chunked("00000000000000001\r\n"), Unclear::Chunk),
-        (chunked(&format!("1;{}\r\n", "a".repeat(5000))), Unclear::Chunk),
-        (chunked("0\r\nX\r\n"), Unclear::Field),
-        (chunked("0\r\n X: y\r\n"), Unclear::Field),
-        (chunked("0\r\nContent-Length: 3\r\n\r\n"), Unclear::NoBody),
-        (chunked("0\r\nTransfer-Encoding: chunked\r\n\r\n"), Unclear::NoBody),
-        (chunked(&format!("0\r\n{}", "X: y\r\n".repeat(7000))), Unclear::LongHead),
+        ("\r\nGET / HTTP/1.1\r\n".into(), FramingError::StartLine),
+        ("GET  / HTTP/1.1\r\n".into(), FramingError::StartLine),
+        ("GET / HTTP/1.1 \r\n".into(), FramingError::StartLine),
+        ("GET / HTTP/1.1\n".into(), FramingError::StartLine),
+        ("GET / HTTP/1.0\r\n".into(), FramingError::StartLine),
+        ("GET / HTTP/1.2\r\n".into(), FramingError::StartLine),
+        ("GET / http/1.1\r\n".into(), FramingError::StartLine),
+        ("GET /\r\n".into(), FramingError::StartLine),
+        (" / HTTP/1.1\r\n".into(), FramingError::StartLine),
+        ("G\u{e9}T / HTTP/1.1\r\n".into(), FramingError::StartLine),
+        ("PRI * HTTP/2.0\r\n".into(), FramingError::StartLine),
+        ("\x16\x03\x01".into(), FramingError::StartLine),
+        ("SSH-2.0-OpenSSH_9.2\r\n".into(), FramingError::StartLine),
+        ("CONNECT a:443 ".into(), FramingError::Connect),
+        ("GET / HTTP/1.1\r\r\n".into(), FramingError::Field),
+        (head("X: a\n"), FramingError::Field),
+        (head("X: a\rb\r\n"), FramingError::Field),
+        (head("X: a\r\n b\r\n"), FramingError::Field),
+        (head(" X: a\r\n"), FramingError::Field),
+        (head("X : a\r\n"), FramingError::Field),
+        (head("X\r\n"), FramingError::Field),
+        (head(": a\r\n"), FramingError::Field),
+        (head("X: a\0b\r\n"), FramingError::Field),
+        (head("X\u{e9}: a\r\n"), FramingError::Field),
+        (head("Content-Length: 3\r\nContent-Length: 3\r\n"), FramingError::Length),
+        (head("Content-Length: 3, 3\r\n"), FramingError::Length),
+        (head("Content-Length: 3,\r\n"), FramingError::Length),
+        (head("Content-Length: \r\n"), FramingError::Length),
+        (head("Content-Length: +3\r\n"), FramingError::Length),
+        (head("Content-Length: -3\r\n"), FramingError::Length),
+        (head("Content-Length: 3 3\r\n"), FramingError::Length),
+        (head("Content-Length: 0x3\r\n"), FramingError::Length),
+        (head("Content-Length: 3;\r\n"), FramingError::Length),
+        (head("Content-Length: 18446744073709551616\r\n"), FramingError::Length),
+        (head("Content-Length: 000000000000000000003\r\n"), FramingError::Length),
+        (head("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"), FramingError::Both),
+        (head("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n"), FramingError::Both),
+        (head("Transfer-Encoding: gzip, chunked\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: chunked, chunked\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: chunked;q=1\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: \x0bchunked\r\n"), FramingError::Field),
+        (head("Transfer-Encoding: xchunked\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: chunked x\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding:\r\n"), FramingError::Encoding),
+        (head("Transfer-Encoding: identity\r\n"), FramingError::Encoding),
+        (head("Connection: Close\r\n"), FramingError::Last),
+        (head("Connection: keep-alive , close\r\n"), FramingError::Last),
+        (chunked("\r\n"), FramingError::Chunk),
+        (chunked("g\r\n"), FramingError::Chunk),
+        (chunked("-1\r\n"), FramingError::Chunk),
+        (chunked("0x1\r\n"), FramingError::Chunk),
+        (chunked(" 1\r\n"), FramingError::Chunk),
+        (chunked("1 \r\n"), FramingError::Chunk),
+        (chunked("1\nx"), FramingError::Chunk),
+        (chunked("1;a\nx"), FramingError::Chunk),
+        (chunked("1\r\nxy\r\n"), FramingError::Chunk),
+        (chunked("1\r\nx\n"), FramingError::Chunk),
+        (chunked("1\r\nx\r\r\n"), FramingError::Chunk),
+        (chunked("00000000000000001\r\n"), FramingError::Chunk),
+        (chunked(&format!("1;{}\r\n", "a".repeat(5000))), FramingError::Chunk),
+        (chunked("0\r\nX\r\n"), FramingError::Field),
+        (chunked("0\r\n X: y\r\n"), FramingError::Field),
+        (chunked("0\r\nContent-Length: 3\r\n\r\n"), FramingError::NoBody),
+        (chunked("0\r\nTransfer-Encoding: chunked\r\n\r\n"), FramingError::NoBody),
+        (chunked(&format!("0\r\n{}", "X: y\r\n".repeat(7000))), FramingError::LongHead),
     ] {
         assert_eq!(request(&text), (vec![], Some(why)), "{:?}", &text[..text.len().min(200)]);
     }
@@ -198,7 +198,7 @@ fn a_head_is_long_at_the_first_byte_too_many() {
     let start = "GET / HTTP/1.1\r\nX: ";
     for (fill, long) in [(MAX_HEAD - start.len() - 4, false), (MAX_HEAD - start.len() - 3, true)] {
         let text = format!("{start}{}\r\n\r\n", "x".repeat(fill));
-        assert_eq!(request(&text).1, long.then_some(Unclear::LongHead), "{fill}");
+        assert_eq!(request(&text).1, long.then_some(FramingError::LongHead), "{fill}");
     }
 }
 
@@ -228,28 +228,28 @@ fn answers_have_the_bodies_that_the_rfc_gives_them() {
 fn unclear_answers_are_given_up() {
     let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
     for (text, why) in [
-        ("HTTP/1.0 200 OK\r\n".into(), Unclear::StartLine),
-        ("HTTP/1.1  200 OK\r\n".into(), Unclear::StartLine),
-        ("HTTP/1.1 99 \r\n".into(), Unclear::StartLine),
-        ("HTTP/1.1 099 \r\n".into(), Unclear::StartLine),
-        ("HTTP/1.1 600 \r\n".into(), Unclear::StartLine),
-        ("HTTP/1.1 200\r\n".into(), Unclear::StartLine),
-        ("HTTP/1.1 2000 \r\n".into(), Unclear::StartLine),
-        ("<html>".into(), Unclear::StartLine),
-        (head(""), Unclear::UntilClose),
-        (head("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), Unclear::Both),
-        (head("Transfer-Encoding: gzip\r\n"), Unclear::Encoding),
-        (head("Content-Length: 1\r\nConnection: close\r\n"), Unclear::Last),
-        (head("X: a\r\n b\r\n"), Unclear::Field),
-        ("HTTP/1.1 101 \r\nUpgrade: websocket\r\n\r\n".into(), Unclear::Switched),
-        ("HTTP/1.1 100 \r\nContent-Length: 1\r\n\r\n".into(), Unclear::NoBody),
-        ("HTTP/1.1 204 \r\nTransfer-Encoding: chunked\r\n\r\n".into(), Unclear::NoBody),
+        ("HTTP/1.0 200 OK\r\n".into(), FramingError::StartLine),
+        ("HTTP/1.1  200 OK\r\n".into(), FramingError::StartLine),
+        ("HTTP/1.1 99 \r\n".into(), FramingError::StartLine),
+        ("HTTP/1.1 099 \r\n".into(), FramingError::StartLine),
+        ("HTTP/1.1 600 \r\n".into(), FramingError::StartLine),
+        ("HTTP/1.1 200\r\n".into(), FramingError::StartLine),
+        ("HTTP/1.1 2000 \r\n".into(), FramingError::StartLine),
+        ("<html>".into(), FramingError::StartLine),
+        (head(""), FramingError::UntilClose),
+        (head("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), FramingError::Both),
+        (head("Transfer-Encoding: gzip\r\n"), FramingError::Encoding),
+        (head("Content-Length: 1\r\nConnection: close\r\n"), FramingError::Last),
+        (head("X: a\r\n b\r\n"), FramingError::Field),
+        ("HTTP/1.1 101 \r\nUpgrade: websocket\r\n\r\n".into(), FramingError::Switched),
+        ("HTTP/1.1 100 \r\nContent-Length: 1\r\n\r\n".into(), FramingError::NoBody),
+        ("HTTP/1.1 204 \r\nTransfer-Encoding: chunked\r\n\r\n".into(), FramingError::NoBody),
     ] {
         assert_eq!(answer(&text, &["GET"]), (vec![], Some(why)), "{text:?}");
     }
     let one = "HTTP/1.1 204 \r\n\r\n";
-    assert_eq!(answer(&one.repeat(2), &["GET"]), (vec![one.len()], Some(Unclear::Unasked)));
-    assert_eq!(answer("HTTP/1.1 100 \r\n\r\n", &[]), (vec![], Some(Unclear::Unasked)));
+    assert_eq!(answer(&one.repeat(2), &["GET"]), (vec![one.len()], Some(FramingError::Unasked)));
+    assert_eq!(answer("HTTP/1.1 100 \r\n\r\n", &[]), (vec![], Some(FramingError::Unasked)));
 }
 
 #[test]
@@ -269,19 +269,19 @@ fn each_answer_belongs_to_its_request() {
 
 #[test]
 fn only_so_many_requests_wait_for_their_answers() {
-    let mut asked = asked(&["HEAD"; MAX_ASKED]);
-    let mut head = Head::of_request();
+    let mut asked = asked(&["HEAD"; MAX_PENDING]);
+    let mut head = MessageHead::of_request();
     head.read(b"GET / HTTP/1.1\r\n\r\n").unwrap().unwrap();
-    let request = Request::of(&head).unwrap();
-    assert_eq!(asked.ask(&request), Err(Unclear::TooMany));
+    let request = RequestFraming::of(&head).unwrap();
+    assert_eq!(asked.ask(&request), Err(FramingError::TooMany));
     asked.answered();
     assert_eq!(asked.ask(&request), Ok(()));
-    for _ in 0..MAX_ASKED - 1 {
+    for _ in 0..MAX_PENDING - 1 {
         asked.answered();
         assert!(!asked.is_empty());
     }
     // The last one is the GET.
-    let mut head = Head::of_answer();
+    let mut head = MessageHead::of_answer();
     head.read(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").unwrap().unwrap();
     assert!(!asked.answer(&head).unwrap().unwrap().is_over());
 }
@@ -289,22 +289,24 @@ fn only_so_many_requests_wait_for_their_answers() {
 /// A body that was announced and not asked for may come or not.
 #[test]
 fn an_answer_in_place_of_a_100_is_unclear() {
-    let head = |bytes: &[u8], mut head: Head| {
+    let head = |bytes: &[u8], mut head: MessageHead| {
         head.read(bytes).unwrap().unwrap();
         head
     };
-    let put =
-        head(b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n", Head::of_request());
-    let put = Request::of(&put).unwrap();
-    let done = head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Head::of_answer());
-    let go_on = head(b"HTTP/1.1 100 Continue\r\n\r\n", Head::of_answer());
+    let put = head(
+        b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        MessageHead::of_request(),
+    );
+    let put = RequestFraming::of(&put).unwrap();
+    let done = head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", MessageHead::of_answer());
+    let go_on = head(b"HTTP/1.1 100 Continue\r\n\r\n", MessageHead::of_answer());
     let mut asked = asked(&["GET"]);
     asked.ask(&put).unwrap();
     // The first answer, and an interim one before it, are the GET's.
     assert!(asked.answer(&go_on).unwrap().is_none());
     assert!(asked.answer(&done).unwrap().is_some());
     asked.answered();
-    assert_eq!(asked.answer(&done).unwrap_err(), Unclear::Expected);
+    assert_eq!(asked.answer(&done).unwrap_err(), FramingError::Expected);
     assert!(asked.answer(&go_on).unwrap().is_none());
     assert!(asked.answer(&done).unwrap().is_some());
     asked.answered();
@@ -315,16 +317,16 @@ fn an_answer_in_place_of_a_100_is_unclear() {
 
 #[test]
 fn what_need_not_be_looked_at_may_be_skipped() {
-    let mut body = Body::sized(u64::MAX);
+    let mut body = MessageBody::Sized(u64::MAX);
     assert_eq!(body.read(&[0; 100]), Ok(None));
-    assert_eq!(body.untouched(), u64::MAX - 100);
+    assert_eq!(body.passthrough_len(), u64::MAX - 100);
     body.skip(u64::MAX - 101);
     assert_eq!(body.read(b"xy"), Ok(Some(1)));
-    let mut body = Body::chunked();
+    let mut body = MessageBody::chunked();
     assert_eq!(body.read(b"10000;a\r\nab"), Ok(None));
-    assert_eq!(body.untouched(), 0xfffe);
+    assert_eq!(body.passthrough_len(), 0xfffe);
     body.skip(0xfffe);
-    assert!(body.untouched() == 0 && !body.is_over());
+    assert!(body.passthrough_len() == 0 && !body.is_over());
     assert_eq!(body.read(b"\r\n0\r\n\r\nGET"), Ok(Some(7)));
 }
 

@@ -1,13 +1,14 @@
 //! The head of a request: its lines put together, within the limits and with the checks of nginx.
 
-use super::body::{Body, Chunks};
+use super::body::RequestBody;
+use super::buffers::HeaderBuffers;
 use super::line::{Field, Method, Stop, Version, header_line, request_line};
-use super::room::Room;
 use super::target::Target;
+use crate::wire::http::chunked::Chunks;
 
 /// What of a request decides how its answer is written, as far as it is known when something is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Manner {
+pub struct ResponseStyle {
     /// HTTP/0.9: an answer is its body.
     pub bare: bool,
     /// HEAD: an answer has no body.
@@ -27,8 +28,8 @@ pub struct Request {
     pub host: Option<Vec<u8>>,
     /// Whether the visitor expects to send another request.
     pub keep_alive: bool,
-    pub manner: Manner,
-    pub body: Body,
+    pub style: ResponseStyle,
+    pub body: RequestBody,
     /// `Expect: 100-continue`.
     pub expects: bool,
     fields: Fields,
@@ -45,10 +46,10 @@ impl Request {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub status: u16,
-    pub manner: Manner,
+    pub style: ResponseStyle,
     /// Bytes that have been understood.
     pub consumed: usize,
-    pub body: Body,
+    pub body: RequestBody,
 }
 
 impl Refusal {
@@ -88,15 +89,15 @@ impl Fields {
 
 /// A head that is being read.
 #[derive(Debug)]
-pub struct Reading {
-    room: Room,
+pub struct RequestReader {
+    buffers: HeaderBuffers,
     /// Bytes that have been understood.
     at: usize,
     line: Option<(Method, Version, Target)>,
     /// The host in the request line, or else in the header.
     host: Option<Vec<u8>>,
     keep_alive: Option<bool>,
-    manner: Manner,
+    style: ResponseStyle,
     fields: Fields,
     /// Whether somebody wants to know what it says, or only whether it is refused.
     keeps: bool,
@@ -104,16 +105,16 @@ pub struct Reading {
     ended: bool,
 }
 
-impl Reading {
-    /// A new one, with this much room.
-    pub fn new(room: Room) -> Reading {
-        Reading {
-            room,
+impl RequestReader {
+    /// A reader for a head that goes into these buffers.
+    pub fn new(buffers: HeaderBuffers) -> RequestReader {
+        RequestReader {
+            buffers,
             at: 0,
             line: None,
             host: None,
             keep_alive: None,
-            manner: Manner::default(),
+            style: ResponseStyle::default(),
             fields: Fields::default(),
             keeps: true,
             ended: false,
@@ -121,15 +122,15 @@ impl Reading {
     }
 
     /// One that keeps nothing of what it reads, for the first head on a connection.
-    pub fn for_judging() -> Reading {
-        Reading { keeps: false, ..Reading::new(Room::new()) }
+    pub fn for_judging() -> RequestReader {
+        RequestReader { keeps: false, ..RequestReader::new(HeaderBuffers::new()) }
     }
 
     /// Takes a request line of so many bytes for a good one, whatever it says. What is read next begins
     /// behind it.
     pub fn pass_request_line(&mut self, length: usize) {
         // Nobody asks for more than a line may have: that is for the one who looked at it.
-        self.room.take(length, true);
+        self.buffers.take(length, true);
         self.line = Some((Method::Get, Version::V11, Target::default()));
     }
 
@@ -145,13 +146,13 @@ impl Reading {
             return 0;
         }
         let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        self.room.skip(blank);
+        self.buffers.skip(blank);
         blank
     }
 
-    /// The room that is left.
-    pub fn room(&self) -> Room {
-        self.room
+    /// The buffers, as far as they are filled.
+    pub fn buffers(&self) -> HeaderBuffers {
+        self.buffers
     }
 
     /// Reads on in all bytes of the head that have come. `None` when it has not ended.
@@ -170,7 +171,7 @@ impl Reading {
         }
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let rest = rest.get(..Room::LINE).unwrap_or(rest);
+            let rest = rest.get(..HeaderBuffers::LINE).unwrap_or(rest);
             let stop = match self.line {
                 None => self.request_line(rest).map(|length| (length, false)),
                 Some(_) => self.header_line(rest),
@@ -188,7 +189,7 @@ impl Reading {
                     self.ended = true;
                     return Ok(true);
                 }
-                Err(Stop::More) if self.room.clone().take(rest.len(), false) => return Ok(false),
+                Err(Stop::More) if self.buffers.clone().take(rest.len(), false) => return Ok(false),
                 Err(Stop::More) => return Err(self.refuse(self.too_long())),
                 Err(Stop::Refuse(status)) => return Err(self.refuse(status)),
             }
@@ -200,18 +201,18 @@ impl Reading {
     }
 
     fn refuse(&self, status: u16) -> Refusal {
-        Refusal { status, manner: self.manner, consumed: self.at, body: Body::NONE }
+        Refusal { status, style: self.style, consumed: self.at, body: RequestBody::NONE }
     }
 
     /// Returns the length of the line.
     fn request_line(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
-        let manner = &mut self.manner;
-        let (line, length) = request_line(bytes, |method| manner.head_only = method == Method::Head)?;
-        if !self.room.take(length, true) {
+        let style = &mut self.style;
+        let (line, length) = request_line(bytes, |method| style.head_only = method == Method::Head)?;
+        if !self.buffers.take(length, true) {
             return Err(Stop::Refuse(414));
         }
         if line.version == Version::V09 {
-            self.manner.bare = true;
+            self.style.bare = true;
             if line.method != Method::Get {
                 return Err(Stop::Refuse(400));
             }
@@ -228,7 +229,7 @@ impl Reading {
     /// Returns the length of the line, and whether it is the empty one.
     fn header_line(&mut self, bytes: &[u8]) -> Result<(usize, bool), Stop> {
         let (field, length) = header_line(bytes)?;
-        if !self.room.take(length, true) {
+        if !self.buffers.take(length, true) {
             return Err(Stop::Refuse(TOO_LARGE));
         }
         if let Field::Named(name, value) = field {
@@ -269,7 +270,7 @@ impl Reading {
                     self.host.get_or_insert(host);
                 }
             }
-            "user-agent" => self.manner.padded = shows_pages_of_its_own(value),
+            "user-agent" => self.style.padded = shows_pages_of_its_own(value),
             _ => {}
         }
         Ok(())
@@ -283,8 +284,8 @@ impl Reading {
             return Err(self.refuse(400));
         }
         let mut body = match fields.get("content-length").map(length) {
-            None => Body::NONE,
-            Some(Some(length)) => Body::Length(length),
+            None => RequestBody::NONE,
+            Some(Some(length)) => RequestBody::Length(length),
             Some(None) => return Err(self.refuse(400)),
         };
         let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
@@ -296,7 +297,7 @@ impl Reading {
             if !is_chunked {
                 return refuse(501, body);
             }
-            body = Body::Chunked(Chunks::Start);
+            body = RequestBody::Chunked(Chunks::lenient());
         }
         if matches!(method, Method::Connect | Method::Trace) {
             return refuse(405, body);
@@ -308,7 +309,7 @@ impl Reading {
             target,
             host: self.host.take(),
             keep_alive: self.keep_alive.unwrap_or(version > Version::V10),
-            manner: self.manner,
+            style: self.style,
             body,
             expects: version > Version::V10 && expect.eq_ignore_ascii_case(b"100-continue"),
             fields,

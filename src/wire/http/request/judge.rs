@@ -1,14 +1,14 @@
 //! Whether a web server has refused a head by now, though it has not ended.
 
-use super::head::Reading;
+use super::head::RequestReader;
 use super::target::Target;
-use crate::wire::http::Accept;
+use crate::wire::http::HttpRule;
 
 /// Reads along in a head that may become an upgrade request. A web server answers a wrong line as soon as
 /// it is complete, so whoever sent it cannot be kept waiting for the end of the head.
 #[derive(Debug)]
 pub(crate) struct Judge {
-    reading: Reading,
+    reading: RequestReader,
     /// Where the header lines begin, once that is known; it is all that is looked at where the operator has
     /// named the request line.
     fields: Option<usize>,
@@ -17,15 +17,15 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// One for requests of which these are taken.
-    pub(crate) fn new(accept: &Accept<'_>) -> Judge {
-        let odd_path = |path: &str| Target::parse(path.as_bytes()).is_none();
+    pub(crate) fn new(rule: &HttpRule) -> Judge {
+        let odd_path = |path: &String| Target::parse(path.as_bytes()).is_none();
         let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
         Judge {
-            reading: Reading::for_judging(),
+            reading: RequestReader::for_judging(),
             fields: None,
-            fields_only: accept.path.is_some()
-                || accept.web_path.is_some_and(odd_path)
-                || accept.method.bytes().any(odd_method),
+            fields_only: rule.path.is_some()
+                || rule.web_path.as_ref().is_some_and(odd_path)
+                || rule.method.bytes().any(odd_method),
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::Decoder as _;
 use crate::wire::websocket::{close, frame_in_place, ping, pong};
 use proptest::prelude::*;
 
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 struct Outcome {
     data: Vec<u8>,
     /// How much payload had come before, and what came then.
-    events: Vec<(usize, Step, Vec<u8>)>,
+    events: Vec<(usize, Step<Control>, Vec<u8>)>,
     error: Option<Error>,
 }
 
@@ -21,7 +22,7 @@ fn decode<'a>(role: Role, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome
         loop {
             match decoder.decode(&mut input, &mut at) {
                 Ok(Step::NeedMore) => break,
-                Ok(Step::Data(range)) => {
+                Ok(Step::Payload(range)) => {
                     assert!(!range.is_empty());
                     assert_eq!(range.end, at);
                     outcome.data.extend_from_slice(&input[range]);
@@ -77,9 +78,9 @@ fn a_fragmented_text_message() {
 #[test]
 fn a_ping_and_the_pong_to_it() {
     let outcome = whole(Role::Client, b"\x89\x05Hello");
-    assert_eq!(outcome.events, [(0, Step::Ping, b"Hello".to_vec())]);
+    assert_eq!(outcome.events, [(0, Step::Event(Control::Ping), b"Hello".to_vec())]);
     let masked_pong = b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
-    assert_eq!(whole(Role::Server, masked_pong).events, [(0, Step::Pong, b"Hello".to_vec())]);
+    assert_eq!(whole(Role::Server, masked_pong).events, [(0, Step::Event(Control::Pong), b"Hello".to_vec())]);
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn a_frame_of_the_greatest_length_passes_through() {
     for _ in 0..1000 {
         let mut piece = [3; 1024];
         let mut at = 0;
-        assert_eq!(decoder.decode(&mut piece, &mut at), Ok(Step::Data(0..1024)));
+        assert_eq!(decoder.decode(&mut piece, &mut at), Ok(Step::Payload(0..1024)));
         assert_eq!(decoder.decode(&mut piece, &mut at), Ok(Step::NeedMore));
     }
 }
@@ -126,8 +127,11 @@ fn control_frames_stand_between_fragments() {
     let stream = b"\x02\x01a\x89\x01!\x00\x01b\x8a\x02??\x89\x00\x80\x01c";
     let outcome = whole(Role::Client, stream);
     assert_eq!(outcome.data, b"abc");
-    let pong = (2, Step::Pong, b"??".to_vec());
-    assert_eq!(outcome.events, [(1, Step::Ping, b"!".to_vec()), pong, (2, Step::Ping, vec![])]);
+    let pong = (2, Step::Event(Control::Pong), b"??".to_vec());
+    assert_eq!(
+        outcome.events,
+        [(1, Step::Event(Control::Ping), b"!".to_vec()), pong, (2, Step::Event(Control::Ping), vec![])]
+    );
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn control_frames_have_up_to_125_bytes() {
         let mut stream = pong(peer, &payload).as_bytes().to_vec();
         stream.extend_from_slice(ping(peer, &payload).as_bytes());
         let outcome = whole(role, &stream);
-        let (ping, pong) = (Step::Ping, Step::Pong);
+        let (ping, pong) = (Step::Event(Control::Ping), Step::Event(Control::Pong));
         assert_eq!(outcome.events, [(0, pong, payload.clone()), (0, ping, payload.clone())]);
         assert_eq!(outcome.error, None);
     }
@@ -153,12 +157,12 @@ fn a_close_frame_ends_the_stream() {
         let mut stream = close(peer, Some(1000), "bye").as_bytes().to_vec();
         stream.extend_from_slice(b"\xff\xffwhat follows is void");
         let outcome = whole(role, &stream);
-        let close = (0, Step::Close(Some(1000)), b"\x03\xe8bye".to_vec());
+        let close = (0, Step::Event(Control::Close(Some(1000))), b"\x03\xe8bye".to_vec());
         assert_eq!(outcome.events, [close]);
         assert_eq!(outcome.error, None);
     }
     let outcome = whole(Role::Client, b"\x88\x00");
-    assert_eq!(outcome.events, [(0, Step::Close(None), vec![])]);
+    assert_eq!(outcome.events, [(0, Step::Event(Control::Close(None)), vec![])]);
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn a_key_fits_wherever_the_payload_is_cut() {
     let payload: Vec<u8> = (0..=255).collect();
     let mut frame = vec![0; Encoder::HEAD];
     frame.extend_from_slice(&payload);
-    let start = frame_in_place(&mut frame, Some([0x10, 0x32, 0x54, 0x76]));
+    let start = frame_in_place(&mut frame, Some([0x10, 0x32, 0x54, 0x76])).unwrap();
     let stream = &frame[start..];
     for first in 0..stream.len() {
         for second in [first, first + 1, first + 2, first + 3, first + 33] {
@@ -241,7 +245,7 @@ fn bad_close_frames_are_refused() {
 fn what_came_before_an_error_is_kept() {
     let outcome = whole(Role::Client, b"\x82\x03abc\x89\x01x\x83\x00");
     assert_eq!(outcome.data, b"abc");
-    assert_eq!(outcome.events, [(3, Step::Ping, b"x".to_vec())]);
+    assert_eq!(outcome.events, [(3, Step::Event(Control::Ping), b"x".to_vec())]);
     assert_eq!(outcome.error, Some(Error::ReservedOpcode(3)));
 }
 
@@ -271,7 +275,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(first, payload, key)| {
             let mut frame = vec![0; Encoder::HEAD];
             frame.extend_from_slice(&payload);
-            let start = frame_in_place(&mut frame, key.or(Some([1, 2, 3, 4])));
+            let start = frame_in_place(&mut frame, key.or(Some([1, 2, 3, 4]))).unwrap();
             frame[start] = first;
             frame.split_off(start)
         });
@@ -315,7 +319,7 @@ proptest! {
             for payload in &payloads {
                 let mut frame = vec![0; Encoder::HEAD];
                 frame.extend_from_slice(payload);
-                let start = encoder.encode(&mut frame);
+                let start = encoder.encode_in_place(&mut frame).unwrap();
                 stream.extend_from_slice(&frame[start..]);
             }
             let outcome = decode(role, pieces(&stream, &cuts));

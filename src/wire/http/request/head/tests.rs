@@ -19,7 +19,7 @@ fn read(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
 
 /// As a connection does it.
 fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Option<Request>, Refusal> {
-    let mut reading = Reading::new(Room::new());
+    let mut reading = RequestReader::new(HeaderBuffers::new());
     let mut come = Vec::new();
     for piece in bytes.chunks(piece) {
         come.extend_from_slice(piece);
@@ -141,9 +141,9 @@ fn what_decides_how_to_answer() {
         ("curl/7.88.1", false),
     ] {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n");
-        assert_eq!(request(&head).manner.padded, wanted, "{agent}");
+        assert_eq!(request(&head).style.padded, wanted, "{agent}");
     }
-    let refused = |head: &str| read(head.as_bytes()).unwrap_err().manner;
+    let refused = |head: &str| read(head.as_bytes()).unwrap_err().style;
     assert!(refused("HEAD *").head_only);
     assert!(refused("HEAD /\r\n").bare);
     assert!(!refused("GET /\rx").bare);

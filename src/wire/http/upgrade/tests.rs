@@ -1,11 +1,18 @@
 //! Requests and answers as they are met.
 
+use super::detect::MAX_LINE;
 use super::*;
+use crate::wire::http::MAX_HEAD;
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
-const ANY: Accept<'static> = Accept { method: "GET", path: None, web_path: None, host: None };
-const STRICT: Accept<'static> =
-    Accept { method: "GET", path: Some("/stream"), web_path: None, host: Some("live.example.com") };
+static ANY: LazyLock<HttpRule> =
+    LazyLock::new(|| HttpRule { method: "GET".into(), path: None, web_path: None, host: None });
+static STRICT: LazyLock<HttpRule> = LazyLock::new(|| HttpRule {
+    path: Some("/stream".into()),
+    host: Some("live.example.com".into()),
+    ..ANY.clone()
+});
 
 fn request(first_line: &str, headers: &[&str]) -> Vec<u8> {
     format!("{first_line}\r\n{}\r\n\r\n", headers.join("\r\n")).into_bytes()
@@ -13,13 +20,8 @@ fn request(first_line: &str, headers: &[&str]) -> Vec<u8> {
 
 const GOOD: &[&str] = &["Host: live.example.com:8388", "Connection: Upgrade", "Upgrade: websocket"];
 
-fn is_taken(bytes: &[u8], accept: &Accept<'_>) -> bool {
-    matches!(detect_upgrade(bytes, accept), UpgradeParse::Upgrade(_))
-}
-
-#[test]
-fn the_answer_to_a_key_is_the_one_of_rfc_6455() {
-    assert_eq!(websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+fn is_taken(bytes: &[u8], rule: &HttpRule) -> bool {
+    matches!(detect_upgrade(bytes, rule), UpgradeParse::Upgrade(_))
 }
 
 #[test]
@@ -38,7 +40,7 @@ fn what_deployed_clients_send_is_taken() {
         assert!(is_taken(&request("GET /stream HTTP/1.1", headers), &STRICT), "{headers:?}");
     }
     assert!(is_taken(&request("GET /stream?ed=2048 HTTP/1.1", GOOD), &STRICT));
-    assert!(is_taken(&request("POST / HTTP/1.1", GOOD), &Accept { method: "POST", ..ANY }));
+    assert!(is_taken(&request("POST / HTTP/1.1", GOOD), &HttpRule { method: "POST".into(), ..ANY.clone() }));
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn what_is_no_upgrade_of_ours_is_not_taken() {
 /// A verdict that waits for bytes that cannot matter would show in the timing.
 #[test]
 fn other_is_said_as_early_as_can_be() {
-    for (bytes, accept) in [
+    for (bytes, rule) in [
         (&b"P"[..], &ANY),
         (b"GET\t", &ANY),
         (b"\x16\x03\x01", &ANY),
@@ -94,12 +96,7 @@ fn other_is_said_as_early_as_can_be() {
         (b"GET / HTTP/1.1\r\nHost: x\0", &ANY),
         (b"GET / HTTP/1.1\r\nbad header", &ANY),
     ] {
-        assert_eq!(
-            detect_upgrade(bytes, accept),
-            UpgradeParse::Other,
-            "{:?}",
-            String::from_utf8_lossy(bytes)
-        );
+        assert_eq!(detect_upgrade(bytes, rule), UpgradeParse::Other, "{:?}", String::from_utf8_lossy(bytes));
     }
     let long_target = [b"GET /".to_vec(), vec![b'a'; MAX_LINE]].concat();
     assert_eq!(detect_upgrade(&long_target, &ANY), UpgradeParse::Other);
@@ -110,15 +107,29 @@ fn other_is_said_as_early_as_can_be() {
     assert_eq!(detect_upgrade(&too_long, &ANY), UpgradeParse::Other);
 }
 
+const OF_GO: UpgradeRequest<'static> = UpgradeRequest {
+    method: "GET",
+    path: "/stream?ed=2048",
+    host: "www.example.com",
+    user_agent: "Go-http-client/1.1",
+    key: None,
+    versioned: false,
+    protocol: None,
+    content_length: None,
+    headers: &[],
+    order: HeaderOrder::GO,
+};
+
 #[test]
 fn a_request_is_written_as_simple_obfs_writes_it() {
-    let request = Request {
-        method: "GET",
+    let request = UpgradeRequest {
         path: "/",
         host: "www.bing.com:8388",
         user_agent: "curl/7.29.1",
-        nonce: [0; 16],
+        key: Some("AAAAAAAAAAAAAAAAAAAAAA=="),
         content_length: Some(5),
+        order: HeaderOrder::SIMPLE_OBFS,
+        ..OF_GO
     };
     assert_eq!(
         String::from_utf8(request.encode()).unwrap(),
@@ -128,26 +139,51 @@ fn a_request_is_written_as_simple_obfs_writes_it() {
 }
 
 #[test]
-fn answers() {
-    let good = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw";
-    assert_eq!(answer(good), Answer::Switched(good.len() - 3));
-    for cut in 0..good.len() - 3 {
-        assert_eq!(answer(&good[..cut]), Answer::NeedMore, "cut at {cut}");
-    }
-    assert_eq!(answer(b"HTTP/1.1 404 Not Found\r\n\r\n"), Answer::Refused("HTTP/1.1 404 Not Found".into()));
-    assert_eq!(answer(b"SSH-2.0-x\r\n"), Answer::Refused("SSH-2.0-x".into()));
-    assert!(matches!(
-        answer(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"),
-        Answer::Refused(_)
-    ));
-    let endless = [b"HTTP/1.1 101 Switching Protocols\r\nA: ".to_vec(), vec![b'a'; MAX_HEAD]].concat();
-    assert!(matches!(answer(&endless), Answer::Refused(line) if line.starts_with("HTTP/1.1 101")));
+fn requests_are_written_as_go_writes_them() {
+    let further = [("X-Forwarded-Proto", "https"), ("Accept", "*/*"), ("Cookie", "a"), ("Cookie", "b")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let request = UpgradeRequest {
+        key: Some("KEY"),
+        versioned: true,
+        protocol: Some("aGVsbG8"),
+        headers: &further,
+        ..OF_GO
+    };
+    let start = "GET /stream?ed=2048 HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Go-http-client/1.1\r\n";
+    assert_eq!(
+        String::from_utf8(request.encode()).unwrap(),
+        format!(
+            "{start}Accept: */*\r\nConnection: Upgrade\r\nCookie: a\r\nCookie: b\r\nSec-WebSocket-Key: KEY\r\n\
+             Sec-WebSocket-Protocol: aGVsbG8\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\
+             X-Forwarded-Proto: https\r\n\r\n"
+        )
+    );
+    assert_eq!(
+        String::from_utf8(OF_GO.encode()).unwrap(),
+        format!("{start}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    );
 }
 
 #[test]
-fn a_log_line_holds_no_control_characters() {
-    assert_eq!(first_line(b"\x1b[31mred\r\nsecond"), "\\u{1b}[31mred");
-    assert!(first_line(&[b'x'; 5000]).len() <= 120);
+fn answers() {
+    let good = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw";
+    assert_eq!(UpgradeAnswer::read(good, None), UpgradeAnswer::Switched(good.len() - 3));
+    for cut in 0..good.len() - 3 {
+        assert_eq!(UpgradeAnswer::read(&good[..cut], None), UpgradeAnswer::NeedMore, "cut at {cut}");
+    }
+    assert_eq!(
+        UpgradeAnswer::read(b"HTTP/1.1 404 Not Found\r\n\r\n", None),
+        UpgradeAnswer::Refused("HTTP/1.1 404 Not Found".into())
+    );
+    assert_eq!(UpgradeAnswer::read(b"SSH-2.0-x\r\n", None), UpgradeAnswer::Refused("SSH-2.0-x".into()));
+    assert!(matches!(
+        UpgradeAnswer::read(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", None),
+        UpgradeAnswer::Refused(_)
+    ));
+    let endless = [b"HTTP/1.1 101 Switching Protocols\r\nA: ".to_vec(), vec![b'a'; MAX_HEAD]].concat();
+    assert!(
+        matches!(UpgradeAnswer::read(&endless, None), UpgradeAnswer::Refused(line) if line.starts_with("HTTP/1.1 101"))
+    );
 }
 
 /// Bytes that are nearly requests, which random bytes never are.
@@ -185,17 +221,6 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
         let _ = detect_upgrade(&bytes, &ANY);
-        let _ = answer(&bytes);
-        let _ = first_line(&bytes);
+        let _ = UpgradeAnswer::read(&bytes, None);
     }
-}
-
-#[test]
-fn any_clock_can_be_written() {
-    use std::time::{Duration, SystemTime};
-    let day = Duration::from_secs(86_400);
-    let epoch = SystemTime::UNIX_EPOCH;
-    assert_eq!(date(epoch + day), "Fri, 02 Jan 1970 00:00:00 GMT");
-    assert_eq!(date(epoch - day), "Thu, 01 Jan 1970 00:00:00 GMT");
-    assert_eq!(date(epoch + day * 365 * 9000), "Fri, 31 Dec 9999 23:59:59 GMT");
 }

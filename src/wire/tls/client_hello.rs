@@ -1,28 +1,22 @@
-//! The ClientHello of real TLS, as far as a server that may hand it on needs to know it: which name it
+//! How a ClientHello is read, as far as a server that may hand it on needs to know it: which name it
 //! asks for, and which protocols it offers inside.
 //!
 //! Sources: RFC 8446 sections 4.1.2 (ClientHello) and 5.1 (records), RFC 6066 section 3 (server_name),
 //! RFC 7301 section 3.1 (application_layer_protocol_negotiation), RFC 7507 (TLS_FALLBACK_SCSV).
 
+use super::{HOST_NAME, MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The longest hello that is read to its end, in bytes without the heads of its records. Those of
 /// browsers have 2 KiB, with post-quantum keys.
-pub const MAX_HELLO: usize = 16 * 1024;
+const MAX_HELLO: usize = 16 * 1024;
 
 /// The most records that a hello may be cut into.
 const MAX_RECORDS: usize = 64;
 
-/// Type, version and length.
-const RECORD_HEAD: usize = 5;
-/// Type and length.
-const MESSAGE_HEAD: usize = 4;
-const HANDSHAKE: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
+/// `TLS_FALLBACK_SCSV` among the cipher suites.
 const FALLBACK_SCSV: [u8; 2] = [0x56, 0x00];
-const SERVER_NAME: u16 = 0;
-const ALPN: u16 = 16;
 
 /// The bytes are not, and cannot become, a ClientHello that is understood here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +76,7 @@ fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotAHello> {
     /// RFC 8446 section 5.1: 2^14 bytes of plaintext.
     const MOST: usize = 16 * 1024;
     match *bytes {
-        [kind, ..] if kind != HANDSHAKE => Err(NotAHello),
+        [kind, ..] if kind != content_type::HANDSHAKE => Err(NotAHello),
         [_, major, ..] if major != 3 => Err(NotAHello),
         [_, _, _, high, low, ..] => match usize::from(u16::from_be_bytes([high, low])) {
             length @ 1..=MOST => Ok(Some(length)),
@@ -95,7 +89,7 @@ fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotAHello> {
 /// The length of the message's body, once its head is complete.
 fn message_length(message: &[u8]) -> Result<Option<usize>, NotAHello> {
     match *message {
-        [kind, ..] if kind != CLIENT_HELLO => Err(NotAHello),
+        [kind, ..] if kind != handshake_type::CLIENT_HELLO => Err(NotAHello),
         [_, high, middle, low, ..] => {
             let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
             if length <= MAX_HELLO { Ok(Some(length)) } else { Err(NotAHello) }
@@ -147,9 +141,11 @@ impl<'a> ClientHello<'a> {
             let kind = extensions.u16()?;
             let data = extensions.vector16()?;
             match kind {
-                SERVER_NAME if hello.server_name.is_none() => hello.server_name = host_name(data)?,
-                ALPN if hello.alpn.is_none() => hello.alpn = Some(protocols(data)?),
-                SERVER_NAME | ALPN => return Err(NotAHello),
+                extension::SERVER_NAME if hello.server_name.is_none() => {
+                    hello.server_name = host_name(data)?;
+                }
+                extension::ALPN if hello.alpn.is_none() => hello.alpn = Some(protocols(data)?),
+                extension::SERVER_NAME | extension::ALPN => return Err(NotAHello),
                 _ => {}
             }
         }
@@ -170,7 +166,6 @@ impl<'a> ClientHello<'a> {
 
 /// The first host name of a server_name extension.
 fn host_name(data: &[u8]) -> Result<Option<&[u8]>, NotAHello> {
-    const HOST_NAME: u8 = 0;
     let mut list = Reader(Reader(data).vector16()?);
     while !list.0.is_empty() {
         let kind = list.u8()?;

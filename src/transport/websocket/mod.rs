@@ -13,12 +13,17 @@
 //! - by a server when nothing has come from the client for [`SERVER_GRACE`]. Not sooner: v2ray's client
 //!   takes the close frame for an error and throws away what it has not passed on by then.
 
+mod accept;
 mod handoff;
 
+pub(super) use accept::accept;
 pub use handoff::{Handoff, Received};
 
 use crate::relay::{Codec, CodecError, Pieces};
-use crate::wire::websocket::{CLOSE_NORMAL, ControlFrame, Decoder, Encoder, Role, Step, close, ping, pong};
+use crate::wire::websocket::{
+    CLOSE_NORMAL, Control, ControlFrame, Decoder, Encoder, Role, close, ping, pong,
+};
+use crate::wire::{Decoder as _, Encoder as _, FrameSizeError, Step};
 use sha1::{Digest as _, Sha1};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -127,8 +132,8 @@ impl Receive {
             })?;
             match step {
                 Step::NeedMore => return Ok(Found::NeedMore),
-                Step::Data(range) => return Ok(Found::Data(range)),
-                Step::Ping => {
+                Step::Payload(range) => return Ok(Found::Data(range)),
+                Step::Event(Control::Ping) => {
                     let mut state = self.talk.lock();
                     let payload = self.decoder.control();
                     let ended = payload.strip_prefix(&state.mark);
@@ -150,7 +155,7 @@ impl Receive {
                         _ => {}
                     }
                 }
-                Step::Pong => {
+                Step::Event(Control::Pong) => {
                     let mut state = self.talk.lock();
                     state.pong_came = true;
                     let payload = self.decoder.control();
@@ -158,7 +163,7 @@ impl Receive {
                         state.peer_is_ours = true;
                     }
                 }
-                Step::Close(code) => {
+                Step::Event(Control::Close(code)) => {
                     let mut state = self.talk.lock();
                     state.closed = true;
                     state.code = state.code.or(code);
@@ -221,12 +226,16 @@ pub struct Send {
 impl Send {
     /// The head of a frame around `payload`, which is masked where this end masks.
     pub fn head(&mut self, payload: &mut [u8], out: &mut Vec<u8>) {
-        self.encoder.head(payload, out);
+        self.encoder.encode(payload, out);
     }
 
     /// A binary message of `frame[Encoder::HEAD..]`, in place. Returns where in `frame` it begins.
-    pub fn encode(&mut self, frame: &mut [u8]) -> usize {
-        self.encoder.encode(frame)
+    ///
+    /// # Errors
+    ///
+    /// `frame` has no room for the head.
+    pub fn encode(&mut self, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
+        self.encoder.encode_in_place(frame)
     }
 
     /// The ping that tells a peer of ours that one session of Mux.Cool has ended in this direction.
@@ -286,7 +295,7 @@ impl Send {
 
 impl Codec for Send {
     fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
-        out.head(|head| self.encoder.head(input, head));
+        out.head(|head| self.encoder.encode(input, head));
         out.input(0..input.len());
         Ok(input.len())
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::tls::record;
 use proptest::prelude::*;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
@@ -21,10 +22,7 @@ fn hello(name: &str, alpn: &[&[u8]]) -> Vec<u8> {
 
 /// The same message in records of so many bytes at the most.
 fn in_records_of(bytes: &[u8], most: usize) -> Vec<u8> {
-    let record = |part: &[u8]| {
-        let length = u16::try_from(part.len()).unwrap().to_be_bytes();
-        [&[HANDSHAKE, 3, 1][..], &length, part].concat()
-    };
+    let record = |part: &[u8]| record(content_type::HANDSHAKE, 0x0301, part);
     bytes[RECORD_HEAD..].chunks(most).flat_map(record).collect()
 }
 

@@ -3,28 +3,28 @@
 /// How much head nginx has room for: a buffer of 1 KiB, then up to four of 8 KiB. A line stands in one of
 /// them: the part of it that is at the end of one moves to the next.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct HeaderBuffers {
     /// Where the next line begins in its buffer.
     at: usize,
     size: usize,
     large: usize,
 }
 
-impl Room {
+impl HeaderBuffers {
     /// The longest line, in bytes with its end.
     pub const LINE: usize = 8 * 1024;
     const SMALL: usize = 1024;
     const MOST: usize = 4;
 
     /// The room for a request that comes alone.
-    pub fn new() -> Room {
-        Room { at: 0, size: Room::SMALL, large: 0 }
+    pub fn new() -> HeaderBuffers {
+        HeaderBuffers { at: 0, size: HeaderBuffers::SMALL, large: 0 }
     }
 
     /// The room for a request of which bytes have come with the last one.
-    pub fn behind(self) -> Room {
+    pub fn behind(self) -> HeaderBuffers {
         let large = usize::from(self.large > 0);
-        if self.at < self.size { Room { large, ..self } } else { Room::new() }
+        if self.at < self.size { HeaderBuffers { large, ..self } } else { HeaderBuffers::new() }
     }
 
     /// How many bytes nginx would have read beyond the head, at the most.
@@ -40,11 +40,11 @@ impl Room {
     /// Takes room for a line of so many bytes. Of one that has not ended there is to be room for more.
     pub fn take(&mut self, length: usize, ended: bool) -> bool {
         while self.at + length + usize::from(!ended) > self.size {
-            let alone = self.at == 0 && self.size == Room::LINE;
-            if alone || self.large == Room::MOST {
+            let alone = self.at == 0 && self.size == HeaderBuffers::LINE;
+            if alone || self.large == HeaderBuffers::MOST {
                 return false;
             }
-            *self = Room { at: 0, size: Room::LINE, large: self.large + 1 };
+            *self = HeaderBuffers { at: 0, size: HeaderBuffers::LINE, large: self.large + 1 };
         }
         self.at += length;
         true
