@@ -300,7 +300,7 @@ impl Client {
                 Ok(start) => drop(frame.drain(..start)),
                 Err(error) => {
                     sessions.first = early;
-                    return Err(TunnelError::Malformed(error.into()));
+                    return Err(NotOpened::Malformed(error.into()));
                 }
             }
         } else {
