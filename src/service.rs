@@ -166,6 +166,7 @@ fn run_other_thread(service: &dyn Run) {
     loop {
         let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(service.run())));
         error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
+        #[expect(clippy::disallowed_methods, reason = "nothing else runs on this thread")]
         std::thread::sleep(PAUSE);
     }
 }

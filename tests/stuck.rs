@@ -2,6 +2,11 @@
 //!
 //! Each test starts this program once more, for itself, with what its child is to do in a variable.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the watchdog has the system's clock"
+)]
 #![cfg(unix)]
 
 use obfs_rs::os::process::shutdown_signal;

@@ -297,6 +297,10 @@ fn watch() {
             std::thread::park();
         }
         ASLEEP.store(false, Ordering::SeqCst);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a thread without a runtime, which is to see what the system sees"
+        )]
         std::thread::sleep(TICK);
         for (heartbeat, seen) in heartbeats.iter().zip(&mut seen) {
             let (turns, turn) = heartbeat.read();
@@ -382,6 +386,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_types, reason = "a thread of the system's own kind")]
     fn a_loop_is_at_work_only_while_it_has_something_to_do() {
         let event_loop = EventLoop::new(false).unwrap();
         let heartbeat = Arc::clone(&event_loop.heartbeat);
