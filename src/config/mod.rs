@@ -19,6 +19,7 @@ pub mod probe;
 mod process;
 mod read;
 pub mod role;
+pub mod routes;
 mod server;
 pub mod sip003;
 mod tls;
@@ -37,13 +38,14 @@ pub use probe::ProbeConfig;
 pub use process::ProcessConfig;
 pub use read::{Command, Config, Half, read};
 pub use role::{Role, RoleReason};
+pub use routes::{Layer, Route, Routes, UpstreamConfig};
 pub use server::ServerConfig;
 pub use sip003::PluginOption;
 pub use tls::{ExtraRoot, TlsClientConfig, TlsServerConfig};
 pub use tunnel::{DEFAULT_IDLE_TIMEOUT, TunnelConfig};
 pub use values::Handshake;
 pub use web::{WebBody, WebConfig};
-pub use website::{Clear, Failover, Website};
+pub use website::{Failover, Website};
 
 #[cfg(test)]
 mod tests;

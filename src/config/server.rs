@@ -11,7 +11,7 @@ use super::tls::{Tls, TlsServerConfig, contradiction, needs_tls, tls, tls_server
 use super::trusted::trusted_proxies;
 use super::values::{fake_tls_names, handshake, method, path, shown};
 use super::web;
-use super::website::{Clear, Failover, check_folder, failover};
+use super::website::{Failover, Website, check_folder, failover};
 use crate::detect::{FakeTlsRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
 use crate::net::trusted::TrustedProxies;
@@ -34,7 +34,7 @@ pub struct ServerConfig {
     /// The TLS of our own name.
     pub tls: Option<TlsServerConfig>,
     /// Where TLS for other names goes.
-    pub routes: Vec<NameRoute>,
+    pub names: Vec<NameRoute>,
     /// Who stands in front, and is believed.
     pub fronts: TrustedProxies,
 }
@@ -43,20 +43,16 @@ impl ServerConfig {
     /// What is dialled, each with what says it in messages.
     pub fn behind(&self) -> impl Iterator<Item = (&'static str, &HostPort)> {
         let Failover { plain, tls, h2, clear, .. } = &self.failover;
-        let clear = match clear {
-            Clear::Site(site) => Some(site),
-            Clear::Plain | Clear::Refused => None,
-        };
         [
             ("failover", plain.port()),
             ("failover-tls", tls.as_ref()),
-            ("failover-http", clear),
+            ("failover-http", clear.as_ref().and_then(Website::port)),
             ("failover-h2", h2.as_ref()),
             ("the backend", Some(&self.backend)),
         ]
         .into_iter()
         .filter_map(|(name, address)| Some((name, address?)))
-        .chain(self.routes.iter().map(|route| ("sni", &route.site)))
+        .chain(self.names.iter().map(|route| ("sni", &route.site)))
     }
 }
 
@@ -92,7 +88,7 @@ impl fmt::Display for ServerConfig {
             }
         }
         self.failover.fmt(f)?;
-        for route in &self.routes {
+        for route in &self.names {
             write!(f, ", {route}")?;
         }
         self.fronts.fmt(f)
@@ -157,7 +153,7 @@ pub(super) fn server(
     };
     // Where TLS is written beside a disguise, nothing comes in the clear.
     let tls_alone = demand == Some(Tls::Only) || (demand.is_some() && !auto);
-    let names = fake_tls_names(options)?;
+    let fake_names = fake_tls_names(options)?;
     if let Some(option) = options.get("obfs-tls-host") {
         if demand == Some(Tls::Only) {
             return Err(contradiction(option, "tls=only", "a look-alike of TLS is no TLS"));
@@ -170,14 +166,14 @@ pub(super) fn server(
             ));
         }
     }
-    let fake_tls = match (fake_tls, tls.is_some(), names.is_empty()) {
+    let fake_tls = match (fake_tls, tls.is_some(), fake_names.is_empty()) {
         (false, _, _) => None,
         // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
         (true, true, true) => None,
-        (true, _, false) => Some(FakeTlsRule { server_names: names }),
+        (true, _, false) => Some(FakeTlsRule { server_names: fake_names }),
         (true, false, true) => Some(FakeTlsRule { server_names: host.into_iter().collect() }),
     };
-    let routes = names::routes(options)?;
+    let names = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)
         && let Some(sni) = names::first(options, true)
@@ -187,11 +183,11 @@ pub(super) fn server(
     let rules = Rules {
         http: (frames || takes(Disguise::Http)).then_some(http),
         fake_tls,
-        tls: tls.is_some() || !routes.is_empty(),
+        tls: tls.is_some() || !names.is_empty(),
         tls_alone,
     };
     let failover = failover(options, tls.is_some(), auto && !tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
-    Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, routes, fronts })
+    Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, names, fronts })
 }

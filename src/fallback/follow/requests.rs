@@ -1,7 +1,7 @@
 //! From the visitor to the website.
 
 use super::{HOLD, MAX_HELD, Message, Talk};
-use crate::detect::{Detection, Detector, Rules};
+use crate::detect::{ClientKind, Detection, Detector, Rules};
 use crate::net::budget::Share;
 use crate::relay::{Codec, CodecError, Pieces};
 use crate::wire::http::Upgrade;
@@ -126,14 +126,18 @@ impl<'r> Requests<'r> {
         let before = self.held.len();
         let verdict = if before == 0 {
             self.detector = Detector::default();
-            self.rules.detect_next(&mut self.detector, rest)
+            self.detector.detect(rest, self.rules)
         } else {
             self.held.extend_from_slice(rest);
-            self.rules.detect_next(&mut self.detector, &self.held)
+            self.detector.detect(&self.held, self.rules)
         };
         match (verdict, ended) {
             (Detection::NeedMore, None) => Whose::Unknown,
-            (Detection::Http(upgrade), Some(n)) if upgrade.head_len == before + n => Whose::Ours(upgrade),
+            (Detection::Client(ClientKind::Http(upgrade) | ClientKind::Web(upgrade)), Some(n))
+                if upgrade.head_len == before + n =>
+            {
+                Whose::Ours(upgrade)
+            }
             _ => Whose::Theirs,
         }
     }
