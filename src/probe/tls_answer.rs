@@ -1,7 +1,8 @@
 //! What a TLS server says in the clear, without what is random in it (RFC 8446, RFC 5246).
 
-mod words;
+mod handshake_messages;
 
+use super::seen::Seen;
 use crate::wire::tls::{MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
 use rustls::{NamedGroup, SignatureScheme};
 use sha1::{Digest as _, Sha1};
@@ -14,7 +15,7 @@ const RETRY: [u8; 32] = [
 
 /// An answer, cut into what counts and what only shows which library made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct TlsAnswer {
     /// What counts, in its order.
     pub items: Vec<Item>,
     /// What shows the library.
@@ -95,9 +96,17 @@ pub struct Style {
     pub encrypted: Vec<usize>,
 }
 
-/// Whether these bytes are the start of a TLS answer.
-pub fn is_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT, 3, 0..=4, ..])
+impl TlsAnswer {
+    /// What a visitor saw, read as TLS.
+    pub fn of(seen: &Seen) -> TlsAnswer {
+        let first_flight = seen.marks.first().copied().unwrap_or(usize::MAX);
+        read(seen.visible(), &seen.session_id, first_flight)
+    }
+}
+
+/// Whether what came is TLS, and not hidden in it.
+pub fn is_tls(seen: &Seen) -> bool {
+    matches!(seen.visible(), [content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT, 3, 0..=4, ..])
 }
 
 /// The session id in a hello, of which these are the first bytes.
@@ -116,8 +125,9 @@ pub fn session_id_of(hello: &[u8]) -> &[u8] {
 
 /// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is told record
 /// by record.
-pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> Answer {
-    let mut reader = Reader { answer: Answer::default(), message: Vec::new(), encrypted: false, session_id };
+pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> TlsAnswer {
+    let mut reader =
+        AnswerReader { answer: TlsAnswer::default(), message: Vec::new(), encrypted: false, session_id };
     let mut rest = bytes;
     while let Some((record, behind)) = next_record(rest) {
         let at = bytes.len() - rest.len();
@@ -141,8 +151,8 @@ fn next_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     Some((Record { kind, version: u16::from_be_bytes([major, minor]), content }, rest))
 }
 
-struct Reader<'a> {
-    answer: Answer,
+struct AnswerReader<'a> {
+    answer: TlsAnswer,
     /// A handshake message that is not complete.
     message: Vec<u8>,
     /// What comes now cannot be read.
@@ -150,7 +160,7 @@ struct Reader<'a> {
     session_id: &'a [u8],
 }
 
-impl Reader<'_> {
+impl AnswerReader<'_> {
     fn push(&mut self, version: u16, what: What) {
         self.answer.items.push(Item { version, what });
     }

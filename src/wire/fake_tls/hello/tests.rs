@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::fake_tls::NotFakeTls;
+use crate::wire::fake_tls::{NotFakeTls, ReceivedHello};
 
 const HELLO: ClientHello =
     ClientHello { random: Random { gmt_unix_time: 0x0102_0304, random_bytes: [5; 28] }, session_id: [6; 32] };

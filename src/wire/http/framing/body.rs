@@ -1,6 +1,7 @@
 //! The body of a message (RFC 9112 sections 6 and 7).
 
-use super::{FramingError, MessageHead};
+use super::error::FramingError;
+use super::head::MessageHead;
 use crate::wire::http::chunked::Chunks;
 
 /// A body, as far as it has not come.

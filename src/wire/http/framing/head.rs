@@ -1,6 +1,6 @@
 //! The head of a message (RFC 9112 sections 2 to 5), read byte by byte.
 
-use super::{FramingError, MAX_HEAD};
+use super::error::{FramingError, MAX_HEAD};
 use crate::wire::http::syntax::{is_token_byte, is_value_byte};
 
 /// A head on its way, and what it says about what follows it.

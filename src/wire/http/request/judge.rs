@@ -1,8 +1,6 @@
 //! Whether a web server has refused a head by now, though it has not ended.
 
 use super::head::RequestReader;
-use super::target::Target;
-use crate::wire::http::HttpRule;
 
 /// Reads along in a head that may become an upgrade request. A web server answers a wrong line as soon as
 /// it is complete, so whoever sent it cannot be kept waiting for the end of the head.
@@ -16,17 +14,9 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// One for requests of which these are taken.
-    pub(crate) fn new(rule: &HttpRule) -> Judge {
-        let odd_path = |path: &String| Target::parse(path.as_bytes()).is_none();
-        let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
-        Judge {
-            reading: RequestReader::for_judging(),
-            fields: None,
-            fields_only: rule.path.is_some()
-                || rule.web_path.as_ref().is_some_and(odd_path)
-                || rule.method.bytes().any(odd_method),
-        }
+    /// One for the first head on a connection. Where `fields_only`, the request line is taken as it is.
+    pub(crate) fn new(fields_only: bool) -> Judge {
+        Judge { reading: RequestReader::for_judging(), fields: None, fields_only }
     }
 
     /// Whether these bytes of a head, all that have come, are refused however they go on.

@@ -1,8 +1,9 @@
 //! Whether the first bytes of a connection, or of a later request, ask for a tunnel.
 
-use super::MAX_HEADERS;
-use crate::wire::http::syntax::{has_token, header};
-use crate::wire::http::{MAX_HEAD, host, request};
+use crate::wire::http::host;
+use crate::wire::http::request::Judge;
+use crate::wire::http::request::target::Target;
+use crate::wire::http::syntax::{MAX_HEAD, MAX_HEADERS, has_token, header};
 use std::ops::Range;
 
 /// The longest single line of a head, in bytes. Web servers refuse a longer one as soon as they have
@@ -34,6 +35,15 @@ impl HttpRule {
             _ => self.path.as_ref(),
         };
         wanted.is_none_or(|wanted| host::is_path(path, wanted))
+    }
+
+    /// Whether the operator has named a request line, which is taken though no web server may take it.
+    fn names_request_line(&self) -> bool {
+        let odd_path = |path: &String| Target::parse(path.as_bytes()).is_none();
+        let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
+        self.path.is_some()
+            || self.web_path.as_ref().is_some_and(odd_path)
+            || self.method.bytes().any(odd_method)
     }
 
     /// Whether complete headers ask for the upgrade that is taken.
@@ -97,7 +107,7 @@ pub fn detect_upgrade(bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
 /// bytes can change the verdict: parsed at each of its bytes, a head would be read thousands of times.
 #[derive(Debug)]
 pub struct UpgradeDetector {
-    judge: request::Judge,
+    judge: Judge,
     /// Bytes that were looked at.
     seen: usize,
     /// Where the last line among them begins.
@@ -144,7 +154,8 @@ impl UpgradeDetector {
 
     /// A detector for a connection of which nothing has come.
     pub fn new(rule: &HttpRule) -> UpgradeDetector {
-        UpgradeDetector { judge: request::Judge::new(rule), seen: 0, line: 0, so_far: LineSoFar::default() }
+        let judge = Judge::new(rule.names_request_line());
+        UpgradeDetector { judge, seen: 0, line: 0, so_far: LineSoFar::default() }
     }
 
     /// The verdict on all bytes that have come; they begin with those of the last call. The rule is that of
