@@ -5,28 +5,28 @@ use crate::config::{ServerConfig, TunnelConfig};
 use crate::detect::read::{self, Arrival};
 use crate::detect::{GuessedProtocol, Rules};
 use crate::fallback::{Claimed, Fallback, Place};
+use crate::mux::{Dial, Fresh, Incoming, Mux};
 use crate::net::conn_info::ConnInfo;
-use crate::net::dial::{DialError, Dialer};
+use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{CodecError, Flow, Identity, Outcome, Relay, RelayStream as _, Side, Timeouts};
+use crate::relay::{Outcome, Timeouts};
 use crate::service::{Half, Service, StartError};
-use crate::transport::Stream;
 use crate::transport::tls::Acceptor;
-use crate::wire::fake_tls::ReceivedHello;
+use crate::transport::{Accepted, Kind, NotAccepted, Relaying, Stream};
 use crate::wire::http::Upgrade;
 use crate::{telemetry, transport};
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 mod tls;
-mod web;
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -121,13 +121,8 @@ impl Server {
         let arrival = Box::pin(arrival).await;
         peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
         let opened = match arrival {
-            Arrival::Http(upgrade, bytes) => self.upgraded(visitor.into(), upgrade, bytes).await,
-            Arrival::FakeTls(hello, bytes) => {
-                match Box::pin(self.fake_tls(visitor.into(), hello, bytes)).await {
-                    Ok(tunnel) => Ok(tunnel.await),
-                    Err(error) => Err(error),
-                }
-            }
+            Arrival::Http(upgrade, bytes) => self.tunnel(visitor.into(), self.kind(upgrade), bytes).await,
+            Arrival::FakeTls(hello, bytes) => self.tunnel(visitor.into(), Kind::FakeTls(hello), bytes).await,
             // On the heap: whoever comes without TLS has no room for it.
             Arrival::Tls(bytes, site) => {
                 return Box::pin(self.tls(visitor, bytes, site, &mut peer, began)).await;
@@ -144,7 +139,7 @@ impl Server {
                     Some(Claimed { visitor, upgrade, bytes }) => {
                         // A proxy in front may speak for another user than before.
                         peer.read_forwarded_for(&bytes, &self.config.fronts);
-                        Box::pin(self.upgraded(visitor, upgrade, bytes)).await
+                        self.tunnel(visitor, self.kind(upgrade), bytes).await
                     }
                 }
             }
@@ -162,83 +157,74 @@ impl Server {
         }
     }
 
-    /// A client whose upgrade is taken.
-    async fn upgraded(
-        &self,
-        client: Stream,
-        upgrade: Upgrade,
-        bytes: Vec<u8>,
-    ) -> Result<Outcome, TunnelError> {
-        let tunnel = if self.config.rules.websocket() {
-            Box::pin(self.web(client, upgrade, bytes)).await?
-        } else {
-            Box::pin(self.http(client, upgrade, bytes)).await?
-        };
-        Ok(tunnel.await)
+    /// Which kind of tunnel an upgrade that is taken asks for.
+    fn kind(&self, upgrade: Upgrade) -> Kind {
+        if self.config.rules.websocket() { Kind::Web(upgrade) } else { Kind::Http(upgrade) }
     }
 
-    /// `obfs=http`: grants the upgrade and dials Shadowsocks.
-    async fn http(
-        &self,
-        mut client: Stream,
-        upgrade: Upgrade,
-        mut bytes: Vec<u8>,
-    ) -> Result<Tunnel, TunnelError> {
-        // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
-        // anything.
-        let granted = transport::http::grant(&mut client, upgrade.key(&bytes), None).await;
-        bytes.drain(..upgrade.head_len.min(bytes.len()));
-        self.raw(client, granted, bytes).await
-    }
-
-    /// Dials Shadowsocks for a stream that has no frames, from `payload` on. Where the upgrade could not be
-    /// `granted` the client has reset its connection: what it had said before is passed on, and then the
-    /// reset.
-    async fn raw(
-        &self,
-        mut client: Stream,
-        granted: io::Result<()>,
-        payload: Vec<u8>,
-    ) -> Result<Tunnel, TunnelError> {
-        let backend = self.dial_backend(&mut client).await?;
-        let payload_len = payload.len();
-        let up = Flow::with_pending(Identity, payload, payload_len);
-        let relay = Relay::new(client, backend, up, Flow::new(Identity), self.timeouts);
-        Ok(Box::pin(relay.broken(Side::Near, granted.err()).run()))
-    }
-
-    /// Dials Shadowsocks. A client for which it cannot be reached is reset, or it would take the end of
-    /// the connection for that of an answer.
-    async fn dial_backend(&self, client: &mut Stream) -> Result<TcpStream, TunnelError> {
-        Box::pin(self.backend.connect()).await.map_err(|error| {
-            client.abort();
-            TunnelError::Backend(error)
-        })
-    }
-
-    /// `obfs=tls`: dials Shadowsocks.
-    async fn fake_tls(
-        &self,
-        mut client: Stream,
-        hello: ReceivedHello,
-        bytes: Vec<u8>,
-    ) -> Result<Tunnel, TunnelError> {
-        let (up, down) = transport::fake_tls::server_flows(&hello, bytes);
-        let backend = self.dial_backend(&mut client).await?;
-        Ok(Box::pin(Relay::new(client, backend, up, down, self.timeouts).run()))
+    /// Opens a tunnel on a connection of which `bytes` were read, and runs it.
+    async fn tunnel(&self, client: Stream, kind: Kind, bytes: Vec<u8>) -> Result<Outcome, TunnelError> {
+        // The stages before the relay are large and short: each is on the heap for as long as it runs, so
+        // that a tunnel does not carry them through its life.
+        match Box::pin(transport::accept(client, kind, bytes, &self.backend)).await? {
+            Accepted::Tunnel(tunnel, dialled) => {
+                let backend = match dialled {
+                    Some(backend) => backend,
+                    None => match Box::pin(self.backend.connect()).await {
+                        Ok(backend) => backend,
+                        Err(error) => {
+                            // The client would take the end of the connection for that of an answer.
+                            tunnel.abort();
+                            return Err(NotAccepted::Backend(error).into());
+                        }
+                    },
+                };
+                Ok(tunnel.relay(backend, self.timeouts).await)
+            }
+            Accepted::Mux(handoff, dialled) => {
+                let backend = Backend { dialer: Arc::clone(&self.backend), dialled };
+                let mux: Relaying = Box::pin(Mux::new(*handoff, backend, self.timeouts).run());
+                Ok(mux.await)
+            }
+        }
     }
 }
 
-/// A tunnel that stands, to be run. It is all that is left of the stages that opened it, each of which is
-/// larger than it is.
-type Tunnel = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+/// Where the sessions of a Mux.Cool connection go.
+struct Backend {
+    dialer: Arc<Dialer>,
+    /// A connection that was made before it was known what comes.
+    dialled: Option<TcpStream>,
+}
+
+impl Incoming for Backend {
+    const SERVER: bool = true;
+
+    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<Fresh>> {
+        Poll::Ready(None)
+    }
+
+    fn dial(&mut self) -> Option<Dial> {
+        Some(match self.dialled.take() {
+            Some(dialled) => Box::pin(ready(Ok(dialled))),
+            None => {
+                let dialer = Arc::clone(&self.dialer);
+                Box::pin(async move { dialer.connect().await })
+            }
+        })
+    }
+}
 
 /// Tells the log how a client fared.
 fn note(peer: &ConnInfo, began: Instant, opened: Result<Outcome, TunnelError>) {
     match opened {
         Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
-        Err(TunnelError::Empty) => debug!(%peer, "closed before its first byte: no tunnel"),
-        Err(TunnelError::Gone(error)) => debug!(%peer, %error, "gone before there was a tunnel"),
+        Err(TunnelError::NotAccepted(NotAccepted::Empty)) => {
+            debug!(%peer, "closed before its first byte: no tunnel")
+        }
+        Err(TunnelError::Gone(error) | TunnelError::NotAccepted(NotAccepted::Broken(error))) => {
+            debug!(%peer, %error, "gone before there was a tunnel")
+        }
         Err(error) => warn!(%peer, %error, "no tunnel"),
     }
 }
@@ -248,10 +234,6 @@ fn note(peer: &ConnInfo, began: Instant, opened: Result<Outcome, TunnelError>) {
 enum TunnelError {
     #[error("the connection broke: {0}")]
     Gone(io::Error),
-    #[error("Shadowsocks cannot be reached: {0}")]
-    Backend(DialError),
-    #[error("{0}")]
-    Malformed(CodecError),
-    #[error("closed before its first byte")]
-    Empty,
+    #[error(transparent)]
+    NotAccepted(#[from] NotAccepted),
 }

@@ -1,11 +1,12 @@
 //! Mux.Cool on the client half: which connection carries which session.
 
-use super::{Client, TunnelError, web};
-use crate::config::{ClientDisguise, WebConfig};
+use super::Client;
+use crate::config::WebConfig;
 use crate::mux::{Dial, Fresh, Incoming, Mux};
 use crate::relay::{Outcome, reset};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry;
+use crate::transport::NotOpened;
 use crate::wire::mux::Encoder;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -250,7 +251,7 @@ impl Client {
 
     /// Carries a session in a connection that is younger than that.
     fn carry_in(self: &Arc<Client>, session: Fresh, younger_than: Option<Instant>) {
-        let ClientDisguise::Web(config) = &self.config.disguise else { return };
+        let Some(config) = self.opener.mux() else { return };
         let peer = session.peer;
         if let Some(sessions) = Pool::give(self, session, config.mux, younger_than) {
             self.open_connection(sessions, peer);
@@ -261,7 +262,7 @@ impl Client {
     fn open_connection(self: &Arc<Client>, mut sessions: Sessions, peer: SocketAddr) {
         let shared = Arc::clone(self);
         balance::spawn(watchdog::watched(Some(peer), async move {
-            let ClientDisguise::Web(config) = &shared.config.disguise else { return };
+            let Some(config) = shared.opener.mux() else { return };
             let began = Instant::now();
             let result = shared.mux(config, &mut sessions).await;
             match &result {
@@ -282,8 +283,7 @@ impl Client {
         }));
     }
 
-    async fn mux(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, TunnelError> {
-        let server = self.connect().await?;
+    async fn mux(&self, config: &WebConfig, sessions: &mut Sessions) -> Result<Outcome, NotOpened> {
         // With early data, the first session's first frame goes with the request, as far as it fits: its
         // head is not to be cut.
         let early = match &sessions.first {
@@ -300,13 +300,13 @@ impl Client {
                 Ok(start) => drop(frame.drain(..start)),
                 Err(error) => {
                     sessions.first = early;
-                    return Err(TunnelError::Malformed(error.into()));
+                    return Err(NotOpened::Malformed(error.into()));
                 }
             }
         } else {
             frame.clear();
         }
-        let handoff = match web::open(config, server, &mut frame).await {
+        let handoff = match self.opener.websocket(config, &mut frame).await {
             Ok(handoff) => handoff,
             Err(error) => {
                 // It is told with the others.

@@ -7,8 +7,8 @@ use crate::detect::read::{self, Arrival};
 use crate::fallback::{Claimed, Place};
 use crate::net::budget::Share;
 use crate::net::conn_info::ConnInfo;
-use crate::transport::Stream;
 use crate::transport::tls::{AcceptError, Acceptor, TlsStream};
+use crate::transport::{Kind, Stream};
 use crate::wire::http::Upgrade;
 use crate::wire::tls::client_hello::{self, ClientHello};
 use std::time::Duration;
@@ -161,10 +161,7 @@ impl Server {
         peer: &ConnInfo,
         began: Instant,
     ) {
-        let opened = match Box::pin(self.web(client, upgrade, bytes)).await {
-            Ok(tunnel) => Ok(tunnel.await),
-            Err(error) => Err(error),
-        };
+        let opened = self.tunnel(client, Kind::Web(upgrade), bytes).await;
         note(peer, began, opened);
     }
 }

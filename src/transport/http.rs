@@ -1,7 +1,8 @@
 //! `obfs=http` on sockets: the upgrade is asked for, or granted; behind it the stream is raw.
 
+use super::{Stream, Tunnel};
 use crate::config::RequestConfig;
-use crate::relay::{Codec, CodecError, Pieces};
+use crate::relay::{Codec, CodecError, Flow, Identity, Pieces};
 use crate::wire::http::{HeaderOrder, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols};
 use crate::wire::websocket::key;
 use rand::RngExt as _;
@@ -21,9 +22,9 @@ static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
     format!("curl/7.{}.{}", rng.random_range(29..=88), rng.random_range(0..=1))
 });
 
-/// Why a tunnel could not be opened.
+/// Why an upgrade was not granted.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub enum UpgradeError {
     /// The server said something else than "go on".
     #[error("the server did not switch protocols, it answered `{0}`")]
     Refused(String),
@@ -65,7 +66,11 @@ pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
 /// # Errors
 ///
 /// It was not granted, or not in time.
-pub async fn ask_and_wait<S>(server: &mut S, request: &[u8], key: Option<&str>) -> Result<Vec<u8>, OpenError>
+pub async fn ask_and_wait<S>(
+    server: &mut S,
+    request: &[u8],
+    key: Option<&str>,
+) -> Result<Vec<u8>, UpgradeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -75,16 +80,16 @@ where
         let mut bytes = Vec::with_capacity(1024);
         loop {
             if server.read_buf(&mut bytes).await? == 0 {
-                return Err(OpenError::Closed(first_line(&bytes)));
+                return Err(UpgradeError::Closed(first_line(&bytes)));
             }
             match UpgradeAnswer::read(&bytes, key) {
                 UpgradeAnswer::NeedMore => bytes.reserve(1024),
                 UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
-                UpgradeAnswer::Refused(line) => return Err(OpenError::Refused(line)),
+                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused(line)),
             }
         }
     };
-    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(OpenError::Silent))
+    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(UpgradeError::Silent))
 }
 
 /// Grants an upgrade, with one write. `key` is its `Sec-WebSocket-Key`, and `protocol` what of
@@ -100,6 +105,15 @@ where
     let answer = switching_protocols(key, protocol, SystemTime::now());
     client.write_all(&answer).await?;
     client.flush().await
+}
+
+/// A client's tunnel behind its request: a raw stream, of which `payload` was read with the request. Where the
+/// upgrade could not be `granted` the client has reset its connection: what it had said before is passed on,
+/// and then the reset.
+pub(super) fn accepted(client: Stream, granted: io::Result<()>, payload: Vec<u8>) -> Tunnel {
+    let payload_len = payload.len();
+    let up = Flow::with_pending(Identity, payload, payload_len);
+    Tunnel::accepted(client, up, Flow::new(Identity), granted.err())
 }
 
 /// Takes a server's answer off the front of the stream that it heads, for a client that did not wait
@@ -121,7 +135,7 @@ impl Codec for StripAnswer {
         self.head.extend_from_slice(input);
         match UpgradeAnswer::read(&self.head, None) {
             UpgradeAnswer::NeedMore => Ok(0),
-            UpgradeAnswer::Refused(line) => Err(OpenError::Refused(line).into()),
+            UpgradeAnswer::Refused(line) => Err(UpgradeError::Refused(line).into()),
             UpgradeAnswer::Switched(head_len) => {
                 // The head did not end in what had come before, or it would have been taken then.
                 let payload = head_len.saturating_sub(before)..input.len();
@@ -139,6 +153,6 @@ impl Codec for StripAnswer {
     }
 
     fn end(&mut self) -> Result<(), CodecError> {
-        if self.switched { Ok(()) } else { Err(OpenError::Closed(first_line(&self.head)).into()) }
+        if self.switched { Ok(()) } else { Err(UpgradeError::Closed(first_line(&self.head)).into()) }
     }
 }

@@ -315,7 +315,8 @@ fn an_upgrade_may_follow_long_bodies() {
 fn an_upgrade_may_follow_a_download_from_nginx() {
     within(secs(60), || {
         need!("nginx");
-        let site = Site::start();
+        // Longer than it takes to compare the file.
+        let site = Site::with_keepalive("60s");
         let backend = Backend::echo();
         let options = format!("mode=websocket;path=/tunnel;failover={}", site.addr);
         let server = server(Ours, backend.addr, &options);

@@ -1,6 +1,7 @@
 //! The plugin under test, started the way a host does: five variables, no arguments.
 //!
-//! `OBFS_UNDER_TEST=simple-obfs` puts simple-obfs in our place, to see what the tests say of it.
+//! `OBFS_UNDER_TEST=simple-obfs` puts simple-obfs in our place, to see what the tests say of it;
+//! `OBFS_RS_BIN` names another build of ours, such as the one that is shipped.
 
 use super::child::Child;
 use super::peers;
@@ -65,7 +66,11 @@ pub fn ours() -> Command {
 }
 
 pub fn our_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_obfs-rs"))
+    let built = || env!("CARGO_BIN_EXE_obfs-rs").into();
+    let path = PathBuf::from(std::env::var_os("OBFS_RS_BIN").unwrap_or_else(built));
+    // A mistyped name must not look like a fault of the program's.
+    assert!(path.is_absolute() && path.is_file(), "OBFS_RS_BIN is no file's whole path: {}", path.display());
+    path
 }
 
 /// A command without inherited plugin variables.

@@ -1,6 +1,8 @@
 //! What the system says about processes and their sockets (Linux: /proc).
 
 use super::eventually;
+use rustix::net::netlink::SOCK_DIAG;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -79,24 +81,68 @@ impl Proc {
 }
 
 /// (inode, port) of every listening TCP socket in the network namespace of this thread.
+///
+/// Asked by netlink: for its text in /proc the kernel walks its table of all connections, some milliseconds
+/// of CPU, and tests ask thousands of times.
 fn listening_sockets() -> Vec<(u64, u16)> {
+    let families = [(AddressFamily::INET, "tcp"), (AddressFamily::INET6, "tcp6")];
+    // Not every kernel has `inet_diag`.
+    let of = |(family, file)| listening_by_netlink(family).unwrap_or_else(|_| listening_by_text(file));
+    families.into_iter().flat_map(of).collect()
+}
+
+/// The answer to a request for a dump of listening sockets (sock_diag(7)).
+fn listening_by_netlink(family: AddressFamily) -> rustix::io::Result<Vec<(u64, u16)>> {
+    const HEADER: usize = 16;
+    const DUMP: u16 = 0x301; // NLM_F_REQUEST | NLM_F_DUMP
+    const BY_FAMILY: u16 = 20; // SOCK_DIAG_BY_FAMILY
+    const LISTEN: u32 = 1 << 10;
+    const TCP: u8 = 6;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
+    const LENGTH: usize = HEADER + 56;
+    let mut request = [0; LENGTH];
+    request[..4].copy_from_slice(&(LENGTH as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+    request[6..8].copy_from_slice(&DUMP.to_ne_bytes());
+    request[HEADER] = family.as_raw() as u8;
+    request[HEADER + 1] = TCP;
+    request[HEADER + 4..][..4].copy_from_slice(&LISTEN.to_ne_bytes());
+    send(&socket, &request, SendFlags::empty())?;
     let mut found = Vec::new();
-    for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
-        let Ok(text) = std::fs::read_to_string(file) else {
-            continue;
-        };
-        for line in text.lines().skip(1) {
-            let f: Vec<&str> = line.split_whitespace().collect();
-            if f.len() < 10 || f[3] != "0A" {
-                continue;
-            }
-            let port = f[1].rsplit_once(':').and_then(|(_, p)| u16::from_str_radix(p, 16).ok());
-            if let (Some(port), Ok(inode)) = (port, f[9].parse()) {
-                found.push((inode, port));
+    let mut buffer = [0; 32 * 1024];
+    loop {
+        let (_, length) = recv(&socket, &mut buffer, RecvFlags::empty())?;
+        let mut rest = &buffer[..length];
+        while rest.len() >= HEADER {
+            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+            let (message, others) = rest.split_at(length.next_multiple_of(4).clamp(HEADER, rest.len()));
+            rest = others;
+            match u16::from_ne_bytes([message[4], message[5]]) {
+                BY_FAMILY if message.len() >= HEADER + 72 => {
+                    let port = u16::from_be_bytes([message[HEADER + 4], message[HEADER + 5]]);
+                    let inode = message[HEADER + 68..][..4].try_into().expect("four bytes");
+                    found.push((u32::from_ne_bytes(inode).into(), port));
+                }
+                // NLMSG_DONE
+                3 => return Ok(found),
+                _ => return Err(rustix::io::Errno::OPNOTSUPP),
             }
         }
     }
-    found
+}
+
+fn listening_by_text(file: &str) -> Vec<(u64, u16)> {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let listening = text.lines().skip(1).filter_map(|line| {
+        let f: Vec<&str> = line.split_whitespace().collect();
+        if *f.get(3)? != "0A" {
+            return None;
+        }
+        let (_, port) = f[1].rsplit_once(':')?;
+        Some((f.get(9)?.parse().ok()?, u16::from_str_radix(port, 16).ok()?))
+    });
+    listening.collect()
 }
 
 /// Whether anybody listens on the port. Looked up, not tried: a connection would be a visitor,

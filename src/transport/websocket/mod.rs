@@ -13,8 +13,10 @@
 //! - by a server when nothing has come from the client for [`SERVER_GRACE`]. Not sooner: v2ray's client
 //!   takes the close frame for an error and throws away what it has not passed on by then.
 
+mod accept;
 mod handoff;
 
+pub(super) use accept::accept;
 pub use handoff::{Handoff, Received};
 
 use crate::relay::{Codec, CodecError, Pieces};

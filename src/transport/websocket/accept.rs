@@ -1,28 +1,17 @@
-//! The server half for clients of v2ray-plugin's kind: WebSocket with Mux.Cool or without, and
-//! HTTPUpgrade, after TLS or in the clear.
+//! A server's side of WebSocket: the frames are unpacked, and it is found out what is in them.
 
-use super::{Server, Tunnel, TunnelError};
-use crate::mux::{Dial, Fresh, Incoming, Mux};
+use super::Handoff;
 use crate::net::Dialer;
 use crate::net::dial::DialError;
-use crate::relay::{EndSeen, Relay, RelayStream as _, Side};
-use crate::transport::Stream;
-use crate::transport::http;
-use crate::transport::websocket::{self, Handoff};
-use crate::wire::http::Upgrade;
+use crate::relay::{EndSeen, RelayStream as _};
+use crate::transport::{Accepted, NotAccepted, Stream, Tunnel};
 use crate::wire::mux::{IsMux, is_mux_message, is_mux_stream};
-use crate::wire::websocket::{CLOSE_NORMAL, Role, decode_early_data};
-use std::future::ready;
+use crate::wire::websocket::CLOSE_NORMAL;
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
-
-/// The most early data that is taken, in bytes: as much as the longest header line carries.
-const EARLY_DATA: usize = 8192;
 
 /// Bytes that are read at once while it is not known what the stream is.
 const CHUNK: usize = 4096;
@@ -38,68 +27,40 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client and the backend may be silent both, after the handshake.
 const OPENING: Duration = Duration::from_secs(300);
 
-impl Server {
-    /// Grants the upgrade, and opens what it is for.
-    pub(super) async fn web(
-        &self,
-        mut client: Stream,
-        upgrade: Upgrade,
-        mut bytes: Vec<u8>,
-    ) -> Result<Tunnel, TunnelError> {
-        // What is base64 is safe to echo.
-        let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
-        let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA).ok());
-        let protocol = protocol.filter(|_| early.is_some());
-        let granted = http::grant(&mut client, upgrade.key(&bytes), protocol).await;
-        let early = early.unwrap_or_default();
-        let mut rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
-        if !upgrade.versioned {
-            return self.raw(client, granted, [early, rest].concat()).await;
+/// Finds out whether the stream in a WebSocket connection is Mux.Cool. `early_len` is how much of its payload
+/// came with the handshake. Where it takes long, `backend` is dialled meanwhile.
+///
+/// # Errors
+///
+/// There is nothing in it, or the backend cannot be reached.
+pub(in crate::transport) async fn accept(
+    handoff: Handoff<Stream>,
+    early_len: usize,
+    backend: &Dialer,
+) -> Result<Accepted, NotAccepted> {
+    let mut detector = MuxDetector { handoff, early_len };
+    let detected = detector.detect(backend).await;
+    let mut handoff = detector.handoff;
+    let (detection, dialled) = detected.map_err(|error| {
+        handoff.io.abort();
+        NotAccepted::Backend(error)
+    })?;
+    match detection {
+        MuxDetection::Mux => Ok(Accepted::Mux(Box::new(handoff), dialled)),
+        MuxDetection::Stream => {
+            let (client, up, down, write_error) = handoff.into_flows();
+            Ok(Accepted::Tunnel(Tunnel::accepted(client, up, down, write_error), dialled))
         }
-        let directions = websocket::directions(Role::Server, upgrade.key(&bytes).unwrap_or_default());
-        drop(bytes);
-        let early_len = early.len();
-        let mut handoff = Handoff::new(client, directions, early);
-        handoff.write_error = granted.err();
-        handoff.take(&mut rest);
-        drop(rest);
-        self.websocket(MuxDetector { handoff, early_len }).await
-    }
-
-    /// WebSocket: finds out whether the stream in it is Mux.Cool.
-    async fn websocket(&self, mut detector: MuxDetector) -> Result<Tunnel, TunnelError> {
-        let detected = Box::pin(detector.detect(&self.backend)).await;
-        let mut handoff = detector.handoff;
-        let (detection, backend) = detected.map_err(|error| {
-            handoff.io.abort();
-            TunnelError::Backend(error)
-        })?;
-        match detection {
-            MuxDetection::Mux => {
-                let incoming = Backend { dialer: Arc::clone(&self.backend), dialled: backend };
-                let mux = Mux::new(handoff, incoming, self.timeouts);
-                Ok(Box::pin(mux.run()))
+        MuxDetection::Nothing => {
+            let end_seen = handoff.received.end_seen.take();
+            if let Some(EndSeen::Broken(error)) = end_seen {
+                return Err(NotAccepted::Broken(error));
             }
-            MuxDetection::Stream => {
-                let backend = match backend {
-                    Some(backend) => backend,
-                    None => self.dial_backend(&mut handoff.io).await?,
-                };
-                let (client, up, down, write_error) = handoff.into_flows();
-                let relay = Relay::new(client, backend, up, down, self.timeouts);
-                Ok(Box::pin(relay.broken(Side::Near, write_error).run()))
-            }
-            MuxDetection::Nothing => {
-                let end_seen = handoff.received.end_seen.take();
-                if let Some(EndSeen::Broken(error)) = end_seen {
-                    return Err(TunnelError::Gone(error));
-                }
-                Box::pin(close(handoff)).await;
-                Err(match end_seen {
-                    Some(EndSeen::Malformed(error)) => TunnelError::Malformed(error),
-                    _ => TunnelError::Empty,
-                })
-            }
+            close(handoff).await;
+            Err(match end_seen {
+                Some(EndSeen::Malformed(error)) => NotAccepted::Malformed(error),
+                _ => NotAccepted::Empty,
+            })
         }
     }
 }
@@ -119,31 +80,6 @@ async fn close(mut handoff: Handoff<Stream>) {
     };
     // Whoever does not hear it has gone already.
     let _ = timeout_at(Instant::now() + SILENCE, part).await;
-}
-
-/// Where the sessions of a Mux.Cool connection go.
-struct Backend {
-    dialer: Arc<Dialer>,
-    /// A connection that was made before it was known what comes.
-    dialled: Option<TcpStream>,
-}
-
-impl Incoming for Backend {
-    const SERVER: bool = true;
-
-    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<Fresh>> {
-        Poll::Ready(None)
-    }
-
-    fn dial(&mut self) -> Option<Dial> {
-        Some(match self.dialled.take() {
-            Some(dialled) => Box::pin(ready(Ok(dialled))),
-            None => {
-                let dialer = Arc::clone(&self.dialer);
-                Box::pin(async move { dialer.connect().await })
-            }
-        })
-    }
 }
 
 /// What is inside a WebSocket connection.

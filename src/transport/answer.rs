@@ -2,8 +2,9 @@
 //! where packets are dropped on the way, and that it breaks off, as where a censor does so in its name.
 //! Where a tunnel waits for an answer before it begins, its error says so; the others have begun by then.
 
+use super::Stream;
+use super::http::{self, UpgradeError};
 use crate::relay::RelayStream;
-use crate::transport::Stream;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -17,13 +18,23 @@ use tracing::warn;
 /// How long a server may say nothing before that is told: longer than slow paths and busy servers take.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Tells when this, which waits for an answer of the server, takes long.
-pub(super) async fn awaited<T>(server: Option<SocketAddr>, answer: impl Future<Output = T>) -> T {
-    let mut answer = pin!(answer);
+/// Sends a request and waits until it is granted; a server that says nothing for long is told. `key` is the
+/// `Sec-WebSocket-Key` in it. Returns what came behind the answer.
+///
+/// # Errors
+///
+/// It was not granted, or not in time.
+pub(super) async fn awaited(
+    server: &mut Stream,
+    request: &[u8],
+    key: Option<&str>,
+) -> Result<Vec<u8>, UpgradeError> {
+    let address = address(server.tcp());
+    let mut answer = pin!(http::ask_and_wait(server, request, key));
     tokio::select! {
         biased;
         answered = &mut answer => return answered,
-        () = sleep(SILENCE) => tell_silence(server),
+        () = sleep(SILENCE) => tell_silence(address),
     }
     answer.await
 }
@@ -45,7 +56,7 @@ impl std::fmt::Display for Shown {
 }
 
 /// The address of the server at the other end.
-pub(super) fn address(server: &TcpStream) -> Option<SocketAddr> {
+fn address(server: &TcpStream) -> Option<SocketAddr> {
     server.peer_addr().ok()
 }
 

@@ -1,0 +1,206 @@
+//! A client's side of every disguise: the server is dialled, and the disguise opened around what the
+//! application says first.
+
+use super::answer::{Unanswered, awaited};
+use super::fake_tls::{self, Cut};
+use super::http::{self, StripAnswer, UpgradeError};
+use super::tls::{ConnectError, Connector, TlsError};
+use super::websocket::{self, Handoff};
+use super::{Stream, Tunnel};
+use crate::config::{ClientDisguise, Handshake, RequestConfig, WebBody, WebConfig};
+use crate::net;
+use crate::net::dial::{DialError, Dialer};
+use crate::relay::{CodecError, Flow, Identity};
+use crate::wire::http::{HeaderOrder, UpgradeRequest};
+use crate::wire::websocket::{Role, encode_early_data, key};
+use thiserror::Error;
+
+/// Opens tunnels.
+#[derive(Debug)]
+pub struct Opener {
+    disguise: ClientDisguise,
+    dialer: Dialer,
+    /// Whether what is said first may leave before there is a connection.
+    fast_open: bool,
+    tls: Option<Connector>,
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, Error)]
+pub enum NotOpened {
+    /// There is no connection to the server.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// TLS with the server failed.
+    #[error(transparent)]
+    Tls(#[from] ConnectError),
+    /// The server did not grant the upgrade.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+    /// The disguise has no room for what is asked of it.
+    #[error("{0}")]
+    Malformed(CodecError),
+}
+
+impl Opener {
+    /// Opens tunnels of this kind to what the dialer dials.
+    ///
+    /// # Errors
+    ///
+    /// The roots for TLS cannot be had.
+    pub fn new(disguise: ClientDisguise, dialer: Dialer, fast_open: bool) -> Result<Opener, TlsError> {
+        let tls = match &disguise {
+            ClientDisguise::Web(web) => web.tls.as_ref().map(Connector::new).transpose()?,
+            ClientDisguise::Http(..) | ClientDisguise::FakeTls { .. } => None,
+        };
+        Ok(Opener { disguise, dialer, fast_open, tls })
+    }
+
+    /// How many sessions of Mux.Cool share a connection, and its settings. `None` where each has its own.
+    pub fn mux(&self) -> Option<&WebConfig> {
+        match &self.disguise {
+            ClientDisguise::Web(web) if web.mux > 0 => Some(web),
+            _ => None,
+        }
+    }
+
+    /// Opens a tunnel in which `first` is said first.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or does not grant it.
+    pub async fn open(&self, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        match &self.disguise {
+            ClientDisguise::Http(request, handshake) => self.http(request, *handshake, first).await,
+            ClientDisguise::FakeTls { server_name } => self.fake_tls(server_name, first).await,
+            ClientDisguise::Web(web) => self.web(web, first).await,
+        }
+    }
+
+    async fn http(
+        &self,
+        request: &RequestConfig,
+        handshake: Handshake,
+        first: Vec<u8>,
+    ) -> Result<Tunnel, NotOpened> {
+        let first_len = first.len();
+        match handshake {
+            Handshake::Eager => {
+                let mut flight = [http::request(request, Some(first_len)), first].concat();
+                let (server, sent) = self.dialer.connect_with(&flight).await?;
+                flight.drain(..sent);
+                Ok(eager(server.into(), flight, first_len))
+            }
+            Handshake::Standard => {
+                let mut request = http::request(request, None);
+                let (server, sent) = self.dialer.connect_with(&request).await?;
+                request.drain(..sent);
+                standard(server.into(), &request, first).await
+            }
+        }
+    }
+
+    async fn fake_tls(&self, server_name: &str, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        let (server, opening) = if self.fast_open {
+            let mut opening =
+                fake_tls::opening(server_name, first, Cut::Syn).map_err(NotOpened::Malformed)?;
+            let (server, sent) = self.dialer.connect_with(&opening.flight).await?;
+            opening.flight.drain(..sent);
+            (server, opening)
+        } else {
+            let server = self.dialer.connect().await?;
+            let cut = Cut::Segments(net::segment_size(&server));
+            (server, fake_tls::opening(server_name, first, cut).map_err(NotOpened::Malformed)?)
+        };
+        let (up, down) = fake_tls::client_flows(opening);
+        Ok(Tunnel::dialled(Unanswered::new(server.into(), true), up, down))
+    }
+
+    async fn web(&self, config: &WebConfig, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        let handshake = match config.body {
+            WebBody::Frames => {
+                let (server, down, mut up, _) = self.websocket(config, &mut first).await?.into_flows();
+                if !first.is_empty() {
+                    up.feed(&mut first);
+                }
+                return Ok(Tunnel::dialled(server, up, down));
+            }
+            WebBody::Raw(handshake) => handshake,
+        };
+        let server = self.connect().await?;
+        let mut request = request(config, None, &mut first);
+        match handshake {
+            Handshake::Eager => {
+                let first_len = first.len();
+                request.append(&mut first);
+                Ok(eager(server, request, first_len))
+            }
+            Handshake::Standard => standard(server, &request, first).await,
+        }
+    }
+
+    /// Opens a WebSocket connection. As much of `first` as the configuration allows goes with the request,
+    /// and is taken from it.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or does not grant it.
+    pub async fn websocket(
+        &self,
+        config: &WebConfig,
+        first: &mut Vec<u8>,
+    ) -> Result<Handoff<Stream>, NotOpened> {
+        let mut server = self.connect().await?;
+        let key = key(rand::random());
+        let request = request(config, Some(&key), first);
+        let mut behind = awaited(&mut server, &request, Some(&key)).await?;
+        let directions = websocket::directions(Role::Client, key.as_bytes());
+        let mut handoff = Handoff::new(server, directions, Vec::new());
+        handoff.take(&mut behind);
+        Ok(handoff)
+    }
+
+    /// Dials a server of v2ray-plugin's kind, through TLS if that is asked for.
+    async fn connect(&self) -> Result<Stream, NotOpened> {
+        let server = self.dialer.connect().await?;
+        Ok(match &self.tls {
+            None => server.into(),
+            Some(tls) => tls.connect(server).await?.into(),
+        })
+    }
+}
+
+/// A raw stream behind a request whose answer nothing waits for. `flight` is what is left to send of the
+/// request and of the `first_len` bytes behind it.
+fn eager(server: Stream, flight: Vec<u8>, first_len: usize) -> Tunnel {
+    let up = Flow::with_pending(Identity, flight, first_len);
+    Tunnel::dialled(Unanswered::new(server, false), up, Flow::new(StripAnswer::default()))
+}
+
+/// A raw stream behind a request that has been granted.
+async fn standard(mut server: Stream, request: &[u8], first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+    let behind = awaited(&mut server, request, None).await?;
+    let (first_len, behind_len) = (first.len(), behind.len());
+    let up = Flow::with_pending(Identity, first, first_len);
+    Ok(Tunnel::dialled(server, up, Flow::with_pending(Identity, behind, behind_len)))
+}
+
+/// The request, with the front of `first` in it as far as early data are wanted.
+fn request(config: &WebConfig, key: Option<&str>, first: &mut Vec<u8>) -> Vec<u8> {
+    let rest = first.split_off(first.len().min(config.early_data));
+    let early = std::mem::replace(first, rest);
+    let protocol = (!early.is_empty()).then(|| encode_early_data(&early));
+    UpgradeRequest {
+        method: "GET",
+        path: &config.path,
+        host: &config.host,
+        user_agent: &config.user_agent,
+        key,
+        versioned: key.is_some(),
+        protocol: protocol.as_deref(),
+        content_length: None,
+        headers: &config.headers,
+        order: HeaderOrder::GO,
+    }
+    .encode()
+}
