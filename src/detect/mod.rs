@@ -179,7 +179,7 @@ fn detect_tls(bytes: &[u8]) -> Detection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::fake_tls::ClientHello;
+    use crate::wire::fake_tls::SentHello;
     use proptest::prelude::*;
 
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
@@ -194,7 +194,7 @@ mod tests {
 
     fn hello(name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
+        SentHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
         bytes
     }
 
@@ -401,7 +401,7 @@ mod tests {
             (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], rule) == http::UpgradeParse::Other);
         assert!(told.is_some_and(|end| end < 300), "{told:?}");
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
+        SentHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
         let mut records = Records::default();
         let looks = (1..=hello.len()).filter(|&end| records.may_decide(end - 1, &hello[..end])).count();
         assert!(looks < Records::FEW + 10, "{looks}");

@@ -29,11 +29,8 @@ fn of_simple_obfs(noise: &mut Noise) -> Vec<u8> {
         fake_tls::Random { gmt_unix_time: u32::from_be_bytes(noise.array()), random_bytes: noise.array() };
     let mut bytes = Vec::new();
     // (short enough for a record, whatever the seed)
-    let _ = fake_tls::ClientHello { random, session_id: noise.array() }.encode(
-        &name,
-        &noise.bytes(60),
-        &mut bytes,
-    );
+    let _ =
+        fake_tls::SentHello { random, session_id: noise.array() }.encode(&name, &noise.bytes(60), &mut bytes);
     bytes
 }
 

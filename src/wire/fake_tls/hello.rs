@@ -85,14 +85,14 @@ impl Random {
 
 /// A hello to be sent: what is random in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientHello {
+pub struct SentHello {
     /// The random.
     pub random: Random,
     /// The session to be resumed, random too. The server echoes it.
     pub session_id: [u8; 32],
 }
 
-impl ClientHello {
+impl SentHello {
     /// Bytes of a hello besides its server name and its first payload.
     pub const OVERHEAD: usize = RECORD_HEAD
         + MESSAGE_HEAD
@@ -120,7 +120,7 @@ impl ClientHello {
     }
 
     /// The most bytes of payload for which the hello is at most `limit` bytes long.
-    pub fn room(server_name: &str, limit: usize) -> usize {
+    pub fn max_payload(server_name: &str, limit: usize) -> usize {
         limit.saturating_sub(Self::OVERHEAD + server_name.len())
     }
 

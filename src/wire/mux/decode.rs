@@ -63,11 +63,6 @@ impl Decoder {
         self.id
     }
 
-    /// Whether the stream may end here: not in the middle of a frame.
-    pub fn is_between_frames(&self) -> bool {
-        self.left == 0 && self.partial.is_empty()
-    }
-
     /// Takes a head from the front of `rest`, or as much of one as is there.
     fn take_head(&mut self, mut rest: &[u8], at: &mut usize) -> Result<Option<Head>, Error> {
         if self.partial.is_empty()

@@ -2,7 +2,7 @@
 
 use super::body::RequestBody;
 use super::buffers::HeaderBuffers;
-use super::line::{Field, Method, Stop, Version, header_line, request_line};
+use super::line::{Field, HttpVersion, Method, Stop, header_line, request_line};
 use super::target::Target;
 use crate::wire::http::chunked::Chunks;
 
@@ -93,7 +93,7 @@ pub struct RequestReader {
     buffers: HeaderBuffers,
     /// Bytes that have been understood.
     at: usize,
-    line: Option<(Method, Version, Target)>,
+    line: Option<(Method, HttpVersion, Target)>,
     /// The host in the request line, or else in the header.
     host: Option<Vec<u8>>,
     keep_alive: Option<bool>,
@@ -131,7 +131,7 @@ impl RequestReader {
     pub fn pass_request_line(&mut self, length: usize) {
         // Nobody asks for more than a line may have: that is for the one who looked at it.
         self.buffers.take(length, true);
-        self.line = Some((Method::Get, Version::V11, Target::default()));
+        self.line = Some((Method::Get, HttpVersion::V11, Target::default()));
     }
 
     /// Whether something is wrong in all bytes of the head that have come, however it goes on.
@@ -179,7 +179,7 @@ impl RequestReader {
             match stop {
                 Ok((length, false)) => {
                     self.at += length;
-                    if let Some((_, Version::V09, _)) = self.line {
+                    if let Some((_, HttpVersion::V09, _)) = self.line {
                         self.ended = true;
                         return Ok(true);
                     }
@@ -211,7 +211,7 @@ impl RequestReader {
         if !self.buffers.take(length, true) {
             return Err(Stop::Refuse(414));
         }
-        if line.version == Version::V09 {
+        if line.version == HttpVersion::V09 {
             self.style.bare = true;
             if line.method != Method::Get {
                 return Err(Stop::Refuse(400));
@@ -280,7 +280,7 @@ impl RequestReader {
     fn whole(&mut self) -> Result<Request, Refusal> {
         let Some((method, version, target)) = self.line.take() else { return Err(self.refuse(400)) };
         let fields = std::mem::take(&mut self.fields);
-        if version > Version::V10 && fields.get("host").is_none() {
+        if version > HttpVersion::V10 && fields.get("host").is_none() {
             return Err(self.refuse(400));
         }
         let mut body = match fields.get("content-length").map(length) {
@@ -291,7 +291,7 @@ impl RequestReader {
         let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
         if let Some(coding) = fields.get("transfer-encoding") {
             let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
-            if version < Version::V11 || (is_chunked && fields.get("content-length").is_some()) {
+            if version < HttpVersion::V11 || (is_chunked && fields.get("content-length").is_some()) {
                 return refuse(400, body);
             }
             if !is_chunked {
@@ -308,10 +308,10 @@ impl RequestReader {
             method,
             target,
             host: self.host.take(),
-            keep_alive: self.keep_alive.unwrap_or(version > Version::V10),
+            keep_alive: self.keep_alive.unwrap_or(version > HttpVersion::V10),
             style: self.style,
             body,
-            expects: version > Version::V10 && expect.eq_ignore_ascii_case(b"100-continue"),
+            expects: version > HttpVersion::V10 && expect.eq_ignore_ascii_case(b"100-continue"),
             fields,
         })
     }
