@@ -2,7 +2,7 @@
 //!
 //! Not compared is what differs between two honest connections to one site: the time in `Date`, values
 //! of headers that the site itself varies, and what is random in TLS. How a TLS library orders and cuts
-//! what it says is told apart, in [`super::tls_fingerprint`].
+//! its messages is reported apart, in [`super::tls_fingerprint`].
 
 use super::http_answer::{self, Mask};
 use super::seen::{Agreed, End, Handshake, Seen};

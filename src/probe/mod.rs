@@ -1,5 +1,5 @@
-//! `obfs-rs probe`: the operator's own scanner. It visits a server and the website behind it in all
-//! manners, compares what the visitors see, and tells where a visitor could tell them apart.
+//! `obfs-rs probe`: the operator's own scanner. It visits a server and the website behind it in many
+//! ways, compares what the visitors see, and reports where a visitor could tell them apart.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -13,7 +13,7 @@
 //! | [`examine`] | the visits to both ends |
 //! | [`report`] | for people, and for programs |
 //!
-//! It sends to the two addresses and to nobody else; names are looked up once. How much and for how long
+//! It sends to these two addresses and to no other; names are looked up once. How much and for how long
 //! is bounded: [`AT_ONCE`], [`MOST_VISITS`], [`limit`].
 
 pub mod compare;

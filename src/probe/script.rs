@@ -9,7 +9,7 @@ pub enum Action {
     Send(Vec<u8>),
     /// Is silent for so long, whatever comes.
     Pause(Duration),
-    /// Waits for an answer, until nothing more of it comes. What comes later is told from it.
+    /// Waits for an answer, until nothing more of it comes. What comes later counts as another answer.
     Listen,
     /// Ends its direction; in TLS with a `close_notify` before it.
     Fin,
@@ -45,7 +45,7 @@ pub enum OfferedName {
     Own,
     /// No such extension.
     None,
-    /// One that is nobody's.
+    /// A name that no site has.
     Foreign,
 }
 

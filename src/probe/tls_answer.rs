@@ -123,7 +123,7 @@ pub fn session_id_of(hello: &[u8]) -> &[u8] {
     find().unwrap_or_default()
 }
 
-/// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is told record
+/// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is listed record
 /// by record.
 pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> TlsAnswer {
     let mut reader =

@@ -1,4 +1,4 @@
-//! What shows which TLS library answers, and is told without being counted: how it orders the extensions
+//! What shows which TLS library answers. It is reported and not counted as a difference: how it orders the extensions
 //! of a ServerHello, how it cuts its first flight into records, how many session tickets it gives.
 
 use super::seen::{Handshake, Seen};
@@ -18,7 +18,7 @@ pub struct Note {
     pub server: String,
 }
 
-/// What a server's answer tells of its library, by each of the site's.
+/// Where a server's TLS library differs from the site's in every visit to the site.
 pub fn compare(of_site: &[Seen], server: &Seen) -> Vec<Note> {
     let mut all = of_site.iter().map(|site| notes(site, server));
     let mut first = all.next().unwrap_or_default();

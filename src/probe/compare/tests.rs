@@ -22,7 +22,7 @@ const REFUSED: &[u8] = b"HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:
 
 fn differences(site: &Seen, server: &Seen) -> Vec<Difference> {
     let found = compare(site, server, &Mask::new());
-    // Whoever is asked first: in the same things they differ.
+    // The same things differ when the two change places.
     let kinds = |found: &Comparison| found.differences.iter().map(|d| d.kind).collect::<Vec<_>>();
     let turned = compare(server, site, &Mask::new());
     assert_eq!((kinds(&turned), turned.at_the_edge), (kinds(&found), found.at_the_edge));

@@ -11,7 +11,7 @@ pub struct ProbeContext {
     pub server_name: Option<String>,
     /// A path at which there is nothing, neither a page nor a tunnel.
     pub nowhere: String,
-    /// The tunnel's path, if the user tells it. No request that a server would have to take goes there.
+    /// The tunnel's path, if the user gives it. No request goes there that a server has to take.
     pub tunnel: Option<String>,
     /// Where random bytes come from.
     pub noise: Noise,

@@ -1,4 +1,4 @@
-//! Requests: as browsers and crawlers send them, and as nobody should.
+//! Requests: those of browsers and crawlers, and malformed ones.
 
 use super::context::ProbeContext;
 use crate::probe::script::{Action, Probe};

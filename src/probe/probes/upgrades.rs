@@ -1,4 +1,4 @@
-//! Requests for a tunnel by those who do not know where it is, or how to ask.
+//! Requests for a tunnel with a wrong path or a wrong form.
 
 use super::context::ProbeContext;
 use crate::probe::script::{Action, Probe};
@@ -28,7 +28,7 @@ fn of_v2ray_plugin(path: &str, host: &str) -> String {
     )
 }
 
-/// Nothing is wrong with these but where they go.
+/// Well-formed requests to a path where there is no tunnel.
 fn to_nowhere(context: &mut ProbeContext) -> Vec<Probe> {
     let payload = context.noise.bytes(70);
     let key = key(context.noise.array());
@@ -82,7 +82,7 @@ fn to_nowhere(context: &mut ProbeContext) -> Vec<Probe> {
     probes
 }
 
-/// To the tunnel's path where the user tells it, and with something about them that is no client's.
+/// Requests to the tunnel's path where the user gives it, each with a fault that no client has.
 fn spoilt(context: &ProbeContext) -> Vec<Probe> {
     let path = context.tunnel.as_deref().unwrap_or(&context.nowhere);
     let get = |headers: &[&str]| context.request(&format!("GET {path}"), &headers.concat());
@@ -130,7 +130,7 @@ fn spoilt(context: &ProbeContext) -> Vec<Probe> {
     ]
 }
 
-/// Around the tunnel's path, where the user tells it.
+/// Requests near the tunnel's path, where the user gives it.
 fn beside_the_tunnel(context: &ProbeContext) -> Vec<Probe> {
     let Some(path) = context.tunnel.as_deref() else { return Vec::new() };
     let to = |path: &str| of_v2ray_plugin(path, &context.host);

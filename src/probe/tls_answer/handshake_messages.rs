@@ -1,4 +1,4 @@
-//! What a TLS server says, in words.
+//! The messages of a TLS server as text.
 
 use super::{Item, ServerHello, Session, TlsAnswer, What};
 use crate::wire::tls::{content_type, handshake_type};

@@ -131,6 +131,7 @@ impl Decoder for RecordDecoder {
     type Error = UnexpectedRecord;
 
     fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step, UnexpectedRecord> {
+        debug_assert!(*at <= input.len(), "read beyond the input");
         while let Some(rest) = input.get(*at..).filter(|rest| !rest.is_empty()) {
             if self.body == 0 {
                 if self.fill_head(rest, at) {

@@ -24,7 +24,7 @@ pub fn is_header_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(is_token_byte)
 }
 
-/// Whether this can be the value of a header that we send: printable ASCII, which nothing in it can end.
+/// Whether this can be the value of a header that we send: printable ASCII, so that nothing in it ends the line.
 pub fn is_header_value(text: &str) -> bool {
     (1..=1024).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }

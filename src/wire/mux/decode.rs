@@ -33,6 +33,7 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        debug_assert!(*at <= input.len(), "read beyond the input");
         let start = *at;
         let rest = input.get(start..).unwrap_or_default();
         if self.left > 0 {

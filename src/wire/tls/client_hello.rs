@@ -59,7 +59,7 @@ pub fn body(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotAHello> {
                 Ordering::Less => {}
                 Ordering::Equal if whole.len() == announced => return Ok(Some(without_head(whole))),
                 Ordering::Equal => return Ok(None),
-                // What follows the hello in its record would be another message, which nobody sends.
+                // Another message follows the hello in its record. No client sends that.
                 Ordering::Greater => return Err(NotAHello),
             }
         }

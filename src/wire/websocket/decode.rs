@@ -255,6 +255,7 @@ impl crate::wire::Decoder for Decoder {
 
     /// An error is final: the same comes back from all later calls.
     fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step<Control>, Error> {
+        debug_assert!(*at <= input.len(), "read beyond the input");
         self.step(input, at).inspect_err(|error| {
             self.state = State::Failed(*error);
         })

@@ -8,7 +8,7 @@ pub const MAX_HEAD: usize = 32 * 1024;
 /// The most requests that wait for their answers.
 pub const MAX_PENDING: usize = 32;
 
-/// Why nobody can say where the next message on a connection begins, or why there is none.
+/// Why it is not clear where the next message on a connection begins, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum FramingError {
     /// A start line that is not one of HTTP/1.1.

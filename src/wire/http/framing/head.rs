@@ -90,7 +90,7 @@ impl MessageHead {
     ///
     /// # Errors
     ///
-    /// This is no head of HTTP/1.1, or an unclear one. That is told at the first byte that shows it.
+    /// This is no head of HTTP/1.1, or an unclear one. The first wrong byte is enough to know.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, FramingError> {
         for (at, &byte) in input.iter().enumerate() {
             self.len += 1;
@@ -266,7 +266,7 @@ impl Word {
                 *slot = byte;
                 self.len += 1;
             }
-            // Longer than all that matter, or two words: it is none of them.
+            // It is longer than any word that matters, or two words.
             _ => self.len = usize::MAX,
         }
     }

@@ -99,8 +99,10 @@ pub struct RequestReader {
     keep_alive: Option<bool>,
     style: ResponseStyle,
     fields: Fields,
-    /// Whether somebody wants to know what it says, or only whether it is refused.
+    /// Whether what the head says is kept. Otherwise all that matters is whether it is refused.
     keeps: bool,
+    /// The request line is taken as it is.
+    any_line: bool,
     /// The last line has come.
     ended: bool,
 }
@@ -117,24 +119,19 @@ impl RequestReader {
             style: ResponseStyle::default(),
             fields: Fields::default(),
             keeps: true,
+            any_line: false,
             ended: false,
         }
     }
 
-    /// One that keeps nothing of what it reads, for the first head on a connection.
-    pub fn for_judging() -> RequestReader {
-        RequestReader { keeps: false, ..RequestReader::new(HeaderBuffers::new()) }
+    /// A reader that only says whether the first head on a connection is [refused](Self::is_refused). With
+    /// `any_line` the request line is taken as it is.
+    pub fn for_judging(any_line: bool) -> RequestReader {
+        RequestReader { keeps: false, any_line, ..RequestReader::new(HeaderBuffers::new()) }
     }
 
-    /// Takes a request line of so many bytes for a good one, whatever it says. What is read next begins
-    /// behind it.
-    pub fn pass_request_line(&mut self, length: usize) {
-        // Nobody asks for more than a line may have: that is for the one who looked at it.
-        self.buffers.take(length, true);
-        self.line = Some((Method::Get, HttpVersion::V11, Target::default()));
-    }
-
-    /// Whether something is wrong in all bytes of the head that have come, however it goes on.
+    /// Whether a web server refuses these bytes, all of the head that have come, however they go on. It
+    /// answers a wrong line as soon as the line is complete, so we must not wait for the end of the head.
     pub fn is_refused(&mut self, bytes: &[u8]) -> bool {
         self.lines(bytes).is_err()
     }
@@ -173,6 +170,13 @@ impl RequestReader {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let rest = rest.get(..HeaderBuffers::LINE).unwrap_or(rest);
             let stop = match self.line {
+                None if self.any_line => {
+                    let Some(end) = bytes.iter().position(|&b| b == b'\n') else { return Ok(false) };
+                    // The caller bounds the length of this line.
+                    self.buffers.take(end + 1, true);
+                    self.line = Some((Method::Get, HttpVersion::V11, Target::default()));
+                    Ok((end + 1, false))
+                }
                 None => self.request_line(rest).map(|length| (length, false)),
                 Some(_) => self.header_line(rest),
             };
@@ -317,7 +321,7 @@ impl RequestReader {
     }
 }
 
-/// nginx's own number for headers that are too large; what is answered is a 400 that says so.
+/// nginx's own number for headers that are too large. The answer is a 400 with a text of its own.
 const TOO_LARGE: u16 = 494;
 
 /// A number of bytes: digits, no more than a file can have.

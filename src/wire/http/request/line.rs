@@ -9,7 +9,7 @@
 pub enum Stop {
     /// It goes on.
     More,
-    /// It is wrong: the status that says so.
+    /// It is wrong. This is the status of the answer.
     Refuse(u16),
 }
 
@@ -93,7 +93,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads a request line from its first letter. The method is told as soon as it is known. Returns the
+/// Reads a request line from its first letter. `known` gets the method as soon as it has come. Returns the
 /// line and its length.
 pub fn request_line<'a>(
     bytes: &'a [u8],

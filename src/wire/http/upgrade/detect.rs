@@ -1,7 +1,7 @@
 //! Whether the first bytes of a connection, or of a later request, ask for a tunnel.
 
 use crate::wire::http::host;
-use crate::wire::http::request::Judge;
+use crate::wire::http::request::head::RequestReader;
 use crate::wire::http::request::target::Target;
 use crate::wire::http::syntax::{MAX_HEAD, MAX_HEADERS, has_token, header};
 use std::ops::Range;
@@ -19,9 +19,9 @@ pub struct HttpRule {
     /// [`web_path`](Self::web_path), this is the path of simple-obfs's requests alone.
     pub path: Option<String>,
     /// The one path of WebSocket and HTTPUpgrade; frames follow requests with a `Sec-WebSocket-Version`.
-    /// It is never any path: a website may have WebSockets of its own. simple-obfs's requests are told from
-    /// these by having a key and no version. A server in simple-obfs's stead has `None`: it takes requests
-    /// with a version like the others, and the raw stream follows all of them.
+    /// It is never any path: a website may have WebSockets of its own. A request of simple-obfs has
+    /// a key and no version. A server that replaces simple-obfs's has `None`: it takes requests with a version
+    /// like the others, and the raw stream follows all of them.
     pub web_path: Option<String>,
     /// The one host, in lower case (compared without port and case); `None` takes any.
     pub host: Option<String>,
@@ -107,12 +107,12 @@ pub fn detect_upgrade(bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
 /// bytes can change the verdict: parsed at each of its bytes, a head would be read thousands of times.
 #[derive(Debug)]
 pub struct UpgradeDetector {
-    judge: Judge,
+    judge: RequestReader,
     /// Bytes that were looked at.
     seen: usize,
     /// Where the last line among them begins.
     line: usize,
-    /// What of that line tells which bytes matter behind it.
+    /// What decides which further bytes of that line matter.
     so_far: LineSoFar,
 }
 
@@ -154,7 +154,7 @@ impl UpgradeDetector {
 
     /// A detector for a connection of which nothing has come.
     pub fn new(rule: &HttpRule) -> UpgradeDetector {
-        let judge = Judge::new(rule.names_request_line());
+        let judge = RequestReader::for_judging(rule.names_request_line());
         UpgradeDetector { judge, seen: 0, line: 0, so_far: LineSoFar::default() }
     }
 
@@ -162,6 +162,7 @@ impl UpgradeDetector {
     /// [`new`](Self::new). A verdict that a whole line brings comes at its end, and what a web server would
     /// refuse at once is known at once.
     pub fn detect(&mut self, bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
+        debug_assert!(self.seen <= bytes.len(), "these are not the bytes of the last call");
         let new = bytes.get(self.seen..).unwrap_or_default();
         let line_end = new.iter().rposition(|&b| b == b'\n');
         if let Some(at) = line_end {
@@ -176,7 +177,7 @@ impl UpgradeDetector {
         if line_end.is_some() || too_long || were_few {
             return self.parse(bytes, rule);
         }
-        let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.refuses(bytes));
+        let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.is_refused(bytes));
         if refused { UpgradeParse::Other } else { UpgradeParse::NeedMore }
     }
 
@@ -199,7 +200,7 @@ impl UpgradeDetector {
             return UpgradeParse::Other;
         }
         // What a web server refuses before its end is not ours when it has ended.
-        if self.judge.refuses(head) {
+        if self.judge.is_refused(head) {
             return UpgradeParse::Other;
         }
         let head_len = match parsed {
