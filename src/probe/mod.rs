@@ -3,33 +3,33 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`script`], [`hello`] | what a visitor does, as data; its TLS hello |
-//! | [`probes`] | the list |
-//! | [`mod@play`], [`tls`] | a probe played on a connection |
-//! | [`seen`] | what a visitor saw |
-//! | [`mod@compare`], [`http_answer`], [`tls_answer`] | whether two visitors saw the same |
-//! | [`tls_fingerprint`] | what shows which TLS library answers |
-//! | [`judge`] | what several visits say together |
-//! | [`examine`] | the visits to both ends |
-//! | [`report`] | for people, and for programs |
+//! | `script`, `hello` | what a visitor does, as data; its TLS hello |
+//! | `probes` | the list |
+//! | `play`, `tls` | a probe played on a connection |
+//! | `seen` | what a visitor saw |
+//! | `compare`, `http_answer`, `tls_answer` | whether two visitors saw the same |
+//! | `tls_fingerprint` | what shows which TLS library answers |
+//! | `judge` | what several visits say together |
+//! | `examine` | the visits to both ends |
+//! | `report` | for people, and for programs |
 //!
 //! It sends to these two addresses and to no other; names are looked up once. How much and for how long
 //! is bounded: [`AT_ONCE`], [`MOST_VISITS`], [`limit`].
 
-pub mod compare;
-pub mod examine;
-pub mod hello;
-pub mod http_answer;
-pub mod judge;
-pub mod play;
-pub mod probes;
-pub mod report;
+mod compare;
+mod examine;
+mod hello;
+mod http_answer;
+mod judge;
+pub(crate) mod play;
+mod probes;
+mod report;
 mod same_socket;
-pub mod script;
-pub mod seen;
-pub mod tls;
-pub mod tls_answer;
-pub mod tls_fingerprint;
+mod script;
+mod seen;
+mod tls;
+mod tls_answer;
+mod tls_fingerprint;
 
 use crate::config::ProbeConfig;
 use crate::net::addr::{Host, HostPort};

@@ -3,7 +3,7 @@
 mod handshake_messages;
 
 use super::seen::Seen;
-use crate::wire::tls::{MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
+use crate::wire::tls::{MESSAGE_HEAD, Reader, content_type, extension, handshake_type};
 use rustls::{NamedGroup, SignatureScheme};
 use sha1::{Digest as _, Sha1};
 
@@ -111,16 +111,12 @@ pub fn is_tls(seen: &Seen) -> bool {
 
 /// The session id in a hello, of which these are the first bytes.
 pub fn session_id_of(hello: &[u8]) -> &[u8] {
-    let find = || {
-        let [content_type::HANDSHAKE, _, _, _, _, handshake_type::CLIENT_HELLO, _, _, _, body @ ..] = hello
-        else {
-            return None;
-        };
-        let (_, rest) = body.split_at_checked(2 + 32)?;
-        let (&length, rest) = rest.split_first()?;
-        rest.get(..usize::from(length))
+    let [content_type::HANDSHAKE, _, _, _, _, handshake_type::CLIENT_HELLO, _, _, _, body @ ..] = hello
+    else {
+        return &[];
     };
-    find().unwrap_or_default()
+    let mut body = Reader(body);
+    body.take(2 + 32).and_then(|_| body.vector8()).unwrap_or_default()
 }
 
 /// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is listed record
@@ -146,9 +142,9 @@ struct Record<'a> {
 }
 
 fn next_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let (&[kind, major, minor, high, low], rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
-    let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
-    Some((Record { kind, version: u16::from_be_bytes([major, minor]), content }, rest))
+    let mut reader = Reader(bytes);
+    let (kind, version, content) = (reader.u8()?, reader.u16()?, reader.vector16()?);
+    Some((Record { kind, version, content }, reader.0))
 }
 
 struct AnswerReader<'a> {
@@ -229,7 +225,7 @@ impl AnswerReader<'_> {
     /// What is left at the end: half a record, half a message.
     fn finish(&mut self, rest: &[u8]) {
         if let Some(&kind) = rest.first() {
-            let version = number(rest.get(1..).unwrap_or_default()).map_or(0, |(version, _)| version);
+            let version = Reader(rest.get(1..).unwrap_or_default()).u16().unwrap_or(0);
             self.push(version, What::Broken(kind));
         } else if !self.message.is_empty() {
             self.push(0, What::Broken(content_type::HANDSHAKE));
@@ -239,12 +235,12 @@ impl AnswerReader<'_> {
 
 /// A ServerHello's body, and its extensions in their order.
 fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>)> {
-    let (version, rest) = number(body)?;
-    let (random, rest) = rest.split_at_checked(32)?;
-    let (&length, rest) = rest.split_first()?;
-    let (session, rest) = rest.split_at_checked(usize::from(length))?;
-    let (suite, rest) = number(rest)?;
-    let (&compression, rest) = rest.split_first()?;
+    let mut body = Reader(body);
+    let version = body.u16()?;
+    let random = body.take(32)?;
+    let session = body.vector8()?;
+    let suite = body.u16()?;
+    let compression = body.u8()?;
     let mut hello = ServerHello {
         retry: random == RETRY,
         version,
@@ -261,19 +257,18 @@ fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>
     };
     let mut order = Vec::new();
     // (a server of TLS 1.0 may send none)
-    let mut extensions = if rest.is_empty() { rest } else { prefixed(rest)?.0 };
+    let mut extensions = Reader(if body.is_empty() { &[] } else { body.vector16()? });
     while !extensions.is_empty() {
-        let (kind, rest) = number(extensions)?;
-        let (content, rest) = prefixed(rest)?;
+        let kind = extensions.u16()?;
+        let mut content = Reader(extensions.vector16()?);
         match kind {
-            extension::SUPPORTED_VERSIONS => hello.version = number(content)?.0,
-            extension::KEY_SHARE => hello.group = Some(number(content)?.0),
+            extension::SUPPORTED_VERSIONS => hello.version = content.u16()?,
+            extension::KEY_SHARE => hello.group = Some(content.u16()?),
             // A list of one (RFC 7301 section 3.1).
-            extension::ALPN => hello.alpn = Some(content.get(3..)?.to_vec()),
+            extension::ALPN => hello.alpn = Some(content.0.get(3..)?.to_vec()),
             _ => {}
         }
         order.push(kind);
-        extensions = rest;
     }
     Some((hello, order))
 }
@@ -281,20 +276,13 @@ fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>
 /// The parameters of an ECDHE key exchange on a named curve (RFC 8422 section 5.4).
 fn key_exchange(body: &[u8]) -> Option<What> {
     const NAMED_CURVE: u8 = 3;
-    let (&[NAMED_CURVE, high, low, length], rest) = body.split_first_chunk::<4>()? else { return None };
-    let (scheme, _) = number(rest.get(usize::from(length)..)?)?;
-    Some(What::KeyExchange(NamedGroup::from(u16::from_be_bytes([high, low])), SignatureScheme::from(scheme)))
-}
-
-fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<2>()?;
-    Some((u16::from_be_bytes(*number), rest))
-}
-
-/// What stands behind its length of two bytes, and what is behind that.
-fn prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = number(bytes)?;
-    rest.split_at_checked(usize::from(length))
+    let mut body = Reader(body);
+    if body.u8()? != NAMED_CURVE {
+        return None;
+    }
+    let group = NamedGroup::from(body.u16()?);
+    body.vector8()?;
+    Some(What::KeyExchange(group, SignatureScheme::from(body.u16()?)))
 }
 
 /// SHA-1 in hex, of which the start is enough to tell two certificates apart.

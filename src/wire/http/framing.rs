@@ -15,6 +15,6 @@ mod pending;
 mod tests;
 
 pub use body::MessageBody;
-pub use error::{FramingError, MAX_HEAD, MAX_PENDING};
+pub use error::FramingError;
 pub use head::MessageHead;
 pub use pending::{PendingRequests, RequestFraming};

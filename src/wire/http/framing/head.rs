@@ -81,11 +81,6 @@ impl MessageHead {
         MessageHead::at(HeadPlace::FieldStart)
     }
 
-    /// Whether nothing of it has come.
-    pub fn is_new(&self) -> bool {
-        self.len == 0
-    }
-
     /// Reads on. The head ends after so many bytes of `input`; `None`: not in it.
     ///
     /// # Errors
