@@ -100,14 +100,15 @@ impl Upgrade {
 /// Decides what the first bytes of a connection are, as early as they allow. More bytes never change a
 /// verdict other than [`UpgradeParse::NeedMore`].
 pub fn detect_upgrade(bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
-    UpgradeDetector::new(rule).detect(bytes, rule)
+    UpgradeDetector::default().detect(bytes, rule)
 }
 
 /// Decides what the first bytes of a connection are while they come. It parses no more often than the new
 /// bytes can change the verdict: parsed at each of its bytes, a head would be read thousands of times.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct UpgradeDetector {
-    judge: RequestReader,
+    /// Reads along, once the method fits.
+    judge: Option<RequestReader>,
     /// Bytes that were looked at.
     seen: usize,
     /// Where the last line among them begins.
@@ -152,14 +153,8 @@ impl UpgradeDetector {
     /// more, such as many spaces behind the target, no upgrade is taken.
     const JUDGED: usize = 64;
 
-    /// A detector for a connection of which nothing has come.
-    pub fn new(rule: &HttpRule) -> UpgradeDetector {
-        let judge = RequestReader::for_judging(rule.names_request_line());
-        UpgradeDetector { judge, seen: 0, line: 0, so_far: LineSoFar::default() }
-    }
-
-    /// The verdict on all bytes that have come; they begin with those of the last call. The rule is that of
-    /// [`new`](Self::new). A verdict that a whole line brings comes at its end, and what a web server would
+    /// The verdict on all bytes that have come; they begin with those of the last call, which had the same rule.
+    /// A verdict that a whole line brings comes at its end, and what a web server would
     /// refuse at once is known at once.
     pub fn detect(&mut self, bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
         debug_assert!(self.seen <= bytes.len(), "these are not the bytes of the last call");
@@ -177,8 +172,13 @@ impl UpgradeDetector {
         if line_end.is_some() || too_long || were_few {
             return self.parse(bytes, rule);
         }
-        let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.is_refused(bytes));
+        let refused = matters && (self.so_far.judged > Self::JUDGED || self.is_refused(bytes, rule));
         if refused { UpgradeParse::Other } else { UpgradeParse::NeedMore }
+    }
+
+    fn is_refused(&mut self, head: &[u8], rule: &HttpRule) -> bool {
+        let new = || RequestReader::for_judging(rule.names_request_line());
+        self.judge.get_or_insert_with(new).is_refused(head)
     }
 
     fn parse(&mut self, bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
@@ -200,7 +200,7 @@ impl UpgradeDetector {
             return UpgradeParse::Other;
         }
         // What a web server refuses before its end is not ours when it has ended.
-        if self.judge.is_refused(head) {
+        if self.is_refused(head, rule) {
             return UpgradeParse::Other;
         }
         let head_len = match parsed {
