@@ -58,6 +58,7 @@ pub struct Liveness {
 
 impl Liveness {
     /// A connection whose peer has just answered the handshake.
+    #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
     pub fn new(now: Instant) -> Liveness {
         Liveness {
             heard: now,
@@ -84,6 +85,7 @@ impl Liveness {
     }
 
     /// Something has come. Returns when the ping was sent that it may be the answer to.
+    #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
     pub fn heard(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
         self.heard_at = SystemTime::now();

@@ -101,10 +101,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 /// Opens one of the files, with the rights from before a change of user.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    return crate::os::privileged::open(path);
-    #[cfg(not(unix))]
-    File::open(path)
+    crate::os::privileged::open(path)
 }
 
 /// What a file in the place of one in PEM is.

@@ -109,7 +109,7 @@ async fn watch_files(pair: Weak<ServedPair>) {
         tokio::time::sleep(INTERVAL).await;
         let Some(pair) = pair.upgrade() else { return };
         let before = seen.clone();
-        let looked = blocking::FILES.run_or_do_here(move || {
+        let looked = blocking::FILES.run_or_inline(move || {
             let now = match pair.files.stamp() {
                 Ok(now) => Some(now),
                 Err(error) => return (None, Some(Err(error))),
