@@ -89,7 +89,7 @@ impl Server {
 impl Half for Server {
     fn start(&self) {
         if let Some(tls) = &self.tls {
-            tls.keep_up();
+            tls.watch_files();
         }
     }
 
