@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "it measures")]
 
 use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules, detect};
-use obfs_rs::wire::fake_tls::ClientHello;
+use obfs_rs::wire::fake_tls::SentHello;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,7 +2,7 @@
 //! website.
 
 use crate::config::{Layer, Route, Routes, ServerConfig, TunnelConfig};
-use crate::detect::{ClientKind, Detection, Handoff, Protocol, Rules, read};
+use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux::Mux;
 use crate::net::conn_info::ConnInfo;
@@ -67,11 +67,12 @@ impl Server {
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
+        server.tell_about_fake_tls();
         Ok(Service::new(listeners, server))
     }
 
     /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-    pub fn tell_about_fake_tls(&self) {
+    fn tell_about_fake_tls(&self) {
         let Server { config, tls: Some(tls), .. } = self else { return };
         if config.fake_tls_is_left_out() {
             info!(
@@ -173,9 +174,11 @@ impl Server {
 
     /// What a connection is, and what it seems to speak: of its first bytes, of the first inside TLS, or of a later
     /// request.
-    async fn detect(&self, c: &mut Handoff<Stream>) -> std::io::Result<(Layer, Protocol, Detection)> {
+    async fn detect(&self, c: &mut Handoff<Stream>) -> std::io::Result<(Layer, VisitorProtocol, Detection)> {
         let (layer, rules) = match &c.io {
-            Stream::Tls(tls) if tls.is_h2() => return Ok((Layer::Tls, Protocol::H2, Detection::Visitor)),
+            Stream::Tls(tls) if tls.is_h2() => {
+                return Ok((Layer::Tls, VisitorProtocol::H2, Detection::Visitor));
+            }
             Stream::Tls(_) => (Layer::Tls, &self.inside),
             Stream::Tcp(_) => (Layer::Clear, &self.config.rules),
         };

@@ -25,7 +25,7 @@
 
 use super::names::{NamePattern, NameRoute};
 use super::website::{Failover, Website};
-use crate::detect::{ClientKind, Detection, Protocol, TlsHello, UpstreamId};
+use crate::detect::{ClientKind, Detection, TlsHello, UpstreamId, VisitorProtocol};
 use crate::wire::proxy_protocol::Version;
 use std::cmp::Reverse;
 
@@ -66,7 +66,7 @@ pub struct UpstreamConfig {
 struct Row {
     layer: Layer,
     /// `None`: any.
-    protocol: Option<Protocol>,
+    protocol: Option<VisitorProtocol>,
     name: ServerName,
     alpn: Alpn,
     route: Route,
@@ -121,12 +121,12 @@ impl Routes {
             // Servers of other names are nothing of ours, and expect nothing.
             let site = routes.add(UpstreamConfig { proxy_header: None, ..raw(site.clone()) });
             let name = ServerName::Matching(pattern.clone());
-            routes.row(Layer::Clear, Some(Protocol::Tls), name, Alpn::Any, Route::Fallback(site));
+            routes.row(Layer::Clear, Some(VisitorProtocol::Tls), name, Alpn::Any, Route::Fallback(site));
         }
         if certificate && tls.is_some() {
             let alpn = Alpn::OfAClient { h2: failover.h2.is_some() };
             let name = ServerName::OfCertificate;
-            routes.row(Layer::Clear, Some(Protocol::Tls), name, alpn, Route::TerminateTls(tls));
+            routes.row(Layer::Clear, Some(VisitorProtocol::Tls), name, alpn, Route::TerminateTls(tls));
         }
         let other_tls = match tls {
             Some(tls) => Route::Fallback(tls),
@@ -134,12 +134,18 @@ impl Routes {
             None if certificate => Route::TerminateTls(None),
             None => Route::Fallback(plain),
         };
-        routes.row(Layer::Clear, Some(Protocol::Tls), ServerName::Any, Alpn::Any, other_tls);
+        routes.row(Layer::Clear, Some(VisitorProtocol::Tls), ServerName::Any, Alpn::Any, other_tls);
         let clear = if certificate { clear } else { plain };
         routes.row(Layer::Clear, None, ServerName::Any, Alpn::Any, Route::Fallback(clear));
         if let Some(h2) = failover.h2.clone() {
             let h2 = routes.add(raw(h2));
-            routes.row(Layer::Tls, Some(Protocol::H2), ServerName::Any, Alpn::Any, Route::Fallback(h2));
+            routes.row(
+                Layer::Tls,
+                Some(VisitorProtocol::H2),
+                ServerName::Any,
+                Alpn::Any,
+                Route::Fallback(h2),
+            );
         }
         let inside = match &failover.tls {
             // The website has nothing but TLS.
@@ -157,7 +163,14 @@ impl Routes {
         UpstreamId(self.upstreams.len() - 1)
     }
 
-    fn row(&mut self, layer: Layer, protocol: Option<Protocol>, name: ServerName, alpn: Alpn, route: Route) {
+    fn row(
+        &mut self,
+        layer: Layer,
+        protocol: Option<VisitorProtocol>,
+        name: ServerName,
+        alpn: Alpn,
+        route: Route,
+    ) {
         self.rows.push(Row { layer, protocol, name, alpn, route });
     }
 
@@ -166,7 +179,7 @@ impl Routes {
     pub fn route(
         &self,
         layer: Layer,
-        protocol: Protocol,
+        protocol: VisitorProtocol,
         seen: Detection,
         of_certificate: impl Fn(Option<&[u8]>) -> bool,
     ) -> Route {
@@ -178,7 +191,7 @@ impl Routes {
     }
 
     /// The website of those of whom no more is known than what they seem to speak.
-    pub fn upstream_for(&self, layer: Layer, protocol: Protocol) -> Option<UpstreamId> {
+    pub fn upstream_for(&self, layer: Layer, protocol: VisitorProtocol) -> Option<UpstreamId> {
         match self.find(layer, protocol, None, |_| false) {
             Route::Fallback(id) => Some(id),
             Route::Tunnel(_) | Route::TerminateTls(_) => None,
@@ -188,7 +201,7 @@ impl Routes {
     fn find(
         &self,
         layer: Layer,
-        protocol: Protocol,
+        protocol: VisitorProtocol,
         hello: Option<&TlsHello>,
         of_certificate: impl Fn(Option<&[u8]>) -> bool,
     ) -> Route {

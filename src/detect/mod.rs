@@ -11,7 +11,7 @@ pub mod rules;
 
 pub use crate::wire::http::HttpRule;
 pub use handoff::{Handoff, Upstream, UpstreamId};
-pub use rules::{FakeTlsRule, Protocol, Rules};
+pub use rules::{FakeTlsRule, Rules, VisitorProtocol};
 
 /// What the bytes are, from detection to the route that is taken for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +92,10 @@ impl Detector {
         let seen = std::mem::replace(&mut self.seen, bytes.len());
         match (rules.guess_protocol(bytes), &rules.http) {
             _ if bytes.is_empty() => Detection::NeedMore,
-            (Protocol::Tls, _) if self.records.may_decide(seen, bytes) => detect_hello(bytes, rules),
-            (Protocol::Tls, _) => Detection::NeedMore,
+            (VisitorProtocol::Tls, _) if self.records.may_decide(seen, bytes) => detect_hello(bytes, rules),
+            (VisitorProtocol::Tls, _) => Detection::NeedMore,
             (_, Some(rule)) if !rules.tls_alone => {
-                let http = self.http.get_or_insert_with(|| UpgradeDetector::new(rule));
+                let http = self.http.get_or_insert_default();
                 match http.detect(bytes, rule) {
                     UpgradeParse::NeedMore => Detection::NeedMore,
                     UpgradeParse::Upgrade(upgrade) if rule.web_path.is_some() => {

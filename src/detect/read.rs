@@ -1,6 +1,6 @@
 //! A connection to the server half, read until it is known what it is.
 
-use super::{Detection, Detector, Handoff, Protocol, Rules, Upstream};
+use super::{Detection, Detector, Handoff, Rules, Upstream, VisitorProtocol};
 use crate::net::budget::{Budget, Share};
 use crate::relay::read_some;
 use std::io;
@@ -34,7 +34,7 @@ pub async fn read<S, F>(
     c: &mut Handoff<S>,
     rules: &Rules,
     undecided: &Budget,
-    dial: impl FnOnce(Protocol) -> F,
+    dial: impl FnOnce(VisitorProtocol) -> F,
 ) -> io::Result<Detection>
 where
     S: AsyncRead + Unpin,

@@ -30,18 +30,18 @@ impl Rules {
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
     /// port is chiefly for.
-    pub fn guess_protocol(&self, bytes: &[u8]) -> Protocol {
+    pub fn guess_protocol(&self, bytes: &[u8]) -> VisitorProtocol {
         match bytes.first() {
-            Some(&HANDSHAKE) => Protocol::Tls,
-            None if self.http.is_none() => Protocol::Tls,
-            _ => Protocol::Plain,
+            Some(&HANDSHAKE) => VisitorProtocol::Tls,
+            None if self.http.is_none() => VisitorProtocol::Tls,
+            _ => VisitorProtocol::Plain,
         }
     }
 }
 
 /// What a visitor speaks, as far as it is known: each has a website of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub enum VisitorProtocol {
     /// HTTP/1, or anything that is none of the others.
     Plain,
     /// TLS: a handshake record (RFC 8446 section 5.1).

@@ -1,7 +1,7 @@
 //! Detection of every kind, whole and in pieces.
 
 use super::*;
-use crate::wire::fake_tls::ClientHello;
+use crate::wire::fake_tls::SentHello;
 use proptest::prelude::*;
 
 fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
@@ -16,7 +16,7 @@ fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
 
 fn hello(name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ClientHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
+    SentHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
     bytes
 }
 
@@ -221,18 +221,18 @@ fn a_long_first_read_is_looked_at() {
 #[test]
 fn single_bytes_are_not_read_from_the_beginning() {
     let rule = &auto().http.unwrap();
-    let mut http = UpgradeDetector::new(rule);
+    let mut http = UpgradeDetector::default();
     let head = [&b"GET /stream HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'a'; 8000]].concat();
     for end in 0..=head.len() {
         assert_eq!(http.detect(&head[..end], rule), UpgradeParse::NeedMore);
     }
     // Not even where each of them matters.
     let spaces = [&b"GET /stream"[..], &[b' '; 8000]].concat();
-    let mut http = UpgradeDetector::new(rule);
+    let mut http = UpgradeDetector::default();
     let told = (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], rule) == UpgradeParse::Other);
     assert!(told.is_some_and(|end| end < 300), "{told:?}");
     let mut hello = Vec::new();
-    ClientHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
+    SentHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
     let mut records = Records::default();
     let looks = (1..=hello.len()).filter(|&end| records.may_decide(end - 1, &hello[..end])).count();
     assert!(looks < Records::FEW + 10, "{looks}");
@@ -317,8 +317,8 @@ proptest! {
 
 #[test]
 fn silence_is_taken_for_what_the_port_is_for() {
-    assert_eq!(rules(true, Some("")).guess_protocol(b""), Protocol::Plain);
-    assert_eq!(rules(false, Some("")).guess_protocol(b""), Protocol::Tls);
-    assert_eq!(rules(true, None).guess_protocol(b"\x16"), Protocol::Tls);
-    assert_eq!(rules(false, Some("")).guess_protocol(b"G"), Protocol::Plain);
+    assert_eq!(rules(true, Some("")).guess_protocol(b""), VisitorProtocol::Plain);
+    assert_eq!(rules(false, Some("")).guess_protocol(b""), VisitorProtocol::Tls);
+    assert_eq!(rules(true, None).guess_protocol(b"\x16"), VisitorProtocol::Tls);
+    assert_eq!(rules(false, Some("")).guess_protocol(b"G"), VisitorProtocol::Plain);
 }

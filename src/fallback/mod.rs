@@ -7,7 +7,7 @@ use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{Flow, Identity, Outcome, Relay, RelayStream as _, Timeouts};
+use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _, Timeouts};
 use crate::site;
 use crate::transport::Stream;
 use crate::transport::tls::{TlsError, UpstreamTls};
@@ -18,9 +18,10 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-pub mod follow;
+mod follow;
 mod visits;
 
+use follow::Follow;
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
@@ -166,10 +167,8 @@ impl Fallback {
             return Ok(Box::pin(visit.run(answers, followed)).await);
         }
         let (io, bytes) = c.into_parts();
-        let length = bytes.len();
-        let up = Flow::with_pending(Identity, bytes, length);
-        let (up, down) = (up.modest(), Flow::new(Identity).modest());
-        let relay = Relay::new(io, site, up, down, self.timeouts);
+        let flows = Flows::new(Identity).with_payload(Direction::Up, bytes).modest();
+        let relay = Relay::new(io, site, flows, self.timeouts);
         Ok(Served::Done(Visit::Relayed(visit.run(answers, relay.run()).await, None)))
     }
 
@@ -178,18 +177,16 @@ impl Fallback {
         let Handoff { io, mut read_buf, info, began, .. } = c;
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !read_buf.is_empty();
-        let (requests, answers, talk) = follow::directions(rules, &self.undecided, decided);
-        let mut up = Flow::new(requests);
-        up.feed(&mut read_buf);
+        let mut flows = Flows::new(Follow::new(rules, &self.undecided, decided)).modest();
+        flows.feed(Direction::Up, &mut read_buf);
         drop(read_buf);
-        let (up, down) = (up.modest(), Flow::new(answers).modest());
-        let (outcome, given_back) = Relay::new(io, site, up, down, self.timeouts).run_or_give_back().await;
-        let claim = given_back.and_then(|(io, requests)| Some((io, requests.into_claim()?)));
-        match claim {
-            Some((io, (_, read_buf, requests))) => {
+        let (outcome, follow, io) = Relay::new(io, site, flows, self.timeouts).run_or_hand_off().await;
+        let unclear = follow.unclear();
+        match (io, follow.into_claim()) {
+            (Some(io), Some((_, read_buf, requests))) => {
                 Served::Upgrade(Handoff { io, read_buf, info, began, upstream: None }, requests)
             }
-            None => Served::Done(Visit::Relayed(outcome, talk.unclear())),
+            _ => Served::Done(Visit::Relayed(outcome, unclear)),
         }
     }
 }

@@ -232,7 +232,7 @@ impl<'a> Requests<'a> {
         }
         if keep_alive {
             self.buffers = if alone && !self.connection.c.read_buf.is_empty() {
-                self.buffers.behind()
+                self.buffers.for_next()
             } else {
                 HeaderBuffers::new()
             };

@@ -52,7 +52,7 @@ fn servers(sni: &[&str]) -> Vec<(String, Failover, Routes, bool)> {
 }
 
 /// What comes: its name here, the layer, what it speaks, and what it is found to be.
-fn kinds() -> Vec<(&'static str, Layer, Protocol, Detection)> {
+fn kinds() -> Vec<(&'static str, Layer, VisitorProtocol, Detection)> {
     let hello = |name: Option<&str>, alpn: &[&str]| {
         Detection::Tls(TlsHello {
             server_name: name.map(|name| name.as_bytes().to_vec()),
@@ -68,18 +68,18 @@ fn kinds() -> Vec<(&'static str, Layer, Protocol, Detection)> {
     };
     let clear = |name, protocol, seen| (name, Layer::Clear, protocol, seen);
     vec![
-        clear("silence or HTTP", Protocol::Plain, Detection::Visitor),
-        clear("what is no hello", Protocol::Tls, Detection::Visitor),
-        clear("a client's hello", Protocol::Tls, hello(Some("own.example"), &["http/1.1"])),
-        clear("a client's hello without ALPN", Protocol::Tls, hello(Some("own.example"), &[])),
-        clear("a client's hello without a name", Protocol::Tls, hello(None, &["http/1.1"])),
-        clear("a browser's hello", Protocol::Tls, hello(Some("own.example"), &["h2", "http/1.1"])),
-        clear("a hello for other protocols", Protocol::Tls, hello(Some("own.example"), &["imap"])),
-        clear("a second attempt", Protocol::Tls, again),
-        clear("a hello for another name", Protocol::Tls, hello(Some("other.example"), &["http/1.1"])),
-        ("a visitor inside TLS", Layer::Tls, Protocol::Plain, Detection::Visitor),
-        ("TLS inside TLS", Layer::Tls, Protocol::Tls, Detection::Visitor),
-        ("HTTP/2 inside TLS", Layer::Tls, Protocol::H2, Detection::Visitor),
+        clear("silence or HTTP", VisitorProtocol::Plain, Detection::Visitor),
+        clear("what is no hello", VisitorProtocol::Tls, Detection::Visitor),
+        clear("a client's hello", VisitorProtocol::Tls, hello(Some("own.example"), &["http/1.1"])),
+        clear("a client's hello without ALPN", VisitorProtocol::Tls, hello(Some("own.example"), &[])),
+        clear("a client's hello without a name", VisitorProtocol::Tls, hello(None, &["http/1.1"])),
+        clear("a browser's hello", VisitorProtocol::Tls, hello(Some("own.example"), &["h2", "http/1.1"])),
+        clear("a hello for other protocols", VisitorProtocol::Tls, hello(Some("own.example"), &["imap"])),
+        clear("a second attempt", VisitorProtocol::Tls, again),
+        clear("a hello for another name", VisitorProtocol::Tls, hello(Some("other.example"), &["http/1.1"])),
+        ("a visitor inside TLS", Layer::Tls, VisitorProtocol::Plain, Detection::Visitor),
+        ("TLS inside TLS", Layer::Tls, VisitorProtocol::Tls, Detection::Visitor),
+        ("HTTP/2 inside TLS", Layer::Tls, VisitorProtocol::H2, Detection::Visitor),
     ]
 }
 
@@ -96,7 +96,7 @@ enum Goes {
     Ends(Option<Website>),
 }
 
-fn goes(routes: &Routes, layer: Layer, protocol: Protocol, seen: Detection) -> Goes {
+fn goes(routes: &Routes, layer: Layer, protocol: VisitorProtocol, seen: Detection) -> Goes {
     let website = |id: UpstreamId| routes.upstreams[id.0].website.clone();
     match routes.route(layer, protocol, seen, of_certificate) {
         Route::Fallback(id) => {
@@ -167,7 +167,8 @@ fn whoever_is_a_client_has_a_tunnel() {
     });
     for (text, _, routes, _) in servers(&["*.example:127.0.0.1:9"]) {
         for layer in [Layer::Clear, Layer::Tls] {
-            let route = routes.route(layer, Protocol::Plain, Detection::Client(kind.clone()), |_| panic!());
+            let route =
+                routes.route(layer, VisitorProtocol::Plain, Detection::Client(kind.clone()), |_| panic!());
             assert_eq!(route, Route::Tunnel(kind.clone()), "{text}");
         }
     }
@@ -178,9 +179,9 @@ fn whoever_is_a_client_has_a_tunnel() {
 fn the_website_that_is_dialled_early_is_the_one_of_visitors() {
     for (text, failover, routes, certificate) in servers(&["own.example:127.0.0.1:9"]) {
         for (layer, protocol, kind) in [
-            (Layer::Clear, Protocol::Plain, "silence or HTTP"),
-            (Layer::Clear, Protocol::Tls, "what is no hello"),
-            (Layer::Tls, Protocol::Plain, "a visitor inside TLS"),
+            (Layer::Clear, VisitorProtocol::Plain, "silence or HTTP"),
+            (Layer::Clear, VisitorProtocol::Tls, "what is no hello"),
+            (Layer::Tls, VisitorProtocol::Plain, "a visitor inside TLS"),
         ] {
             let early = routes.upstream_for(layer, protocol).map(|id| routes.upstreams[id.0].website.clone());
             let wanted = match wanted(&failover, certificate, kind) {
@@ -206,7 +207,8 @@ fn names_of_others_come_first() {
     for (text, _, routes, _) in servers(&sni) {
         let port = |name: &str| {
             let hello = TlsHello { server_name: Some(name.as_bytes().to_vec()), ..TlsHello::default() };
-            let route = routes.route(Layer::Clear, Protocol::Tls, Detection::Tls(hello), of_certificate);
+            let route =
+                routes.route(Layer::Clear, VisitorProtocol::Tls, Detection::Tls(hello), of_certificate);
             let Route::Fallback(id) = route else { return None };
             let upstream = &routes.upstreams[id.0];
             assert!(

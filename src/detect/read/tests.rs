@@ -22,7 +22,7 @@ fn accepted() -> (DuplexStream, Handoff<DuplexStream>) {
 }
 
 /// A website that never answers.
-async fn dead(_: Protocol) -> Option<Upstream> {
+async fn dead(_: VisitorProtocol) -> Option<Upstream> {
     pending().await
 }
 
@@ -95,9 +95,11 @@ async fn a_website_that_never_answers_keeps_no_client_waiting() {
 /// The website is dialled after a quarter of a second, by what was said until then, and once.
 #[tokio::test(start_paused = true)]
 async fn one_that_hesitates_has_the_website_dialled() {
-    for (said, wanted) in
-        [(&b""[..], Protocol::Plain), (b"GET /", Protocol::Plain), (b"\x16\x03", Protocol::Tls)]
-    {
+    for (said, wanted) in [
+        (&b""[..], VisitorProtocol::Plain),
+        (b"GET /", VisitorProtocol::Plain),
+        (b"\x16\x03", VisitorProtocol::Tls),
+    ] {
         let (mut peer, mut c) = accepted();
         peer.write_all(said).await.unwrap();
         let began = Instant::now();

@@ -196,7 +196,7 @@ fn second_request(kind: Kind) {
         assert_eq!(recv_to_end(&site, STEP), (vec![], End::Fin));
         let requests = exchanges.len() + 2;
         scene.server.child.wait_line("how many requests came before", |line| {
-            line.contains("became a client") && line.contains(&format!("requests={requests}"))
+            line.contains(&format!("upgrade after {requests} requests to the website"))
         });
     });
 }
