@@ -1,7 +1,7 @@
 //! `obfs=tls` on sockets: hellos that look like a resumed TLS session, then records both ways.
 
-use super::framing::{Framed, Unframed};
-use crate::relay::{CodecError, Flow};
+use super::framing::Framing;
+use crate::relay::{Direction, Flows, ProtocolError};
 use crate::wire::Encoder as _;
 use crate::wire::fake_tls::{Random, ReceivedHello, RecordDecoder, RecordEncoder, SentHello, ServerEncoder};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,11 +46,11 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// The flows of a client, up and down.
-pub type ClientFlows = (Flow<Framed<RecordEncoder>>, Flow<Unframed<RecordDecoder>>);
+/// The flows of a client.
+pub type ClientFlows = Flows<Framing<RecordEncoder, RecordDecoder>>;
 
-/// The flows of a server, up and down.
-pub type ServerFlows = (Flow<Unframed<RecordDecoder>>, Flow<Framed<ServerEncoder>>);
+/// The flows of a server.
+pub type ServerFlows = Flows<Framing<ServerEncoder, RecordDecoder>>;
 
 /// What a client says before it has heard anything.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub struct Opening {
 /// # Errors
 ///
 /// The name is too long for a hello.
-pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Opening, CodecError> {
+pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Opening, ProtocolError> {
     let payload = first.len();
     let mut rest = first.split_off(ticket_len(server_name, payload, cut));
     let mut flight = Vec::new();
@@ -82,8 +82,9 @@ pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Openin
 /// and nothing waits for the server's.
 pub fn client_flows(opening: Opening) -> ClientFlows {
     let Opening { flight, payload } = opening;
-    let up = Flow::with_pending(Framed(RecordEncoder), flight, payload);
-    (up, Flow::new(Unframed(RecordDecoder::from_server_hello())))
+    let decoder = RecordDecoder::from_server_hello();
+    let framing = Framing { encoded: Direction::Up, encoder: RecordEncoder, decoder };
+    Flows::new(framing).with_pending(Direction::Up, flight, payload)
 }
 
 /// The flows of a server that has received a hello; `bytes` begin with it. Its own hello goes out with
@@ -92,11 +93,13 @@ pub fn client_flows(opening: Opening) -> ClientFlows {
 pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
     let mut records = bytes.split_off(hello.length.min(bytes.len()));
     let first = bytes.get(hello.payload.clone()).unwrap_or_default().to_vec();
-    let first_len = first.len();
-    let mut up = Flow::with_pending(Unframed(RecordDecoder::after_client_hello()), first, first_len);
-    up.feed(&mut records);
     let random = Random::new(&mut rand::rng(), now());
-    (up, Flow::new(Framed(ServerEncoder::new(random, hello.session_id))))
+    let encoder = ServerEncoder::new(random, hello.session_id);
+    let decoder = RecordDecoder::after_client_hello();
+    let mut flows =
+        Flows::new(Framing { encoded: Direction::Down, encoder, decoder }).with_payload(Direction::Up, first);
+    flows.feed(Direction::Up, &mut records);
+    flows
 }
 
 #[cfg(test)]
