@@ -11,13 +11,13 @@ use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
 use crate::service::{Half, Service, StartError};
-use crate::transport::tls::Acceptor;
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream, proxy_protocol};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 mod backend;
 mod ended;
@@ -25,7 +25,7 @@ mod handshake;
 
 use backend::Backend;
 use ended::{Ended, Error};
-use handshake::Handshake;
+use handshake::{Handshake, OwnTls};
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Server {
     backend: Arc<Dialer>,
     fallback: Fallback,
     timeouts: Timeouts,
-    tls: Option<Acceptor>,
+    tls: Option<OwnTls>,
 }
 
 impl Server {
@@ -49,7 +49,7 @@ impl Server {
     /// One of them cannot be had, or the certificate cannot.
     pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Service<Server>, StartError> {
         let h2 = config.failover.h2.is_some();
-        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
+        let tls = config.tls.as_ref().map(|tls| OwnTls::new(tls, h2)).transpose()?;
         let refuse_ourselves = |own: &OwnAddresses| {
             let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
             found.map_or(Ok(()), |(name, (address, own))| {
@@ -67,32 +67,17 @@ impl Server {
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
-        server.tell_about_fake_tls();
+        if let Some(tls) = &server.tls {
+            tls.tell_about_fake_tls(&server.config);
+        }
         Ok(Service::new(listeners, server))
-    }
-
-    /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-    fn tell_about_fake_tls(&self) {
-        let Server { config, tls: Some(tls), .. } = self else { return };
-        if config.fake_tls_is_left_out() {
-            info!(
-                "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
-            );
-        }
-        let names = config.rules.fake_tls.iter().flat_map(|rule| &rule.server_names);
-        for _ in names.filter(|name| tls.has_name(name.as_bytes())) {
-            warn!(
-                "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
-                 these clients another name"
-            );
-        }
     }
 }
 
 impl Half for Server {
     fn start(&self) {
         if let Some(tls) = &self.tls {
-            tls.watch_files();
+            tls.acceptor.watch_files();
         }
     }
 
@@ -133,6 +118,7 @@ impl Server {
         {
             info.apply_proxy_header(addresses);
         }
+        let undecided = self.fallback.undecided();
         let mut c = Handoff::new(Stream::from(tcp), *info, began);
         loop {
             let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
@@ -140,27 +126,27 @@ impl Server {
             c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
             *info = c.info;
             let sni = seen.server_name();
-            let of_certificate = |name: Option<&[u8]>| self.is_of_certificate(name, &c.info);
-            let site = match self.routes.route(layer, protocol, seen, of_certificate) {
+            let of_certificate =
+                |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
+            let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => return self.tunnel(c, kind).await.map(Opened::Tunnel),
-                Route::TerminateTls(otherwise) => match Box::pin(self.terminate_tls(c, otherwise)).await? {
-                    Handshake::Done(inside) => {
-                        c = inside;
-                        continue;
+                Route::TerminateTls(otherwise) => {
+                    match Box::pin(handshake::accept(&self.tls, c, otherwise, undecided)).await? {
+                        Handshake::Done(inside) => {
+                            c = inside;
+                            continue;
+                        }
+                        Handshake::PassThrough(outside, site, reason) => {
+                            c = outside;
+                            (site, reason)
+                        }
                     }
-                    Handshake::PassThrough(outside, site, reason) => {
-                        debug!(peer = %outside.info, sni, reason, "passing TLS through");
-                        c = outside;
-                        site
-                    }
-                },
-                Route::Fallback(site) => {
-                    if sni.is_some() {
-                        debug!(peer = %info, sni, reason = "it is not for a client of ours", "passing TLS through");
-                    }
-                    site
                 }
+                Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
+            if let Some(sni) = sni {
+                debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
+            }
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
             match Box::pin(self.fallback.serve(c, site, rules)).await? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
@@ -174,7 +160,7 @@ impl Server {
 
     /// What a connection is, and what it seems to speak: of its first bytes, of the first inside TLS, or of a later
     /// request.
-    async fn detect(&self, c: &mut Handoff<Stream>) -> std::io::Result<(Layer, VisitorProtocol, Detection)> {
+    async fn detect(&self, c: &mut Handoff<Stream>) -> io::Result<(Layer, VisitorProtocol, Detection)> {
         let (layer, rules) = match &c.io {
             Stream::Tls(tls) if tls.is_h2() => {
                 return Ok((Layer::Tls, VisitorProtocol::H2, Detection::Visitor));

@@ -6,6 +6,7 @@ use crate::wire::http::{Upgrade, UpgradeDetector, UpgradeParse};
 use crate::wire::tls::client_hello::{self, ClientHello};
 
 pub mod handoff;
+#[cfg(feature = "server")]
 pub mod read;
 pub mod rules;
 

@@ -182,8 +182,8 @@ impl Fallback {
         drop(read_buf);
         let (outcome, follow, io) = Relay::new(io, site, flows, self.timeouts).run_or_hand_off().await;
         let unclear = follow.unclear();
-        match (io, follow.into_claim()) {
-            (Some(io), Some((_, read_buf, requests))) => {
+        match (io, follow.into_upgrade()) {
+            (Some(io), Some((read_buf, requests))) => {
                 Served::Upgrade(Handoff { io, read_buf, info, began, upstream: None }, requests)
             }
             _ => Served::Done(Visit::Relayed(outcome, unclear)),

@@ -1,14 +1,14 @@
 //! A visitor's connection: what was read of it and not understood yet, how answers get onto it, and the
 //! ways to end it.
 
-use super::body::RequestBody;
-use super::buffers::HeaderBuffers;
 use super::folder::Source;
 use crate::detect::Handoff;
 use crate::relay::{RelayStream as _, SEND_TIMEOUT, has_ended, read_some};
 use crate::runtime::blocking;
 use crate::transport::Stream;
 use crate::wire::http::chunked::MalformedChunk;
+use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::request::buffers::HeaderBuffers;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};

@@ -1,15 +1,15 @@
 //! A visitor's connection: requests one after another, their bodies thrown away, and the end of it.
 
-use super::body::RequestBody;
-use super::buffers::HeaderBuffers;
 use super::connection::{Connection, ReadResult};
-use super::head::{Refusal, Request, RequestReader, ResponseStyle};
+use super::respond::{ServerAddr, respond};
 use super::response::{Content, Response};
-use super::{ServerAddr, respond};
 use crate::config::Website;
 use crate::detect::{Detection, Handoff, Rules, detect};
 use crate::transport::Stream;
 use crate::wire::http::chunked::MalformedChunk;
+use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::request::buffers::HeaderBuffers;
+use crate::wire::http::request::head::{Refusal, Request, RequestReader, ResponseStyle};
 use std::io;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;

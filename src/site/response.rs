@@ -1,8 +1,8 @@
 //! Responses as nginx writes them: the order of the headers, the error pages, the words.
 
 use super::folder::Source;
-use super::head::ResponseStyle;
 use crate::wire::http;
+use crate::wire::http::request::head::ResponseStyle;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
