@@ -1,6 +1,7 @@
 //! The door: arguments and environment become a configuration, which runs until it is asked to end.
 
-use obfs_rs::config::{self, Command, Config, Half, ProcessEnv};
+use obfs_rs::cli::{self, Command};
+use obfs_rs::config::{Config, Half, ProcessEnv};
 #[cfg(unix)]
 use obfs_rs::os::pid_file::PidFile;
 use obfs_rs::os::process::{self, Parent};
@@ -13,7 +14,6 @@ use obfs_rs::telemetry::{self, Destination};
 use obfs_rs::{client, demo, net, probe, server};
 use std::fmt::Display;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 use tracing::{debug, error, info, warn};
 
@@ -24,12 +24,9 @@ const BAD_CONFIGURATION: u8 = 23;
 fn main() -> ExitCode {
     watchdog::tell_of_panics();
     let parent = Parent::remember();
-    let env = ProcessEnv {
-        args: std::env::args_os().collect(),
-        vars: std::env::vars_os().collect(),
-        parent: process::parent_name(),
-    };
-    match config::read(&env) {
+    let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: process::parent_name() };
+    let args: Vec<_> = std::env::args_os().collect();
+    match cli::read(&args, &env) {
         Ok(Command::Print(text)) => {
             // A reader that has seen enough (`| head`) is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -39,13 +36,6 @@ fn main() -> ExitCode {
         Ok(Command::Probe(config)) => {
             with_runtime(tokio::runtime::Builder::new_current_thread(), probe::run(*config))
         }
-        Ok(Command::Manuals(folder)) => match write_manuals(&folder) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&format_args!("cannot write manual pages into {}: {error}", folder.display()));
-                ExitCode::FAILURE
-            }
-        },
         Ok(Command::Run(config)) => {
             #[cfg(unix)]
             process::ignore_unexpected_signals();
@@ -97,16 +87,6 @@ fn serve(work: impl Future<Output = ExitCode>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn write_manuals(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for (name, command) in config::cli::manuals() {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page)?;
-        std::fs::write(folder.join(format!("{name}.1")), page)?;
-    }
-    Ok(())
 }
 
 /// Becomes what the configuration asks for, step by step while there is one thread, and then runs.

@@ -16,6 +16,7 @@
 //! is bounded: [`AT_ONCE`], [`MOST_VISITS`], [`limit`].
 
 pub mod compare;
+mod config;
 pub mod hello;
 pub mod http_answer;
 pub mod judge;
@@ -29,7 +30,8 @@ pub mod seen;
 pub mod tls;
 pub mod tls_answer;
 
-use crate::config::ProbeConfig;
+pub use config::ProbeConfig;
+
 use crate::net::addr::{Host, HostPort};
 use crate::net::look_up;
 use judge::{ProbeResult, ROUNDS};
