@@ -2,7 +2,7 @@
 //! a comma behind the last entry, and a byte order mark: simple-obfs takes the last two, and who writes
 //! such a file by hand leaves them in.
 
-use super::endpoints::{Addresses, Setting, Style, split_address};
+use super::endpoints::{Addresses, Setting, split_address};
 use super::error::ConfigError;
 use super::options::{Kind, find, same_name};
 use super::role::Role;
@@ -193,14 +193,7 @@ impl File {
             (Role::Server, Some(Setting { name, value })) => split_address(&name, &value)?,
             (Role::Server, None) => (None, None),
         };
-        Ok(Addresses {
-            remote_host: self.server,
-            remote_port: self.server_port,
-            local_host,
-            local_port,
-            style: Style::Own,
-            lenient: true,
-        })
+        Ok(Addresses { remote_host: self.server, remote_port: self.server_port, local_host, local_port })
     }
 }
 
