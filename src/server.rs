@@ -13,7 +13,7 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Outcome, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::transport::tls::Acceptor;
-use crate::transport::{Accepted, Kind, NotAccepted, Relaying, Stream};
+use crate::transport::{Accepted, Kind, NotAccepted, Relaying, Stream, proxy_protocol};
 use crate::wire::http::Upgrade;
 use crate::{telemetry, transport};
 use std::future::ready;
@@ -57,7 +57,7 @@ impl Server {
         };
         refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
-        let behind = tunnel.sockets.behind();
+        let behind = tunnel.sockets.for_upstream();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
@@ -65,11 +65,12 @@ impl Server {
         let fallback = Fallback::new(&config, &behind, timeouts, &own)?;
         let inside = config.rules.inside_tls();
         let server = Server { config, backend, fallback, timeouts, tls, inside };
+        server.tell_about_fake_tls();
         Ok(Service::new(listeners, server))
     }
 
     /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-    pub fn tell_about_fake_tls(&self) {
+    fn tell_about_fake_tls(&self) {
         let Server { config, tls: Some(tls), .. } = self else { return };
         if config.fake_tls_is_left_out() {
             info!(
@@ -89,7 +90,7 @@ impl Server {
 impl Half for Server {
     fn start(&self) {
         if let Some(tls) = &self.tls {
-            tls.keep_up();
+            tls.watch_files();
         }
     }
 
@@ -109,10 +110,13 @@ impl Server {
         {
             return debug!(%peer, "gone already");
         }
-        if self.config.fronts.sends_proxy_header(peer.visitor.ip())
-            && let Err(error) = Box::pin(peer.read_proxy_header(&mut visitor)).await
-        {
-            return error.tell(peer);
+        if self.config.fronts.sends_proxy_header(peer.visitor.ip()) {
+            match Box::pin(proxy_protocol::receive(&mut visitor)).await {
+                Ok(Some(addresses)) => peer.apply_proxy_header(addresses),
+                // Where the proxy speaks for itself, the ends of the socket are the right ones.
+                Ok(None) => {}
+                Err(error) => return error.tell(peer),
+            }
         }
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.

@@ -9,7 +9,7 @@ use crate::relay::{End, Outcome, RelayStream, Side, Timeouts};
 use crate::runtime::turn::{self, TURN, end_turn};
 use crate::runtime::watchdog::{self, Stage};
 use crate::telemetry;
-use crate::transport::websocket::{Handoff, Receive, Received, Send};
+use crate::transport::websocket::{Handoff, Received, WebSocket};
 use crate::wire::mux::{self, Decoder, Encoder};
 use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR};
 use std::cell::RefCell;
@@ -118,8 +118,7 @@ pub trait Incoming {
 /// A Mux.Cool connection.
 pub struct Mux<S, I> {
     pub(super) wire: S,
-    pub(super) receive: Receive,
-    pub(super) send: Send,
+    pub(super) websocket: WebSocket,
     pub(super) incoming: I,
     pub(super) timeouts: Timeouts,
     pub(super) decoder: Decoder,
@@ -169,8 +168,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
     pub fn new(handoff: Handoff<S>, incoming: I, timeouts: Timeouts) -> Self {
         Mux {
             wire: handoff.io,
-            receive: handoff.receive,
-            send: handoff.send,
+            websocket: handoff.websocket,
             incoming,
             timeouts,
             decoder: Decoder::new(),
@@ -246,7 +244,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
 
     /// The side of the tunnel on which the connection is.
     pub(super) fn wire_side(&self) -> Side {
-        if I::SERVER { Side::Near } else { Side::Far }
+        if I::SERVER { Side::Accepted } else { Side::Dialled }
     }
 
     /// Does all there is to do, until everything waits or the turn is over.
@@ -273,7 +271,8 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
             moved |= self.sweep();
             if !moved {
                 // What came last may have left something to say.
-                if self.write_error.is_none() && (self.send.is_urgent() || !self.out.is_empty()) {
+                if self.write_error.is_none() && (self.websocket.has_control_frames() || !self.out.is_empty())
+                {
                     self.poll_out(cx);
                     if self.out.is_empty() && self.wire_over.is_none() {
                         // The sockets were not looked at while something waited.
@@ -347,8 +346,8 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
             self.written = 0;
             return;
         }
-        if self.send.is_urgent() && self.out.len() - self.written < WORDS {
-            self.send.urgent(&mut self.out);
+        if self.websocket.has_control_frames() && self.out.len() - self.written < WORDS {
+            self.websocket.take_control_frames(&mut self.out);
         }
         while self.written < self.out.len() {
             let left = self.out.get(self.written..).unwrap_or_default();
@@ -419,7 +418,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
         } else {
             let mut frame = vec![0; HEADS];
             frame.extend_from_slice(&fresh.first);
-            match frame_up(&mut encoder, &mut self.send, &mut frame) {
+            match frame_up(&mut encoder, &mut self.websocket, &mut frame) {
                 Ok(start) => self.out.extend_from_slice(frame.get(start..).unwrap_or_default()),
                 Err(error) => return self.broke(io::Error::other(error)),
             }
@@ -492,7 +491,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
     pub(super) fn say(&mut self, frame: &[u8]) {
         let mut message = vec![0; websocket::Encoder::HEAD];
         message.extend_from_slice(frame);
-        match self.send.encode(&mut message) {
+        match self.websocket.encode_in_place(&mut message) {
             Ok(start) => self.out.extend_from_slice(message.get(start..).unwrap_or_default()),
             Err(error) => self.broke(io::Error::other(error)),
         }
@@ -546,7 +545,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
         }
         let code = if matches!(end, End::Malformed(..)) { CLOSE_PROTOCOL_ERROR } else { CLOSE_NORMAL };
         let mut words = self.out.split_off(self.written.min(self.out.len()));
-        words.extend_from_slice(&self.send.close(code));
+        words.extend_from_slice(&self.websocket.close_frame(code));
         let wire = &mut self.wire;
         let part = async {
             wire.write_all(&words).await?;

@@ -3,9 +3,10 @@
 use super::engine::{Incoming, Mux, ROOM};
 use super::session::{Session, Socket};
 use super::{HARD, SESSIONS, SILENT, SOFT, TOTAL};
-use crate::relay::{CodecError, End, EndSeen, RelayStream};
+use crate::relay::{End, EndSeen, ProtocolError, RelayStream};
 use crate::runtime::turn::note_moved;
-use crate::transport::websocket::{Found, Received};
+use crate::transport::websocket::{Event, Received};
+use crate::wire;
 use crate::wire::Step;
 use crate::wire::mux::{Encoder, Network, Status};
 use std::ops::Range;
@@ -50,21 +51,21 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
     }
 
     /// Takes the WebSocket frames off. What comes before an error is delivered.
-    fn unframe(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Result<(), CodecError> {
+    fn unframe(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Result<(), ProtocolError> {
         let mut at = 0;
         let mut pieces = Batch::default();
         let result = loop {
-            match self.receive.step(input, &mut at) {
-                Ok(Found::NeedMore) => break Ok(()),
-                Ok(Found::End) => {
+            match self.websocket.decode(input, &mut at) {
+                Ok(wire::Step::NeedMore) => break Ok(()),
+                Ok(wire::Step::Event(Event::End)) => {
                     self.wire_over = Some(End::Closed);
                     break Ok(());
                 }
-                Ok(Found::SessionEnd(id)) => {
+                Ok(wire::Step::Event(Event::SessionEnd(id))) => {
                     self.deliver(cx, input, &mut pieces);
                     self.session_ended(id);
                 }
-                Ok(Found::Data(mut range)) => {
+                Ok(wire::Step::Payload(mut range)) => {
                     self.note_payload();
                     if let Err(error) = self.demux_into(cx, input, &mut range, &mut pieces) {
                         break Err(error);
@@ -117,7 +118,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
         input: &[u8],
         range: &mut Range<usize>,
         pieces: &mut Batch,
-    ) -> Result<(), CodecError> {
+    ) -> Result<(), ProtocolError> {
         let payload = input.get(..range.end).unwrap_or_default();
         loop {
             match self.decoder.decode(payload, &mut range.start)? {

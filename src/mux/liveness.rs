@@ -58,6 +58,7 @@ pub struct Liveness {
 
 impl Liveness {
     /// A connection whose peer has just answered the handshake.
+    #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
     pub fn new(now: Instant) -> Liveness {
         Liveness {
             heard: now,
@@ -84,6 +85,7 @@ impl Liveness {
     }
 
     /// Something has come. Returns when the ping was sent that it may be the answer to.
+    #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
     pub fn heard(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
         self.heard_at = SystemTime::now();
@@ -176,7 +178,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// Sends a ping, if there is none that waits for its answer.
     fn ask(&mut self, now: Instant) {
         if self.liveness.asked().is_none() {
-            let ping = self.send.ping();
+            let ping = self.websocket.ping();
             self.out.extend_from_slice(ping.as_bytes());
             self.liveness.ask(now);
         }
@@ -184,7 +186,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
 
     /// Something has come after the ping of `asked`.
     pub(super) fn note_answer(&mut self, asked: Instant) {
-        if self.send.pong_came() {
+        if self.websocket.peer_answers_pings() {
             self.proof_due = false;
             self.incoming.found_alive(asked);
         }
@@ -194,7 +196,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
     pub(super) fn note_payload(&mut self) {
         if !I::SERVER {
             self.liveness.answered();
-            if std::mem::take(&mut self.proof_due) && !self.send.pong_came() {
+            if std::mem::take(&mut self.proof_due) && !self.websocket.peer_answers_pings() {
                 self.incoming.found_deaf();
             }
         }

@@ -137,7 +137,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
 
     fn look_at_sessions(&mut self) {
         let now = Instant::now();
-        let ours = self.send.peer_is_ours();
+        let ours = self.websocket.peer_knows_half_closes();
         for index in 0..self.sessions.len() {
             let timeouts = self.timeouts;
             let Some(session) = self.sessions.get_mut(index) else { return };

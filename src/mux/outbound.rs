@@ -4,7 +4,7 @@ use super::engine::{Incoming, Mux, ROOM};
 use super::session::Socket;
 use crate::relay::RelayStream;
 use crate::runtime::turn::note_moved;
-use crate::transport::websocket::Send;
+use crate::transport::websocket::WebSocket;
 use crate::wire::FrameSizeError;
 use crate::wire::mux::{self, Encoder};
 use crate::wire::websocket;
@@ -26,12 +26,12 @@ const FRAMES: usize = 64;
 /// Makes a WebSocket message of one mux frame of `frame[HEADS..]`. Returns where it begins.
 pub(super) fn frame_up(
     encoder: &mut Encoder,
-    send: &mut Send,
+    websocket: &mut WebSocket,
     frame: &mut [u8],
 ) -> Result<usize, FrameSizeError> {
     let inner = frame.get_mut(websocket::Encoder::HEAD..).unwrap_or_default();
     let start = encoder.encode_in_place(inner)?;
-    Ok(start + send.encode(frame.get_mut(start..).unwrap_or_default())?)
+    Ok(start + websocket.encode_in_place(frame.get_mut(start..).unwrap_or_default())?)
 }
 
 impl<S: RelayStream, I: Incoming> Mux<S, I> {
@@ -80,7 +80,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
                 session.down += len as u64;
                 session.asking = true;
                 let Some(frame) = area.get_mut(..HEADS + len) else { break };
-                let start = match frame_up(&mut session.encoder, &mut self.send, frame) {
+                let start = match frame_up(&mut session.encoder, &mut self.websocket, frame) {
                     Ok(start) => start,
                     Err(error) => {
                         self.broke(io::Error::other(error));
@@ -141,7 +141,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
             self.say(&mux::end(id, false));
         } else {
             // The session was begun before its socket could end, so the peer knows it.
-            let ping = self.send.session_end(id);
+            let ping = self.websocket.session_end(id);
             self.out.extend_from_slice(ping.as_bytes());
         }
     }

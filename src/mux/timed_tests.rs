@@ -2,7 +2,7 @@
 
 use super::{Dial, Fresh, HARD, Incoming, Mux, SILENT, SILENT_MAX, SOFT, UNREAD_MAX};
 use crate::relay::{End, Outcome, Timeouts};
-use crate::transport::websocket::{self, Handoff};
+use crate::transport::websocket::{Handoff, WebSocket};
 use crate::wire::mux;
 use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
 use crate::wire::{Decoder as _, Step};
@@ -22,6 +22,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Turns the clock on, a tick at a time, and lets everything that is due happen before the next: left to
 /// itself, a paused clock jumps to the next timer although bytes are on their way.
+#[expect(clippy::disallowed_methods, reason = "the kernel's clock is not turned")]
 fn turn_the_clock() {
     const TICK: Duration = Duration::from_millis(100);
     /// A byte goes from an application through both halves to a backend and back.
@@ -140,7 +141,7 @@ impl Client {
         let (fresh, inbox) = mpsc::channel(8);
         let asked = Arc::new(Mutex::new(Asked::default()));
         let own = Own { inbox, most, to_be_proved, asked: Arc::clone(&asked) };
-        let handoff = Handoff::new(near, websocket::directions(Role::Client, b"key"), Vec::new());
+        let handoff = Handoff::new(near, WebSocket::new(Role::Client, b"key"), Vec::new());
         let task = tokio::spawn(Mux::new(handoff, own, timeouts()).run());
         let server = Server { stream: far, decoder: Decoder::new(Role::Server), answers: true };
         Client { fresh, asked, server, task }
@@ -403,7 +404,7 @@ impl Incoming for Backends {
 
 fn serve(stream: TcpStream, away: bool) -> (mpsc::UnboundedReceiver<TcpStream>, JoinHandle<Outcome>) {
     let (fresh, backends) = mpsc::unbounded_channel();
-    let handoff = Handoff::new(stream, websocket::directions(Role::Server, b"key"), Vec::new());
+    let handoff = Handoff::new(stream, WebSocket::new(Role::Server, b"key"), Vec::new());
     let task = tokio::spawn(Mux::new(handoff, Backends { fresh, away }, timeouts()).run());
     (backends, task)
 }

@@ -9,9 +9,9 @@ use crate::support::site::Site;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{Ws, frame, mux};
-use crate::support::{eventually, noise, secs, within};
+use crate::support::{eventually, noise, secs, settled, within};
 use obfs_rs::transport::tls::NoCertificateVerification;
-use obfs_rs::wire::fake_tls::ClientHello;
+use obfs_rs::wire::fake_tls::SentHello;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -178,7 +178,8 @@ fn visitors_that_do_not_read_cost_no_cpu_and_are_given_up() {
         .map(|(is_tls, options)| (is_tls, server(Ours, site.addr, &options)))
         .collect();
         const VISITORS: usize = 4;
-        let before: Vec<usize> = servers.iter().map(|(_, server)| descriptors(&server.child)).collect();
+        let before: Vec<usize> =
+            servers.iter().map(|(_, server)| settled(|| descriptors(&server.child))).collect();
         let (mut plain, mut encrypted) = (Vec::new(), Vec::new());
         for (is_tls, server) in &servers {
             if *is_tls {
@@ -250,7 +251,7 @@ fn nothing_half_finished_costs_cpu_in_web_and_tls_modes() {
             .flat_map(|first| in_tls(tls_web.addr, first))
             .collect();
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(NAME, b"payload", &mut hello).expect("a hello");
+        SentHello::new(&mut rand::rng(), 0).encode(NAME, b"payload", &mut hello).expect("a hello");
         for first in
             [&hello[..4], &hello[..100], &hello[..], &[&hello[..], b"\x17\x03\x03\x00\x10ab"].concat()]
         {
@@ -299,7 +300,7 @@ fn a_reset_is_seen_though_the_other_end_does_not_read() {
         for first in [PAGE.to_vec(), upgrade("/s")] {
             let (far, at_far) = Backend::manual();
             let server = server(Ours, far.addr, &format!("obfs=http;obfs-uri=/s;failover={}", far.addr));
-            let before = descriptors(&server.child);
+            let before = settled(|| descriptors(&server.child));
             let visitor = connect(server.addr);
             send(&visitor, &first);
             let at_far = next(&at_far);
@@ -332,7 +333,7 @@ fn hellos_that_do_not_end_are_bounded_together() {
         let backend = Backend::echo();
         let server = server(Ours, backend.addr, &format!("obfs=tls;failover={}", site.addr));
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(NAME, &[7; 65_000], &mut hello).expect("a hello");
+        SentHello::new(&mut rand::rng(), 0).encode(NAME, &[7; 65_000], &mut hello).expect("a hello");
         let began = Instant::now();
         let strangers: Vec<TcpStream> = (0..MANY)
             .map(|_| {
@@ -357,7 +358,7 @@ fn hellos_that_do_not_end_are_bounded_together() {
         assert!(began.elapsed() < secs(10), "they are after a head's time");
         // A client's hello comes in one go, or nearly so.
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(NAME, b"hello", &mut hello).expect("a hello");
+        SentHello::new(&mut rand::rng(), 0).encode(NAME, b"hello", &mut hello).expect("a hello");
         let tunnel = connect(server.addr);
         send(&tunnel, &hello);
         assert_eq!(crate::support::conn::recv(&tunnel, 3), [0x16, 3, 1]);
