@@ -11,6 +11,7 @@ pub enum Command {
     /// Be a half of the plugin.
     Run(Box<Config>),
     /// Show on this machine that it works.
+    #[cfg(all(feature = "client", feature = "server"))]
     Demo,
     /// Compare a server with the website behind it.
     #[cfg(feature = "probe")]

@@ -1,7 +1,7 @@
 //! `obfs-rs probe` in a build without it: understood, and refused with that reason.
 
 use super::command::{self, CommandError};
-use crate::config::{Feature, require};
+use crate::config::{ConfigError, Feature};
 use clap::{Arg, ArgMatches, Command};
 
 /// The subcommand, with whatever it is given.
@@ -11,6 +11,5 @@ pub(super) fn command() -> Command {
 
 /// Refuses it.
 pub(super) fn read(_: &ArgMatches) -> Result<command::Command, CommandError> {
-    require(Feature::Probe, || "probe".to_owned())?;
-    Ok(command::Command::Print(String::new()))
+    Err(ConfigError::LeftOut { asked: "probe".to_owned(), feature: Feature::Probe }.into())
 }

@@ -3,9 +3,7 @@
 use super::command::{self, CommandError};
 use super::flags::{self, VERSION, option_args};
 use super::probe;
-use crate::config::{
-    Addresses, ConfigError, Dialect, Feature, ProcessEnv, Role, RoleReason, Settings, require, split_address,
-};
+use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use std::ffi::OsString;
@@ -94,12 +92,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         Err(printed) => return Ok(printed),
     };
     let (matches, role) = match matches.subcommand() {
-        Some(("demo", _)) => {
-            for half in [Feature::Client, Feature::Server] {
-                require(half, || "demo".to_owned())?;
-            }
-            return Ok(command::Command::Demo);
-        }
+        Some(("demo", _)) => return demo(),
         Some(("probe", found)) => return probe::read(found),
         Some(("client", found)) => (found, Some(Role::Client)),
         Some(("server", found)) => (found, Some(Role::Server)),
@@ -112,6 +105,19 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         addresses: addresses(matches, role)?,
     };
     command::Command::run(settings, env)
+}
+
+#[cfg(all(feature = "client", feature = "server"))]
+fn demo() -> Result<command::Command, CommandError> {
+    Ok(command::Command::Demo)
+}
+
+/// It is of both halves.
+#[cfg(not(all(feature = "client", feature = "server")))]
+fn demo() -> Result<command::Command, CommandError> {
+    use crate::config::Feature;
+    let missing = if cfg!(feature = "client") { Feature::Server } else { Feature::Client };
+    Err(ConfigError::LeftOut { asked: "demo".to_owned(), feature: missing }.into())
 }
 
 fn addresses(matches: &ArgMatches, role: Option<Role>) -> Result<Addresses, ConfigError> {

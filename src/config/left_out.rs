@@ -34,11 +34,7 @@ pub(super) fn check(options: &Options, role: Role, why: &RoleReason) -> Result<(
 }
 
 /// Sees to it that a part is there for what asks for it.
-///
-/// # Errors
-///
-/// This build has it not.
-pub fn require(feature: Feature, asked: impl FnOnce() -> String) -> Result<(), ConfigError> {
+fn require(feature: Feature, asked: impl FnOnce() -> String) -> Result<(), ConfigError> {
     if feature.is_built() { Ok(()) } else { Err(ConfigError::LeftOut { asked: asked(), feature }) }
 }
 

@@ -38,7 +38,6 @@ pub use endpoints::{Addresses, Setting};
 pub use env::ProcessEnv;
 pub use error::ConfigError;
 pub use features::Feature;
-pub use left_out::require;
 pub use names::{NamePattern, NameRoute};
 pub use options::UnknownOption;
 pub use process::ProcessConfig;

@@ -46,7 +46,7 @@ impl fmt::Display for RoleReason {
             RoleReason::Subcommand => f.write_str("role from the command line"),
             RoleReason::ProgramName(name) => write!(f, "role from the program's name, {name}"),
             RoleReason::Wildcard(host) => {
-                write!(f, "role from the remote host: {host} is a wildcard, to listen on and not to dial")
+                write!(f, "role from SS_REMOTE_HOST: {host} is a wildcard, to listen on and not to dial")
             }
             RoleReason::ServerOption(name) => {
                 write!(f, "role from the option {name}, which only a server has")
