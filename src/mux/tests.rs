@@ -1,6 +1,7 @@
 //! How a connection's task gets on with the others of its thread.
 
-use super::*;
+use super::engine::Engine;
+use super::source::{NewSession, SessionSource};
 use crate::relay::{RelayStream, Timeouts};
 use crate::runtime::turn::TURN;
 use crate::transport::websocket::{Handoff, directions};
@@ -10,6 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -66,15 +68,11 @@ impl RelayStream for Torrent {
 /// There are no sessions, nor will there be.
 struct Nobody;
 
-impl Incoming for Nobody {
-    const SERVER: bool = false;
+impl SessionSource for Nobody {
+    const ROLE: Role = Role::Client;
 
-    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<Fresh>> {
+    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<NewSession>> {
         Poll::Pending
-    }
-
-    fn dial(&mut self) -> Option<Dial> {
-        None
     }
 }
 
@@ -92,7 +90,7 @@ async fn a_turn_is_bounded_in_bytes() {
     let wire = Torrent { tcp, message, at: 0, read: Arc::clone(&read) };
     let handoff = Handoff::new(wire, directions(Role::Client, b"key"), Vec::new());
     let timeouts = Timeouts::new(Duration::from_secs(60));
-    let mut running = pin!(Mux::new(handoff, Nobody, timeouts).run());
+    let mut running = pin!(Engine::new(handoff, Nobody, timeouts).run());
     for turn in 1..4 {
         let polled = running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "the connection is over: {polled:?}");
