@@ -1,9 +1,10 @@
 //! What passes between the connection and its sessions.
 
 use super::link::{Cursor, Event, HEADS, Link, with_scratch};
-use super::session::{Session, Tell};
+use super::session::Session;
 use super::sessions::Sessions;
 use super::source::{NewSession, SessionSource};
+use super::state::Tell;
 use crate::relay::{CodecError, End, EndSeen, Outcome, RelayStream};
 use crate::runtime::turn::note_moved;
 use crate::telemetry;

@@ -13,7 +13,8 @@
 //! | `timers.rs` | all time-outs, and the clock |
 //! | `liveness.rs` | whether the way to the peer still works: a function of what is seen |
 //! | `source.rs` | where sessions come from and go to |
-//! | `session.rs` | one session, its socket and its state, with a diagram |
+//! | `state.rs` | how far a session is, with the diagram |
+//! | `session.rs` | one session: its socket, and what waits for it |
 //! | `sessions.rs` | all of them: limits, and whose turn it is to be read |
 //! | `link.rs` | the WebSocket connection |
 //! | `exchange.rs` | what passes between the connection and the sessions |
@@ -65,6 +66,7 @@ mod pool;
 mod session;
 mod sessions;
 mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,26 +1,8 @@
-//! One session: a socket, what waits for it, and how far its two directions are.
-//!
-//! ```text
-//!      ┌─────────── Open ───────────────────────┐
-//!      │ socket      │ writing                   │ peer
-//!      │ ends        │ fails                     │ ends
-//!      ▼             ▼          writing fails    ▼         all is written
-//! SocketEnded     Broken ◄────────────────── PeerEnding ──────────────────► PeerEnded
-//!      │             │                           │                              │
-//!      │ peer ends   │ socket ends               │ socket ends                  │ socket ends
-//!      │             │                           ▼                              │
-//!      └─────────────┼────────────────────► BothEnding                          │
-//!                    │ (a reset)                 │ all is written               │
-//!                    ▼                           ▼                              ▼
-//!                 Closed ◄───────────────────────┴──────────────────────────────┘
-//! ```
-//!
-//! From each state a reset, an error of the socket or a time-out leads to `Closed`; an error that the peer
-//! reports does, too, but while the backend is being dialled and bytes wait for it (`ResetDue`). "Ending"
-//! means that bytes wait for the socket, behind which it is told the end.
+//! One session: a socket, what waits for it, and its [`State`].
 
 use super::buffer::WriteBuffer;
 use super::source::{Connecting, NewSession};
+use super::state::{State, Tell};
 use super::timers::Limits;
 use crate::relay::{RelayStream as _, reset};
 use crate::wire::mux::Encoder;
@@ -47,38 +29,6 @@ enum Socket {
     None,
     Connecting(Connecting),
     Connected(TcpStream),
-}
-
-/// How far the two directions of a session are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The peer sends nothing more. The socket is told when it has got what waits for it.
-    PeerEnding,
-    /// The socket has been told that the peer sends nothing more.
-    PeerEnded,
-    /// The socket sends nothing more, and the peer has been told so.
-    SocketEnded,
-    /// Neither sends anything more. The socket is told when it has got what waits for it.
-    BothEnding,
-    /// The socket could not be written to. What it brings is still passed on; then it is reset.
-    Broken {
-        peer_ended: bool,
-    },
-    /// The peer has ended the session by an error while its socket was being dialled: what had come before
-    /// goes to the socket, and then a reset.
-    ResetDue,
-    /// Nothing is worth waiting for.
-    Closed,
-}
-
-/// What the peer is to be told of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tell {
-    /// It has ended.
-    End { error: bool },
-    /// This direction of it has ended, by a ping.
-    HalfClose,
 }
 
 /// One session.
@@ -194,11 +144,7 @@ impl Session {
 
     /// Whether the peer sends nothing more.
     pub(super) fn peer_has_ended(&self) -> bool {
-        match self.state {
-            State::PeerEnding | State::PeerEnded | State::BothEnding | State::Closed => true,
-            State::Broken { peer_ended } => peer_ended,
-            State::Open | State::SocketEnded | State::ResetDue => false,
-        }
+        self.state.peer_has_ended()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -212,7 +158,7 @@ impl Session {
 
     /// Whether it ends soon or stands still, so that it is to be looked at every now and then.
     pub(super) fn wants_ticks(&self) -> bool {
-        self.waiting() > 0 || !matches!(self.state, State::Open | State::Broken { peer_ended: false })
+        self.waiting() > 0 || !self.state.is_steady()
     }
 
     /// Ends the session if nothing has moved for too long.
@@ -220,15 +166,8 @@ impl Session {
         if std::mem::take(&mut self.moved) {
             self.quiet_since = now;
         }
-        let limit = match self.state {
-            State::Open | State::Broken { peer_ended: false } | State::ResetDue => limits.idle,
-            State::SocketEnded => limits.socket_ended,
-            State::PeerEnding | State::PeerEnded | State::BothEnding | State::Broken { peer_ended: true } => {
-                limits.peer_ended
-            }
-            State::Closed => return,
-        };
-        if now.saturating_duration_since(self.quiet_since) >= limit {
+        let quiet = now.saturating_duration_since(self.quiet_since);
+        if !self.is_closed() && quiet >= self.state.limit(limits) {
             if self.waiting() > 0 {
                 // What the socket got is not all there was.
                 self.reset();
@@ -242,19 +181,14 @@ impl Session {
         self.tell.take()
     }
 
+    fn change(&mut self, (state, tell): (State, Option<Tell>)) {
+        self.state = state;
+        self.tell = tell.or(self.tell);
+    }
+
     /// The peer sends nothing more, and still takes what comes.
     pub(super) fn peer_ends(&mut self) {
-        self.state = match self.state {
-            State::Open => State::PeerEnding,
-            State::SocketEnded => {
-                if self.role == Role::Client {
-                    self.tell = Some(Tell::End { error: false });
-                }
-                State::BothEnding
-            }
-            State::Broken { .. } => State::Broken { peer_ended: true },
-            state => state,
-        };
+        self.change(self.state.peer_ends(self.role));
     }
 
     /// The peer sends nothing more. The second time a client says so it takes nothing more either; it
@@ -278,27 +212,18 @@ impl Session {
 
     /// The socket sends nothing more.
     fn socket_ends(&mut self) {
-        let end = Some(Tell::End { error: false });
-        match (self.state, self.role) {
-            (State::Open, Role::Server) => {
-                (self.state, self.tell) = (State::SocketEnded, end);
-                self.close_if_peer_waits_for_that();
-            }
-            // The session was begun before its socket could end, so the peer knows it.
-            (State::Open, Role::Client) => {
-                (self.state, self.tell) = (State::SocketEnded, Some(Tell::HalfClose));
-            }
-            (State::PeerEnding, _) => (self.state, self.tell) = (State::BothEnding, end),
-            (State::PeerEnded, _) => self.close(end),
-            (State::Broken { .. }, _) => self.abort(),
-            (State::SocketEnded | State::BothEnding | State::ResetDue | State::Closed, _) => {}
+        if let State::Broken { .. } = self.state {
+            return self.abort();
         }
+        self.change(self.state.socket_ends(self.role));
+        self.close_if_peer_waits_for_that();
     }
 
     /// A peer with session id 0 knows the end of its only session by that of the connection alone, so it will
     /// not say one itself.
     fn close_if_peer_waits_for_that(&mut self) {
-        if self.id == 0 && self.role == Role::Server && self.waiting() == 0 {
+        let of_id_0 = self.id == 0 && self.role == Role::Server;
+        if of_id_0 && self.state == State::SocketEnded && self.waiting() == 0 {
             self.close(None);
         }
     }
@@ -317,12 +242,7 @@ impl Session {
 
     /// Nothing is worth waiting for. The peer is told this, if it has not been told an end yet.
     fn close(&mut self, tell: Option<Tell>) {
-        let end_sent = match self.state {
-            State::SocketEnded => self.role == Role::Server,
-            State::BothEnding | State::Closed => true,
-            _ => false,
-        };
-        if !end_sent {
+        if !self.state.end_is_told(self.role) {
             self.tell = tell;
         }
         self.state = State::Closed;
@@ -337,7 +257,7 @@ impl Session {
 
     /// Takes parts of `input` for the socket: writes what it takes, and keeps the rest.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, input: &[u8], parts: &[Range<usize>]) {
-        if !matches!(self.state, State::Open | State::SocketEnded) {
+        if !self.state.takes_data() {
             return;
         }
         self.moved = true;
@@ -357,11 +277,9 @@ impl Session {
     fn break_off(&mut self) {
         self.out.clear();
         self.stalled_since = None;
-        match self.state {
-            State::Open => self.state = State::Broken { peer_ended: false },
-            State::PeerEnding => self.state = State::Broken { peer_ended: true },
-            // It has nothing more to say.
-            _ => self.abort(),
+        match self.state.breaks() {
+            Some(state) => self.state = state,
+            None => self.abort(),
         }
     }
 
@@ -391,16 +309,12 @@ impl Session {
             }
             Poll::Ready(Ok(())) => {
                 self.stalled_since = None;
-                if let State::PeerEnding | State::BothEnding = self.state {
+                if self.state.shuts_socket_down() {
                     // Writing has ended before the call returns: a socket does not wait here.
                     let _ = Pin::new(socket).poll_shutdown(cx);
                 }
-                match self.state {
-                    State::PeerEnding => self.state = State::PeerEnded,
-                    State::BothEnding => self.state = State::Closed,
-                    State::SocketEnded => self.close_if_peer_waits_for_that(),
-                    _ => {}
-                }
+                self.state = self.state.is_drained();
+                self.close_if_peer_waits_for_that();
             }
         }
         if self.state == State::ResetDue {
@@ -412,9 +326,8 @@ impl Session {
     /// Reads the socket once. `Ready(0)` when it has ended or the session is over.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<usize> {
         let Socket::Connected(socket) = &mut self.socket else { return Poll::Pending };
-        match self.state {
-            State::Open | State::PeerEnding | State::PeerEnded | State::Broken { .. } => {}
-            State::SocketEnded | State::BothEnding | State::ResetDue | State::Closed => return Poll::Pending,
+        if !self.state.reads_socket() {
+            return Poll::Pending;
         }
         match Pin::new(socket).poll_read(cx, buffer) {
             Poll::Pending => return Poll::Pending,

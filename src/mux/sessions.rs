@@ -1,7 +1,8 @@
 //! The sessions of a connection: how many there may be, how much may wait for them, whose turn it is.
 
-use super::session::{SOFT, Session, Tell};
+use super::session::{SOFT, Session};
 use super::source::Connecting;
+use super::state::Tell;
 use super::timers::{Limits, SILENCE, SILENT_MAX, STALL, STALL_ALONE};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;

@@ -14,9 +14,11 @@ async fn connection() -> (TcpStream, TcpStream) {
     (dialled.unwrap(), accepted.unwrap().0)
 }
 
+/// Connections that were opened, each with what went with its handshake.
+type Opened = mpsc::UnboundedReceiver<(TcpStream, Vec<u8>)>;
+
 /// Connections to the test.
 struct Opener {
-    /// Each with what went with its handshake.
     opened: mpsc::UnboundedSender<(TcpStream, Vec<u8>)>,
     /// How long it takes, and then fails.
     fails_after: Option<Duration>,
@@ -36,11 +38,7 @@ impl OpenLink for Opener {
     }
 }
 
-fn pool(
-    most: usize,
-    early_data: usize,
-    fails_after: Option<Duration>,
-) -> (Arc<Pool<Opener>>, mpsc::UnboundedReceiver<(TcpStream, Vec<u8>)>) {
+fn pool(most: usize, early_data: usize, fails_after: Option<Duration>) -> (Arc<Pool<Opener>>, Opened) {
     let (opened, connections) = mpsc::unbounded_channel();
     let timeouts = Timeouts::new(Duration::from_secs(7200));
     (Arc::new(Pool::new(Opener { opened, fails_after }, most, early_data, timeouts)), connections)
@@ -54,12 +52,10 @@ async fn app(pool: &Arc<Pool<Opener>>) -> TcpStream {
     app
 }
 
-fn session() -> impl Future<Output = (NewSession, TcpStream)> {
-    async {
-        let (app, socket) = connection().await;
-        let peer = socket.peer_addr().unwrap();
-        (NewSession { socket, first: Vec::new(), peer }, app)
-    }
+async fn session() -> (NewSession, TcpStream) {
+    let (app, socket) = connection().await;
+    let peer = socket.peer_addr().unwrap();
+    (NewSession { socket, first: Vec::new(), peer }, app)
 }
 
 #[tokio::test]

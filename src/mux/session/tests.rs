@@ -40,7 +40,7 @@ fn context() -> Context<'static> {
 }
 
 fn write(session: &mut Session, data: &[u8]) {
-    session.write(&mut context(), data, &[0..data.len()]);
+    session.write(&mut context(), data, std::slice::from_ref(&(0..data.len())));
 }
 
 /// Reads until the socket has brought something, or its end.
@@ -218,7 +218,8 @@ async fn a_session_that_stands_still_is_ended_by_its_state() {
     let second = Duration::from_secs(1);
     let limits = Limits { idle: 3 * second, socket_ended: second, peer_ended: 2 * second };
     let both = |session: &mut Session| session.state = State::BothEnding;
-    let states: [(fn(&mut Session), u32, Option<Tell>); 4] =
+    type Change = fn(&mut Session);
+    let states: [(Change, u32, Option<Tell>); 4] =
         [(|_| {}, 3, END), (Session::socket_ends, 1, END), (Session::peer_ends, 2, END), (both, 2, None)];
     for (change, seconds, tell) in states {
         let mut session = Session::of_peer(1);

@@ -19,7 +19,7 @@ fn server(ids: std::ops::Range<u16>) -> Sessions {
 
 fn deliver(sessions: &mut Sessions, id: u16, len: usize) {
     let mut cx = Context::from_waker(Waker::noop());
-    sessions.deliver(&mut cx, id, &vec![0; len], &[0..len], connecting);
+    sessions.deliver(&mut cx, id, &vec![0; len], std::slice::from_ref(&(0..len)), connecting);
 }
 
 fn ended(sessions: &mut Sessions) -> Vec<u16> {
@@ -146,7 +146,8 @@ async fn the_sessions_are_read_in_turn() {
         };
         let mut cx = Context::from_waker(Waker::noop());
         let round = sessions.poll_read(&mut cx, &mut buffer, 8, &mut frame).unwrap();
-        assert_eq!((round.frames, round.used, round.any_ended), (vec![4..108], 108, false));
+        assert_eq!((round.frames.len(), round.used, round.any_ended), (1, 108, false));
+        assert_eq!(round.frames.first(), Some(&(4..108)));
     }
     assert_eq!(order, [1, 2, 3]);
 }
