@@ -1,6 +1,8 @@
 //! What it costs to tell what a connection is: time and allocations for each kind of first bytes, on a
 //! server that takes every kind. `cargo bench --bench detect`
 
+#![expect(clippy::disallowed_types, reason = "it measures")]
+
 use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules};
 use obfs_rs::wire::fake_tls::ClientHello;
 use std::alloc::{GlobalAlloc, Layout, System};

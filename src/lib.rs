@@ -29,19 +29,28 @@
 //! | [`demo`] | `obfs-rs demo`: all of it in one process |
 //! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |
 
+#[cfg(feature = "client")]
 pub mod client;
 pub mod config;
+#[cfg(all(feature = "client", feature = "server"))]
 pub mod demo;
 pub mod detect;
+#[cfg(feature = "server")]
 pub mod fallback;
 pub mod mux;
 pub mod net;
 pub mod os;
+#[cfg(feature = "probe")]
 pub mod probe;
 pub mod relay;
 pub mod runtime;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod service;
+#[cfg(feature = "site")]
+pub mod site;
+#[cfg(all(feature = "server", not(feature = "site")))]
+#[path = "no_site.rs"]
 pub mod site;
 pub mod telemetry;
 pub mod transport;

@@ -12,7 +12,7 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Outcome, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::transport::tls::Acceptor;
-use crate::transport::{Accepted, Kind, NotAccepted, Stream};
+use crate::transport::{Accepted, Kind, NotAccepted, Stream, proxy_protocol};
 use crate::wire::http::Upgrade;
 use crate::{mux, telemetry, transport};
 use std::io;
@@ -54,7 +54,7 @@ impl Server {
         };
         refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
-        let behind = tunnel.sockets.behind();
+        let behind = tunnel.sockets.for_upstream();
         let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
@@ -86,7 +86,7 @@ impl Server {
 impl Half for Server {
     fn start(&self) {
         if let Some(tls) = &self.tls {
-            tls.keep_up();
+            tls.watch_files();
         }
     }
 
@@ -106,10 +106,13 @@ impl Server {
         {
             return debug!(%peer, "gone already");
         }
-        if self.config.fronts.sends_proxy_header(peer.visitor.ip())
-            && let Err(error) = Box::pin(peer.read_proxy_header(&mut visitor)).await
-        {
-            return error.tell(peer);
+        if self.config.fronts.sends_proxy_header(peer.visitor.ip()) {
+            match Box::pin(proxy_protocol::receive(&mut visitor)).await {
+                Ok(Some(addresses)) => peer.apply_proxy_header(addresses),
+                // Where the proxy speaks for itself, the ends of the socket are the right ones.
+                Ok(None) => {}
+                Err(error) => return error.tell(peer),
+            }
         }
         // The stages before the relay are large and short: each is on the heap for as long as it runs,
         // so that a tunnel does not carry them through its life.

@@ -1,7 +1,12 @@
 //! What both halves share: how they start, and how each connection gets to them.
 
 use crate::net::listen::{ListenError, Listeners};
+use crate::os::daemon::DaemonError;
+use crate::os::pid_file::PidFileError;
+use crate::os::process::{self, Parent};
+use crate::os::user::UserError;
 use crate::runtime::watchdog;
+use crate::telemetry;
 use crate::transport::tls::TlsError;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Why a half cannot start.
 #[derive(Debug, Error)]
@@ -25,20 +30,48 @@ pub enum StartError {
     /// It would dial itself.
     #[error("{0} leads back to this process, which listens on {1}")]
     Circle(String, SocketAddr),
-    /// The pid file cannot be had.
-    #[cfg(unix)]
+    /// There is no such network interface.
+    #[error("cannot use the network interface `{}`: {error}", name.escape_debug())]
+    Interface {
+        /// Its name.
+        name: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It cannot go on as the user.
     #[error(transparent)]
-    PidFile(#[from] crate::os::pid_file::PidFileError),
+    User(#[from] UserError),
+    /// It cannot go into the background.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The pid file cannot be had.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// There is no event loop.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    /// No signal would be heard.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// All sockets have failed.
+    #[error("nothing listens any more")]
+    Deaf,
 }
 
 impl StartError {
     /// Whether only another configuration helps. What else is in the way may be gone at the next start.
     pub fn is_about_the_configuration(&self) -> bool {
         match self {
-            StartError::Listen(_) => false,
-            StartError::Tls(_) | StartError::Circle(..) => true,
-            #[cfg(unix)]
-            StartError::PidFile(error) => !matches!(error, crate::os::pid_file::PidFileError::Taken(..)),
+            StartError::Listen(_)
+            | StartError::Daemon(_)
+            | StartError::Runtime(_)
+            | StartError::Signals(_)
+            | StartError::Deaf => false,
+            StartError::Tls(_)
+            | StartError::Circle(..)
+            | StartError::Interface { .. }
+            | StartError::User(_) => true,
+            StartError::PidFile(error) => error.is_about_the_configuration(),
         }
     }
 }
@@ -107,7 +140,7 @@ impl<H: Half> Run for Service<H> {
 }
 
 /// Starts a thread for each further core. They sleep until there is more to do than this one can.
-pub fn start_other_threads(service: &dyn Run) {
+fn start_other_threads(service: &dyn Run) {
     let start = |service: Box<dyn Run>| {
         std::thread::Builder::new().name("obfs-rs".into()).spawn(move || run_other_thread(&*service))
     };
@@ -126,13 +159,52 @@ pub fn start_other_threads(service: &dyn Run) {
 fn run_other_thread(service: &dyn Run) {
     /// Whatever ends it may do so at once again.
     const PAUSE: Duration = Duration::from_secs(1);
-    let event_loop = match watchdog::Loop::new(false) {
+    let event_loop = match watchdog::EventLoop::new(false) {
         Ok(event_loop) => event_loop,
         Err(error) => return warn!(%error, "not all cores can be used"),
     };
     loop {
         let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(service.run())));
         error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
+        #[expect(clippy::disallowed_methods, reason = "nothing else runs on this thread")]
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Serves on this thread, which is watched, and on one for each further core, until a signal or the parent's
+/// end.
+///
+/// # Errors
+///
+/// There is no event loop, or nothing to serve.
+pub fn run(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError> {
+    telemetry::start_limiting();
+    start_other_threads(service);
+    let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
+    watchdog::start();
+    let ended = event_loop.block_on(until_shutdown(service, parent));
+    telemetry::report_rest_of_suppressed();
+    // Tunnels that are open end with the process; none of them may hold it up.
+    event_loop.shut_down();
+    ended
+}
+
+async fn until_shutdown(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError> {
+    let parent_exited = async {
+        match parent {
+            Some(parent) => parent.exited().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = telemetry::report_suppressed() => {}
+        () = telemetry::run_syslog() => {}
+        () = service.run() => return Err(StartError::Deaf),
+        signal = process::shutdown_signal() => match signal {
+            Ok(signal) => info!("ending: {signal}"),
+            Err(error) => return Err(StartError::Signals(error)),
+        },
+        () = parent_exited => info!("ending: the program that started us is gone"),
+    }
+    Ok(())
 }

@@ -2,10 +2,15 @@
 //!
 //! Each test starts this program once more, for itself, with what its child is to do in a variable.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the watchdog has the system's clock"
+)]
 #![cfg(unix)]
 
-use obfs_rs::os::process::asked_to_end;
-use obfs_rs::runtime::watchdog::{self, Loop, Stage, watched};
+use obfs_rs::os::process::shutdown_signal;
+use obfs_rs::runtime::watchdog::{self, EventLoop, Stage, watched};
 use obfs_rs::telemetry::LogLevel;
 use obfs_rs::telemetry::{self, Destination};
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,8 +24,8 @@ const PART: &str = "OBFS_RS_TEST_PART";
 /// What a child does; it does not come back.
 fn child(part: &str) -> ! {
     telemetry::init(LogLevel::Debug, Destination::Stderr);
-    watchdog::tell_of_panics();
-    let event_loop = Loop::new(true).expect("a runtime");
+    watchdog::log_panics();
+    let event_loop = EventLoop::new(true).expect("a runtime");
     watchdog::start();
     let peer: SocketAddr = "192.0.2.7:4711".parse().expect("an address");
     let stuck = move || {
@@ -32,14 +37,14 @@ fn child(part: &str) -> ! {
         }))
     };
     event_loop.block_on(async {
-        let ending = tokio::spawn(asked_to_end());
+        let ending = tokio::spawn(shutdown_signal());
         // Until signals are listened for.
         tokio::task::yield_now().await;
         match part {
             "stuck" => drop(stuck()),
             "stuck elsewhere" => {
                 std::thread::spawn(move || {
-                    Loop::new(false).expect("a runtime").block_on(async { stuck().await })
+                    EventLoop::new(false).expect("a runtime").block_on(async { stuck().await })
                 });
             }
             "panic" => {

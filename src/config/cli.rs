@@ -1,8 +1,8 @@
 //! The settings as a command line: every plugin option is a flag of the same name. Called `obfs-local`
 //! or `obfs-server`, the program takes the command lines of simple-obfs's programs of these names.
 
-use super::ConfigError;
 use super::endpoints::{Addresses, Setting, Style, split_address};
+use super::error::ConfigError;
 use super::go_cli;
 use super::options::{Kind, OPTIONS, OptionSpec, Scope};
 use super::probe::{self, ProbeConfig};

@@ -1,9 +1,10 @@
 //! What the connections look like: the options `obfs` and `mode`.
 
+use super::error::ConfigError;
 use super::options::Options;
+use super::role::Role;
+use super::tls::{contradiction, tls as tls_asked_for};
 use super::values::value;
-use super::web::contradiction;
-use super::{ConfigError, Role};
 
 /// A disguise by its name in `obfs` or `mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(super) fn disguises(
 /// simple-obfs's disguises have no TLS around them, and no sessions in them.
 fn without_contradiction(options: &Options, disguises: Vec<Disguise>) -> Result<Vec<Disguise>, ConfigError> {
     let Some(tls) = options.get("tls") else { return Ok(disguises) };
-    if super::values::tls(options)?.is_none() {
+    if tls_asked_for(options)?.is_none() {
         return Ok(disguises);
     }
     if disguises.contains(&Disguise::FakeTls) {

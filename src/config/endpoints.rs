@@ -1,8 +1,8 @@
 //! The two addresses of a half, put together from wherever their parts were given.
 
-use super::ConfigError;
+use super::env::ProcessEnv;
+use super::error::ConfigError;
 use super::options::Options;
-use super::read::ProcessEnv;
 use super::role::Role;
 use super::sip003;
 use super::values::value;

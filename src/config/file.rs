@@ -2,8 +2,8 @@
 //! a comma behind the last entry, and a byte order mark: simple-obfs takes the last two, and who writes
 //! such a file by hand leaves them in.
 
-use super::ConfigError;
 use super::endpoints::{Addresses, Setting, Style, split_address};
+use super::error::ConfigError;
 use super::options::{Kind, find, same_name};
 use super::role::Role;
 use super::sip003::PluginOption;

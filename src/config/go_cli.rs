@@ -2,9 +2,9 @@
 //!
 //! Source: v2ray-plugin 1.3.1, `main.go`, and the documentation of Go's package `flag`.
 
-use super::ConfigError;
 use super::cli::{Cli, Parsed};
 use super::endpoints::{Addresses, Setting};
+use super::error::ConfigError;
 use super::options::{self, Kind};
 use super::role::Role;
 use super::sip003::PluginOption;

@@ -1,7 +1,8 @@
 //! The option `sni`: to a client, the name in its hello; to a server, where hellos for other names go.
 
+use super::error::ConfigError;
 use super::options::Options;
-use super::{ConfigError, PluginOption};
+use super::sip003::PluginOption;
 use crate::net::addr::HostPort;
 use std::fmt;
 

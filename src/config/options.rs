@@ -7,7 +7,7 @@ mod table;
 
 pub use table::{Kind, OPTIONS, OptionSpec, Scope};
 
-use super::ConfigError;
+use super::error::{ConfigError, one_line};
 use super::role::Role;
 use super::sip003::PluginOption;
 use std::cell::RefCell;
@@ -153,7 +153,7 @@ impl Options {
             {
                 // Values may be secret: a path is. These are not.
                 let which = match (spec.name, first.value.as_deref()) {
-                    ("obfs" | "mode", Some(value)) => format!(", `{}`, ", super::error::one_line(value)),
+                    ("obfs" | "mode", Some(value)) => format!(", `{}`, ", one_line(value)),
                     _ => " ".to_owned(),
                 };
                 self.warn(format!("option `{}` is given more than once: the first{which}counts", first.key));
@@ -192,7 +192,7 @@ impl Options {
         let fail = |text: String| Err(ConfigError::NotUnderstood(text));
         let disguise = self.get("obfs").or(self.get("mode")).is_some();
         for option in unknown() {
-            let name = super::error::one_line(option.key.as_str());
+            let name = one_line(option.key.as_str());
             let meant = match may_mean(option) {
                 Some("tls") if self.get("tls").is_none() => "tls",
                 Some(meant) if meant != "tls" && !disguise => meant,
@@ -204,9 +204,8 @@ impl Options {
             });
         }
         if !implied && !string.is_empty() && unknown().count() == string.len() {
-            let names: Vec<_> = unknown()
-                .map(|option| format!("`{}`", super::error::one_line(option.key.as_str())))
-                .collect();
+            let names: Vec<_> =
+                unknown().map(|option| format!("`{}`", one_line(option.key.as_str()))).collect();
             return fail(match (names.as_slice(), string.first().and_then(|option| nearest(&option.key))) {
                 ([name], Some(nearest)) => format!("{name} is no option: did you mean `{nearest}`?"),
                 _ => format!(

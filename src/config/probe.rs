@@ -1,6 +1,6 @@
 //! The command line of `obfs-rs probe`.
 
-use super::ConfigError;
+use super::error::ConfigError;
 use crate::net::addr::Host;
 use crate::net::addr::{HostPort, parse_port};
 use crate::probe;

@@ -1,7 +1,8 @@
 //! Which half is wanted. Nothing in SIP003 says it, so it is read off what there is.
 
+use super::error::ConfigError;
 use super::options::Options;
-use super::{ConfigError, sip003};
+use super::sip003;
 use crate::net::addr::Host;
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! from Tor's pluggable transports: `;` separates, the first unescaped `=` splits, a backslash takes
 //! the next character as it is.
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The remote host: what a client half dials, what a server half listens on.
 pub const REMOTE_HOST: &str = "SS_REMOTE_HOST";

@@ -1,8 +1,11 @@
 //! What was said, read as a whole.
 
-use super::read::http_host;
+use super::host::http_host;
 use super::*;
+use crate::net::addr::HostPort;
+use crate::telemetry::LogLevel;
 use std::ffi::OsString;
+use std::time::Duration;
 
 mod every_option;
 

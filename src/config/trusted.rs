@@ -1,6 +1,6 @@
 //! What stands in front of a server and speaks for its visitors, and how the website behind is told.
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::options::Options;
 use super::values::value;
 use crate::net::network::Network;

@@ -1,18 +1,8 @@
 //! The values of single options, checked.
 
+use super::error::ConfigError;
 use super::options::Options;
-use super::{ConfigError, Handshake, ProcessConfig};
-use crate::net::options::SocketOptions;
-use crate::telemetry::LogLevel;
-use crate::wire::http::host::without_port;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// Whether a name of a `Host` header ends in a port.
-pub(super) fn has_port(host: &str) -> bool {
-    without_port(host).len() != host.len()
-}
 
 /// Whether a flag is set. `fast-open=false` says no.
 pub(super) fn flag(options: &Options, name: &str) -> Result<bool, ConfigError> {
@@ -26,32 +16,6 @@ pub(super) fn flag(options: &Options, name: &str) -> Result<bool, ConfigError> {
             "a flag's value (true or false)",
         )),
     }
-}
-
-/// What `tls` asks for; `None` where it is not asked for.
-pub(super) fn tls(options: &Options) -> Result<Option<Tls>, ConfigError> {
-    let option = options.get("tls");
-    let value = option.and_then(|option| option.value.as_deref());
-    if value.is_some_and(|value| value.eq_ignore_ascii_case("only")) {
-        return Ok(Some(Tls::Only));
-    }
-    match flag(options, "tls") {
-        Ok(true) => Ok(Some(Tls::On)),
-        Ok(false) => Ok(None),
-        Err(_) => {
-            let key = option.map_or("tls", |option| &option.key);
-            Err(ConfigError::option(key, value.unwrap_or_default(), "a flag's value (true or false) or only"))
-        }
-    }
-}
-
-/// What `tls` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tls {
-    /// TLS.
-    On,
-    /// TLS, and nothing without it, also on a server that takes every kind of client.
-    Only,
 }
 
 /// The names of `obfs-tls-host`, in lower case.
@@ -102,6 +66,15 @@ pub(super) fn value_if_any<'a>(options: &'a Options, name: &str) -> Option<(&'a 
     }
 }
 
+/// When a client sends the application's first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// With the request, as its body: no round trip is lost, and simple-obfs does it so.
+    Eager,
+    /// After the 101, as RFC 6455 has it: passes every front proxy.
+    Standard,
+}
+
 pub(super) fn handshake(options: &Options) -> Result<Handshake, ConfigError> {
     let expected = "a handshake (eager or standard)";
     let Some((name, text)) = value(options, "handshake", expected)? else { return Ok(Handshake::Eager) };
@@ -120,50 +93,6 @@ pub(super) fn seconds(options: &Options, name: &str) -> Result<Option<Duration>,
     match text.parse::<u64>() {
         Ok(seconds @ 1..=MOST) => Ok(Some(Duration::from_secs(seconds))),
         _ => Err(ConfigError::option(name, text, expected)),
-    }
-}
-
-pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
-    let expected = "a log level (error, warning, info, debug or none)";
-    let level = match value_if_any(options, "loglevel") {
-        None => LogLevel::Info,
-        Some((name, text)) => match text.to_ascii_lowercase().as_str() {
-            "none" => LogLevel::None,
-            "error" => LogLevel::Error,
-            "warning" | "warn" => LogLevel::Warning,
-            "info" => LogLevel::Info,
-            "debug" => LogLevel::Debug,
-            _ => return Err(ConfigError::option(name, text, expected)),
-        },
-    };
-    Ok(if flag(options, "v")? { LogLevel::Debug } else { level })
-}
-
-pub(super) fn host_header(options: &Options) -> Result<Option<String>, ConfigError> {
-    name(options, "obfs-host")
-}
-
-/// A host name that is fit for a head, under any of the options that have one.
-pub(super) fn name(options: &Options, option: &str) -> Result<Option<String>, ConfigError> {
-    let expected = "a host name (no spaces, slashes or control characters)";
-    let Some((name, text)) = value(options, option, expected)? else { return Ok(None) };
-    let fail = || Err(ConfigError::option(name, text, expected));
-    let (host, port) = text.split_at(without_port(text).len());
-    let Some(host) = crate::wire::http::host::ascii_name(host) else { return fail() };
-    let ascii = format!("{host}{port}");
-    // It is copied into the head: what could end a header line there must not come in here.
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,".contains(&b);
-    if ascii.bytes().all(allowed) && ascii.len() <= 255 { Ok(Some(ascii)) } else { fail() }
-}
-
-pub(super) fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
-    let expected = "a mark (a number from 0 to 4294967295)";
-    let Some((name, text)) = value_if_any(options, "fwmark") else { return Ok(None) };
-    match text.parse() {
-        // v2ray-plugin's default, which means none.
-        Ok(0) => Ok(None),
-        Ok(mark) => Ok(Some(mark)),
-        Err(_) => Err(ConfigError::option(name, text, expected)),
     }
 }
 
@@ -194,55 +123,7 @@ pub(super) fn method(options: &Options) -> Result<String, ConfigError> {
     }
 }
 
-/// What is asked of the sockets.
-pub(super) fn sockets(options: &Options) -> Result<SocketOptions, ConfigError> {
-    let interface = value(options, "i", "the name of a network interface")?;
-    let source = match value(options, "b", ADDRESS)? {
-        None => None,
-        Some((name, text)) => Some(address(name, text)?),
-    };
-    Ok(SocketOptions {
-        fast_open: flag(options, "fast-open")?,
-        mptcp: flag(options, "mptcp")?,
-        interface: interface.map(|(_, name)| name.to_owned()),
-        source,
-        ipv6_first: flag(options, "6")?,
-        // The working directory changes when the process goes into the background.
-        protect: flag(options, "V")?.then(|| {
-            let name = PathBuf::from("protect_path");
-            std::path::absolute(&name).unwrap_or(name)
-        }),
-        mark: fwmark(options)?,
-    })
-}
-
-const ADDRESS: &str = "an address of this machine (such as 192.0.2.1 or 2001:db8::1)";
-
-fn address(name: &str, text: &str) -> Result<IpAddr, ConfigError> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| ConfigError::option(name, text, ADDRESS))
-}
-
-/// What the process is asked to be.
-pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
-    let expected = "a number of open files (1 or more)";
-    let open_files = match value(options, "n", expected)? {
-        None => None,
-        Some((name, text)) => match text.parse::<u64>() {
-            Ok(number @ 1..) => Some(number),
-            _ => return Err(ConfigError::option(name, text, expected)),
-        },
-    };
-    let user = value(options, "a", "the name or number of a user")?;
-    let pid_file = value(options, "f", "the name of a file")?;
-    Ok(ProcessConfig {
-        user: user.map(|(_, user)| user.to_owned()),
-        pid_file: pid_file.map(|(_, path)| path.into()),
-        open_files,
-    })
-}
-
-/// The name server that was asked for.
-pub(super) fn nameserver(options: &Options) -> Result<Option<String>, ConfigError> {
-    Ok(value(options, "d", "the address of a name server")?.map(|(_, text)| text.to_owned()))
+/// A path as it stands in a log, which others read too: a path of one's own is a secret.
+pub(super) fn shown(path: &str) -> &str {
+    if path == "/" { path } else { "its own" }
 }

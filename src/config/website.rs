@@ -1,11 +1,14 @@
 //! The website behind a server: another port, or one of the small ones of our own.
 
+use super::error::ConfigError;
 use super::options::Options;
+use super::sip003::PluginOption;
+use super::tls::needs_tls;
 use super::trusted::failover_proxy;
 use super::values::value;
-use super::web::needs_tls;
-use super::{Clear, ConfigError, Failover, PluginOption};
+
 use crate::net::addr::{Host, HostPort};
+use crate::wire::proxy_protocol;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +52,57 @@ impl fmt::Display for Website {
             Website::Redirect(url) => write!(f, "a redirect to {url}"),
             Website::Folder(path) => write!(f, "the folder {}", path.display()),
             Website::Status(status) => write!(f, "status {status} for everything"),
+        }
+    }
+}
+
+/// Where visitors go.
+#[derive(Debug, Clone, Default)]
+pub struct Failover {
+    /// Those who speak HTTP, or anything but TLS; on a server with a certificate, within TLS.
+    pub plain: Website,
+    /// Those who speak TLS, raw; on a server with a certificate, those whose TLS is not for it. Without an
+    /// address, and without a certificate, they meet what answers HTTP.
+    pub tls: Option<HostPort>,
+    /// Those who speak HTTP/2 within TLS.
+    pub h2: Option<HostPort>,
+    /// On a server with a certificate, those who come without TLS.
+    pub clear: Clear,
+    /// The PROXY header that tells the websites who came.
+    pub proxy: Option<proxy_protocol::Version>,
+}
+
+/// What visitors meet who come to a port for TLS without it.
+#[derive(Debug, Clone, Default)]
+pub enum Clear {
+    /// What those within TLS meet: the port serves both.
+    #[default]
+    Plain,
+    /// This website.
+    Site(HostPort),
+    /// What nginx tells them: that this is a port for HTTPS.
+    Refused,
+}
+
+impl fmt::Display for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.plain, &self.tls) {
+            // Visitors go there whose TLS is answered by us, too.
+            (Website::Bare, Some(tls)) => write!(f, "fallback {tls} in TLS")?,
+            (plain, Some(tls)) if plain.port() != Some(tls) => write!(f, "fallback {plain}, for TLS {tls}")?,
+            (plain, _) => write!(f, "fallback {plain}")?,
+        }
+        if let Some(h2) = &self.h2 {
+            write!(f, ", for HTTP/2 {h2}")?;
+        }
+        match &self.clear {
+            Clear::Plain => {}
+            Clear::Site(site) => write!(f, ", without TLS {site}")?,
+            Clear::Refused => f.write_str(", without TLS a page that says so")?,
+        }
+        match self.proxy {
+            Some(version) => write!(f, " with PROXY {version}"),
+            None => Ok(()),
         }
     }
 }

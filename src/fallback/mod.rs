@@ -214,7 +214,7 @@ impl Fallback {
         began: Instant,
     ) -> Option<Claimed> {
         let (Some(again), Some(dialer)) = (&self.again, &self.tls) else {
-            visitor.end_like_nginx();
+            visitor.close_notify_unless_peer_closed();
             return self.receive(visitor.into(), peer, Place::Inside, bytes, dialled, began).await;
         };
         let mut visit = match self.visits.begin(&bytes).await {

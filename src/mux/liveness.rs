@@ -95,6 +95,7 @@ pub(super) struct Check {
 
 impl Liveness {
     /// A connection whose peer has just answered the handshake.
+    #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
     pub(super) fn new(now: Instant) -> Liveness {
         Liveness {
             heard: now,
@@ -127,6 +128,7 @@ impl Liveness {
     }
 
     /// Something has come. Returns when the ping was sent that it may be the answer to.
+    #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
     pub(super) fn heard(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
         self.heard_at = SystemTime::now();

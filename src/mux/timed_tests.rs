@@ -26,6 +26,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Turns the clock on, a tick at a time, and lets everything that is due happen before the next: left to
 /// itself, a paused clock jumps to the next timer although bytes are on their way.
+#[expect(clippy::disallowed_methods, reason = "the kernel's clock is not turned")]
 fn turn_the_clock() {
     const TICK: Duration = Duration::from_millis(100);
     /// A byte goes from an application through both halves to a backend and back.

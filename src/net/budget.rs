@@ -3,12 +3,13 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::warn;
 
 /// How often the log is told that the bound is reached.
-const TELL: Duration = Duration::from_secs(60);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How many bytes connections may hold together while they have not shown what they are. Whoever finds
 /// nothing left must do without: what is not to be held has to go on.
@@ -17,7 +18,7 @@ pub struct Budget {
     limit: usize,
     held: AtomicUsize,
     freed: Notify,
-    told: Mutex<Option<Instant>>,
+    warned: Mutex<Option<Instant>>,
 }
 
 /// What one connection holds of it, until it is dropped.
@@ -30,7 +31,7 @@ pub struct Share<'a> {
 impl Budget {
     /// One of so many bytes.
     pub fn new(limit: usize) -> Budget {
-        Budget { limit, held: AtomicUsize::new(0), freed: Notify::new(), told: Mutex::new(None) }
+        Budget { limit, held: AtomicUsize::new(0), freed: Notify::new(), warned: Mutex::new(None) }
     }
 
     /// A share that holds nothing yet.
@@ -56,10 +57,10 @@ impl Budget {
     }
 
     /// Once in a while: a flood must not fill the log, too.
-    fn tell(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TELL) {
-            *told = Some(Instant::now());
+    fn warn(&self) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+            *warned = Some(Instant::now());
             let limit = self.limit / 1024;
             warn!("unfinished first messages hold {limit} KiB: what begins now is not waited for");
         }
@@ -75,7 +76,7 @@ impl Share<'_> {
         let limit = self.budget.limit;
         let within = |held: usize| held.checked_add(more).filter(|&held| held <= limit);
         if self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
-            self.budget.tell();
+            self.budget.warn();
             return false;
         }
         self.held += more;

@@ -1,7 +1,6 @@
 //! Where a connection came from.
 
 use crate::net::trusted::TrustedProxies;
-use crate::transport::proxy_protocol::{self, ReceiveError};
 use crate::wire::forwarded_for;
 use crate::wire::proxy_protocol::{Addresses, Version};
 use std::fmt;
@@ -47,19 +46,11 @@ impl ConnInfo {
         self.local_addr.unwrap_or(SocketAddr::new(nobody, 0))
     }
 
-    /// Reads the PROXY header that the connection must begin with, and believes it.
-    ///
-    /// # Errors
-    ///
-    /// There is none.
-    pub async fn read_proxy_header(&mut self, socket: &mut TcpStream) -> Result<(), ReceiveError> {
-        // Where the proxy speaks for itself, the ends of the socket are the right ones.
-        if let Some(Addresses { source, destination }) = proxy_protocol::receive(socket).await? {
-            self.front = Some(self.visitor);
-            self.visitor = canonical(source);
-            self.local_addr = Some(canonical(destination));
-        }
-        Ok(())
+    /// Takes over the addresses of the PROXY header that the connection begins with.
+    pub fn apply_proxy_header(&mut self, Addresses { source, destination }: Addresses) {
+        self.front = Some(self.visitor);
+        self.visitor = canonical(source);
+        self.local_addr = Some(canonical(destination));
     }
 
     /// Looks into the first bytes of the stream for whom the visitor speaks, if it is a proxy that is

@@ -10,10 +10,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 /// Connections that may wait to be accepted. The system cuts it to its own limit.
@@ -174,7 +175,7 @@ impl Listeners {
                 loop {
                     let (stream, peer) = acceptor.accept().await;
                     balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
-                    workers.look();
+                    workers.rebalance();
                 }
             }));
         }

@@ -25,7 +25,7 @@ pub struct SocketOptions {
 impl SocketOptions {
     /// The same for connections to what stands behind a server. They are short: what saves round trips
     /// or joins paths on the way between the halves gains nothing there.
-    pub fn behind(&self) -> SocketOptions {
+    pub fn for_upstream(&self) -> SocketOptions {
         SocketOptions { fast_open: false, mptcp: false, ..self.clone() }
     }
 }

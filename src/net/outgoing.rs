@@ -25,7 +25,7 @@ pub(super) async fn connect(
 ) -> io::Result<(TcpStream, usize)> {
     let socket = open(address, options)?;
     if let Some(path) = &options.protect {
-        protect::exempt(path, &socket).await?;
+        protect::protect(path, &socket).await?;
     }
     match timeout(CONNECT_TIMEOUT, establish(socket, address, options, first)).await {
         Ok(result) => result,

@@ -13,12 +13,12 @@ use tokio::time::timeout;
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Has a socket exempted.
+/// Has a socket exempted from the VPN.
 ///
 /// # Errors
 ///
 /// Nobody is there, or it is refused, or not answered in time.
-pub(super) async fn exempt(path: &Path, socket: &Socket) -> io::Result<()> {
+pub(super) async fn protect(path: &Path, socket: &Socket) -> io::Result<()> {
     let named = |problem: &str| io::Error::other(format!("{}: {problem}", path.display()));
     match timeout(LIMIT, ask(path, socket)).await {
         Ok(Ok(0)) => Ok(()),
@@ -39,8 +39,8 @@ async fn ask(path: &Path, socket: &Socket) -> io::Result<u8> {
     let mut app = tokio::net::UnixStream::connect(path).await?;
     let descriptors = [socket.as_fd()];
     app.async_io(Interest::WRITABLE, || {
-        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut message = SendAncillaryBuffer::new(&mut room);
+        let mut buffer = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut buffer);
         message.push(SendAncillaryMessage::ScmRights(&descriptors));
         Ok(sendmsg(&app, &[io::IoSlice::new(b"!")], &mut message, SendFlags::empty())?)
     })

@@ -1,6 +1,7 @@
 //! Going on in the background.
 
-use std::fs::File;
+use super::fork::{fork, release_terminal};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use std::io::{self, PipeWriter, Read as _, Write as _};
 use std::process::ExitCode;
 use thiserror::Error;
@@ -15,7 +16,7 @@ pub enum DaemonError {
 
 /// Which of two processes this is.
 #[derive(Debug)]
-pub enum Side {
+pub enum DaemonSide {
     /// The one that was started: it ends with this code.
     Started(ExitCode),
     /// The one in the background.
@@ -37,32 +38,28 @@ pub struct Background {
 /// # Errors
 ///
 /// There is no second process.
-pub fn detach() -> Result<Side, DaemonError> {
-    let (mut news, ready) = io::pipe()?;
-    // SAFETY: there is no other thread that could hold a lock the child would wait for.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error().into()),
-        0 => {
-            drop(news);
+pub fn detach() -> Result<DaemonSide, DaemonError> {
+    let (mut is_ready, ready) = io::pipe()?;
+    match fork()? {
+        None => {
+            drop(is_ready);
             rustix::process::setsid().map_err(io::Error::from)?;
-            Ok(Side::Background(Background { ready }))
+            Ok(DaemonSide::Background(Background { ready }))
         }
-        child => {
+        Some(child) => {
             drop(ready);
-            let mut byte = [0];
-            let code = match news.read(&mut byte) {
+            let code = match is_ready.read(&mut [0]) {
                 Ok(1) => ExitCode::SUCCESS,
                 _ => exit_code(child),
             };
-            Ok(Side::Started(code))
+            Ok(DaemonSide::Started(code))
         }
     }
 }
 
 /// The exit code of a child that has ended.
-fn exit_code(child: libc::pid_t) -> ExitCode {
-    use rustix::process::{Pid, WaitOptions, waitpid};
-    let code = waitpid(Pid::from_raw(child), WaitOptions::empty())
+fn exit_code(child: Pid) -> ExitCode {
+    let code = waitpid(Some(child), WaitOptions::empty())
         .ok()
         .flatten()
         .and_then(|(_, status)| u8::try_from(status.exit_status()?).ok());
@@ -70,17 +67,13 @@ fn exit_code(child: libc::pid_t) -> ExitCode {
 }
 
 impl Background {
-    /// Everything works: the terminal is let go of, and no folder is kept from being unmounted.
+    /// Everything works: the terminal is let go of, and the first process ends with success.
     ///
     /// # Errors
     ///
     /// The system refuses.
-    pub fn ready(mut self) -> io::Result<()> {
-        std::env::set_current_dir("/")?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        rustix::stdio::dup2_stdin(&null)?;
-        rustix::stdio::dup2_stdout(&null)?;
-        rustix::stdio::dup2_stderr(&null)?;
-        self.ready.write_all(b"!")
+    pub fn ready(mut self) -> Result<(), DaemonError> {
+        release_terminal()?;
+        Ok(self.ready.write_all(b"!")?)
     }
 }

@@ -3,6 +3,10 @@
 #[cfg(unix)]
 pub mod daemon;
 #[cfg(unix)]
+mod fork;
+#[cfg(not(unix))]
+mod not_unix;
+#[cfg(unix)]
 pub mod pid_file;
 #[cfg(unix)]
 pub mod privileged;
@@ -14,3 +18,6 @@ pub mod stderr;
 pub mod syslog;
 #[cfg(unix)]
 pub mod user;
+
+#[cfg(not(unix))]
+pub use not_unix::{daemon, pid_file, privileged, user};

@@ -23,6 +23,13 @@ pub enum PidFileError {
     Taken(String, String),
 }
 
+impl PidFileError {
+    /// Whether only another configuration helps. A process that runs may end.
+    pub fn is_about_the_configuration(&self) -> bool {
+        !matches!(self, PidFileError::Taken(..))
+    }
+}
+
 /// The pid file of this process. It is locked for as long as this lives, and goes with it.
 #[derive(Debug)]
 pub struct PidFile {
@@ -36,7 +43,7 @@ pub struct PidFile {
 const ATTEMPTS: usize = 10;
 
 /// The most that is read of a file that should be a number.
-const MOST: u64 = 64;
+const MAX_CONTENT: u64 = 64;
 
 impl PidFile {
     /// Writes the process id into a file, for whoever wants to signal it. To be called once the process
@@ -68,7 +75,7 @@ impl PidFile {
             }
             let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
             let mut content = String::new();
-            let _ = (&file).take(MOST).read_to_string(&mut content);
+            let _ = (&file).take(MAX_CONTENT).read_to_string(&mut content);
             let named: Option<i32> = content.trim().parse().ok();
             let taken = || {
                 let who = named.map(|pid| format!(" ({pid})")).unwrap_or_default();

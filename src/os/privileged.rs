@@ -1,10 +1,11 @@
-//! Files that are read with the rights from before the change of user.
+//! Files that are read with the privileges from before the change of user.
 //!
 //! A certificate is renewed every few weeks, and its key is often in a folder that only root enters. A
 //! process that has given up root cannot read it anew. So a second process keeps root, and does nothing
 //! but open these files, by their numbers in a list that was made at the start, and hand the descriptors
 //! over. It ends when the first one does.
 
+use super::fork::{fork, release_terminal};
 use super::user::User;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -22,67 +23,66 @@ use std::time::Duration;
 /// How long an answer may take: the files may be on a slow disk.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The one of this process. There is one user to be, and one change of it.
-static KEEPER: OnceLock<Keeper> = OnceLock::new();
+/// Those of this process, which changes its user once.
+static PRIVILEGED_FILES: OnceLock<PrivilegedFiles> = OnceLock::new();
 
-/// The process that keeps the rights, as the other one sees it.
+/// The files that the second process opens, and the way to it.
 #[derive(Debug)]
-struct Keeper {
+struct PrivilegedFiles {
     paths: Vec<PathBuf>,
     /// `None` once it has failed.
     socket: Mutex<Option<UnixStream>>,
 }
 
-/// Keeps the right to read these files beyond the change to this user. To be called while the process has
-/// one thread and before it listens: the second process is to hold nothing that others wait for.
+/// Starts the second process, so that these files can be read after the change to this user. To be called
+/// while the process has one thread and before it listens: the second process is to hold nothing that others
+/// wait for.
 ///
 /// # Errors
 ///
 /// There is no second process.
-pub fn keep(paths: Vec<PathBuf>, user: &User) -> io::Result<()> {
+pub fn start(paths: Vec<PathBuf>, user: &User) -> io::Result<()> {
     if user.is_current() || paths.is_empty() {
         return Ok(());
     }
     let paths = paths.iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
     let (ours, theirs) = UnixStream::pair()?;
-    // SAFETY: there is no other thread that could hold a lock the child would wait for.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
+    match fork()? {
+        None => {
             drop(ours);
             serve(&paths, theirs);
-            // SAFETY: ends the process without running what the first one has asked for at its end.
-            unsafe { libc::_exit(0) }
+            // Without running what the first process has asked for at its end.
+            signal_hook::low_level::exit(0)
         }
-        _ => {
+        Some(_) => {
             drop(theirs);
             ours.set_read_timeout(Some(ANSWER))?;
             ours.set_write_timeout(Some(ANSWER))?;
-            let _ = KEEPER.set(Keeper { paths, socket: Mutex::new(Some(ours)) });
+            let _ = PRIVILEGED_FILES.set(PrivilegedFiles { paths, socket: Mutex::new(Some(ours)) });
             Ok(())
         }
     }
 }
 
-/// Opens a file for reading; one that is kept also where this user may not.
+/// Opens a file for reading; one of the privileged files also where this user may not.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub fn open(path: &Path) -> io::Result<File> {
     match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match KEEPER.get() {
-            Some(keeper) => keeper.open(path).unwrap_or(Err(error)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match PRIVILEGED_FILES.get() {
+            Some(files) => files.open(path).unwrap_or(Err(error)),
             None => Err(error),
         },
         opened => opened,
     }
 }
 
-impl Keeper {
-    /// `None` if the file is none of those that are kept, or nobody keeps them any more.
+impl PrivilegedFiles {
+    /// `None` if the file is none of them, or the second process has failed.
     fn open(&self, path: &Path) -> Option<io::Result<File>> {
-        let number = self.paths.iter().position(|kept| kept == path)?;
+        let number = self.paths.iter().position(|file| file == path)?;
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         match ask(socket.as_ref()?, u8::try_from(number).ok()?) {
             Ok(answer) => Some(answer),
@@ -99,8 +99,8 @@ impl Keeper {
 fn ask(mut socket: &UnixStream, number: u8) -> io::Result<io::Result<File>> {
     socket.write_all(&[number])?;
     let mut code = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut buffer = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut buffer);
     #[cfg(not(target_vendor = "apple"))]
     let flags = RecvFlags::CMSG_CLOEXEC;
     #[cfg(target_vendor = "apple")]
@@ -119,12 +119,7 @@ fn ask(mut socket: &UnixStream, number: u8) -> io::Result<io::Result<File>> {
 /// What the second process does until the first one has gone.
 fn serve(paths: &[PathBuf], mut socket: UnixStream) {
     // Whoever waits for the end of the output, or to unmount a folder, does not wait for this process.
-    let _ = std::env::set_current_dir("/");
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
-    }
+    let _ = release_terminal();
     let mut number = [0];
     while socket.read_exact(&mut number).is_ok() {
         let Some(path) = paths.get(usize::from(number[0])) else { return };
@@ -135,8 +130,8 @@ fn serve(paths: &[PathBuf], mut socket: UnixStream) {
 }
 
 fn answer(socket: &UnixStream, opened: io::Result<File>) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let mut buffer = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut buffer);
     let descriptors;
     let code = match &opened {
         Ok(file) => {

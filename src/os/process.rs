@@ -59,10 +59,10 @@ pub fn parent_name() -> Option<String> {
 ///
 /// No handler can be installed.
 #[cfg(unix)]
-pub async fn asked_to_end() -> io::Result<&'static str> {
-    use super::signals::ending;
-    let mut terminate = ending(libc::SIGTERM)?;
-    let mut interrupt = ending(libc::SIGINT)?;
+pub async fn shutdown_signal() -> io::Result<&'static str> {
+    use super::signals::shutdown;
+    let mut terminate = shutdown(libc::SIGTERM)?;
+    let mut interrupt = shutdown(libc::SIGINT)?;
     Ok(tokio::select! {
         () = terminate.recv() => "SIGTERM",
         () = interrupt.recv() => "SIGINT",
@@ -75,7 +75,7 @@ pub async fn asked_to_end() -> io::Result<&'static str> {
 ///
 /// No handler can be installed.
 #[cfg(not(unix))]
-pub async fn asked_to_end() -> io::Result<&'static str> {
+pub async fn shutdown_signal() -> io::Result<&'static str> {
     tokio::signal::ctrl_c().await?;
     Ok("Ctrl-C")
 }
@@ -107,6 +107,10 @@ pub fn ignore_unexpected_signals() {
     }
 }
 
+/// There are none.
+#[cfg(not(unix))]
+pub fn ignore_unexpected_signals() {}
+
 /// The process that started us, to be outlived by no more than a second or two.
 ///
 /// Whoever it is at the start counts. A host that has gone before the first look has left us to another
@@ -137,46 +141,46 @@ impl Parent {
     /// parent's death would not do: a host that has given up root may not signal us, who have not, and
     /// where the *thread* ends that started us the signal comes, though the host lives on.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub async fn gone(&self) {
+    pub async fn exited(&self) {
         let Some(pid) = self.pid else { return std::future::pending().await };
-        match watch(pid) {
+        match open_pidfd(pid) {
             Ok(descriptor) => {
                 // It may have ended before: then the number may be another process's by now.
-                if self.lives()
+                if self.is_alive()
                     && let Err(error) = descriptor.readable().await
                 {
                     debug!(%error, "the parent cannot be watched; looking for it");
-                    self.look().await;
+                    self.poll().await;
                 }
             }
             Err(error) => {
                 debug!(%error, "the kernel has no descriptor of the parent; looking for it");
-                self.look_when_told().await;
+                self.poll_when_signalled().await;
             }
         }
     }
 
     /// Waits for the parent's end.
     #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-    pub async fn gone(&self) {
-        self.look().await;
+    pub async fn exited(&self) {
+        self.poll().await;
     }
 
     /// Waits for the parent's end. Hosts on Windows end their plugins themselves or hold them in a job.
     #[cfg(not(unix))]
-    pub async fn gone(&self) {
+    pub async fn exited(&self) {
         std::future::pending().await
     }
 
     /// Whether the parent is still the one we had. Orphans are given another.
     #[cfg(unix)]
-    fn lives(&self) -> bool {
+    fn is_alive(&self) -> bool {
         rustix::process::getppid() == self.pid
     }
 
     #[cfg(unix)]
-    async fn look(&self) {
-        while self.lives() {
+    async fn poll(&self) {
+        while self.is_alive() {
             tokio::time::sleep(PARENT_CHECK).await;
         }
     }
@@ -187,19 +191,19 @@ impl Parent {
     /// Between two who are not root the signal always arrives, so the looks may be rare: phones are not
     /// to be woken. One who is root is looked after every second.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    async fn look_when_told(&self) {
-        use super::signals::signal;
+    async fn poll_when_signalled(&self) {
+        use super::signals::listen;
         const RARELY: Duration = Duration::from_secs(30);
         // Nobody else sends this one, and if somebody does, we look once more than needed.
         let hint = rustix::process::Signal::USR2;
-        let hints = signal(libc::SIGUSR2).and_then(|hints| {
+        let hints = listen(libc::SIGUSR2).and_then(|hints| {
             Ok(rustix::process::set_parent_process_death_signal(Some(hint)).map(|()| hints)?)
         });
-        let Ok(mut hints) = hints else { return self.look().await };
+        let Ok(mut hints) = hints else { return self.poll().await };
         let root = rustix::process::getuid().is_root() || rustix::process::geteuid().is_root();
         let pause = if root { PARENT_CHECK } else { RARELY };
         // Looked for before each wait: it may have died before the signal was asked for.
-        while self.lives() {
+        while self.is_alive() {
             let _ = tokio::time::timeout(pause, hints.recv()).await;
         }
     }
@@ -207,7 +211,7 @@ impl Parent {
 
 /// A descriptor that becomes readable when a process ends: all of its threads.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn watch(pid: rustix::process::Pid) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+fn open_pidfd(pid: rustix::process::Pid) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     use rustix::process::{PidfdFlags, pidfd_open};
     // A filter of system calls may kill who makes one that it does not know, as Android's does.
     if is_filtered() {

@@ -19,7 +19,7 @@ pub struct Signal(Receiver);
 /// # Errors
 ///
 /// There are no descriptors left, or this signal cannot be handled.
-pub fn signal(number: i32) -> io::Result<Signal> {
+pub fn listen(number: i32) -> io::Result<Signal> {
     let (reader, writer) = io::pipe()?;
     let receiver = Receiver::from_owned_fd(reader.into())?;
     pipe::register(number, writer)?;
@@ -37,29 +37,29 @@ impl Signal {
 }
 
 /// The first thread does not return to its event loop, so that it hears of no signal.
-static STUCK: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static MAIN_STUCK: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// A signal has asked the process to end.
-static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Listens for a signal that asks the process to end. While the first thread is stuck, it ends it at once;
 /// so does a second one in any case.
 ///
 /// # Errors
 ///
-/// As [`signal`] has them.
-pub fn ending(number: i32) -> io::Result<Signal> {
-    flag::register_conditional_shutdown(number, 0, Arc::clone(&STUCK))?;
-    flag::register_conditional_shutdown(number, 0, Arc::clone(&ASKED))?;
-    flag::register(number, Arc::clone(&ASKED))?;
-    signal(number)
+/// As [`listen`] has them.
+pub fn shutdown(number: i32) -> io::Result<Signal> {
+    flag::register_conditional_shutdown(number, 0, Arc::clone(&MAIN_STUCK))?;
+    flag::register_conditional_shutdown(number, 0, Arc::clone(&REQUESTED))?;
+    flag::register(number, Arc::clone(&REQUESTED))?;
+    listen(number)
 }
 
 /// To be told when the first thread has become stuck, and when it no longer is. Ends the process if it has
 /// been asked to end meanwhile.
-pub(crate) fn first_is_stuck(stuck: bool) {
-    STUCK.store(stuck, Ordering::SeqCst);
-    if stuck && ASKED.load(Ordering::SeqCst) {
+pub(crate) fn set_main_thread_stuck(stuck: bool) {
+    MAIN_STUCK.store(stuck, Ordering::SeqCst);
+    if stuck && REQUESTED.load(Ordering::SeqCst) {
         tracing::info!("ending: a signal has asked for it");
         std::process::exit(0);
     }

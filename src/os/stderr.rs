@@ -2,19 +2,20 @@
 //! processes write to it. A line is one write, of what fits into a pipe at once, and nobody waits for it:
 //! what cannot be written now is dropped.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 /// The longest line. So much goes into a pipe whole or not at all (Linux's `PIPE_BUF`), so that other
 /// writers do not tear it apart.
-const LONGEST: usize = 4096;
+const MAX_LINE: usize = 4096;
 
 /// What stands at the end of a line that was too long.
-const CUT: &str = "…";
+const ELLIPSIS: &str = "…";
 
 /// How lines are written.
 #[derive(Debug)]
-enum Way {
+enum WriteMode {
     /// On the descriptor that others share, once the system says that there is room.
     Shared,
     /// On a description of the same pipe or terminal that is ours alone: it does not block, without
@@ -28,18 +29,18 @@ enum Way {
 
 #[derive(Debug)]
 struct Stderr {
-    way: Way,
+    mode: WriteMode,
     /// A part of a line was written that could not be ended.
     torn: bool,
 }
 
-static STDERR: Mutex<Stderr> = Mutex::new(Stderr { way: Way::Shared, torn: false });
+static STDERR: Mutex<Stderr> = Mutex::new(Stderr { mode: WriteMode::Shared, torn: false });
 
 /// Finds out how lines can be written without waiting. To be called where stderr stays what it is.
-pub fn settle() {
+pub fn choose_mode() {
     #[cfg(unix)]
     {
-        lock().way = way();
+        lock().mode = mode();
     }
 }
 
@@ -48,21 +49,26 @@ fn lock() -> std::sync::MutexGuard<'static, Stderr> {
 }
 
 #[cfg(unix)]
-fn way() -> Way {
+fn mode() -> WriteMode {
     use rustix::fs::FileType;
     use std::os::unix::fs::OpenOptionsExt as _;
     let kind = rustix::fs::fstat(io::stderr()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     match kind {
-        Ok(FileType::Socket) => Way::Socket,
+        Ok(FileType::Socket) => WriteMode::Socket,
         // (where it cannot be opened again, as without /proc, the shared one does)
         Ok(FileType::Fifo | FileType::CharacterDevice) => std::fs::File::options()
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open("/proc/self/fd/2")
-            .map_or(Way::Shared, Way::Own),
+            .map_or(WriteMode::Shared, WriteMode::Own),
         // A file takes what it is given.
-        _ => Way::Shared,
+        _ => WriteMode::Shared,
     }
+}
+
+/// Says why the program ends, in one line and one write, whatever the log level.
+pub fn print_error(error: &dyn Display) {
+    write(&format!("obfs-rs: {error}"));
 }
 
 /// Writes a line, if that is possible without waiting.
@@ -78,13 +84,13 @@ pub fn write(line: &str) {
         line.as_bytes()
     };
     // Not `write_all`: that would wait where a part was taken.
-    let written = match &stderr.way {
-        Way::Shared if is_writable() => io::stderr().write(bytes),
-        Way::Shared => return,
+    let written = match &stderr.mode {
+        WriteMode::Shared if is_writable() => io::stderr().write(bytes),
+        WriteMode::Shared => return,
         #[cfg(unix)]
-        Way::Own(file) => (&*file).write(bytes),
+        WriteMode::Own(file) => (&*file).write(bytes),
         #[cfg(unix)]
-        Way::Socket => {
+        WriteMode::Socket => {
             use rustix::net::{SendFlags, send};
             send(io::stderr(), bytes, SendFlags::DONTWAIT).map_err(io::Error::from)
         }
@@ -121,9 +127,9 @@ pub fn one_line(text: &str) -> String {
             // (this leaves letters of all scripts as they are)
             line.extend(char.escape_debug());
         }
-        if line.len() + CUT.len() + 1 > LONGEST {
+        if line.len() + ELLIPSIS.len() + 1 > MAX_LINE {
             line.truncate(start);
-            line.push_str(CUT);
+            line.push_str(ELLIPSIS);
             break;
         }
     }
@@ -154,10 +160,10 @@ mod tests {
     fn a_long_line_is_cut_to_what_a_pipe_takes_at_once() {
         for text in ["x".repeat(10_000), "ß".repeat(10_000), "\n".repeat(10_000)] {
             let line = one_line(&text);
-            assert!((4080..=LONGEST).contains(&line.len()), "{}", line.len());
+            assert!((4080..=MAX_LINE).contains(&line.len()), "{}", line.len());
             assert!(line.ends_with("…\n"), "{line}");
         }
-        let fits = format!("{}\n", "x".repeat(LONGEST - CUT.len() - 1));
+        let fits = format!("{}\n", "x".repeat(MAX_LINE - ELLIPSIS.len() - 1));
         assert_eq!(one_line(&fits), fits);
     }
 }

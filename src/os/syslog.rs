@@ -5,17 +5,18 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::Level;
 
 /// Where its daemon listens: Linux and most others, FreeBSD, macOS.
 const SOCKETS: &[&str] = &["/dev/log", "/var/run/log", "/var/run/syslog"];
 
 /// Lines that are kept while there is no daemon, or while it is slow.
-const KEPT: usize = 500;
+const MAX_WAITING: usize = 500;
 
 /// The longest message. Daemons cut what is longer, and a socket may refuse it.
-const LONGEST: usize = 8192;
+const MAX_MESSAGE: usize = 8192;
 
 /// How often the daemon is looked for while lines wait.
 const RETRY: Duration = Duration::from_secs(1);
@@ -65,7 +66,7 @@ impl Syslog {
     }
 
     /// Whether its daemon is there.
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         self.connect().is_some()
     }
 
@@ -74,7 +75,7 @@ impl Syslog {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text.trim_end().to_owned();
         state.waiting.push_back(Line { severity, text, at: Instant::now() });
-        if state.waiting.len() > KEPT {
+        if state.waiting.len() > MAX_WAITING {
             state.waiting.pop_front();
             state.lost += 1;
         }
@@ -82,7 +83,7 @@ impl Syslog {
     }
 
     /// Sends what waits, for as long as the process lives. To be run where a line may be the last for hours.
-    pub(crate) async fn keep_sending(&self) {
+    pub(crate) async fn run(&self) {
         loop {
             tokio::time::sleep(RETRY).await;
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +92,7 @@ impl Syslog {
     }
 
     fn send_waiting(&self, state: &mut State) {
-        if state.lost > 0 && state.waiting.len() < KEPT {
+        if state.lost > 0 && state.waiting.len() < MAX_WAITING {
             let text = format!("{} lines of the log were lost: there was no syslog for too long", state.lost);
             state.waiting.push_front(Line { severity: severity(Level::WARN), text, at: Instant::now() });
             state.lost = 0;
@@ -141,7 +142,7 @@ impl Line {
             message.push_str(&format!(" ({waited} s ago)"));
         }
         let mut message = message.into_bytes();
-        message.truncate(LONGEST);
+        message.truncate(MAX_MESSAGE);
         message
     }
 }
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     fn receive(socket: &UnixDatagram) -> String {
-        let mut buffer = [0; LONGEST];
+        let mut buffer = [0; MAX_MESSAGE];
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
@@ -162,13 +163,13 @@ mod tests {
         let path = std::env::temp_dir().join(format!("obfs-rs-syslog-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let log = Syslog::at(vec!["/no such socket".into(), path.clone()]);
-        assert!(!log.is_there());
+        assert!(!log.is_available());
         let tag = format!("obfs-rs[{}]:", std::process::id());
-        for number in 0..KEPT + 3 {
+        for number in 0..MAX_WAITING + 3 {
             log.send(severity(Level::INFO), &format!("line {number}\n"));
         }
         let daemon = UnixDatagram::bind(&path).unwrap();
-        assert!(log.is_there());
+        assert!(log.is_available());
         // A daemon's queue is short, so each is taken before the next is sent.
         let next = |log: &Syslog| {
             log.send_waiting(&mut log.state.lock().unwrap());
@@ -179,7 +180,7 @@ mod tests {
         let second = next(&log);
         assert!(second.starts_with(&format!("<28>{tag} 3 lines")) || second.contains("line 4"), "{second}");
         let mut last = second;
-        while !last.contains(&format!("line {}", KEPT + 2)) {
+        while !last.contains(&format!("line {}", MAX_WAITING + 2)) {
             last = next(&log);
         }
         // A daemon that comes again gets what was said meanwhile.

@@ -153,7 +153,7 @@ fn moot(before: &[Option<String>; 2], after: &[Option<String>; 2]) -> Vec<String
 }
 
 fn complain(what: &str) {
-    crate::os::stderr::write(&format!("obfs-rs: probe: {what}"));
+    crate::os::stderr::print_error(&format_args!("probe: {what}"));
 }
 
 /// What `Host` says, and the name for hellos if there is one: by default that by which the server is

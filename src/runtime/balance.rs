@@ -6,7 +6,7 @@
 //! own has no time left and several such connections, and the other has fewer by two or more. When it has
 //! become a small exchange again, it goes back to the first thread, if that has time.
 //!
-//! It is looked at when bulk has just been carried: a process at rest has no clock that would wake it.
+//! It is decided when bulk has just been carried: a process at rest has no clock that would wake it.
 //! How much time a thread has left is what its runtime counts: how long it did not wait for news. CPU time
 //! would not tell it, as on a machine with much to do a thread waits for a core as well.
 
@@ -14,16 +14,14 @@ use super::turn;
 use super::workers::Workers;
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 
 /// Over how long a thread counts its bulk, at the least.
 const WINDOW: Duration = Duration::from_millis(100);
-
-/// How long a count holds: a thread without bulk does not say so.
-const STALE: Duration = Duration::from_millis(500);
 
 /// How long a connection stays where it has come to.
 const STAY: Duration = Duration::from_secs(1);
@@ -36,76 +34,6 @@ const QUIET: f64 = 0.5;
 
 /// What is read and written in a turn that is one of bulk: half of it is what a flow takes for a large read.
 const LARGE: u64 = 64 * 1024;
-
-/// The work of a thread, seen by the others.
-#[derive(Debug, Clone, Default)]
-struct Seat {
-    /// `None` before the thread has begun, and when it has ended.
-    handle: Option<Handle>,
-    /// Connections that carry bulk, and when they were counted.
-    bulk: usize,
-    counted: Option<Instant>,
-}
-
-/// Where the threads of the workers tell each other how much bulk they have.
-#[derive(Debug)]
-pub(super) struct Board(Mutex<Vec<Seat>>);
-
-impl Board {
-    pub(super) fn new(size: usize) -> Board {
-        Board(Mutex::new(vec![Seat::default(); size]))
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut Vec<Seat>) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn handle(&self, index: usize) -> Option<Handle> {
-        self.with(|seats| seats.get(index)?.handle.clone())
-    }
-
-    /// Notes how many connections with bulk a thread has. Returns the threads to which it is to move one
-    /// each, if it has too much to do.
-    fn count(&self, index: usize, bulk: usize, busy: bool, now: Instant) -> Vec<usize> {
-        self.with(|seats| {
-            if let Some(seat) = seats.get_mut(index) {
-                (seat.bulk, seat.counted) = (bulk, Some(now));
-            }
-            if !busy {
-                return Vec::new();
-            }
-            let known = |seat: &Seat| {
-                let fresh = seat.counted.is_some_and(|at| now.saturating_duration_since(at) < STALE);
-                seat.handle.as_ref().map(|_| if fresh { seat.bulk } else { 0 })
-            };
-            let targets = share_out(seats.iter().map(known).collect(), index);
-            // They are on their way, so that nobody else counts on the room.
-            for &target in &targets {
-                if let Some(seat) = seats.get_mut(target) {
-                    let bulk = known(seat).unwrap_or(0);
-                    (seat.bulk, seat.counted) = (bulk + 1, Some(now));
-                }
-            }
-            targets
-        })
-    }
-}
-
-/// To which threads the one of this number is to give a connection each, so that none of them has two fewer
-/// than it keeps. `None` is a thread that does not run.
-fn share_out(mut bulk: Vec<Option<usize>>, from: usize) -> Vec<usize> {
-    let mut targets = Vec::new();
-    let Some(mut mine) = bulk.get_mut(from).and_then(Option::take) else { return targets };
-    while let Some((least, index)) =
-        bulk.iter_mut().enumerate().filter_map(|(index, bulk)| Some((bulk.as_mut()?, index))).min()
-        && mine >= *least + 2
-    {
-        *least += 1;
-        mine -= 1;
-        targets.push(index);
-    }
-    targets
-}
 
 /// How long a thread did not wait, of all the time that it has been there.
 #[cfg(target_has_atomic = "64")]
@@ -179,11 +107,7 @@ pub(crate) fn join(workers: &Arc<Workers>, index: usize) -> Option<Joined> {
         return None;
     }
     turn::set_reactor(u32::try_from(index).unwrap_or(u32::MAX));
-    workers.board.with(|seats| {
-        if let Some(seat) = seats.get_mut(index) {
-            seat.handle = Some(handle.clone());
-        }
-    });
+    workers.board.take_seat(index, handle.clone());
     let workers = Arc::clone(workers);
     let own = Gauge::new(handle);
     let worker = Worker {
@@ -201,11 +125,7 @@ pub(crate) fn join(workers: &Arc<Workers>, index: usize) -> Option<Joined> {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.workers.board.with(|seats| {
-            if let Some(seat) = seats.get_mut(self.index) {
-                *seat = Seat::default();
-            }
-        });
+        self.workers.board.leave_seat(self.index);
     }
 }
 
@@ -222,13 +142,13 @@ impl Worker {
             load.counted = Some((self.index, self.window));
             self.bulk += 1;
         }
-        if self.targets.is_empty() || !load.may_go(now) {
+        if self.targets.is_empty() || !load.may_move(now) {
             return None;
         }
         let handle = self.workers.board.handle(self.targets.pop()?)?;
         // It was counted here above, and is going to be counted there.
         self.bulk -= 1;
-        load.went = Some(now);
+        load.moved_at = Some(now);
         Some(handle)
     }
 
@@ -238,7 +158,7 @@ impl Worker {
             return None;
         }
         let now = Instant::now();
-        if !load.may_go(now) {
+        if !load.may_move(now) {
             return None;
         }
         if self.first.is_none() {
@@ -248,7 +168,7 @@ impl Worker {
         if first.read(now)? >= QUIET {
             return None;
         }
-        load.went = Some(now);
+        load.moved_at = Some(now);
         Some(first.handle.clone())
     }
 }
@@ -262,12 +182,12 @@ struct Load {
     /// The thread and the window in which it was counted.
     counted: Option<(usize, u32)>,
     /// When it came to its thread from another.
-    went: Option<Instant>,
+    moved_at: Option<Instant>,
 }
 
 /// What a turn has shown.
 #[derive(Debug, PartialEq, Eq)]
-enum Shown {
+enum Observed {
     Bulk,
     Small,
     Nothing,
@@ -282,10 +202,10 @@ impl Load {
     const EXCHANGE: u8 = 128;
 
     /// Takes note of a turn in which so many bytes were moved.
-    fn note(&mut self, moved: u64) -> Shown {
+    fn note_turn(&mut self, moved: u64) -> Observed {
         if moved >= LARGE {
             (self.large, self.small) = (self.large.saturating_add(1).min(Self::BULK), 0);
-            return if self.large == Self::BULK { Shown::Bulk } else { Shown::Nothing };
+            return if self.large == Self::BULK { Observed::Bulk } else { Observed::Nothing };
         }
         if moved > 0 {
             self.small += 1;
@@ -294,14 +214,14 @@ impl Load {
             }
             if self.small == Self::EXCHANGE {
                 self.small = Self::PAUSE;
-                return Shown::Small;
+                return Observed::Small;
             }
         }
-        Shown::Nothing
+        Observed::Nothing
     }
 
-    fn may_go(&self, now: Instant) -> bool {
-        self.went.is_none_or(|at| now.saturating_duration_since(at) >= STAY)
+    fn may_move(&self, now: Instant) -> bool {
+        self.moved_at.is_none_or(|at| now.saturating_duration_since(at) >= STAY)
     }
 }
 
@@ -321,10 +241,10 @@ impl Future for Movable {
         if task.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let place = match this.load.note(turn::moved().wrapping_sub(before)) {
-            Shown::Bulk => Worker::place_bulk,
-            Shown::Small => Worker::place_small,
-            Shown::Nothing => return Poll::Pending,
+        let place = match this.load.note_turn(turn::moved().wrapping_sub(before)) {
+            Observed::Bulk => Worker::place_bulk,
+            Observed::Small => Worker::place_small,
+            Observed::Nothing => return Poll::Pending,
         };
         let target = WORKER.with_borrow_mut(|worker| place(worker.as_mut()?, &mut this.load));
         let Some(target) = target else { return Poll::Pending };
@@ -351,88 +271,22 @@ mod tests {
     use std::thread::ThreadId;
 
     #[test]
-    fn bulk_is_shared_out_until_nobody_has_two_more() {
-        for (bulk, from, targets) in [
-            (&[Some(8), Some(0)][..], 0, &[1, 1, 1, 1][..]),
-            (&[Some(1), Some(0)], 0, &[]),
-            (&[Some(2), Some(1)], 0, &[]),
-            (&[Some(3), Some(1)], 0, &[1]),
-            (&[Some(0), Some(8)], 0, &[]),
-            (&[Some(0), Some(2)], 1, &[0]),
-            (&[Some(8), None], 0, &[]),
-            (&[Some(8), None, Some(0), Some(1)], 0, &[2, 2, 3, 2, 3]),
-            (&[None, Some(4)], 0, &[]),
-            (&[Some(4)], 0, &[]),
-            (&[], 0, &[]),
-        ] {
-            assert_eq!(share_out(bulk.to_vec(), from), targets, "{bulk:?} from {from}");
-        }
-    }
-
-    #[test]
-    fn whoever_gave_has_no_reason_to_get_it_back() {
-        for mine in 0..40 {
-            for theirs in 0..40 {
-                for others in 0..4 {
-                    let mut bulk = vec![Some(mine), Some(theirs), Some(others)];
-                    let targets = share_out(bulk.clone(), 0);
-                    for &target in &targets {
-                        bulk[0] = bulk[0].map(|bulk| bulk - 1);
-                        bulk[target] = bulk[target].map(|bulk| bulk + 1);
-                    }
-                    for target in targets {
-                        let back = share_out(bulk.clone(), target);
-                        assert!(!back.contains(&0), "{mine}, {theirs}, {others}: {bulk:?} {back:?}");
-                    }
-                }
-            }
-        }
-    }
-
-    fn board(running: usize) -> (tokio::runtime::Runtime, Board) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let handle = Some(runtime.handle().clone());
-        let board = Board(Mutex::new(vec![Seat { handle, ..Seat::default() }; running]));
-        (runtime, board)
-    }
-
-    #[test]
-    fn only_a_busy_thread_gives_and_what_is_on_its_way_counts() {
-        let (_runtime, board) = board(3);
-        let now = Instant::now();
-        assert!(board.count(0, 6, false, now).is_empty());
-        assert_eq!(board.count(0, 6, true, now), [1, 2, 1, 2]);
-        // The two have it already, as far as the others know.
-        assert!(board.count(0, 2, true, now).is_empty());
-        assert_eq!(board.count(1, 5, true, now), [0, 2]);
-    }
-
-    #[test]
-    fn an_old_count_is_none() {
-        let (_runtime, board) = board(2);
-        let now = Instant::now();
-        board.count(1, 8, true, now);
-        assert!(board.count(0, 2, true, now + STALE / 2).is_empty());
-        assert_eq!(board.count(0, 2, true, now + STALE), [1]);
-    }
-
-    #[test]
     fn bulk_and_small_exchanges_are_told_apart() {
-        let shown = |moved: &[u64]| {
+        let observed = |moved: &[u64]| {
             let mut load = Load::default();
-            moved.iter().map(|&moved| load.note(moved)).collect::<Vec<_>>()
+            moved.iter().map(|&moved| load.note_turn(moved)).collect::<Vec<_>>()
         };
-        let last = |moved: &[u64]| shown(moved).pop();
+        let last = |moved: &[u64]| observed(moved).pop();
         let small = |n: usize| vec![100; n];
-        assert_eq!(last(&[LARGE; 3]), Some(Shown::Nothing));
-        assert_eq!(last(&[LARGE; 4]), Some(Shown::Bulk));
+        assert_eq!(last(&[LARGE; 3]), Some(Observed::Nothing));
+        assert_eq!(last(&[LARGE; 4]), Some(Observed::Bulk));
         // Some small pieces and idle turns between are no end of it; a pause is.
-        assert_eq!(last(&[&[LARGE; 4][..], &small(7), &[0; 50], &[LARGE]].concat()), Some(Shown::Bulk));
-        assert_eq!(last(&[&[LARGE; 4][..], &small(8), &[LARGE]].concat()), Some(Shown::Nothing));
-        assert_eq!(last(&small(127)), Some(Shown::Nothing));
-        assert_eq!(last(&small(128)), Some(Shown::Small));
-        assert_eq!(last(&[&small(100)[..], &[LARGE], &small(100)].concat()), Some(Shown::Nothing));
-        let told = shown(&small(1000)).iter().filter(|&shown| *shown == Shown::Small).count();
+        assert_eq!(last(&[&[LARGE; 4][..], &small(7), &[0; 50], &[LARGE]].concat()), Some(Observed::Bulk));
+        assert_eq!(last(&[&[LARGE; 4][..], &small(8), &[LARGE]].concat()), Some(Observed::Nothing));
+        assert_eq!(last(&small(127)), Some(Observed::Nothing));
+        assert_eq!(last(&small(128)), Some(Observed::Small));
+        assert_eq!(last(&[&small(100)[..], &[LARGE], &small(100)].concat()), Some(Observed::Nothing));
+        let told = observed(&small(1000)).iter().filter(|&observed| *observed == Observed::Small).count();
         assert_eq!(told, 8, "and told now and then");
     }
 
@@ -440,10 +294,10 @@ mod tests {
     fn nobody_is_moved_twice_in_a_row() {
         let now = Instant::now();
         let mut load = Load::default();
-        assert!(load.may_go(now));
-        load.went = Some(now);
-        assert!(!load.may_go(now + STAY / 2));
-        assert!(load.may_go(now + STAY));
+        assert!(load.may_move(now));
+        load.moved_at = Some(now);
+        assert!(!load.may_move(now + STAY / 2));
+        assert!(load.may_move(now + STAY));
     }
 
     /// Two threads of the workers, until it is dropped; everything begins on the first.

@@ -1,6 +1,6 @@
 //! Work that blocks: look-ups of names, and files.
 //!
-//! The runtime's own room for it ends the process where no thread can be started (a container's limit of
+//! The runtime's own pool for it ends the process where no thread can be started (a container's limit of
 //! processes), and starts up to 512 threads where a name server is silent. Here the threads are few, and
 //! work for which there is none fails alone.
 
@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a thread waits for more to do.
-const KEEP: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A few threads for one kind of work.
 #[derive(Debug)]
-pub struct Room {
+pub struct ThreadPool {
     name: &'static str,
     /// The most threads.
     size: usize,
@@ -43,15 +43,15 @@ impl std::fmt::Debug for State {
 
 /// For look-ups of names. Each may take as long as the system waits for a silent name server, so these
 /// have threads of their own.
-pub static NAMES: Room = Room::new("names", 8, 256);
+pub static NAMES: ThreadPool = ThreadPool::new("names", 8, 256);
 
 /// For files.
-pub static FILES: Room = Room::new("files", 8, 4096);
+pub static FILES: ThreadPool = ThreadPool::new("files", 8, 4096);
 
-impl Room {
-    const fn new(name: &'static str, size: usize, queue: usize) -> Room {
+impl ThreadPool {
+    const fn new(name: &'static str, size: usize, queue: usize) -> ThreadPool {
         let state = State { waiting: VecDeque::new(), threads: 0, idle: 0 };
-        Room { name, size, queue, state: Mutex::new(state), news: Condvar::new() }
+        ThreadPool { name, size, queue, state: Mutex::new(state), news: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,7 +108,7 @@ impl Room {
     /// # Errors
     ///
     /// The work has panicked.
-    pub async fn run_or_do_here<T: Send + 'static>(
+    pub async fn run_or_inline<T: Send + 'static>(
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
@@ -140,7 +140,7 @@ impl Room {
                 continue;
             }
             state.idle += 1;
-            let waited = self.news.wait_timeout(state, KEEP).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.news.wait_timeout(state, IDLE_TIMEOUT).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
             state.idle -= 1;
             if waited.1.timed_out() && state.waiting.is_empty() {
@@ -158,24 +158,24 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_panics_fails_alone() {
-        static ROOM: Room = Room::new("test", 1, 8);
-        let broken = ROOM.run(|| -> u8 { panic!("as the test wants it") }).await;
+        static POOL: ThreadPool = ThreadPool::new("test", 1, 8);
+        let broken = POOL.run(|| -> u8 { panic!("as the test wants it") }).await;
         assert_eq!(broken.unwrap_err().to_string(), "the work broke off");
         // The only thread goes on.
-        assert_eq!(ROOM.run(|| 7).await.unwrap(), 7);
-        assert_eq!(ROOM.run_or_do_here(|| 8).await.unwrap(), 8);
-        assert_eq!(ROOM.state().threads, 1);
+        assert_eq!(POOL.run(|| 7).await.unwrap(), 7);
+        assert_eq!(POOL.run_or_inline(|| 8).await.unwrap(), 8);
+        assert_eq!(POOL.state().threads, 1);
     }
 
     #[tokio::test]
     async fn threads_and_what_waits_for_them_are_bounded() {
-        static ROOM: Room = Room::new("test", 2, 3);
+        static POOL: ThreadPool = ThreadPool::new("test", 2, 3);
         let (hold, held) = mpsc::channel::<()>();
         let held = std::sync::Arc::new(Mutex::new(held));
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         for number in 0..2 {
             let (held, tell) = (std::sync::Arc::clone(&held), tell.clone());
-            ROOM.spawn(move || {
+            POOL.spawn(move || {
                 tell.send(number).unwrap();
                 let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
             })
@@ -185,13 +185,13 @@ mod tests {
             told.recv().await.unwrap();
         }
         for _ in 0..3 {
-            ROOM.spawn(|| {}).unwrap();
+            POOL.spawn(|| {}).unwrap();
         }
-        assert_eq!(ROOM.spawn(|| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(ROOM.state().threads, 2);
+        assert_eq!(POOL.spawn(|| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(POOL.state().threads, 2);
         drop(hold);
         // The queue is worked off.
-        while let Err(error) = ROOM.run(|| {}).await {
+        while let Err(error) = POOL.run(|| {}).await {
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
             tokio::task::yield_now().await;
         }

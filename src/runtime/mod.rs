@@ -3,6 +3,7 @@
 
 pub(crate) mod balance;
 pub mod blocking;
+mod board;
 pub(crate) mod turn;
 pub mod watchdog;
 pub(crate) mod workers;

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// After so many looks that saw the same turn a thread counts as stuck. They are counted, and not the
 /// time: a machine that slept was not stuck.
-const PATIENCE: u32 = 5;
+const STUCK_AFTER: u32 = 5;
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +63,17 @@ impl fmt::Display for Stage {
 
 /// Whose turn it is: an address and a stage, in words that can be read while they are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Turn {
+struct TurnOwner {
     ip: [u32; 4],
     /// The port, then one more than the stage, then whether there is a peer.
     rest: u32,
 }
 
-impl Turn {
+impl TurnOwner {
     const PEER: u32 = 1 << 24;
 
-    fn of(peer: Option<SocketAddr>) -> Turn {
-        let Some(peer) = peer else { return Turn::default() };
+    fn of(peer: Option<SocketAddr>) -> TurnOwner {
+        let Some(peer) = peer else { return TurnOwner::default() };
         let ip = match peer.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
@@ -81,18 +81,18 @@ impl Turn {
         let bits = ip.to_bits();
         #[expect(clippy::cast_possible_truncation, reason = "the parts of a number")]
         let ip = [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32];
-        Turn { ip, rest: u32::from(peer.port()) | Turn::PEER }.at(Stage::Detect)
+        TurnOwner { ip, rest: u32::from(peer.port()) | TurnOwner::PEER }.at(Stage::Detect)
     }
 
-    fn at(self, stage: Stage) -> Turn {
-        Turn { rest: self.rest & !(0xff << 16) | (stage as u32 + 1) << 16, ..self }
+    fn at(self, stage: Stage) -> TurnOwner {
+        TurnOwner { rest: self.rest & !(0xff << 16) | (stage as u32 + 1) << 16, ..self }
     }
 
     fn peer(&self) -> Option<SocketAddr> {
         let bits = self.ip.iter().fold(0_u128, |bits, &part| bits << 32 | u128::from(part));
         let port = u16::try_from(self.rest & 0xffff).ok()?;
         let ip = Ipv6Addr::from_bits(bits).to_canonical();
-        (self.rest & Turn::PEER != 0).then_some(SocketAddr::new(ip, port))
+        (self.rest & TurnOwner::PEER != 0).then_some(SocketAddr::new(ip, port))
     }
 
     fn stage(&self) -> Option<Stage> {
@@ -101,9 +101,9 @@ impl Turn {
     }
 }
 
-/// A thread that serves. It alone writes here.
+/// What a thread that serves is at. It alone writes here.
 #[derive(Debug, Default)]
-struct Worker {
+struct Heartbeat {
     /// Whether signals are heard on it.
     first: bool,
     /// Grows by two with each turn of a task. Odd while the thread is at work.
@@ -112,8 +112,8 @@ struct Worker {
     rest: AtomicU32,
 }
 
-impl Worker {
-    fn begins(&self, turn: &Turn) {
+impl Heartbeat {
+    fn begin_turn(&self, turn: &TurnOwner) {
         for (word, part) in self.ip.iter().zip(turn.ip) {
             word.store(part, Ordering::Relaxed);
         }
@@ -125,12 +125,12 @@ impl Worker {
         self.turns.load(Ordering::SeqCst) & 1 == 1
     }
 
-    fn parks(&self) {
+    fn park(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
         self.turns.store(turns.wrapping_add(turns & 1), Ordering::Release);
     }
 
-    fn unparks(&self) {
+    fn unpark(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
         self.turns.store(turns | 1, Ordering::SeqCst);
         // In one order with what the watchdog does before it sleeps: either it sees the work, or it is
@@ -144,60 +144,60 @@ impl Worker {
     }
 
     /// Whose turn it is, and its number.
-    fn look(&self) -> (u32, Turn) {
+    fn read(&self) -> (u32, TurnOwner) {
         let turns = self.turns.load(Ordering::Acquire);
         let ip = [0, 1, 2, 3].map(|index: usize| self.ip[index].load(Ordering::Relaxed));
-        (turns, Turn { ip, rest: self.rest.load(Ordering::Relaxed) })
+        (turns, TurnOwner { ip, rest: self.rest.load(Ordering::Relaxed) })
     }
 }
 
 thread_local! {
-    static WORKER: OnceCell<Arc<Worker>> = const { OnceCell::new() };
+    static HEARTBEAT: OnceCell<Arc<Heartbeat>> = const { OnceCell::new() };
 }
 
-static WORKERS: Mutex<Vec<Arc<Worker>>> = Mutex::new(Vec::new());
+static HEARTBEATS: Mutex<Vec<Arc<Heartbeat>>> = Mutex::new(Vec::new());
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// A runtime for one thread, which is watched.
 #[derive(Debug)]
-pub struct Loop {
+pub struct EventLoop {
     runtime: Runtime,
-    worker: Arc<Worker>,
+    heartbeat: Arc<Heartbeat>,
 }
 
-impl Loop {
+impl EventLoop {
     /// A runtime for this thread. `first` is the one on which signals are heard.
     ///
     /// # Errors
     ///
     /// The system has no descriptors left for it.
-    pub fn new(first: bool) -> io::Result<Loop> {
-        let worker = Arc::new(Worker { first, ..Worker::default() });
-        let (parks, unparks) = (Arc::clone(&worker), Arc::clone(&worker));
+    pub fn new(first: bool) -> io::Result<EventLoop> {
+        let heartbeat = Arc::new(Heartbeat { first, ..Heartbeat::default() });
+        let (parks, unparks) = (Arc::clone(&heartbeat), Arc::clone(&heartbeat));
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(move || parks.parks())
-            .on_thread_unpark(move || unparks.unparks())
+            .on_thread_park(move || parks.park())
+            .on_thread_unpark(move || unparks.unpark())
             .build()?;
-        WORKERS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&worker));
-        Ok(Loop { runtime, worker })
+        HEARTBEATS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&heartbeat));
+        Ok(EventLoop { runtime, heartbeat })
     }
 
     /// Runs a future, and the tasks that it starts, on this thread.
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         /// However it ends, a thread that has ended is not at work.
-        struct Ended<'a>(&'a Worker);
+        struct Ended<'a>(&'a Heartbeat);
         impl Drop for Ended<'_> {
             fn drop(&mut self) {
-                self.0.parks();
+                self.0.park();
             }
         }
         // A thread has one loop in its life.
-        let _ = WORKER.with(|own| own.set(Arc::clone(&self.worker)));
-        self.worker.unparks();
-        let _ended = Ended(&self.worker);
+        let _ = HEARTBEAT.with(|own| own.set(Arc::clone(&self.heartbeat)));
+        self.heartbeat.unpark();
+        let _ended = Ended(&self.heartbeat);
         self.runtime.block_on(work)
     }
 
@@ -210,7 +210,7 @@ impl Loop {
 pin_project_lite::pin_project! {
     /// A task whose turns are counted.
     pub struct Watched<F> {
-        turn: Turn,
+        turn: TurnOwner,
         #[pin]
         task: F,
     }
@@ -218,7 +218,7 @@ pin_project_lite::pin_project! {
 
 /// Counts the turns of a task, which serves the connection of this peer, if any.
 pub fn watched<F: Future>(peer: Option<SocketAddr>, task: F) -> Watched<F> {
-    Watched { turn: Turn::of(peer), task }
+    Watched { turn: TurnOwner::of(peer), task }
 }
 
 impl<F: Future> Future for Watched<F> {
@@ -226,13 +226,13 @@ impl<F: Future> Future for Watched<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        WORKER.with(|worker| {
-            let Some(worker) = worker.get() else { return this.task.poll(cx) };
-            worker.begins(this.turn);
+        HEARTBEAT.with(|heartbeat| {
+            let Some(heartbeat) = heartbeat.get() else { return this.task.poll(cx) };
+            heartbeat.begin_turn(this.turn);
             let polled = this.task.poll(cx);
             // The stage may have become another.
-            this.turn.rest = worker.rest.load(Ordering::Relaxed);
-            worker.begins(&Turn::default());
+            this.turn.rest = heartbeat.rest.load(Ordering::Relaxed);
+            heartbeat.begin_turn(&TurnOwner::default());
             polled
         })
     }
@@ -240,17 +240,17 @@ impl<F: Future> Future for Watched<F> {
 
 /// Says what the connection whose turn it is has come to.
 pub fn stage(stage: Stage) {
-    WORKER.with(|worker| {
-        if let Some(worker) = worker.get() {
-            let turn = Turn { ip: [0; 4], rest: worker.rest.load(Ordering::Relaxed) }.at(stage);
-            worker.rest.store(turn.rest, Ordering::Relaxed);
+    HEARTBEAT.with(|heartbeat| {
+        if let Some(heartbeat) = heartbeat.get() {
+            let turn = TurnOwner { ip: [0; 4], rest: heartbeat.rest.load(Ordering::Relaxed) }.at(stage);
+            heartbeat.rest.store(turn.rest, Ordering::Relaxed);
         }
     });
 }
 
 /// Whose turn it is on this thread.
-fn current() -> Turn {
-    WORKER.with(|worker| worker.get().map(|worker| worker.look().1).unwrap_or_default())
+fn current() -> TurnOwner {
+    HEARTBEAT.with(|heartbeat| heartbeat.get().map(|heartbeat| heartbeat.read().1).unwrap_or_default())
 }
 
 /// Starts the thread that looks. Where none can be had, it goes on without.
@@ -264,57 +264,61 @@ pub fn start() {
     }
 }
 
-/// What was seen of a worker at the last look.
+/// What was seen of a thread at the last look.
 #[derive(Debug, Default, Clone, Copy)]
-struct Seen {
+struct StuckDetector {
     turns: u32,
     /// How many looks ago it began.
     since: u32,
 }
 
-impl Seen {
-    /// Looks once more. True when the worker has become stuck by now, false when it no longer is.
-    fn look(&mut self, turns: u32) -> Option<bool> {
+impl StuckDetector {
+    /// Looks once more. True when the thread has become stuck by now, false when it no longer is.
+    fn observe(&mut self, turns: u32) -> Option<bool> {
         if turns & 1 == 1 && turns == self.turns {
             self.since = self.since.saturating_add(1);
-            (self.since == PATIENCE).then_some(true)
+            (self.since == STUCK_AFTER).then_some(true)
         } else {
-            let was_stuck = self.since >= PATIENCE;
-            *self = Seen { turns, since: 0 };
+            let was_stuck = self.since >= STUCK_AFTER;
+            *self = StuckDetector { turns, since: 0 };
             was_stuck.then_some(false)
         }
     }
 }
 
 fn watch() {
-    let mut seen: Vec<Seen> = Vec::new();
+    let mut seen: Vec<StuckDetector> = Vec::new();
     loop {
-        let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        seen.resize(workers.len(), Seen::default());
+        let heartbeats = HEARTBEATS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.resize(heartbeats.len(), StuckDetector::default());
         ASLEEP.store(true, Ordering::SeqCst);
-        if !workers.iter().any(|worker| worker.is_at_work()) {
+        if !heartbeats.iter().any(|heartbeat| heartbeat.is_at_work()) {
             // Whoever begins to work wakes it. Waking for nothing does no harm.
             std::thread::park();
         }
         ASLEEP.store(false, Ordering::SeqCst);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a thread without a runtime, which is to see what the system sees"
+        )]
         std::thread::sleep(TICK);
-        for (worker, seen) in workers.iter().zip(&mut seen) {
-            let (turns, turn) = worker.look();
-            match seen.look(turns) {
+        for (heartbeat, seen) in heartbeats.iter().zip(&mut seen) {
+            let (turns, turn) = heartbeat.read();
+            match seen.observe(turns) {
                 None => {}
                 Some(true) => {
                     let peer = turn.peer().map(tracing::field::display);
                     let stage = turn.stage().map(tracing::field::display);
-                    let seconds = TICK.as_secs() * u64::from(PATIENCE);
+                    let seconds = TICK.as_secs() * u64::from(STUCK_AFTER);
                     error!(peer, stage, "a thread has not returned to its event loop for {seconds} s");
-                    if worker.first {
-                        first_is_stuck(true);
+                    if heartbeat.first {
+                        set_main_thread_stuck(true);
                     }
                 }
                 Some(false) => {
                     info!("a thread that did not return to its event loop has returned");
-                    if worker.first {
-                        first_is_stuck(false);
+                    if heartbeat.first {
+                        set_main_thread_stuck(false);
                     }
                 }
             }
@@ -323,14 +327,14 @@ fn watch() {
 }
 
 #[cfg(unix)]
-use crate::os::signals::first_is_stuck;
+use crate::os::signals::set_main_thread_stuck;
 
 /// Here the system ends a process that is to end.
 #[cfg(not(unix))]
-fn first_is_stuck(_: bool) {}
+fn set_main_thread_stuck(_: bool) {}
 
 /// Has a panic written to the log as one line, with its place and the peer whose connection it ends.
-pub fn tell_of_panics() {
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
         let payload = panic.payload();
@@ -344,7 +348,7 @@ pub fn tell_of_panics() {
             let stage = turn.stage().map(tracing::field::display);
             error!(place, peer, stage, count, "panicked: {message}");
         } else {
-            crate::os::stderr::write(&format!("obfs-rs: panicked at {place}: {message}"));
+            crate::os::stderr::print_error(&format_args!("panicked at {place}: {message}"));
         }
     }));
 }
@@ -355,10 +359,10 @@ mod tests {
 
     #[test]
     fn a_turn_says_whose_it_is() {
-        assert_eq!((Turn::of(None).peer(), Turn::of(None).stage()), (None, None));
+        assert_eq!((TurnOwner::of(None).peer(), TurnOwner::of(None).stage()), (None, None));
         for peer in ["192.0.2.1:443", "[2001:db8::1]:65535", "[::1]:1"] {
             let peer: SocketAddr = peer.parse().unwrap();
-            let turn = Turn::of(Some(peer));
+            let turn = TurnOwner::of(Some(peer));
             assert_eq!((turn.peer(), turn.stage()), (Some(peer), Some(Stage::Detect)));
             for stage in Stage::ALL {
                 let turn = turn.at(stage);
@@ -370,8 +374,8 @@ mod tests {
     #[test]
     fn only_one_turn_that_goes_on_is_stuck() {
         let looks = |all: &[u32]| {
-            let mut seen = Seen::default();
-            all.iter().filter_map(|&turns| seen.look(turns)).collect::<Vec<bool>>()
+            let mut seen = StuckDetector::default();
+            all.iter().filter_map(|&turns| seen.observe(turns)).collect::<Vec<bool>>()
         };
         assert!(looks(&[4; 20]).is_empty(), "it is parked");
         assert!(looks(&[1, 3, 5, 7, 9, 11, 13, 15]).is_empty(), "its turns go on");
@@ -382,9 +386,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_types, reason = "a thread of the system's own kind")]
     fn a_loop_is_at_work_only_while_it_has_something_to_do() {
-        let event_loop = Loop::new(false).unwrap();
-        let worker = Arc::clone(&event_loop.worker);
+        let event_loop = EventLoop::new(false).unwrap();
+        let heartbeat = Arc::clone(&event_loop.heartbeat);
         let (tell, told) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             event_loop.block_on(async {
@@ -396,19 +401,19 @@ mod tests {
                     (at_work, current())
                 });
                 let (before, after) = tokio::spawn(task).await.unwrap();
-                assert_eq!(before, Turn::of(Some(peer)).at(Stage::Relay));
+                assert_eq!(before, TurnOwner::of(Some(peer)).at(Stage::Relay));
                 assert_eq!(after, before, "the stage stays the connection's");
-                assert_eq!(current(), Turn::default());
+                assert_eq!(current(), TurnOwner::default());
             });
         });
         // It comes to wait for the word, and is at rest then.
         let end = std::time::Instant::now() + Duration::from_secs(20);
-        while worker.turns.load(Ordering::SeqCst) < 4 || worker.is_at_work() {
+        while heartbeat.turns.load(Ordering::SeqCst) < 4 || heartbeat.is_at_work() {
             assert!(std::time::Instant::now() < end && !thread.is_finished());
             std::thread::yield_now();
         }
         tell.send(()).unwrap();
         thread.join().unwrap();
-        assert!(!worker.is_at_work());
+        assert!(!heartbeat.is_at_work());
     }
 }

@@ -1,18 +1,19 @@
 //! How many threads serve connections: one, and more while there is more to do than it can.
 //!
 //! A connection stays with the thread that accepted it, but for bulk ([`balance`](super::balance)), and
-//! each thread has a runtime of its own, so no thread wakes another. What one thread does in one go, several do in several: on a machine with two
-//! cores, with the load's own programs beside it, kept-alive requests through both halves cost 28 µs of
-//! CPU with two threads a half, whether or not they took tasks from each other, and 22 µs with one. So
-//! the others sleep until the first is busy.
+//! each thread has a runtime of its own, so no thread wakes another. What one thread does in one go, several
+//! do in several: on a machine with two cores, with the load's own programs beside it, kept-alive requests
+//! through both halves cost 28 µs of CPU with two threads a half, whether or not they took tasks from each
+//! other, and 22 µs with one. So the others sleep until the first is busy.
 //!
 //! It is looked at when a connection is accepted, as here only new connections go to other threads: there
 //! is no clock that would wake a phone.
 
-use super::balance::Board;
+use super::board::Board;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Over how long it is measured, at the least, how busy the threads are.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -68,8 +69,9 @@ impl Workers {
         let _ = self.active.subscribe().wait_for(|&active| (index < active) == serving).await;
     }
 
-    /// To be called when a connection has been accepted: looks, now and then, how busy the threads are.
-    pub(crate) fn look(&self) {
+    /// To be called when a connection has been accepted: measures, now and then, how busy the
+    /// threads are, and wakes one more or lets one go.
+    pub(crate) fn rebalance(&self) {
         if self.size == 1 {
             return;
         }
@@ -81,11 +83,11 @@ impl Workers {
         let now = Sample::now();
         let before = std::mem::replace(&mut *sample, now);
         drop(sample);
-        self.judge(before, now);
+        self.adjust(before, now);
     }
 
     /// Wakes a thread or lets one go, by what was used between two points in time.
-    fn judge(&self, before: Sample, now: Sample) {
+    fn adjust(&self, before: Sample, now: Sample) {
         let used = now.cpu.saturating_sub(before.cpu);
         let busy = used.as_secs_f64() / now.at.duration_since(before.at).as_secs_f64();
         self.active.send_if_modified(|active| {
@@ -175,7 +177,7 @@ mod tests {
         let workers = Workers::of(3);
         let mut active = vec![workers.active()];
         for pair in seconds(&[100, 900, 1700, 2900, 1500, 400, 100]).windows(2) {
-            workers.judge(pair[0], pair[1]);
+            workers.adjust(pair[0], pair[1]);
             active.push(workers.active());
         }
         assert_eq!(active, [1, 1, 2, 3, 3, 3, 2, 1]);
@@ -192,11 +194,11 @@ mod tests {
             }
         });
         let samples = seconds(&[900, 100]);
-        workers.judge(samples[0], samples[1]);
+        workers.adjust(samples[0], samples[1]);
         workers.until(1, true).await;
         tokio::task::yield_now().await;
         assert!(!serving.is_finished());
-        workers.judge(samples[1], samples[2]);
+        workers.adjust(samples[1], samples[2]);
         serving.await.unwrap();
     }
 
@@ -204,11 +206,11 @@ mod tests {
     fn a_process_is_looked_at_when_there_is_something_to_see() {
         let workers = Workers::of(2);
         let soon = *workers.sample.lock().unwrap();
-        workers.look();
+        workers.rebalance();
         assert_eq!(workers.sample.lock().unwrap().at, soon.at, "no time has passed");
         let long_ago = soon.at.checked_sub(INTERVAL * 10).expect("the machine is up that long");
         workers.sample.lock().unwrap().at = long_ago;
-        workers.look();
+        workers.rebalance();
         assert!(workers.sample.lock().unwrap().at >= soon.at);
     }
 }

@@ -128,7 +128,7 @@ impl Connection {
     /// Sends a file, with what stands in front of it in the same piece.
     pub async fn send_file(&mut self, mut piece: Vec<u8>, mut source: Box<Source>) -> io::Result<()> {
         loop {
-            let filling = blocking::FILES.run_or_do_here(move || {
+            let filling = blocking::FILES.run_or_inline(move || {
                 let more = source.fill(&mut piece, PIECE);
                 (more, piece, source)
             });

@@ -129,7 +129,7 @@ fn moved(request: &Request, url: &str) -> Answer {
 /// The file that is asked for, or what is to be said of it.
 async fn file_at(root: &Path, request: &Request, here: &Here<'_>) -> Answer {
     let (root, path) = (root.to_owned(), request.target.path.clone());
-    let found = blocking::FILES.run_or_do_here(move || folder::find(&root, &path)).await;
+    let found = blocking::FILES.run_or_inline(move || folder::find(&root, &path)).await;
     match found {
         Ok(Ok(Found::File(..))) if request.method == Method::Post => Answer::page(405, request.style),
         Ok(Ok(Found::File(file, path))) => file_answer(file, &path, request),

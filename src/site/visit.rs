@@ -258,6 +258,7 @@ impl<'a> Visit<'a> {
     }
 
     async fn write(&mut self, answer: Answer, style: ResponseStyle, keep_alive: bool) -> io::Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "the date in an answer")]
         let mut bytes = if style.bare { Vec::new() } else { answer.head(keep_alive, SystemTime::now()) };
         let content = if style.head_only && !style.bare { Content::Nothing } else { answer.content };
         match content {

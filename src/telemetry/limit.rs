@@ -27,49 +27,49 @@ const NAME: usize = 80;
 
 /// The target of the lines about other lines, which are not limited themselves: there is at most one a
 /// period for each place.
-const ABOUT: &str = "left_out";
+const ABOUT: &str = "suppressed";
 
 /// Whether the process serves.
 static SERVING: AtomicBool = AtomicBool::new(false);
 
 /// There is something to tell once its period is over.
-static LEFT_OUT: Notify = Notify::const_new();
+static SUPPRESSED: Notify = Notify::const_new();
 
-static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
+static CALL_SITES: LazyLock<Mutex<CallSites>> = LazyLock::new(Mutex::default);
 
 /// From now on lines are limited.
-pub fn begin() {
+pub fn start() {
     SERVING.store(true, Ordering::Relaxed);
 }
 
 /// Tells how many lines were left out, each period once it is over. To be run as long as the process
 /// serves.
-pub async fn tell() {
+pub async fn report() {
     loop {
-        LEFT_OUT.notified().await;
+        SUPPRESSED.notified().await;
         loop {
             // (the lock is not held any longer than for this)
             let due = lock().next_due();
             let Some(due) = due else { break };
             sleep_until(due).await;
-            tell_all(|places| places.take_due(Instant::now()));
+            report_all(|sites| sites.take_due(Instant::now()));
         }
     }
 }
 
 /// Tells what was left out until now: the process ends.
-pub fn tell_the_rest() {
-    tell_all(|places| places.take_due(Instant::now() + PERIOD));
+pub fn report_rest() {
+    report_all(|sites| sites.take_due(Instant::now() + PERIOD));
 }
 
-fn lock() -> std::sync::MutexGuard<'static, Places> {
-    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> std::sync::MutexGuard<'static, CallSites> {
+    CALL_SITES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tell_all(take: impl FnOnce(&mut Places) -> Vec<LeftOut>) {
+fn report_all(take: impl FnOnce(&mut CallSites) -> Vec<Suppressed>) {
     // The lock is not held while lines are written: they come by here again.
     let all = take(&mut lock());
-    for LeftOut { level, name, count } in all {
+    for Suppressed { level, name, count } in all {
         let seconds = PERIOD.as_secs();
         match level {
             Level::ERROR => {
@@ -99,7 +99,7 @@ impl<S: Subscriber> Layer<S> for Limit {
         };
         let admitted = lock().admit(event.metadata().callsite(), *metadata.level(), Instant::now(), name);
         if !admitted {
-            LEFT_OUT.notify_one();
+            SUPPRESSED.notify_one();
         }
         admitted
     }
@@ -118,60 +118,55 @@ impl Visit for Name {
 
 /// What each place has written. There are as many as the code has.
 #[derive(Debug, Default)]
-struct Places(HashMap<Identifier, Place>);
+struct CallSites(HashMap<Identifier, CallSite>);
 
 #[derive(Debug)]
-struct Place {
+struct CallSite {
     /// When the period began.
     began: Instant,
     /// Lines that were written in it.
     written: u32,
     /// What was left out, if anything was.
-    left_out: Option<LeftOut>,
+    suppressed: Option<Suppressed>,
 }
 
 /// Lines that were left out.
 #[derive(Debug, PartialEq, Eq)]
-struct LeftOut {
+struct Suppressed {
     level: Level,
     name: String,
     count: u64,
 }
 
-impl Places {
+impl CallSites {
     /// Whether a line of this place may be written; counts it if not.
-    fn admit(
-        &mut self,
-        place: Identifier,
-        level: Level,
-        now: Instant,
-        name: impl FnOnce() -> String,
-    ) -> bool {
-        let place = self.0.entry(place).or_insert_with(|| Place { began: now, written: 0, left_out: None });
+    fn admit(&mut self, site: Identifier, level: Level, now: Instant, name: impl FnOnce() -> String) -> bool {
+        let site =
+            self.0.entry(site).or_insert_with(|| CallSite { began: now, written: 0, suppressed: None });
         // What was left out is told before the next period begins.
-        if place.left_out.is_none() && now.duration_since(place.began) >= PERIOD {
-            (place.began, place.written) = (now, 0);
+        if site.suppressed.is_none() && now.duration_since(site.began) >= PERIOD {
+            (site.began, site.written) = (now, 0);
         }
-        if place.written < BURST {
-            place.written += 1;
+        if site.written < BURST {
+            site.written += 1;
             return true;
         }
-        place.left_out.get_or_insert_with(|| LeftOut { level, name: name(), count: 0 }).count += 1;
+        site.suppressed.get_or_insert_with(|| Suppressed { level, name: name(), count: 0 }).count += 1;
         false
     }
 
     /// When there is something to tell next.
     fn next_due(&self) -> Option<Instant> {
-        self.0.values().filter(|place| place.left_out.is_some()).map(|place| place.began + PERIOD).min()
+        self.0.values().filter(|site| site.suppressed.is_some()).map(|site| site.began + PERIOD).min()
     }
 
     /// What was left out in periods that are over; they begin anew.
-    fn take_due(&mut self, now: Instant) -> Vec<LeftOut> {
-        let due = self.0.values_mut().filter(|place| now.duration_since(place.began) >= PERIOD);
-        due.filter_map(|place| {
-            let left_out = place.left_out.take()?;
-            (place.began, place.written) = (now, 0);
-            Some(left_out)
+    fn take_due(&mut self, now: Instant) -> Vec<Suppressed> {
+        let due = self.0.values_mut().filter(|site| now.duration_since(site.began) >= PERIOD);
+        due.filter_map(|site| {
+            let suppressed = site.suppressed.take()?;
+            (site.began, site.written) = (now, 0);
+            Some(suppressed)
         })
         .collect()
     }
@@ -196,38 +191,38 @@ mod tests {
     static ONE: Here = Here(1);
     static OTHER: Here = Here(2);
 
-    fn admitted(places: &mut Places, place: &'static Here, now: Instant, lines: usize) -> usize {
+    fn admitted(sites: &mut CallSites, site: &'static Here, now: Instant, lines: usize) -> usize {
         let name = || "no tunnel".to_owned();
-        let admit = |_: &usize| places.admit(Identifier(place), Level::WARN, now, name);
+        let admit = |_: &usize| sites.admit(Identifier(site), Level::WARN, now, name);
         (0..lines).filter(admit).count()
     }
 
     #[test]
     fn a_place_writes_a_burst_a_period_and_the_rest_is_counted() {
-        let (mut places, start) = (Places::default(), Instant::now());
-        assert_eq!(admitted(&mut places, &ONE, start, 300), 10);
-        assert_eq!(admitted(&mut places, &OTHER, start, 9), 9, "another place is not affected");
-        assert_eq!(places.next_due(), Some(start + PERIOD));
-        assert_eq!(places.take_due(start + PERIOD / 2), []);
-        let left_out = LeftOut { level: Level::WARN, name: "no tunnel".into(), count: 290 };
-        assert_eq!(places.take_due(start + PERIOD), [left_out]);
-        assert_eq!((places.next_due(), places.take_due(start + PERIOD * 2)), (None, vec![]));
-        assert_eq!(admitted(&mut places, &ONE, start + PERIOD, 300), 10, "a new period");
+        let (mut sites, start) = (CallSites::default(), Instant::now());
+        assert_eq!(admitted(&mut sites, &ONE, start, 300), 10);
+        assert_eq!(admitted(&mut sites, &OTHER, start, 9), 9, "another place is not affected");
+        assert_eq!(sites.next_due(), Some(start + PERIOD));
+        assert_eq!(sites.take_due(start + PERIOD / 2), []);
+        let suppressed = Suppressed { level: Level::WARN, name: "no tunnel".into(), count: 290 };
+        assert_eq!(sites.take_due(start + PERIOD), [suppressed]);
+        assert_eq!((sites.next_due(), sites.take_due(start + PERIOD * 2)), (None, vec![]));
+        assert_eq!(admitted(&mut sites, &ONE, start + PERIOD, 300), 10, "a new period");
     }
 
     #[test]
-    fn a_new_period_begins_by_itself_where_nothing_was_left_out() {
-        let (mut places, start) = (Places::default(), Instant::now());
-        assert_eq!(admitted(&mut places, &ONE, start, 10), 10);
-        assert_eq!(admitted(&mut places, &ONE, start + PERIOD, 10), 10);
-        assert_eq!(places.next_due(), None);
+    fn a_new_period_begins_by_itself_where_nothing_was_suppressed() {
+        let (mut sites, start) = (CallSites::default(), Instant::now());
+        assert_eq!(admitted(&mut sites, &ONE, start, 10), 10);
+        assert_eq!(admitted(&mut sites, &ONE, start + PERIOD, 10), 10);
+        assert_eq!(sites.next_due(), None);
     }
 
     #[test]
     fn no_count_is_lost_to_a_late_teller() {
-        let (mut places, start) = (Places::default(), Instant::now());
-        admitted(&mut places, &ONE, start, 11);
-        admitted(&mut places, &ONE, start + PERIOD * 3, 1);
-        assert_eq!(places.take_due(start + PERIOD * 3).first().map(|left_out| left_out.count), Some(2));
+        let (mut sites, start) = (CallSites::default(), Instant::now());
+        admitted(&mut sites, &ONE, start, 11);
+        admitted(&mut sites, &ONE, start + PERIOD * 3, 1);
+        assert_eq!(sites.take_due(start + PERIOD * 3).first().map(|suppressed| suppressed.count), Some(2));
     }
 }

@@ -22,7 +22,9 @@ mod level;
 mod limit;
 
 pub use level::LogLevel;
-pub use limit::{begin as serving, tell as tell_what_is_left_out, tell_the_rest};
+pub use limit::{
+    report as report_suppressed, report_rest as report_rest_of_suppressed, start as start_limiting,
+};
 
 #[cfg(unix)]
 use crate::os::syslog::{self, Syslog};
@@ -32,7 +34,7 @@ use crate::os::syslog::{self, Syslog};
 pub enum Destination {
     /// To whoever started us.
     Stderr,
-    /// To the system's log; until [`went_into_background`], to stderr.
+    /// To the system's log; until [`switch_to_syslog`], to stderr.
     Syslog,
 }
 
@@ -54,7 +56,7 @@ pub fn init(level: LogLevel, destination: Destination) {
         .log_internal_errors(false);
     match destination {
         Destination::Stderr => {
-            stderr::settle();
+            stderr::choose_mode();
             log.with_writer(|| Stderr).finish().with(limit).init();
         }
         #[cfg(unix)]
@@ -68,15 +70,15 @@ pub fn init(level: LogLevel, destination: Destination) {
 static IN_BACKGROUND: AtomicBool = AtomicBool::new(false);
 
 /// Says so if there is no system's log, to whoever reads stderr yet.
-#[cfg(unix)]
-pub fn look_for_syslog() {
-    if !SYSLOG.is_there() {
+pub fn warn_without_syslog() {
+    #[cfg(unix)]
+    if !SYSLOG.is_available() {
         warn!("there is no syslog: until there is one, the last lines of the log are kept for it");
     }
 }
 
 /// From now on nobody reads stderr.
-pub fn went_into_background() {
+pub fn switch_to_syslog() {
     IN_BACKGROUND.store(true, Ordering::Relaxed);
 }
 
@@ -90,10 +92,10 @@ static SYSLOG: LazyLock<Syslog> = LazyLock::new(Syslog::default);
 struct ToSyslog;
 
 /// Sends what waits for the system's log, for as long as the process lives.
-pub async fn keep_sending() {
+pub async fn run_syslog() {
     #[cfg(unix)]
     if IN_BACKGROUND.load(Ordering::Relaxed) {
-        SYSLOG.keep_sending().await;
+        SYSLOG.run().await;
     }
     std::future::pending().await
 }
@@ -131,7 +133,7 @@ impl Write for SyslogLine {
     }
 }
 
-/// Lines for [`say`].
+/// Lines for stderr.
 struct Stderr;
 
 impl Write for Stderr {
@@ -146,12 +148,12 @@ impl Write for Stderr {
 }
 
 /// The line that a connection gets when it has ended.
-pub fn tunnel_ended(peer: impl Display, verdict: &'static str, began: Instant, outcome: &Outcome) {
+pub fn tunnel_ended(peer: impl Display, what: &'static str, began: Instant, outcome: &Outcome) {
     let Outcome { up, down, end } = outcome;
     let seconds = format_args!("{:.3}", began.elapsed().as_secs_f64()).to_string();
     match end {
         // Somebody has set something up wrongly: this is to be seen without asking for it.
-        End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{verdict} ended"),
-        _ => debug!(%peer, up, down, seconds, %end, "{verdict} ended"),
+        End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{what} ended"),
+        _ => debug!(%peer, up, down, seconds, %end, "{what} ended"),
     }
 }

@@ -102,6 +102,7 @@ pub async fn grant<S>(client: &mut S, key: Option<&[u8]>, protocol: Option<&str>
 where
     S: AsyncWrite + Unpin,
 {
+    #[expect(clippy::disallowed_methods, reason = "the date in an answer")]
     let answer = switching_protocols(key, protocol, SystemTime::now());
     client.write_all(&answer).await?;
     client.flush().await

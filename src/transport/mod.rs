@@ -9,6 +9,10 @@ pub mod http;
 mod open;
 pub mod proxy_protocol;
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
 pub mod tls;
 mod tunnel;
 pub mod websocket;

@@ -11,7 +11,7 @@ use crate::support::plugin::{Ours, Plugin, client, server};
 use crate::support::ports::free_port;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{BINARY, CLOSE, PING, Ws, frame, mux};
-use crate::support::{STEP, assert_same, digest, eventually, millis, noise, secs, within};
+use crate::support::{STEP, assert_same, digest, eventually, millis, noise, secs, settled, within};
 use sha1::Digest as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
@@ -440,7 +440,7 @@ fn short_sessions_leave_nothing_behind() {
                     .expect("its descriptors")
                     .count()
             };
-            let before = [files(&tunnel.client), files(&tunnel.server)];
+            let before = [&tunnel.client, &tunnel.server].map(|half| settled(|| files(half)));
             for _ in 0..60 {
                 let app = connect(tunnel.client.addr);
                 send(&app, b"hello");

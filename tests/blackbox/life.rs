@@ -5,6 +5,7 @@ use crate::support::child::Child;
 use crate::support::conn::{
     self, End, assert_echo, connect, exchange, fin, recv, recv_head, recv_to_end, send,
 };
+use crate::support::peers::skip;
 use crate::support::plugin::{Ours, Plugin, Vars, client, ours, server};
 use crate::support::ports::free_port;
 use crate::support::{STEP, assert_same, digest, millis, noise, secs, within};
@@ -326,7 +327,7 @@ fn a_server_listens_on_each_of_its_hosts() {
 fn ipv6_with_and_without_brackets() {
     within(secs(60), || {
         if std::net::TcpListener::bind("[::1]:0").is_err() {
-            eprintln!("skipped: this machine has no IPv6");
+            skip("IPv6");
             return;
         }
         for host in ["::1", "[::1]"] {

@@ -10,7 +10,7 @@ use crate::support::plugin::{Ours, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
-use crate::support::{STEP, eventually, millis, netns, proc, secs, within};
+use crate::support::{STEP, eventually, millis, netns, proc, secs, settled, within};
 use crate::tls_certificates::shown as shown_certificate;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -449,7 +449,7 @@ fn a_website_whose_name_leads_back_is_not_dialled() {
         let local = ("127.0.0.1".to_owned(), echo.addr.port());
         Vars { remote: ("0.0.0.0".into(), port), local, options }.put(&mut command);
         let server = started("a server", command, port);
-        let before = descriptors(server.pid());
+        let before = settled(|| descriptors(server.pid()));
         for _ in 0..3 {
             let visitor = connect(loopback(port));
             send(&visitor, GET);
@@ -476,7 +476,8 @@ fn visitors_that_go_round_between_two_servers_are_ended() {
                     started("one of two", command(program.clone(), &words), ports[i])
                 })
                 .collect();
-            let before: Vec<usize> = servers.iter().map(|server| descriptors(server.pid())).collect();
+            let before: Vec<usize> =
+                servers.iter().map(|server| settled(|| descriptors(server.pid()))).collect();
             let visitor = connect(loopback(ports[0]));
             send(&visitor, first_bytes);
             assert_eq!(recv_to_end(&visitor, secs(80)).1, End::Reset);

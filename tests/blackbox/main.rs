@@ -15,6 +15,12 @@
 //! answers which TLS there (`auto_tls`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`). The operator's own scanner is in `probe`.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "real peers have the system's clock"
+)]
+
 mod support;
 
 mod apps;

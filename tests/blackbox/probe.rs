@@ -368,40 +368,67 @@ fn another_tls_library_is_noted_and_another_certificate_counts() {
     });
 }
 
-/// What both ends do is a likeness only where there is something to be alike in.
+/// What both ends do is a likeness only where there is something to be alike in: why there was not.
+#[track_caller]
+fn compares_nothing(one: &Backend, other: &Backend, more: &[&str]) -> String {
+    let found = probe(one.addr, other.addr, &[&["--wait", "1"], more].concat());
+    assert_eq!(found.exit, Exit::Code(2), "{}", found.differing());
+    assert_eq!(found.count("differ"), 0);
+    let why = found.json["moot"].to_string();
+    assert!(why.len() > 10, "{:#}", found.json);
+    assert_eq!(found.count("not_compared"), found.count("probes"), "{:?}", found.named("same"));
+    why
+}
+
+/// A reset for everybody, as where a censor answers.
+fn resetting() -> Backend {
+    Backend::serve(|mut stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        conn::reset(stream);
+    })
+}
+
 #[test]
-fn a_run_that_compares_nothing_says_so() {
+fn a_run_that_meets_only_resets_says_so() {
     within(RUN, || {
-        need!("nginx", "openssl");
-        let both = |one: &Backend, other: &Backend, more: &[&str]| {
-            let found = probe(one.addr, other.addr, &[&["--wait", "1"], more].concat());
-            assert_eq!(found.exit, Exit::Code(2), "{}", found.differing());
-            assert_eq!(found.count("differ"), 0);
-            let why = found.json["moot"].to_string();
-            assert!(why.len() > 10, "{:#}", found.json);
-            assert_eq!(found.count("not_compared"), found.count("probes"), "{:?}", found.named("same"));
-            why
-        };
-        // A reset for everybody, as where a censor answers; and silence, as where packets are dropped.
-        let resetting = || {
-            Backend::serve(|mut stream| {
-                let _ = stream.read(&mut [0; 4096]);
-                conn::reset(stream);
-            })
-        };
-        let why = both(&resetting(), &resetting(), &[]);
+        let why = compares_nothing(&resetting(), &resetting(), &[]);
         assert!(why.contains("RST"), "{why}");
-        let why = both(&resetting(), &resetting(), &["--tls", "--name", NAME]);
+    });
+}
+
+#[test]
+fn a_run_that_meets_only_resets_for_tls_says_so() {
+    within(RUN, || {
+        let why = compares_nothing(&resetting(), &resetting(), &["--tls", "--name", NAME]);
         assert!(why.contains("TLS"), "{why}");
+    });
+}
+
+/// As where packets are dropped.
+#[test]
+fn a_run_that_meets_only_silence_says_so() {
+    within(RUN, || {
         let silent =
             || Backend::serve(|mut stream| while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
-        both(&silent(), &silent(), &[]);
-        // One socket.
+        compares_nothing(&silent(), &silent(), &[]);
+    });
+}
+
+#[test]
+fn a_server_that_is_the_site_is_refused() {
+    within(secs(60), || {
         let site = page(|| answer("", "one"));
         let (exit, line) = refused(&[&site.addr.to_string(), "--site", &site.addr.to_string()]);
         assert_eq!(exit, Exit::Code(2), "{line}");
         assert!(line.contains("one and the same"), "{line}");
-        // No version of TLS that a visitor speaks.
+    });
+}
+
+/// No version of TLS that a visitor speaks.
+#[test]
+fn a_run_without_a_version_of_tls_says_so() {
+    within(RUN, || {
+        need!("nginx", "openssl");
         let old = TlsSite::with("TLSv1.1");
         let found = probe(old.ports[0], old.ports[1], &["--tls", "--name", NAME, "--wait", "1"]);
         assert_eq!((found.exit, found.count("differ")), (Exit::Code(2), 0), "{}", found.differing());
@@ -474,10 +501,12 @@ fn both_hear_the_same_and_a_seed_repeats_it() {
             assert!(server.accepted() as u64 > found.count("probes"), "one for each probe");
             heard
         };
-        let heard = run("5");
+        let [heard, again, other] = std::thread::scope(|scope| {
+            ["5", "5", "6"].map(|seed| scope.spawn(move || run(seed))).map(|run| run.join().expect("a run"))
+        });
         assert!(heard.len() >= 60, "{}", heard.len());
-        assert_eq!(heard, run("5"));
-        assert_ne!(heard, run("6"));
+        assert_eq!(heard, again);
+        assert_ne!(heard, other);
     });
 }
 

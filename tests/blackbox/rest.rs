@@ -9,7 +9,7 @@ use crate::support::site::Site;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{Ws, frame, mux};
-use crate::support::{eventually, noise, secs, within};
+use crate::support::{eventually, noise, secs, settled, within};
 use obfs_rs::transport::tls::NoCertificateVerification;
 use obfs_rs::wire::fake_tls::ClientHello;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -178,7 +178,8 @@ fn visitors_that_do_not_read_cost_no_cpu_and_are_given_up() {
         .map(|(is_tls, options)| (is_tls, server(Ours, site.addr, &options)))
         .collect();
         const VISITORS: usize = 4;
-        let before: Vec<usize> = servers.iter().map(|(_, server)| descriptors(&server.child)).collect();
+        let before: Vec<usize> =
+            servers.iter().map(|(_, server)| settled(|| descriptors(&server.child))).collect();
         let (mut plain, mut encrypted) = (Vec::new(), Vec::new());
         for (is_tls, server) in &servers {
             if *is_tls {
@@ -299,7 +300,7 @@ fn a_reset_is_seen_though_the_other_end_does_not_read() {
         for first in [PAGE.to_vec(), upgrade("/s")] {
             let (far, at_far) = Backend::manual();
             let server = server(Ours, far.addr, &format!("obfs=http;obfs-uri=/s;failover={}", far.addr));
-            let before = descriptors(&server.child);
+            let before = settled(|| descriptors(&server.child));
             let visitor = connect(server.addr);
             send(&visitor, &first);
             let at_far = next(&at_far);

@@ -1,6 +1,7 @@
 //! Which half it is: told by flag, subcommand, name, address, option or parent.
 
 use crate::support::child::Child;
+use crate::support::peers::skip;
 use crate::support::plugin::{Vars, bare, our_path, ours};
 use crate::support::ports::free_port;
 use crate::support::proc;
@@ -90,7 +91,7 @@ fn a_wildcard_address_is_nothing_to_dial() {
     within(secs(30), || {
         for host in ["0.0.0.0", "::", "[::]"] {
             if host.contains(':') && std::net::TcpListener::bind("[::]:0").is_err() {
-                eprintln!("skipped {host}: this machine has no IPv6");
+                skip("IPv6");
                 continue;
             }
             check(host, ours(), host, "obfs=http", "server", "SS_REMOTE_HOST");

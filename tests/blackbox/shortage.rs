@@ -6,7 +6,7 @@ use crate::support::conn::{assert_echo, connect, recv_head, send};
 use crate::support::plugin::{Ours, Vars, bare, our_path, server, start};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
-use crate::support::{eventually, millis, netns, secs, within};
+use crate::support::{eventually, millis, netns, secs, settled, within};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ fn three_hundred_who_wait_for_a_name_are_one_look_up() {
             options: "server;obfs=http".to_owned(),
         };
         let server = start("a server", our_path(), &vars, port);
-        let before = threads(&server.child);
+        let before = settled(|| threads(&server.child));
         let clients: Vec<_> = (0..300)
             .map(|_| {
                 let client = connect(server.addr);

@@ -168,6 +168,8 @@ fn f_stays_in_the_foreground_under_a_host() {
         let echo = Backend::echo();
         let file = dir.path().join("pid");
         let server = server(Ours, echo.addr, &format!("obfs=http;f={}", text(&file)));
+        // It says so when all of its start is done.
+        server.child.wait_text("listening on");
         let pid = std::fs::read_to_string(&file).expect("a pid file");
         assert_eq!(pid.trim(), server.child.pid().to_string());
     });

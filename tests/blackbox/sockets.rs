@@ -4,6 +4,7 @@ use crate::support::backend::{Backend, next};
 use crate::support::child::Child;
 use crate::support::conn::{End, assert_echo, connect, recv, recv_to_end, send};
 use crate::support::netns::{self, Other, counter, ip, sysctl};
+use crate::support::peers::skip;
 use crate::support::plugin::{Ours, Plugin, Vars, client, ours, server};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
@@ -125,7 +126,7 @@ fn fast_open_still_finds_out_that_a_server_is_gone() {
 fn mptcp_is_spoken_between_the_halves() {
     netns::alone(secs(60), || {
         if !sysctl("mptcp/enabled", "1") {
-            eprintln!("skipped: this kernel has no Multipath TCP");
+            skip("a kernel with Multipath TCP");
             return;
         }
         let taken = || counter("MPTcpExt", "MPCapableSYNRX").expect("the kernel counts Multipath TCP");
@@ -169,7 +170,7 @@ fn mptcp_with_fast_open() {
 fn mptcp_retreats_to_tcp_and_says_so_once() {
     netns::alone(secs(60), || {
         if !sysctl("mptcp/enabled", "0") {
-            eprintln!("skipped: this kernel has no Multipath TCP");
+            skip("a kernel with Multipath TCP");
             return;
         }
         let echo = Backend::echo();

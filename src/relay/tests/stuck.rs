@@ -97,6 +97,7 @@ async fn what_was_said_before_a_reset_arrives_at_a_slow_reader() {
         let mut piece = vec![0; 256 * 1024];
         while let Ok(n @ 1..) = app.read(&mut piece).await {
             got += n;
+            #[expect(clippy::disallowed_methods, reason = "the kernel's clock is not turned")]
             std::thread::sleep(Duration::from_millis(20));
             tokio::time::sleep(LOOK / 20).await;
         }
@@ -148,6 +149,7 @@ async fn a_slow_visitor_is_served_to_the_end() {
         while let n @ 1.. = app.read(&mut piece).await.unwrap() {
             got += n;
             // The kernel's clock is not turned, and it may take a moment to tell that there is room.
+            #[expect(clippy::disallowed_methods, reason = "the kernel's clock is not turned")]
             std::thread::sleep(Duration::from_millis(20));
             tokio::time::sleep(SEND_TIMEOUT / 20).await;
         }

@@ -1,7 +1,9 @@
 //! TLS on the client half: whom it trusts.
 
+use super::provider::{self, CLIENT_ALPN};
+use super::stream::HANDSHAKE_TIMEOUT;
 use super::tickets::Tickets;
-use super::{CLIENT_ALPN, HANDSHAKE_TIMEOUT, TlsError, TlsStream};
+use super::{TlsError, TlsStream};
 use crate::config::{ExtraRoot, TlsClientConfig};
 use crate::runtime::watchdog::{self, Stage};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -76,12 +78,12 @@ impl Connector {
             let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
             return Err(TlsError::NoRoots(errors.join("; ")));
         }
-        let provider = super::provider();
+        let provider = provider::provider();
         let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
             .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-        super::check_clock()?;
-        let mut tls = ClientConfig::builder_with_details(provider, Arc::new(super::Clock))
+        provider::check_clock()?;
+        let mut tls = ClientConfig::builder_with_details(provider, Arc::new(provider::Clock))
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier { webpki, pinned: extra }))

@@ -76,6 +76,18 @@ pub fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// What it is once it stays the same for a while. A half that listens may still be starting its threads, with
+/// their descriptors, and nothing says from outside when it has.
+pub fn settled<T: PartialEq>(mut ask: impl FnMut() -> T) -> T {
+    let mut last = ask();
+    eventually(STEP, || {
+        std::thread::sleep(millis(300));
+        let now = ask();
+        std::mem::replace(&mut last, now) == last
+    });
+    last
+}
+
 /// Bytes that do not repeat, the same for the same seed (xorshift64*).
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

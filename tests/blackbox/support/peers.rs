@@ -41,6 +41,7 @@ pub fn path(program: &str) -> PathBuf {
 }
 
 /// Whether all are there. With `CI=true` a missing one is a failure.
+#[track_caller]
 pub fn have(programs: &[&str]) -> bool {
     let missing: Vec<String> = programs
         .iter()
@@ -53,12 +54,18 @@ pub fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let missing = missing.join(", ");
-    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-        panic!("this test needs {missing}");
-    }
-    eprintln!("skipped: needs {missing}");
+    skip(&missing.join(", "));
     false
+}
+
+/// Says that a test, or a part of it, is left out since this machine lacks something. With `CI=true` that is
+/// a failure, however the tests were started.
+#[track_caller]
+pub fn skip(lacking: &str) {
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        panic!("this test needs {lacking}");
+    }
+    eprintln!("skipped: needs {lacking}");
 }
 
 /// Leaves the test when a peer is not installed (a failure under `CI=true`).

@@ -1,6 +1,7 @@
 //! TLS to the website behind a server, for visitors whose own TLS was answered here.
 
 use super::TlsStream;
+use super::provider;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
@@ -31,7 +32,7 @@ impl UpstreamTls {
     ///
     /// rustls has no versions.
     pub fn new() -> Result<UpstreamTls, rustls::Error> {
-        let mut config = ClientConfig::builder_with_details(super::provider(), Arc::new(super::Clock))
+        let mut config = ClientConfig::builder_with_details(provider::provider(), Arc::new(provider::Clock))
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(NoCertificateVerification))

@@ -6,7 +6,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use tracing::warn;
 
@@ -89,13 +90,18 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
 /// A file without the byte order mark that Notepad writes, which would hide the first line.
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let mut bytes = Vec::new();
-    super::server::open(path)
+    open(path)
         .and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
         .map_err(|error| TlsError::file(path, error))?;
     if bytes.starts_with("\u{feff}".as_bytes()) {
         bytes.drain(..'\u{feff}'.len_utf8());
     }
     Ok(bytes)
+}
+
+/// Opens one of the files, with the rights from before a change of user.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    crate::os::privileged::open(path)
 }
 
 /// What a file in the place of one in PEM is.

@@ -1,0 +1,58 @@
+//! What the process is asked to be, and what it logs.
+
+use super::error::ConfigError;
+use super::options::Options;
+use super::values::{flag, value, value_if_any};
+use crate::telemetry::LogLevel;
+use std::path::PathBuf;
+
+/// What the process is asked to be.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessConfig {
+    /// The user to go on as, once everything is bound.
+    pub user: Option<String>,
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// The most files that may be open.
+    pub open_files: Option<u64>,
+}
+
+/// What the process is asked to be.
+pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
+    let expected = "a number of open files (1 or more)";
+    let open_files = match value(options, "n", expected)? {
+        None => None,
+        Some((name, text)) => match text.parse::<u64>() {
+            Ok(number @ 1..) => Some(number),
+            _ => return Err(ConfigError::option(name, text, expected)),
+        },
+    };
+    let user = value(options, "a", "the name or number of a user")?;
+    let pid_file = value(options, "f", "the name of a file")?;
+    Ok(ProcessConfig {
+        user: user.map(|(_, user)| user.to_owned()),
+        pid_file: pid_file.map(|(_, path)| path.into()),
+        open_files,
+    })
+}
+
+pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
+    let expected = "a log level (error, warning, info, debug or none)";
+    let level = match value_if_any(options, "loglevel") {
+        None => LogLevel::Info,
+        Some((name, text)) => match text.to_ascii_lowercase().as_str() {
+            "none" => LogLevel::None,
+            "error" => LogLevel::Error,
+            "warning" | "warn" => LogLevel::Warning,
+            "info" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            _ => return Err(ConfigError::option(name, text, expected)),
+        },
+    };
+    Ok(if flag(options, "v")? { LogLevel::Debug } else { level })
+}
+
+/// The name server that was asked for.
+pub(super) fn nameserver(options: &Options) -> Result<Option<String>, ConfigError> {
+    Ok(value(options, "d", "the address of a name server")?.map(|(_, text)| text.to_owned()))
+}

@@ -1,0 +1,70 @@
+//! What both halves have: time-outs and sockets.
+
+use super::error::ConfigError;
+use super::options::Options;
+use super::values::{flag, seconds, value, value_if_any};
+use crate::net::options::SocketOptions;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What both halves have.
+#[derive(Debug, Clone)]
+pub struct TunnelConfig {
+    /// A tunnel on which nothing moved for so long is ended.
+    pub idle_timeout: Duration,
+    /// What is asked of the sockets.
+    pub sockets: SocketOptions,
+}
+
+/// Long enough for a quiet SSH session over lunch. Peers that are gone are found by TCP keep-alive
+/// long before.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(7200);
+
+/// What both halves have.
+pub(super) fn tunnel(options: &Options) -> Result<TunnelConfig, ConfigError> {
+    Ok(TunnelConfig {
+        idle_timeout: seconds(options, "t")?.unwrap_or(DEFAULT_IDLE_TIMEOUT),
+        sockets: sockets(options)?,
+    })
+}
+
+/// What is asked of the sockets.
+fn sockets(options: &Options) -> Result<SocketOptions, ConfigError> {
+    let interface = value(options, "i", "the name of a network interface")?;
+    let source = match value(options, "b", ADDRESS)? {
+        None => None,
+        Some((name, text)) => Some(address(name, text)?),
+    };
+    Ok(SocketOptions {
+        fast_open: flag(options, "fast-open")?,
+        mptcp: flag(options, "mptcp")?,
+        interface: interface.map(|(_, name)| name.to_owned()),
+        source,
+        ipv6_first: flag(options, "6")?,
+        // The working directory changes when the process goes into the background.
+        protect: flag(options, "V")?.then(|| {
+            let name = PathBuf::from("protect_path");
+            std::path::absolute(&name).unwrap_or(name)
+        }),
+        mark: fwmark(options)?,
+    })
+}
+
+const ADDRESS: &str = "an address of this machine (such as 192.0.2.1 or 2001:db8::1)";
+
+fn address(name: &str, text: &str) -> Result<IpAddr, ConfigError> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| ConfigError::option(name, text, ADDRESS))
+}
+
+fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
+    let expected = "a mark (a number from 0 to 4294967295)";
+    let Some((name, text)) = value_if_any(options, "fwmark") else { return Ok(None) };
+    match text.parse() {
+        // v2ray-plugin's default, which means none.
+        Ok(0) => Ok(None),
+        Ok(mark) => Ok(Some(mark)),
+        Err(_) => Err(ConfigError::option(name, text, expected)),
+    }
+}

@@ -1,0 +1,87 @@
+//! A system that has neither users to go on as, nor a background, nor pid files: what asks for them is
+//! refused, by the same names as elsewhere.
+
+#![expect(missing_docs, reason = "they are documented where they do something")]
+
+use std::convert::Infallible;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+#[error("this system has neither users to go on as (`a`) nor a background with a pid file (`f`)")]
+pub struct Unsupported;
+
+pub mod daemon {
+    pub use super::Unsupported as DaemonError;
+    use std::process::ExitCode;
+
+    #[derive(Debug)]
+    pub enum DaemonSide {
+        Started(ExitCode),
+        Background(Background),
+    }
+
+    #[derive(Debug)]
+    pub struct Background(super::Infallible);
+
+    pub fn detach() -> Result<DaemonSide, DaemonError> {
+        Err(DaemonError)
+    }
+
+    impl Background {
+        pub fn ready(self) -> Result<(), DaemonError> {
+            match self.0 {}
+        }
+    }
+}
+
+pub mod pid_file {
+    pub use super::Unsupported as PidFileError;
+    use std::path::Path;
+
+    #[derive(Debug)]
+    pub struct PidFile(#[expect(dead_code, reason = "there is none")] super::Infallible);
+
+    impl PidFile {
+        pub fn claim(_: &Path) -> Result<PidFile, PidFileError> {
+            Err(PidFileError)
+        }
+    }
+
+    impl PidFileError {
+        pub fn is_about_the_configuration(&self) -> bool {
+            true
+        }
+    }
+}
+
+pub mod privileged {
+    use super::user::User;
+    use std::fs::File;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    pub fn start(_: Vec<PathBuf>, user: &User) -> io::Result<()> {
+        match user.0 {}
+    }
+
+    pub fn open(path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+}
+
+pub mod user {
+    pub use super::Unsupported as UserError;
+
+    #[derive(Debug)]
+    pub struct User(pub(super) super::Infallible);
+
+    impl User {
+        pub fn find(_: &str) -> Result<User, UserError> {
+            Err(UserError)
+        }
+
+        pub fn drop_privileges(&self) -> Result<(), UserError> {
+            match self.0 {}
+        }
+    }
+}

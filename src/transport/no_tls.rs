@@ -1,0 +1,163 @@
+//! TLS, which was left out of the program (feature `tls`): the same names, of values that cannot be. The
+//! configuration refuses what would need them.
+
+use crate::config::{TlsClientConfig, TlsServerConfig};
+use crate::relay::RelayStream;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// There is no TLS.
+#[derive(Debug, Error)]
+#[error("this program was built without TLS")]
+pub struct TlsError;
+
+/// There is no TLS.
+pub type ConnectError = TlsError;
+
+/// Why a connection has no TLS: there is no [`Acceptor`] to say it.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// Its hello is refused.
+    #[error("{1}")]
+    Refused(TcpStream, io::Error),
+    /// The handshake went wrong.
+    #[error(transparent)]
+    Failed(io::Error),
+}
+
+/// Nothing takes TLS connections.
+#[derive(Debug, Clone)]
+pub enum Acceptor {}
+
+impl Acceptor {
+    /// Fails.
+    ///
+    /// # Errors
+    ///
+    /// There is no TLS.
+    pub fn new(_: &TlsServerConfig, _: bool) -> Result<Acceptor, TlsError> {
+        Err(TlsError)
+    }
+
+    /// Is never called.
+    pub fn keep_up(&self) {
+        match *self {}
+    }
+
+    /// Is never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub async fn accept(&self, _: TcpStream, _: &[u8], _: bool) -> Result<TlsStream, AcceptError> {
+        match *self {}
+    }
+
+    /// Is never called.
+    pub fn has_name(&self, _: &[u8]) -> bool {
+        match *self {}
+    }
+}
+
+/// Nothing makes TLS connections.
+#[derive(Debug)]
+pub enum Connector {}
+
+impl Connector {
+    /// Fails.
+    ///
+    /// # Errors
+    ///
+    /// There is no TLS.
+    pub fn new(_: &TlsClientConfig) -> Result<Connector, TlsError> {
+        Err(TlsError)
+    }
+
+    /// Is never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub async fn connect(&self, _: TcpStream) -> Result<TlsStream, ConnectError> {
+        match *self {}
+    }
+}
+
+/// Nothing makes TLS connections to the website.
+#[derive(Debug, Clone)]
+pub enum UpstreamTls {}
+
+impl UpstreamTls {
+    /// Fails.
+    ///
+    /// # Errors
+    ///
+    /// There is no TLS.
+    pub fn new() -> Result<UpstreamTls, TlsError> {
+        Err(TlsError)
+    }
+
+    /// Is never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub async fn connect(&self, _: TcpStream, _: &TlsStream) -> io::Result<TlsStream> {
+        match *self {}
+    }
+}
+
+/// A stream that is never there.
+#[derive(Debug)]
+pub enum TlsStream {}
+
+impl TlsStream {
+    /// Is never called.
+    pub fn end_like_nginx(&mut self) {
+        match *self {}
+    }
+
+    /// Is never called.
+    pub fn tcp(&self) -> &TcpStream {
+        match *self {}
+    }
+
+    /// Is never called.
+    pub fn is_h2(&self) -> bool {
+        match *self {}
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        match *self {}
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+}
+
+impl RelayStream for TlsStream {
+    fn abort(&mut self) {
+        match *self {}
+    }
+
+    fn is_broken(&self, _: &mut Context<'_>) -> bool {
+        match *self {}
+    }
+}

@@ -1,0 +1,155 @@
+//! The certificate and the key that a server serves: its files change on disk every few weeks.
+
+use super::TlsError;
+use super::certificate;
+use super::client_order::in_client_order;
+use crate::runtime::blocking;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, SystemTime};
+use tracing::{info, warn};
+
+/// How often the files are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The two files.
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What tells without reading a file that it has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileStamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    /// A file that was put in the other's place has another one.
+    inode: u64,
+}
+
+impl Files {
+    fn stamp(&self) -> Result<[FileStamp; 2], TlsError> {
+        let stamp = |path: &Path| -> Result<FileStamp, TlsError> {
+            let metadata = metadata(path).map_err(|error| TlsError::file(path, error))?;
+            #[cfg(unix)]
+            let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+            #[cfg(not(unix))]
+            let inode = 0;
+            Ok(FileStamp { modified: metadata.modified().ok(), length: metadata.len(), inode })
+        };
+        Ok([stamp(&self.certificate)?, stamp(&self.key)?])
+    }
+
+    /// Reads both, and makes sure that they belong together.
+    fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+        certificate::load(&self.certificate, &self.key).map(Arc::new)
+    }
+}
+
+fn metadata(path: &Path) -> io::Result<Metadata> {
+    match std::fs::metadata(path) {
+        // What is in a folder that only another user enters.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => certificate::open(path)?.metadata(),
+        metadata => metadata,
+    }
+}
+
+/// The pair that is served now.
+#[derive(Debug)]
+pub struct ServedPair {
+    current: RwLock<Arc<CertifiedKey>>,
+    pub files: Files,
+    /// The stamps of the files before they were first read.
+    first_stamp: Option<[FileStamp; 2]>,
+    /// Whether a task watches the files already: every thread asks for one.
+    watched: AtomicBool,
+}
+
+impl ServedPair {
+    /// Reads the files for the first time.
+    pub fn load(files: Files) -> Result<ServedPair, TlsError> {
+        let first_stamp = files.stamp().ok();
+        let current = RwLock::new(files.load()?);
+        Ok(ServedPair { current, files, first_stamp, watched: AtomicBool::new(false) })
+    }
+
+    /// Reads the files anew whenever they change, for as long as this lives. Of several calls, the first
+    /// counts.
+    pub fn watch(self: &Arc<ServedPair>) {
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(watch_files(Arc::downgrade(self)));
+        }
+    }
+
+    /// The pair that is served now.
+    pub fn now(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ResolvesServerCert for ServedPair {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(in_client_order(self.now(), hello.signature_schemes()))
+    }
+}
+
+/// Looks at the files every now and then, and serves what they hold when they have changed. Where they
+/// are no pair, or are broken, the old one stays.
+async fn watch_files(pair: Weak<ServedPair>) {
+    let Some(mut seen) = pair.upgrade().map(|pair| pair.first_stamp.clone()) else { return };
+    let mut failed = 0;
+    let mut unseen = 0;
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let Some(pair) = pair.upgrade() else { return };
+        let before = seen.clone();
+        let looked = blocking::FILES.run_or_inline(move || {
+            let now = match pair.files.stamp() {
+                Ok(now) => Some(now),
+                Err(error) => return (None, Some(Err(error))),
+            };
+            // A pair that did not fit is looked at again: times of files are not fine enough to show
+            // every change.
+            let loaded = (now != before || failed > 0).then(|| pair.files.load());
+            if let Some(Ok(loaded)) = &loaded {
+                *pair.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(loaded);
+            }
+            (now, loaded)
+        });
+        let Ok((now, loaded)) = looked.await else { continue };
+        if now.is_none() {
+            unseen += 1;
+        } else {
+            unseen = 0;
+            if now != seen {
+                failed = 0;
+                seen = now;
+            }
+        }
+        match loaded {
+            // A renewal may take a file away for a moment.
+            Some(Err(error)) if unseen == 2 => {
+                warn!(%error, "the certificate cannot be looked at; the old one stays, also if it is renewed");
+            }
+            Some(Err(_)) if unseen > 0 => {}
+            None => {}
+            Some(Ok(_)) => {
+                failed = 0;
+                info!("the certificate has changed; the new one is served");
+            }
+            Some(Err(error)) => {
+                failed += 1;
+                // A renewal writes two files: that they do not fit for a moment is nothing to tell.
+                if failed == 2 {
+                    warn!(%error, "the certificate has changed and cannot be used; the old one stays");
+                }
+            }
+        }
+    }
+}
