@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "it measures")]
 
 use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules};
-use obfs_rs::wire::fake_tls::ClientHello;
+use obfs_rs::wire::fake_tls::SentHello;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,7 @@ fn request(path: &str, more: &str) -> Vec<u8> {
 
 fn fake_hello() -> Vec<u8> {
     let mut bytes = Vec::new();
-    let hello = ClientHello::new(&mut rand::rng(), 1_800_000_000);
+    let hello = SentHello::new(&mut rand::rng(), 1_800_000_000);
     hello.encode("www.example.com", &[0x55; 800], &mut bytes).expect("a hello");
     bytes
 }

@@ -9,7 +9,7 @@ use obfs_rs::os::{privileged, user::User};
 use obfs_rs::runtime::watchdog;
 use obfs_rs::service::{self, Run, StartError};
 use obfs_rs::telemetry::{self, Destination};
-use obfs_rs::{client, demo, net, probe, server};
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,8 +34,10 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Command::Demo) => with_runtime(Builder::new_multi_thread(), demo::run()),
-        Ok(Command::Probe(config)) => with_runtime(Builder::new_current_thread(), probe::run(*config)),
+        Ok(Command::Demo) => with_runtime(Builder::new_multi_thread(), obfs_rs::demo::run()),
+        Ok(Command::Probe(config)) => {
+            with_runtime(Builder::new_current_thread(), obfs_rs::probe::run(*config))
+        }
         Ok(Command::Manuals(folder)) => match write_manuals(&folder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -91,7 +93,8 @@ fn write_manuals(folder: &Path) -> std::io::Result<()> {
 fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
     process::ignore_unexpected_signals();
     if let Some(name) = &config.tunnel.sockets.interface {
-        net::check_device(name).map_err(|error| StartError::Interface { name: name.clone(), error })?;
+        obfs_rs::net::check_device(name)
+            .map_err(|error| StartError::Interface { name: name.clone(), error })?;
     }
     let user = config.process.user.as_deref().map(User::find).transpose()?;
     // A host takes a plugin that leaves for one that has ended.
@@ -152,22 +155,18 @@ fn bind(config: Config, open_files: Option<u64>) -> Result<(Box<dyn Run>, Option
         Half::Client(settings) => (settings.to_string(), settings.secrets()),
         Half::Server(settings) => (settings.to_string(), settings.secrets()),
     };
-    let mut server = None;
     let service: Box<dyn Run> = match half {
-        Half::Client(settings) => Box::new(client::Client::bind(*settings, &tunnel)?),
-        Half::Server(settings) => {
-            let bound = server::Server::bind(*settings, &tunnel)?;
-            server = Some(bound.half());
-            Box::new(bound)
-        }
+        #[cfg(feature = "client")]
+        Half::Client(settings) => Box::new(obfs_rs::client::Client::bind(*settings, &tunnel)?),
+        #[cfg(feature = "server")]
+        Half::Server(settings) => Box::new(obfs_rs::server::Server::bind(*settings, &tunnel)?),
+        #[cfg(not(all(feature = "client", feature = "server")))]
+        _ => return Err(StartError::LeftOut),
     };
     let pid_file = process.pid_file.as_deref().map(PidFile::claim).transpose()?;
     let listening = service.addresses();
     let version = env!("CARGO_PKG_VERSION");
     info!(open_files, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}");
     debug!("only clients are to know: {secrets}");
-    if let Some(server) = server {
-        server.tell_about_fake_tls();
-    }
     Ok((service, pid_file))
 }

@@ -62,11 +62,12 @@ impl Server {
         let fallback = Fallback::new(&config, &behind, timeouts, &own)?;
         let inside = config.rules.inside_tls();
         let server = Server { config, backend, fallback, timeouts, tls, inside };
+        server.tell_about_fake_tls();
         Ok(Service::new(listeners, server))
     }
 
     /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-    pub fn tell_about_fake_tls(&self) {
+    fn tell_about_fake_tls(&self) {
         let Server { config, tls: Some(tls), .. } = self else { return };
         if config.fake_tls_is_left_out() {
             info!(

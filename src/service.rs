@@ -53,6 +53,9 @@ pub enum StartError {
     /// No signal would be heard.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// A build without this half has none to start.
+    #[error("this half was left out of the program")]
+    LeftOut,
     /// All sockets have failed.
     #[error("nothing listens any more")]
     Deaf,
@@ -68,6 +71,7 @@ impl StartError {
             | StartError::Signals(_)
             | StartError::Deaf => false,
             StartError::Tls(_)
+            | StartError::LeftOut
             | StartError::Circle(..)
             | StartError::Interface { .. }
             | StartError::User(_) => true,
@@ -95,11 +99,6 @@ impl<H: Half> Service<H> {
     /// Serves these sockets.
     pub fn new(listeners: Listeners, half: H) -> Service<H> {
         Service { listeners, half: Arc::new(half) }
-    }
-
-    /// The half.
-    pub fn half(&self) -> Arc<H> {
-        Arc::clone(&self.half)
     }
 }
 

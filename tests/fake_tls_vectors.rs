@@ -1,8 +1,8 @@
 //! `obfs=tls` against a captured stream of simple-obfs 0.0.5, and against every way to cut it.
 
 use obfs_rs::wire::fake_tls::{
-    ClientHello, FIRST_FLIGHT_HEAD, NotFakeTls, RECORD_PAYLOAD, Random, ReceivedHello, RecordDecoder,
-    RecordEncoder, SKIPPED, ServerEncoder, UnexpectedRecord,
+    FIRST_FLIGHT_HEAD, NotFakeTls, RECORD_PAYLOAD, Random, ReceivedHello, RecordDecoder, RecordEncoder,
+    SKIPPED, SentHello, ServerEncoder, UnexpectedRecord,
 };
 use obfs_rs::wire::{Decoder, Encoder, Step};
 use proptest::collection::vec;
@@ -115,7 +115,7 @@ fn the_captured_hello_is_understood() {
 #[test]
 fn our_hello_is_the_captured_one() {
     let (bytes, ReceivedHello { session_id, .. }) = captured_hello();
-    let hello = ClientHello { random: random_at(bytes, 11), session_id };
+    let hello = SentHello { random: random_at(bytes, 11), session_id };
     let mut ours = Vec::new();
     hello.encode(SERVER_NAME, &VECTOR.payload_up[..517], &mut ours).expect("it fits");
     assert_eq!(ours, bytes);
@@ -268,10 +268,10 @@ proptest! {
     fn what_a_client_sends_its_server_reads(
         first in sizes(), rest in sizes(), size in 1..=RECORD_PAYLOAD, name in "[a-z.:0-9]{0,80}",
     ) {
-        let first = first.min(ClientHello::room(&name, ReceivedHello::MAX));
+        let first = first.min(SentHello::max_payload(&name, ReceivedHello::MAX));
         let payload: Vec<u8> = (0..first + rest).map(|i| (i * 31) as u8).collect();
         let mut stream = Vec::new();
-        let hello = ClientHello::new(&mut rand::rng(), 1_700_000_000);
+        let hello = SentHello::new(&mut rand::rng(), 1_700_000_000);
         prop_assert!(hello.encode(&name, &payload[..first], &mut stream).is_ok());
         let received = ReceivedHello::parse(&stream).expect("a hello").expect("whole");
         prop_assert_eq!(received.length, stream.len());
@@ -306,7 +306,7 @@ proptest! {
         keep in any::<prop::sample::Index>(),
     ) {
         let mut input = Vec::new();
-        let hello = ClientHello::new(&mut rand::rng(), 0);
+        let hello = SentHello::new(&mut rand::rng(), 0);
         prop_assert!(hello.encode(&name, &payload, &mut input).is_ok());
         for (at, byte) in spoil {
             let at = at.index(input.len());

@@ -61,7 +61,6 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Head, Vec<u8>)
         }
         assert_eq!(at, piece.len());
     }
-    assert!(decoder.is_between_frames());
     frames
 }
 

@@ -1,9 +1,10 @@
 //! A download whose reader pauses for ten minutes lives, whatever the disguise: the clock is the test's.
 
 use obfs_rs::config::{ExtraRoot, TlsClientConfig, TlsServerConfig};
-use obfs_rs::relay::{Codec, Flow, Identity, Relay, RelayStream, Timeouts};
+use obfs_rs::relay::{Flows, Identity, Protocol, Relay, RelayStream, Timeouts};
+use obfs_rs::transport::fake_tls;
 use obfs_rs::transport::tls::{Acceptor, Connector, TlsStream};
-use obfs_rs::transport::{fake_tls, websocket};
+use obfs_rs::transport::websocket::WebSocket;
 use obfs_rs::wire::fake_tls::ReceivedHello;
 use obfs_rs::wire::websocket::Role;
 use std::net::Ipv4Addr;
@@ -27,18 +28,21 @@ async fn connection() -> (TcpStream, TcpStream) {
 const PATIENCE: fn() -> Timeouts = || Timeouts::new(Duration::from_secs(7200));
 
 /// A half: passes what comes between two streams.
-fn half<N, F, U, D>(near: N, far: F, up: Flow<U>, down: Flow<D>)
+fn half<A, D, P>(accepted: A, dialled: D, flows: Flows<P>)
 where
-    N: RelayStream + Send + 'static,
-    F: RelayStream + Send + 'static,
-    U: Codec + Send + 'static,
-    D: Codec + Send + 'static,
+    A: RelayStream + Send + 'static,
+    D: RelayStream + Send + 'static,
+    P: Protocol + Send + 'static,
 {
-    tokio::spawn(Relay::new(near, far, up, down, PATIENCE()).run());
+    tokio::spawn(Relay::new(accepted, dialled, flows, PATIENCE()).run());
 }
 
-fn raw() -> Flow<Identity> {
-    Flow::new(Identity)
+fn raw() -> Flows<Identity> {
+    Flows::new(Identity)
+}
+
+fn frames(role: Role) -> Flows<WebSocket> {
+    Flows::new(WebSocket::new(role, b"key"))
 }
 
 /// The next bytes of a stream in which nothing can be lost or swapped unseen.
@@ -90,8 +94,8 @@ async fn assert_a_pause_is_survived(mode: &str, mut reader: TcpStream, mut backe
 async fn obfs_http_and_httpupgrade() {
     let ((reader, app), (far, backend)) = (connection().await, connection().await);
     let (client, server) = connection().await;
-    half(app, client, raw(), raw());
-    half(server, far, raw(), raw());
+    half(app, client, raw());
+    half(server, far, raw());
     assert_a_pause_is_survived("the raw stream behind an upgrade", reader, backend).await;
 }
 
@@ -101,12 +105,10 @@ async fn obfs_tls() {
     let opening = fake_tls::opening("a", b"first".to_vec(), fake_tls::Cut::Syn).unwrap();
     let (client, mut server) = connection().await;
     let mut hello = vec![0; opening.flight.len()];
-    let (up, down) = fake_tls::client_flows(opening);
-    half(app, client, up, down);
+    half(app, client, fake_tls::client_flows(opening));
     server.read_exact(&mut hello).await.unwrap();
     let received = ReceivedHello::parse(&hello).unwrap().unwrap();
-    let (up, down) = fake_tls::server_flows(&received, hello);
-    half(server, far, up, down);
+    half(server, far, fake_tls::server_flows(&received, hello));
     assert_a_pause_is_survived("obfs=tls", reader, backend).await;
 }
 
@@ -114,17 +116,15 @@ async fn obfs_tls() {
 async fn websocket_frames() {
     let ((reader, app), (far, backend)) = (connection().await, connection().await);
     let (client, server) = connection().await;
-    let (receive, send) = websocket::directions(Role::Client, b"key");
-    half(app, client, Flow::new(send), Flow::new(receive));
-    let (receive, send) = websocket::directions(Role::Server, b"key");
-    half(server, far, Flow::new(receive), Flow::new(send));
+    half(app, client, frames(Role::Client));
+    half(server, far, frames(Role::Server));
     assert_a_pause_is_survived("WebSocket", reader, backend).await;
 }
 
 /// TLS over loopback between an application and what `serve` does with the other end.
 async fn in_tls(
     app: TcpStream,
-    flows: (Flow<impl Codec + Send + 'static>, Flow<impl Codec + Send + 'static>),
+    flows: Flows<impl Protocol + Send + 'static>,
     serve: impl FnOnce(TlsStream) + Send + 'static,
 ) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pauses-{}", std::process::id()));
@@ -145,14 +145,14 @@ async fn in_tls(
     let (client, server) = connection().await;
     tokio::spawn(async move { serve(acceptor.accept(server, b"", false).await.unwrap()) });
     // The last words of the handshake go along with the first of the application.
-    half(app, connector.connect(client).await.unwrap(), flows.0, flows.1);
+    half(app, connector.connect(client).await.unwrap(), flows);
 }
 
 #[tokio::test]
 async fn httpupgrade_in_tls() {
     let ((mut reader, app), (far, backend)) = (connection().await, connection().await);
     reader.write_all(b"first").await.unwrap();
-    in_tls(app, (raw(), raw()), |server| half(server, far, raw(), raw())).await;
+    in_tls(app, raw(), |server| half(server, far, raw())).await;
     assert_a_pause_is_survived("HTTPUpgrade in TLS", reader, backend).await;
 }
 
@@ -160,11 +160,6 @@ async fn httpupgrade_in_tls() {
 async fn websocket_frames_in_tls() {
     let ((mut reader, app), (far, backend)) = (connection().await, connection().await);
     reader.write_all(b"first").await.unwrap();
-    let (receive, send) = websocket::directions(Role::Client, b"key");
-    in_tls(app, (Flow::new(send), Flow::new(receive)), |server| {
-        let (receive, send) = websocket::directions(Role::Server, b"key");
-        half(server, far, Flow::new(receive), Flow::new(send));
-    })
-    .await;
+    in_tls(app, frames(Role::Client), |server| half(server, far, frames(Role::Server))).await;
     assert_a_pause_is_survived("WebSocket in TLS", reader, backend).await;
 }

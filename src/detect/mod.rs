@@ -65,7 +65,7 @@ impl Rules {
             _ if bytes.is_empty() => Detection::NeedMore,
             (GuessedProtocol::Plain, _) if self.tls_alone => Detection::Visitor,
             (GuessedProtocol::Plain, Some(rule)) => {
-                let http = detector.http.get_or_insert_with(|| http::UpgradeDetector::new(rule));
+                let http = detector.http.get_or_insert_default();
                 of_http(http.detect(bytes, rule))
             }
             (GuessedProtocol::Plain, None) => Detection::Visitor,
@@ -179,7 +179,7 @@ fn detect_tls(bytes: &[u8]) -> Detection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::fake_tls::ClientHello;
+    use crate::wire::fake_tls::SentHello;
     use proptest::prelude::*;
 
     fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
@@ -194,7 +194,7 @@ mod tests {
 
     fn hello(name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
+        SentHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
         bytes
     }
 
@@ -389,19 +389,19 @@ mod tests {
     #[test]
     fn single_bytes_are_not_read_from_the_beginning() {
         let rule = &auto().http.unwrap();
-        let mut http = http::UpgradeDetector::new(rule);
+        let mut http = http::UpgradeDetector::default();
         let head = [&b"GET /stream HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'a'; 8000]].concat();
         for end in 0..=head.len() {
             assert_eq!(http.detect(&head[..end], rule), http::UpgradeParse::NeedMore);
         }
         // Not even where each of them matters.
         let spaces = [&b"GET /stream"[..], &[b' '; 8000]].concat();
-        let mut http = http::UpgradeDetector::new(rule);
+        let mut http = http::UpgradeDetector::default();
         let told =
             (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], rule) == http::UpgradeParse::Other);
         assert!(told.is_some_and(|end| end < 300), "{told:?}");
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
+        SentHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
         let mut records = Records::default();
         let looks = (1..=hello.len()).filter(|&end| records.may_decide(end - 1, &hello[..end])).count();
         assert!(looks < Records::FEW + 10, "{looks}");

@@ -8,7 +8,7 @@ use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{Flow, Identity, Relay, RelayStream as _, Timeouts};
+use crate::relay::{Direction, Flows, Identity, Relay, RelayStream as _, Timeouts};
 use crate::site::Site;
 use crate::telemetry;
 use crate::transport::Stream;
@@ -21,9 +21,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-pub mod follow;
+mod follow;
 mod visits;
 
+use follow::Follow;
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
@@ -194,10 +195,8 @@ impl Fallback {
             let followed = self.follow(self.rules(place), visitor, site.into(), peer, bytes, began);
             return Box::pin(visit.run(answers, followed)).await;
         }
-        let length = bytes.len();
-        let up = Flow::with_pending(Identity, bytes, length);
-        let (up, down) = (up.modest(), Flow::new(Identity).modest());
-        let relay = Relay::new(visitor, site, up, down, self.timeouts);
+        let flows = Flows::new(Identity).with_payload(Direction::Up, bytes).modest();
+        let relay = Relay::new(visitor, site, flows, self.timeouts);
         let outcome = visit.run(answers, relay.run()).await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
         None
@@ -251,21 +250,19 @@ impl Fallback {
     ) -> Option<Claimed> {
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !bytes.is_empty();
-        let (requests, answers, talk) = follow::directions(rules, &self.undecided, decided);
-        let mut up = Flow::new(requests);
-        up.feed(&mut bytes);
+        let mut flows = Flows::new(Follow::new(rules, &self.undecided, decided)).modest();
+        flows.feed(Direction::Up, &mut bytes);
         drop(bytes);
-        let (up, down) = (up.modest(), Flow::new(answers).modest());
-        let relay = Relay::new(visitor, site, up, down, self.timeouts);
-        let (outcome, given_back) = relay.run_or_give_back().await;
+        let relay = Relay::new(visitor, site, flows, self.timeouts);
+        let (outcome, follow, visitor) = relay.run_or_hand_off().await;
         telemetry::tunnel_ended(peer, "visitor", began, &outcome);
-        let Some((visitor, requests)) = given_back else {
-            if let Some(why) = talk.unclear() {
+        let Some(visitor) = visitor else {
+            if let Some(why) = follow.unclear() {
                 debug!(%peer, %why, "its connection was the website's for good");
             }
             return None;
         };
-        let (upgrade, bytes, requests) = requests.into_claim()?;
+        let (upgrade, bytes, requests) = follow.into_claim()?;
         debug!(%peer, requests, "a visitor at the website became a client");
         Some(Claimed { visitor, upgrade, bytes })
     }

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::sessions::Sessions;
 use super::source::{NewSession, SessionSource};
 use super::state::Tell;
-use crate::relay::{CodecError, End, EndSeen, Outcome, RelayStream};
+use crate::relay::{End, EndSeen, Outcome, ProtocolError, RelayStream};
 use crate::runtime::turn::note_moved;
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Received};
@@ -112,7 +112,7 @@ impl<S: RelayStream, I: SessionSource> Exchange<S, I> {
         cx: &mut Context<'_>,
         payload: &[u8],
         range: &mut Range<usize>,
-    ) -> Result<(), CodecError> {
+    ) -> Result<(), ProtocolError> {
         let mut batch = Batch::default();
         let result = loop {
             match self.link.next_in_payload(payload, range) {

@@ -1,11 +1,11 @@
 //! The WebSocket connection that carries the sessions: what comes on it, what it has not taken yet, and how
 //! it is closed.
 
-use super::buffer::WriteBuffer;
+use super::parts::slices;
 use super::timers::UNREAD_MAX;
-use crate::relay::{CodecError, End, RelayStream, Side};
+use crate::relay::{End, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully};
 use crate::runtime::turn::note_moved;
-use crate::transport::websocket::{Found, Handoff, Receive, Received, Send};
+use crate::transport::websocket::{self as socket, Handoff, Received, WebSocket};
 use crate::wire::mux::{Decoder, Encoder, Head, Status};
 use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, Role};
 use crate::wire::{FrameSizeError, Step};
@@ -14,9 +14,8 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
-use tokio::time::{Instant, timeout};
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
 
 /// Bytes that are read at once.
 pub(super) const SCRATCH: usize = 64 * 1024;
@@ -26,9 +25,6 @@ pub(super) const WORDS: usize = 64 * 1024;
 
 /// Room in front of a session's data for both heads.
 pub(super) const HEADS: usize = websocket::Encoder::HEAD + Encoder::HEAD;
-
-/// How long an orderly close may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
     static SCRATCH_OF_THREAD: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -66,8 +62,7 @@ pub(super) struct Cursor {
 pub(super) struct Link<S> {
     io: S,
     role: Role,
-    receive: Receive,
-    send: Send,
+    websocket: WebSocket,
     decoder: Decoder,
     /// Data that come belong to a frame that has none for a session.
     discards: bool,
@@ -85,11 +80,10 @@ impl<S: RelayStream> Link<S> {
         let link = Link {
             io: handoff.io,
             role,
-            receive: handoff.receive,
-            send: handoff.send,
+            websocket: handoff.websocket,
             decoder: Decoder::new(),
             discards: false,
-            out: WriteBuffer::new(handoff.write_buf),
+            out: WriteBuffer::from(handoff.write_buf),
             write_error: handoff.write_error,
             unread_since: None,
         };
@@ -99,8 +93,8 @@ impl<S: RelayStream> Link<S> {
     /// The side of the tunnel on which the connection is.
     fn side(&self) -> Side {
         match self.role {
-            Role::Server => Side::Near,
-            Role::Client => Side::Far,
+            Role::Server => Side::Accepted,
+            Role::Client => Side::Dialled,
         }
     }
 
@@ -108,7 +102,7 @@ impl<S: RelayStream> Link<S> {
         End::Reset(self.side(), error)
     }
 
-    pub(super) fn malformed(&self, error: CodecError) -> End {
+    pub(super) fn malformed(&self, error: ProtocolError) -> End {
         End::Malformed(self.side(), error)
     }
 
@@ -141,17 +135,17 @@ impl<S: RelayStream> Link<S> {
         &mut self,
         input: &mut [u8],
         cursor: &mut Cursor,
-    ) -> Result<Option<Event>, CodecError> {
+    ) -> Result<Option<Event>, ProtocolError> {
         loop {
             let Cursor { payload, .. } = cursor;
             if let Some(event) = self.next_in_payload(input, payload)? {
                 return Ok(Some(event));
             }
-            match self.receive.step(input, &mut cursor.at)? {
-                Found::NeedMore => return Ok(None),
-                Found::End => return Ok(Some(Event::End)),
-                Found::SessionEnd(id) => return Ok(Some(Event::HalfClose(id))),
-                Found::Data(range) => {
+            match self.websocket.decode(input, &mut cursor.at)? {
+                Step::NeedMore => return Ok(None),
+                Step::Event(socket::Event::End) => return Ok(Some(Event::End)),
+                Step::Event(socket::Event::SessionEnd(id)) => return Ok(Some(Event::HalfClose(id))),
+                Step::Payload(range) => {
                     cursor.payload = range;
                     cursor.payload_seen = true;
                 }
@@ -164,7 +158,7 @@ impl<S: RelayStream> Link<S> {
         &mut self,
         input: &[u8],
         range: &mut Range<usize>,
-    ) -> Result<Option<Event>, CodecError> {
+    ) -> Result<Option<Event>, ProtocolError> {
         while range.start < range.end {
             let payload = input.get(..range.end).ok_or("a range is not in its buffer")?;
             match self.decoder.decode(payload, &mut range.start)? {
@@ -184,12 +178,16 @@ impl<S: RelayStream> Link<S> {
     pub(super) fn frame(&mut self, encoder: &mut Encoder, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
         let size = FrameSizeError(frame.len());
         let start = encoder.encode_in_place(frame.get_mut(websocket::Encoder::HEAD..).ok_or(size)?)?;
-        Ok(start + self.send.encode(frame.get_mut(start..).ok_or(size)?)?)
+        Ok(start + self.websocket.encode_in_place(frame.get_mut(start..).ok_or(size)?)?)
     }
 
     /// Writes frames, which are parts of `buffer`, as far as the connection takes them, and keeps the rest.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, buffer: &[u8], frames: &[Range<usize>]) {
-        if let Err(error) = self.out.write(cx, Some(&mut self.io), buffer, frames) {
+        let written = match slices(buffer, frames) {
+            Some(slices) => self.out.write_slices(cx, &mut self.io, slices),
+            None => Err(io::Error::other("a frame is not in its buffer")),
+        };
+        if let Err(error) = written {
             self.break_off(error);
         }
     }
@@ -206,7 +204,7 @@ impl<S: RelayStream> Link<S> {
     pub(super) fn queue_frame(&mut self, frame: &[u8]) {
         let mut message = vec![0; websocket::Encoder::HEAD];
         message.extend_from_slice(frame);
-        match self.send.encode(&mut message) {
+        match self.websocket.encode_in_place(&mut message) {
             Ok(start) => self.out.push(&message[start..]),
             Err(error) => self.break_off(io::Error::other(error)),
         }
@@ -214,22 +212,22 @@ impl<S: RelayStream> Link<S> {
 
     /// Queues the ping that tells a peer of ours that a session has ended in this direction.
     pub(super) fn queue_half_close(&mut self, id: u16) {
-        self.out.push(self.send.session_end(id).as_bytes());
+        self.out.push(self.websocket.session_end(id).as_bytes());
     }
 
     /// Queues a ping that asks whether the peer is there.
     pub(super) fn queue_ping(&mut self) {
-        self.out.push(self.send.ping().as_bytes());
+        self.out.push(self.websocket.ping().as_bytes());
     }
 
     /// Whether the peer has answered a ping.
     pub(super) fn pong_came(&self) -> bool {
-        self.send.pong_came()
+        self.websocket.peer_answers_pings()
     }
 
     /// Whether the peer has shown that it knows half-closes.
     pub(super) fn peer_is_ours(&self) -> bool {
-        self.send.peer_is_ours()
+        self.websocket.peer_knows_half_closes()
     }
 
     /// Writes what waits.
@@ -239,25 +237,23 @@ impl<S: RelayStream> Link<S> {
             self.out.clear();
             return;
         }
-        if self.send.is_urgent() && self.out.len() < WORDS {
-            self.send.urgent(self.out.as_mut_vec());
+        if self.websocket.has_control_frames() && self.out.len() < WORDS {
+            self.out.append(|out| self.websocket.take_control_frames(out));
         }
-        let before = self.out.len();
-        let written = self.out.poll_write(cx, &mut self.io);
-        if self.out.len() < before {
-            self.unread_since = None;
-        }
-        match written {
-            Poll::Ready(Ok(())) => {
-                if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) {
-                    self.break_off(error);
+        while !self.out.is_empty() {
+            match self.out.poll_write(cx, &mut self.io) {
+                Poll::Ready(Ok(_)) => self.unread_since = None,
+                Poll::Ready(Err(error)) => return self.break_off(error),
+                Poll::Pending => {
+                    if self.is_full() {
+                        self.unread_since.get_or_insert_with(Instant::now);
+                    }
+                    return;
                 }
             }
-            Poll::Ready(Err(error)) => self.break_off(error),
-            Poll::Pending if self.is_full() => {
-                self.unread_since.get_or_insert_with(Instant::now);
-            }
-            Poll::Pending => {}
+        }
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) {
+            self.break_off(error);
         }
     }
 
@@ -279,7 +275,7 @@ impl<S: RelayStream> Link<S> {
 
     /// Whether there is something to be written, and somebody to take it.
     pub(super) fn wants_flush(&self) -> bool {
-        !self.is_broken() && (self.send.is_urgent() || !self.is_drained())
+        !self.is_broken() && (self.websocket.has_control_frames() || !self.is_drained())
     }
 
     /// Whether so much waits that further sessions are better off elsewhere.
@@ -319,17 +315,8 @@ impl<S: RelayStream> Link<S> {
             return self.abort();
         }
         let code = if matches!(end, End::Malformed(..)) { CLOSE_PROTOCOL_ERROR } else { CLOSE_NORMAL };
-        let mut words = self.out.take();
-        words.extend_from_slice(&self.send.close(code));
-        let io = &mut self.io;
-        let close = async {
-            io.write_all(&words).await?;
-            io.shutdown().await?;
-            let mut rest = vec![0; 4096];
-            while io.read(&mut rest).await? > 0 {}
-            Ok::<_, io::Error>(())
-        };
-        // Whoever does not hear it has gone already.
-        let _ = timeout(CLOSE_TIMEOUT, close).await;
+        let mut last = self.out.take();
+        last.extend_from_slice(&self.websocket.close_frame(code));
+        close_gracefully(&mut self.io, &last).await;
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
-//! | `buffer.rs` | what a writer has not taken yet |
+//! | `parts.rs` | parts of a buffer that are written where they are |
 //! | `timers.rs` | all time-outs, and the clock |
 //! | `liveness.rs` | whether the way to the peer still works: a function of what is seen |
 //! | `source.rs` | where sessions come from and go to |
@@ -57,11 +57,11 @@
 //! the session ends when nothing comes from it for [`CLIENT_GRACE`]. A server that has said the end of
 //! a session takes data for it as long as they keep coming, at least every [`SERVER_GRACE`].
 
-mod buffer;
 mod engine;
 mod exchange;
 mod link;
 mod liveness;
+mod parts;
 mod pool;
 mod session;
 mod sessions;

@@ -1,13 +1,12 @@
 //! One session: a socket, what waits for it, and its [`State`].
 
-use super::buffer::WriteBuffer;
+use super::parts::slices;
 use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
-use crate::relay::{RelayStream as _, reset};
+use crate::relay::{RelayStream as _, WriteBuffer, reset};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
@@ -262,13 +261,17 @@ impl Session {
         }
         self.moved = true;
         self.asking = false;
-        let socket = match &mut self.socket {
-            Socket::Connected(socket) => Some(socket),
-            Socket::None | Socket::Connecting(_) => None,
+        let Some(slices) = slices(input, parts) else { return self.abort() };
+        let len: usize = slices.clone().map(<[u8]>::len).sum();
+        let written = match &mut self.socket {
+            Socket::Connected(socket) => self.out.write_slices(cx, socket, slices),
+            Socket::None | Socket::Connecting(_) => {
+                slices.for_each(|slice| self.out.push(slice));
+                Ok(0)
+            }
         };
-        match self.out.write(cx, socket, input, parts) {
-            Ok(()) => self.up += parts.iter().map(|part| part.len() as u64).sum::<u64>(),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.abort(),
+        match written {
+            Ok(_) => self.up += len as u64,
             Err(_) => self.break_off(),
         }
     }
@@ -295,32 +298,36 @@ impl Session {
                 }
             }
         }
-        let Socket::Connected(socket) = &mut self.socket else { return };
-        let before = self.out.len();
-        let written = self.out.poll_write(cx, socket);
-        if self.out.len() < before {
-            self.moved = true;
-            self.stalled_since = None;
-        }
-        match written {
-            Poll::Ready(Err(_)) => self.break_off(),
-            Poll::Pending => {
-                self.stalled_since.get_or_insert_with(Instant::now);
-            }
-            Poll::Ready(Ok(())) => {
-                self.stalled_since = None;
-                if self.state.shuts_socket_down() {
-                    // Writing has ended before the call returns: a socket does not wait here.
-                    let _ = Pin::new(socket).poll_shutdown(cx);
-                }
-                self.state = self.state.is_drained();
-                self.close_if_peer_waits_for_that();
-            }
+        if let Socket::Connected(_) = self.socket {
+            self.flush(cx);
         }
         if self.state == State::ResetDue {
             self.reset();
             self.close(None);
         }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        let Socket::Connected(socket) = &mut self.socket else { return };
+        while !self.out.is_empty() {
+            match self.out.poll_write(cx, socket) {
+                Poll::Ready(Ok(_)) => {
+                    self.moved = true;
+                    self.stalled_since = None;
+                }
+                Poll::Ready(Err(_)) => return self.break_off(),
+                Poll::Pending => {
+                    self.stalled_since.get_or_insert_with(Instant::now);
+                    return;
+                }
+            }
+        }
+        if self.state.shuts_socket_down() {
+            // Writing has ended before the call returns: a socket does not wait here.
+            let _ = Pin::new(socket).poll_shutdown(cx);
+        }
+        self.state = self.state.is_drained();
+        self.close_if_peer_waits_for_that();
     }
 
     /// Reads the socket once. `Ready(0)` when it has ended or the session is over.

@@ -135,11 +135,11 @@ impl State {
         }
     }
 
-    /// Whether the peer has been told the end of the session.
+    /// Whether the peer knows the end of the session.
     pub(super) fn end_is_told(self, role: Role) -> bool {
         match self {
             State::SocketEnded => role == Role::Server,
-            State::BothEnding | State::Closed => true,
+            State::BothEnding | State::ResetDue | State::Closed => true,
             _ => false,
         }
     }

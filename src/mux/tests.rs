@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::source::{NewSession, SessionSource};
 use crate::relay::{RelayStream, Timeouts};
 use crate::runtime::turn::TURN;
-use crate::transport::websocket::{Handoff, directions};
+use crate::transport::websocket::{Handoff, WebSocket};
 use crate::wire::websocket::{Encoder, Role};
 use std::io;
 use std::pin::{Pin, pin};
@@ -84,11 +84,11 @@ async fn a_turn_is_bounded_in_bytes() {
     const KEEP_ALIVE: [u8; 6] = [0, 4, 0, 0, 4, 0];
     let mut message = vec![0; Encoder::HEAD];
     message.extend(KEEP_ALIVE.repeat(1000));
-    let start = directions(Role::Server, b"key").1.encode(&mut message).unwrap();
+    let start = WebSocket::new(Role::Server, b"key").encode_in_place(&mut message).unwrap();
     message.drain(..start);
     let read = Arc::new(AtomicU64::new(0));
     let wire = Torrent { tcp, message, at: 0, read: Arc::clone(&read) };
-    let handoff = Handoff::new(wire, directions(Role::Client, b"key"), Vec::new());
+    let handoff = Handoff::new(wire, WebSocket::new(Role::Client, b"key"), Vec::new());
     let timeouts = Timeouts::new(Duration::from_secs(60));
     let mut running = pin!(Engine::new(handoff, Nobody, timeouts).run());
     for turn in 1..4 {

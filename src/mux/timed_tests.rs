@@ -6,7 +6,7 @@ use super::sessions::{HARD, SILENT};
 use super::source::{Connecting, NewSession, SessionSource};
 use super::timers::{SILENT_MAX, UNREAD_MAX};
 use crate::relay::{End, Outcome, Timeouts};
-use crate::transport::websocket::{self, Handoff};
+use crate::transport::websocket::{Handoff, WebSocket};
 use crate::wire::mux;
 use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
 use crate::wire::{Decoder as _, Step};
@@ -141,7 +141,7 @@ impl Client {
         let (fresh, inbox) = mpsc::channel(8);
         let asked = Arc::new(Mutex::new(Asked::default()));
         let own = Own { inbox, most, to_be_proved, asked: Arc::clone(&asked) };
-        let handoff = Handoff::new(near, websocket::directions(Role::Client, b"key"), Vec::new());
+        let handoff = Handoff::new(near, WebSocket::new(Role::Client, b"key"), Vec::new());
         let task = tokio::spawn(Engine::new(handoff, own, timeouts()).run());
         let server = Server { stream: far, decoder: Decoder::new(Role::Server), answers: true };
         Client { fresh, asked, server, task }
@@ -400,7 +400,7 @@ impl SessionSource for Backends {
 
 fn serve(stream: TcpStream, away: bool) -> (mpsc::UnboundedReceiver<TcpStream>, JoinHandle<Outcome>) {
     let (fresh, backends) = mpsc::unbounded_channel();
-    let handoff = Handoff::new(stream, websocket::directions(Role::Server, b"key"), Vec::new());
+    let handoff = Handoff::new(stream, WebSocket::new(Role::Server, b"key"), Vec::new());
     let task = tokio::spawn(Engine::new(handoff, Backends { fresh, away }, timeouts()).run());
     (backends, task)
 }

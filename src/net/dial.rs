@@ -262,3 +262,107 @@ impl Dialer {
         self.memory().dead.insert(address, Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::addr::Host;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream as StdStream};
+    use std::sync::{Condvar, Mutex};
+
+    fn dialer(addresses: &[SocketAddr]) -> Dialer {
+        let target = |address: &SocketAddr| HostPort { host: Host::Ip(address.ip()), port: address.port() };
+        Dialer::new(addresses.iter().map(target).collect(), SocketOptions::default())
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// An address at which a connection is refused.
+    fn refusing() -> SocketAddr {
+        listener().1
+    }
+
+    /// An address at which nobody answers, until what is returned is dropped: its queue is full.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn silent() -> (socket2::Socket, StdStream, SocketAddr) {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let waiting = StdStream::connect(address).unwrap();
+        (socket, waiting, address)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_costs_one_head_start_and_stands_behind_the_others_for_a_while() {
+        let (_full, _waiting, silent) = silent();
+        let (_open, open) = listener();
+        let dialer = dialer(&[silent, open]);
+        for head_start in [STAGGER, Duration::ZERO] {
+            let began = Instant::now();
+            assert_eq!(dialer.connect().await.unwrap().peer_addr().unwrap(), open);
+            let took = began.elapsed();
+            assert!((head_start..head_start + STAGGER / 2).contains(&took), "{took:?}");
+        }
+        dialer.memory().preferred = None;
+        assert_eq!(dialer.in_order(vec![silent, open]).unwrap(), [open, silent]);
+        tokio::time::advance(DEAD_FOR).await;
+        assert_eq!(dialer.in_order(vec![silent, open]).unwrap(), [silent, open]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_refuse_are_not_waited_for_and_each_is_named() {
+        let (one, other) = (refusing(), refusing());
+        let began = Instant::now();
+        let error = dialer(&[one, other]).connect().await.unwrap_err().to_string();
+        assert!(error.contains(&one.to_string()) && error.contains(&other.to_string()), "{error}");
+        assert!(began.elapsed() < STAGGER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_name_server_costs_a_head_start_where_another_host_is_known() {
+        static END: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+        let look_up = |_: &str, _| {
+            drop(END.1.wait_while(END.0.lock().unwrap(), |end| !*end).unwrap());
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        let name = HostPort::parse("www.example.com:80").unwrap();
+        let (_open, open) = listener();
+        let known = HostPort { host: Host::Ip(open.ip()), port: open.port() };
+        for (targets, wait) in
+            [(vec![name.clone(), known], RESOLVE_HEAD_START), (vec![name], RESOLVE_TIMEOUT)]
+        {
+            let answers = targets.len() > 1;
+            let names = Names::with(targets, false, look_up);
+            let dialer = Dialer { names, ..dialer(&[]) };
+            let began = Instant::now();
+            match dialer.connect().await {
+                Ok(stream) => assert!(answers && stream.peer_addr().unwrap() == open),
+                Err(error) => assert!(!answers && matches!(error, DialError::Lookup(_)), "{error}"),
+            }
+            let took = began.elapsed();
+            assert!((wait..wait + STAGGER).contains(&took), "{took:?}");
+        }
+        *END.0.lock().unwrap() = true;
+        END.1.notify_all();
+    }
+
+    #[test]
+    fn what_cannot_be_dialled_is_left_out_or_said() {
+        let (v4, v6) = (SocketAddr::from(([192, 0, 2, 1], 80)), SocketAddr::from((Ipv6Addr::LOCALHOST, 80)));
+        let options = SocketOptions { source: Some(Ipv4Addr::LOCALHOST.into()), ..SocketOptions::default() };
+        let from_v4 = Dialer { options, ..dialer(&[]) };
+        assert_eq!(from_v4.in_order(vec![v6, v4]).unwrap(), [v4]);
+        assert!(matches!(from_v4.in_order(vec![v6]), Err(DialError::Family(..))));
+        let own = OwnAddresses::to_be(&[HostPort { host: Host::Ip(v6.ip()), port: 80 }]);
+        let not_itself = dialer(&[]).without(own);
+        assert_eq!(not_itself.in_order(vec![v6, v4]).unwrap(), [v4]);
+        assert!(matches!(not_itself.in_order(vec![v6]), Err(DialError::Circle(..))));
+    }
+}

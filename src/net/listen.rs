@@ -1,5 +1,6 @@
-//! Listening sockets, and accepting from them come what may.
+//! Listening sockets, and the threads that accept from them.
 
+use super::accept::{LONGEST_PAUSE, PAUSE, TcpAcceptor};
 use super::tcp;
 use crate::net::addr::{Host, HostPort};
 use crate::net::options::SocketOptions;
@@ -10,21 +11,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 /// Connections that may wait to be accepted. The system cuts it to its own limit.
 const BACKLOG: i32 = 4096;
-
-/// How long accepting pauses when there are no descriptors left.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long it pauses at most when it fails for another reason.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
@@ -171,7 +164,7 @@ impl Listeners {
             };
             let (serve, workers) = (serve.clone(), Arc::clone(&self.workers));
             acceptors.spawn(watchdog::watched(None, async move {
-                let mut acceptor = Acceptor { listener, warned: None, pause: PAUSE };
+                let mut acceptor = TcpAcceptor::new(listener);
                 loop {
                     let (stream, peer) = acceptor.accept().await;
                     balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
@@ -190,15 +183,10 @@ fn is_v4_wildcard(address: &HostPort) -> bool {
 /// Whether the system does without this kind of addresses.
 fn lacks_family(error: &io::Error) -> bool {
     #[cfg(unix)]
-    {
-        use rustix::io::Errno;
-        let lacking = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
-        error.raw_os_error().is_some_and(|code| lacking.iter().any(|errno| errno.raw_os_error() == code))
+    if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::AFNOSUPPORT) {
+        return true;
     }
-    #[cfg(not(unix))]
-    {
-        error.kind() == io::ErrorKind::AddrNotAvailable
-    }
+    error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Result<std::net::TcpListener> {
@@ -278,100 +266,11 @@ fn claim_low_ports() -> bool {
     false
 }
 
-/// A listening socket that gives connections for as long as it lives.
-struct Acceptor {
-    listener: TcpListener,
-    /// When it was last logged that accepting pauses.
-    warned: Option<Instant>,
-    /// How long the next pause is.
-    pause: Duration,
-}
-
-impl Acceptor {
-    /// The next connection. Errors that belong to one connection are passed over: it broke while it
-    /// waited, which concerns nobody. At every other one accepting pauses, whatever it is: an error that
-    /// stays would have the loop turn for ever.
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    self.pause = PAUSE;
-                    if cfg!(not(any(target_os = "linux", target_os = "android"))) {
-                        tcp::prepare(&stream);
-                    }
-                    return (stream, peer);
-                }
-                Err(error) if is_about_one_connection(&error) => {
-                    debug!(%error, "a connection broke before it was accepted");
-                }
-                Err(error) => {
-                    // Freed descriptors are taken at once and lack again: say it once a minute.
-                    if self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
-                        self.warned = Some(Instant::now());
-                        if is_exhaustion(&error) {
-                            warn!(%error, "accepting pauses until there are resources for more connections");
-                        } else {
-                            error!(%error, "accepting fails; trying again");
-                        }
-                    }
-                    tokio::time::sleep(self.pause).await;
-                    if !is_exhaustion(&error) {
-                        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Whether an error is that of a connection which waited to be accepted, and not of the socket that listens.
-/// Linux tells what the network has said of a new connection, too (accept(2), "Error handling").
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
-    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | TimedOut) {
-        return true;
-    }
-    #[cfg(unix)]
-    {
-        use rustix::io::Errno;
-        let passing = [
-            Errno::INTR,
-            Errno::PROTO,
-            Errno::NETDOWN,
-            Errno::NOPROTOOPT,
-            Errno::HOSTDOWN,
-            Errno::HOSTUNREACH,
-            Errno::NETUNREACH,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Errno::NONET,
-        ];
-        error.raw_os_error().is_some_and(|code| passing.iter().any(|errno| errno.raw_os_error() == code))
-    }
-    #[cfg(not(unix))]
-    false
-}
-
-/// Whether the process or the system has run out of what a connection needs.
-fn is_exhaustion(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    {
-        use rustix::io::Errno;
-        let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-        error.raw_os_error().is_some_and(|code| lacking.iter().any(|errno| errno.raw_os_error() == code))
-    }
-    #[cfg(not(unix))]
-    {
-        /// WSAEMFILE and WSAENOBUFS.
-        const LACKING: [i32; 2] = [10024, 10055];
-        error.raw_os_error().is_some_and(|code| LACKING.contains(&code))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::SockRef;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
     use tokio::io::AsyncReadExt as _;
 
     fn on_loopback() -> (Listeners, SocketAddr) {
@@ -422,45 +321,5 @@ mod tests {
         assert_eq!(ask(&mut unlucky, b"!").await, 0);
         assert_eq!(ask(&mut other, b"b").await, 1);
         assert_eq!(ask(&mut TcpStream::connect(address).await.unwrap(), b"c").await, 1);
-    }
-
-    /// With the clock of the test, a pause takes no time; a loop without one would never end.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[tokio::test(start_paused = true)]
-    async fn an_error_that_stays_is_paused_on() {
-        let (listeners, _) = on_loopback();
-        // From now on accepting fails with EINVAL.
-        SockRef::from(&listeners.listeners[0]).shutdown(std::net::Shutdown::Both).unwrap();
-        let listener = TcpListener::from_std(listeners.listeners[0].try_clone().unwrap()).unwrap();
-        let mut acceptor = Acceptor { listener, warned: None, pause: PAUSE };
-        let accepted = tokio::time::timeout(Duration::from_secs(30), acceptor.accept()).await;
-        assert!(accepted.is_err(), "nothing can be accepted");
-        assert_eq!(acceptor.pause, LONGEST_PAUSE);
-        assert!(acceptor.warned.is_some());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_what_belongs_to_one_connection_is_passed_over() {
-        for (code, passing) in [
-            (libc::ECONNABORTED, true),
-            (libc::ECONNRESET, true),
-            (libc::EPROTO, true),
-            (libc::ENETDOWN, true),
-            (libc::EHOSTUNREACH, true),
-            (libc::ETIMEDOUT, true),
-            (libc::EINTR, true),
-            (libc::EMFILE, false),
-            (libc::ENFILE, false),
-            (libc::ENOMEM, false),
-            (libc::EBADF, false),
-            (libc::EINVAL, false),
-            (libc::ENOTSOCK, false),
-            (libc::EPERM, false),
-            (libc::EOPNOTSUPP, false),
-        ] {
-            let error = io::Error::from_raw_os_error(code);
-            assert_eq!(is_about_one_connection(&error), passing, "{error}");
-        }
     }
 }

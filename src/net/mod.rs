@@ -1,5 +1,6 @@
 //! Sockets: addresses, listening, dialling, names, and what is asked of them.
 
+mod accept;
 pub mod addr;
 pub mod budget;
 pub mod conn_info;

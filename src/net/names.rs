@@ -65,7 +65,7 @@ impl Names {
         Names::with(targets, ipv6_first, system)
     }
 
-    fn with(targets: Vec<HostPort>, ipv6_first: bool, look_up: LookUp) -> Arc<Names> {
+    pub(super) fn with(targets: Vec<HostPort>, ipv6_first: bool, look_up: LookUp) -> Arc<Names> {
         let known = targets.iter().map(|target| match &target.host {
             Host::Ip(ip) => Known { addresses: vec![SocketAddr::new(*ip, target.port)], ..Known::default() },
             Host::Name(_) => Known::default(),

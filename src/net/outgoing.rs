@@ -98,11 +98,8 @@ async fn establish_with_data(
     first: &[u8],
 ) -> io::Result<(TcpStream, usize)> {
     use rustix::io::Errno;
-    let waits = |error: &io::Error| {
-        [Errno::INPROGRESS, Errno::AGAIN]
-            .iter()
-            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-    };
+    let waits =
+        |error: &io::Error| matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::AGAIN));
     match socket.connect(&address.into()) {
         Err(error) if !waits(&error) => return Err(error),
         _ => {}

@@ -2,11 +2,11 @@
 //!
 //! Not compared is what differs between two honest connections to one site: the time in `Date`, values
 //! of headers that the site itself varies, and what is random in TLS. How a TLS library orders and cuts
-//! what it says is told apart, in [`super::notes`].
+//! its messages is reported apart, in [`super::tls_fingerprint`].
 
 use super::http_answer::{self, Mask};
 use super::seen::{Agreed, End, Handshake, Seen};
-use super::tls_answer;
+use super::tls_answer::{self, TlsAnswer};
 use std::time::Duration;
 
 /// Times are compared in classes with these limits, in seconds…
@@ -26,7 +26,7 @@ const EXCERPT: usize = 60;
 
 /// In what two visits can differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum DifferenceKind {
     /// Whether there was a connection.
     Connection,
     /// What a TLS handshake agreed on.
@@ -39,15 +39,15 @@ pub enum Kind {
     Time,
 }
 
-impl Kind {
+impl DifferenceKind {
     /// As it stands in reports.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Connection => "connection",
-            Kind::Handshake => "handshake",
-            Kind::Answer => "answer",
-            Kind::End => "end",
-            Kind::Time => "time",
+            DifferenceKind::Connection => "connection",
+            DifferenceKind::Handshake => "handshake",
+            DifferenceKind::Answer => "answer",
+            DifferenceKind::End => "end",
+            DifferenceKind::Time => "time",
         }
     }
 }
@@ -56,7 +56,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// In what.
-    pub kind: Kind,
+    pub kind: DifferenceKind,
     /// In which part of it.
     pub what: String,
     /// What the site did there.
@@ -68,13 +68,18 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn new(kind: Kind, what: impl Into<String>, site: impl Into<String>, server: impl Into<String>) -> Self {
+    fn new(
+        kind: DifferenceKind,
+        what: impl Into<String>,
+        site: impl Into<String>,
+        server: impl Into<String>,
+    ) -> Self {
         Difference {
             kind,
             what: what.into(),
             site: site.into(),
             server: server.into(),
-            for_good: kind == Kind::Handshake,
+            for_good: kind == DifferenceKind::Handshake,
         }
     }
 }
@@ -114,7 +119,7 @@ pub fn compare(site: &Seen, server: &Seen, mask: &Mask) -> Comparison {
         if late {
             found.at_the_edge = true;
         } else {
-            found.differences.push(Difference::new(Kind::End, "the end", a, b));
+            found.differences.push(Difference::new(DifferenceKind::End, "the end", a, b));
         }
     }
     found.differences.extend(times(site, server));
@@ -127,8 +132,9 @@ fn connections(site: &Seen, server: &Seen) -> Option<Difference> {
         _ => "there is one".to_owned(),
     };
     let failed = |seen: &Seen| matches!(seen.end, End::Failed(_));
-    (failed(site) || failed(server))
-        .then(|| Difference::new(Kind::Connection, "the connection", failure(site), failure(server)))
+    (failed(site) || failed(server)).then(|| {
+        Difference::new(DifferenceKind::Connection, "the connection", failure(site), failure(server))
+    })
 }
 
 fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
@@ -142,7 +148,8 @@ fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
         (Err(a), Err(b)) if a == b => return Vec::new(),
         // One may only have been late.
         (a, b) => {
-            let difference = Difference::new(Kind::Handshake, "the handshake", agreed(a), agreed(b));
+            let difference =
+                Difference::new(DifferenceKind::Handshake, "the handshake", agreed(a), agreed(b));
             return vec![Difference { for_good: false, ..difference }];
         }
     };
@@ -165,32 +172,13 @@ fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
     ]
     .into_iter()
     .filter(|(_, a, b)| a != b)
-    .map(|(what, a, b)| Difference::new(Kind::Handshake, what, a, b))
+    .map(|(what, a, b)| Difference::new(DifferenceKind::Handshake, what, a, b))
     .collect()
 }
 
-/// What came over the wire in the clear: where there was no handshake, its remains.
-fn visible(seen: &Seen) -> &[u8] {
-    match &seen.tls {
-        Some(Handshake { outcome: Err(_), flight, .. }) => flight,
-        _ => &seen.bytes,
-    }
-}
-
-/// What came, read as TLS.
-pub fn tls_answer(seen: &Seen) -> tls_answer::Answer {
-    let first_flight = seen.marks.first().copied().unwrap_or(usize::MAX);
-    tls_answer::read(visible(seen), &seen.session_id, first_flight)
-}
-
-/// What came is TLS, and not hidden in it.
-pub fn answered_in_tls(seen: &Seen) -> bool {
-    tls_answer::is_tls(visible(seen))
-}
-
 fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
-    if answered_in_tls(site) && answered_in_tls(server) {
-        let (a, b) = (tls_answer(site).items, tls_answer(server).items);
+    if tls_answer::is_tls(site) && tls_answer::is_tls(server) {
+        let (a, b) = (TlsAnswer::of(site).items, TlsAnswer::of(server).items);
         let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
         if at == a.len() && at == b.len() {
             return None;
@@ -199,25 +187,31 @@ fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
             |items: &[tls_answer::Item]| items.get(at).map_or("nothing".to_owned(), ToString::to_string);
         let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, part {}", at + 1) };
         let for_good = at < a.len() && at < b.len();
-        return Some(Difference { for_good, ..Difference::new(Kind::Answer, what, show(&a), show(&b)) });
+        return Some(Difference {
+            for_good,
+            ..Difference::new(DifferenceKind::Answer, what, show(&a), show(&b))
+        });
     }
-    let a = http_answer::without_varying(visible(site), mask);
-    let b = http_answer::without_varying(visible(server), mask);
+    let a = http_answer::without_varying(site.visible(), mask);
+    let b = http_answer::without_varying(server.visible(), mask);
     if a == b {
         return clocks(site, server);
     }
     let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, from byte {at}") };
     let for_good = at < a.len() && at < b.len();
-    Some(Difference { for_good, ..Difference::new(Kind::Answer, what, excerpt(&a, at), excerpt(&b, at)) })
+    Some(Difference {
+        for_good,
+        ..Difference::new(DifferenceKind::Answer, what, excerpt(&a, at), excerpt(&b, at))
+    })
 }
 
 fn clocks(site: &Seen, server: &Seen) -> Option<Difference> {
-    let apart = http_answer::clocks_apart(visible(site), visible(server))?;
+    let apart = http_answer::clocks_apart(site.visible(), server.visible())?;
     let server = format!("{} s apart from it", apart.as_secs());
     Some(Difference {
         for_good: true,
-        ..Difference::new(Kind::Answer, "the time in Date", "the site's clock", server)
+        ..Difference::new(DifferenceKind::Answer, "the time in Date", "the site's clock", server)
     })
 }
 
@@ -283,7 +277,7 @@ fn times(site: &Seen, server: &Seen) -> Vec<Difference> {
     let mut differ = |what: &str, a: Duration, b: Duration| {
         if !same_time(a, b) {
             let show = |time: Duration| format!("after {:.1} s", time.as_secs_f32());
-            found.push(Difference::new(Kind::Time, what, show(a), show(b)));
+            found.push(Difference::new(DifferenceKind::Time, what, show(a), show(b)));
         }
     };
     if let (Some(a), Some(b)) = (site.first_byte(), server.first_byte()) {

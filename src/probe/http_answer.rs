@@ -53,7 +53,7 @@ fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
     parts
 }
 
-/// Where the next status line is: also behind a body, of which nothing tells the length here.
+/// Where the next status line is: also behind a body, whose length is not known here.
 fn find_head(bytes: &[u8]) -> Option<usize> {
     let is_status_line = |window: &[u8]| {
         matches!(window, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', code @ ..]

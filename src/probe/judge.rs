@@ -1,6 +1,6 @@
 //! What several visits to a site and one to a server say about the server.
 
-use super::compare::{Comparison, Difference, Kind, compare};
+use super::compare::{Comparison, Difference, DifferenceKind, compare};
 use super::http_answer::{self, Mask};
 use super::seen::{End, Handshake, Seen};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub enum ProbeResult {
     /// As far as both were watched, but more came at the very end.
     Unclear,
     /// The site does not answer the same each time, in this.
-    Unstable(Vec<Kind>),
+    Unstable(Vec<DifferenceKind>),
     /// The site never answers so.
     Differs(Vec<Difference>),
     /// There was nothing to compare, for this reason: no connection to the site, or to either; no TLS with
@@ -87,7 +87,7 @@ fn mask(of_site: &[Seen]) -> Mask {
 }
 
 /// In what the site differs from itself.
-fn varying(of_site: &[Seen], mask: &Mask) -> BTreeSet<Kind> {
+fn varying(of_site: &[Seen], mask: &Mask) -> BTreeSet<DifferenceKind> {
     let mut kinds = BTreeSet::new();
     for (at, one) in of_site.iter().enumerate() {
         for other in of_site.iter().skip(at + 1) {
@@ -157,7 +157,7 @@ mod tests {
         seen(format!("HTTP/1.1 200 OK\r\nX-Id: {id}\r\n\r\n{body}").as_bytes(), End::Open, 3)
     }
 
-    fn differs(kind: Kind, for_good: bool) -> ProbeResult {
+    fn differs(kind: DifferenceKind, for_good: bool) -> ProbeResult {
         let text = String::new;
         ProbeResult::Differs(vec![Difference { kind, what: text(), site: text(), server: text(), for_good }])
     }
@@ -175,11 +175,11 @@ mod tests {
     fn a_site_that_varies_more_says_nothing_about_that() {
         let site = [page("a", 1), page("b", 2)];
         assert_eq!(judge(&site, &page("b", 9)), ProbeResult::Same, "the site answers so, too");
-        assert_eq!(judge(&site, &page("c", 9)), ProbeResult::Unstable(vec![Kind::Answer]));
+        assert_eq!(judge(&site, &page("c", 9)), ProbeResult::Unstable(vec![DifferenceKind::Answer]));
         // But about the rest.
         let closed = Seen { end: End::Reset, until: Duration::from_millis(10), ..page("c", 9) };
         let ProbeResult::Differs(found) = judge(&site, &closed) else { panic!("not found") };
-        assert_eq!(found.iter().map(|d| d.kind).collect::<Vec<_>>(), [Kind::End]);
+        assert_eq!(found.iter().map(|d| d.kind).collect::<Vec<_>>(), [DifferenceKind::End]);
     }
 
     #[test]
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn only_what_repeats_is_told() {
         use ProbeResult::{Same, Unclear, Unstable};
-        let (end, answer) = (differs(Kind::End, false), differs(Kind::Answer, true));
-        let unstable = Unstable(vec![Kind::Answer]);
+        let (end, answer) = (differs(DifferenceKind::End, false), differs(DifferenceKind::Answer, true));
+        let unstable = Unstable(vec![DifferenceKind::Answer]);
         let cases: [(&[ProbeResult], Option<ProbeResult>); 12] = [
             (&[Same], Some(Same)),
             (&[end.clone(), Unclear], None),
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn a_round_without_a_comparison_is_not_taken_for_a_likeness() {
         let nothing = ProbeResult::NotCompared("no network".into());
-        let answer = differs(Kind::Answer, true);
+        let answer = differs(DifferenceKind::Answer, true);
         for (rounds, concluded) in [
             (&[nothing.clone()][..], None),
             (&[nothing.clone(), ProbeResult::Same], Some(ProbeResult::Same)),
@@ -267,8 +267,11 @@ mod tests {
     #[test]
     fn another_round_is_watched_for_another_time() {
         let watch = Duration::from_secs(4);
-        assert_eq!(next_watch(&[differs(Kind::Answer, true)], watch), watch);
+        assert_eq!(next_watch(&[differs(DifferenceKind::Answer, true)], watch), watch);
         assert_eq!(next_watch(&[ProbeResult::Unclear], watch), watch * 2);
-        assert_eq!(next_watch(&[ProbeResult::Unclear, differs(Kind::End, false)], watch), watch * 3 / 2);
+        assert_eq!(
+            next_watch(&[ProbeResult::Unclear, differs(DifferenceKind::End, false)], watch),
+            watch * 3 / 2
+        );
     }
 }

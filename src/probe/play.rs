@@ -1,6 +1,6 @@
 //! A probe played on a connection, and what is seen of it.
 
-use super::script::{Entry, Probe, Step};
+use super::script::{Action, Entry, Probe};
 use super::seen::{End, Seen};
 use super::tls::Layer;
 use super::tls_answer;
@@ -90,7 +90,7 @@ struct Visit<'a> {
     tcp: TcpStream,
     layer: Option<Layer>,
     about_handshake: bool,
-    steps: std::slice::Iter<'a, Step>,
+    steps: std::slice::Iter<'a, Action>,
     next: Next,
     /// What is still to be sent, and whether our direction ends behind it.
     out: Vec<u8>,
@@ -191,16 +191,16 @@ impl Visit<'_> {
     fn step(&mut self, now: Instant) {
         match self.steps.next() {
             None => self.next = Next::Over(now),
-            Some(Step::Pause(length)) => self.next = Next::Due(now + *length),
-            Some(Step::Listen) => self.next = Next::Answered(now, self.seen.bytes.len()),
-            Some(Step::Send(bytes)) => match &mut self.layer {
+            Some(Action::Pause(length)) => self.next = Next::Due(now + *length),
+            Some(Action::Listen) => self.next = Next::Answered(now, self.seen.bytes.len()),
+            Some(Action::Send(bytes)) => match &mut self.layer {
                 None => self.out.extend_from_slice(bytes),
                 Some(layer) => {
                     layer.say(bytes);
                     layer.take_wire(&mut self.out);
                 }
             },
-            Some(Step::Fin) => {
+            Some(Action::Fin) => {
                 if let Some(layer) = &mut self.layer {
                     layer.close();
                     layer.take_wire(&mut self.out);

@@ -1,11 +1,11 @@
 //! What was found, for people and for programs.
 
-use super::Examined;
-use super::compare::{self, Difference, Kind};
+use super::compare::{self, Difference, DifferenceKind};
 use super::http_answer;
 use super::judge::ProbeResult;
-use super::notes::Note;
 use super::seen::{Handshake, Seen};
+use super::tls_answer::{self, TlsAnswer};
+use super::tls_fingerprint::Note;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -99,8 +99,8 @@ fn answer(seen: &Seen) -> (String, String) {
             let text = format!("{} {} {} {alpn}", agreed.version, agreed.suite, agreed.group);
             return (text, String::new());
         }
-        None if compare::answered_in_tls(seen) => {
-            return (compare::tls_answer(seen).to_string(), String::new());
+        None if tls_answer::is_tls(seen) => {
+            return (TlsAnswer::of(seen).to_string(), String::new());
         }
         _ => {}
     }
@@ -117,6 +117,19 @@ fn answer(seen: &Seen) -> (String, String) {
             (format!("\"{start}\"{}", if bytes.len() > START { "…" } else { "" }), length)
         }
     }
+}
+
+/// What came of a probe.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    /// The probe.
+    pub name: String,
+    /// What is said of it; `None` if there was no time.
+    pub verdict: Option<ProbeResult>,
+    /// What the visitors saw of the site and of the server.
+    pub seen: Option<(Summary, Summary)>,
+    /// What it told of the TLS libraries.
+    pub notes: Vec<Note>,
 }
 
 impl Examined {
@@ -146,9 +159,9 @@ impl Examined {
     fn is_told(&self, difference: &Difference) -> bool {
         let Some((site, server)) = &self.seen else { return false };
         match difference.kind {
-            Kind::Answer => site.headline != server.headline,
-            Kind::End => site.end != server.end,
-            Kind::Connection | Kind::Handshake | Kind::Time => false,
+            DifferenceKind::Answer => site.headline != server.headline,
+            DifferenceKind::End => site.end != server.end,
+            DifferenceKind::Connection | DifferenceKind::Handshake | DifferenceKind::Time => false,
         }
     }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 /// One thing that a visitor does, after the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Action {
     /// Sends this, in a segment of its own where that is possible.
     Send(Vec<u8>),
     /// Is silent for so long, whatever comes.
     Pause(Duration),
-    /// Waits for an answer, until nothing more of it comes. What comes later is told from it.
+    /// Waits for an answer, until nothing more of it comes. What comes later counts as another answer.
     Listen,
     /// Ends its direction; in TLS with a `close_notify` before it.
     Fin,
@@ -45,7 +45,7 @@ pub enum OfferedName {
     Own,
     /// No such extension.
     None,
-    /// One that is nobody's.
+    /// A name that no site has.
     Foreign,
 }
 
@@ -64,31 +64,34 @@ pub struct Probe {
     /// How the connection begins.
     pub entry: Entry,
     /// What is done on it.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Action>,
     /// It is about what happens when nothing happens: watched for twice as long.
     pub patient: bool,
 }
 
 impl Probe {
     /// A visitor of the bare port.
-    pub fn new(name: impl Into<String>, steps: Vec<Step>) -> Probe {
+    pub fn new(name: impl Into<String>, steps: Vec<Action>) -> Probe {
         Probe { name: name.into(), entry: Entry::Wire, steps, patient: false }
     }
 
     /// One who says one thing and waits.
     pub fn says(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
-        Probe::new(name, vec![Step::Send(bytes.as_ref().to_vec())])
+        Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec())])
     }
 
     /// One who says one thing and ends its direction.
     pub fn says_and_ends(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
-        Probe::new(name, vec![Step::Send(bytes.as_ref().to_vec()), Step::Fin])
+        Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec()), Action::Fin])
     }
 
     /// One who says it in pieces of so many bytes, with a pause after each.
     pub fn slowly(name: impl Into<String>, bytes: impl AsRef<[u8]>, piece: usize, pause: Duration) -> Probe {
         let pieces = bytes.as_ref().chunks(piece.max(1));
-        Probe::new(name, pieces.flat_map(|piece| [Step::Send(piece.to_vec()), Step::Pause(pause)]).collect())
+        Probe::new(
+            name,
+            pieces.flat_map(|piece| [Action::Send(piece.to_vec()), Action::Pause(pause)]).collect(),
+        )
     }
 
     /// The same, watched for longer.
@@ -106,7 +109,7 @@ impl Probe {
         self.steps
             .iter()
             .map(|step| match step {
-                Step::Pause(length) => *length,
+                Action::Pause(length) => *length,
                 _ => Duration::ZERO,
             })
             .sum()

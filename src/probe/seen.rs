@@ -9,7 +9,7 @@ pub struct Seen {
     pub bytes: Vec<u8>,
     /// When it came: the time, and how many bytes had come by then.
     pub arrivals: Vec<(Duration, usize)>,
-    /// How many bytes had come at the end of each [`Step::Listen`](super::script::Step::Listen).
+    /// How many bytes had come at the end of each [`Action::Listen`](super::script::Action::Listen).
     pub marks: Vec<usize>,
     /// How it ended.
     pub end: End,
@@ -85,6 +85,14 @@ impl Seen {
     /// Whether nothing came, neither inside TLS nor over the wire.
     pub fn is_silent(&self) -> bool {
         self.bytes.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.flight.is_empty())
+    }
+
+    /// What came over the wire in the clear: where there was no handshake, its remains.
+    pub fn visible(&self) -> &[u8] {
+        match &self.tls {
+            Some(Handshake { outcome: Err(_), flight, .. }) => flight,
+            _ => &self.bytes,
+        }
     }
 
     /// When the first byte came.

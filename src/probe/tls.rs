@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The most bytes of a first flight that are kept: more than any chain of certificates has.
 const MAX_FLIGHT: usize = 64 * 1024;
 
-/// The name that is asked for where a name of nobody's is wanted.
+/// A name that no site has.
 const FOREIGN: &str = "foreign.example";
 
 /// TLS between a visitor and the wire. Bytes go through it; it owns no socket.
@@ -96,7 +96,7 @@ impl Layer {
                 // rustls takes nothing behind it.
                 wire = &[];
             }
-            // (an end without close_notify is told by the socket, too)
+            // (the socket shows an end without close_notify, too)
             let _ = self.connection.reader().read_to_end(inside);
         }
     }

@@ -1,8 +1,9 @@
 //! What a TLS server says in the clear, without what is random in it (RFC 8446, RFC 5246).
 
-mod words;
+mod handshake_messages;
 
-use crate::wire::tls::{MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
+use super::seen::Seen;
+use crate::wire::tls::{MESSAGE_HEAD, Reader, content_type, extension, handshake_type};
 use rustls::{NamedGroup, SignatureScheme};
 use sha1::{Digest as _, Sha1};
 
@@ -14,7 +15,7 @@ const RETRY: [u8; 32] = [
 
 /// An answer, cut into what counts and what only shows which library made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct TlsAnswer {
     /// What counts, in its order.
     pub items: Vec<Item>,
     /// What shows the library.
@@ -95,29 +96,34 @@ pub struct Style {
     pub encrypted: Vec<usize>,
 }
 
-/// Whether these bytes are the start of a TLS answer.
-pub fn is_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT, 3, 0..=4, ..])
+impl TlsAnswer {
+    /// What a visitor saw, read as TLS.
+    pub fn of(seen: &Seen) -> TlsAnswer {
+        let first_flight = seen.marks.first().copied().unwrap_or(usize::MAX);
+        read(seen.visible(), &seen.session_id, first_flight)
+    }
+}
+
+/// Whether what came is TLS, and not hidden in it.
+pub fn is_tls(seen: &Seen) -> bool {
+    matches!(seen.visible(), [content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT, 3, 0..=4, ..])
 }
 
 /// The session id in a hello, of which these are the first bytes.
 pub fn session_id_of(hello: &[u8]) -> &[u8] {
-    let find = || {
-        let [content_type::HANDSHAKE, _, _, _, _, handshake_type::CLIENT_HELLO, _, _, _, body @ ..] = hello
-        else {
-            return None;
-        };
-        let (_, rest) = body.split_at_checked(2 + 32)?;
-        let (&length, rest) = rest.split_first()?;
-        rest.get(..usize::from(length))
+    let [content_type::HANDSHAKE, _, _, _, _, handshake_type::CLIENT_HELLO, _, _, _, body @ ..] = hello
+    else {
+        return &[];
     };
-    find().unwrap_or_default()
+    let mut body = Reader(body);
+    body.take(2 + 32).and_then(|_| body.vector8()).unwrap_or_default()
 }
 
-/// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is told record
+/// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is listed record
 /// by record.
-pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> Answer {
-    let mut reader = Reader { answer: Answer::default(), message: Vec::new(), encrypted: false, session_id };
+pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> TlsAnswer {
+    let mut reader =
+        AnswerReader { answer: TlsAnswer::default(), message: Vec::new(), encrypted: false, session_id };
     let mut rest = bytes;
     while let Some((record, behind)) = next_record(rest) {
         let at = bytes.len() - rest.len();
@@ -136,13 +142,13 @@ struct Record<'a> {
 }
 
 fn next_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let (&[kind, major, minor, high, low], rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
-    let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
-    Some((Record { kind, version: u16::from_be_bytes([major, minor]), content }, rest))
+    let mut reader = Reader(bytes);
+    let (kind, version, content) = (reader.u8()?, reader.u16()?, reader.vector16()?);
+    Some((Record { kind, version, content }, reader.0))
 }
 
-struct Reader<'a> {
-    answer: Answer,
+struct AnswerReader<'a> {
+    answer: TlsAnswer,
     /// A handshake message that is not complete.
     message: Vec<u8>,
     /// What comes now cannot be read.
@@ -150,7 +156,7 @@ struct Reader<'a> {
     session_id: &'a [u8],
 }
 
-impl Reader<'_> {
+impl AnswerReader<'_> {
     fn push(&mut self, version: u16, what: What) {
         self.answer.items.push(Item { version, what });
     }
@@ -219,7 +225,7 @@ impl Reader<'_> {
     /// What is left at the end: half a record, half a message.
     fn finish(&mut self, rest: &[u8]) {
         if let Some(&kind) = rest.first() {
-            let version = number(rest.get(1..).unwrap_or_default()).map_or(0, |(version, _)| version);
+            let version = Reader(rest.get(1..).unwrap_or_default()).u16().unwrap_or(0);
             self.push(version, What::Broken(kind));
         } else if !self.message.is_empty() {
             self.push(0, What::Broken(content_type::HANDSHAKE));
@@ -229,12 +235,12 @@ impl Reader<'_> {
 
 /// A ServerHello's body, and its extensions in their order.
 fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>)> {
-    let (version, rest) = number(body)?;
-    let (random, rest) = rest.split_at_checked(32)?;
-    let (&length, rest) = rest.split_first()?;
-    let (session, rest) = rest.split_at_checked(usize::from(length))?;
-    let (suite, rest) = number(rest)?;
-    let (&compression, rest) = rest.split_first()?;
+    let mut body = Reader(body);
+    let version = body.u16()?;
+    let random = body.take(32)?;
+    let session = body.vector8()?;
+    let suite = body.u16()?;
+    let compression = body.u8()?;
     let mut hello = ServerHello {
         retry: random == RETRY,
         version,
@@ -251,19 +257,18 @@ fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>
     };
     let mut order = Vec::new();
     // (a server of TLS 1.0 may send none)
-    let mut extensions = if rest.is_empty() { rest } else { prefixed(rest)?.0 };
+    let mut extensions = Reader(if body.is_empty() { &[] } else { body.vector16()? });
     while !extensions.is_empty() {
-        let (kind, rest) = number(extensions)?;
-        let (content, rest) = prefixed(rest)?;
+        let kind = extensions.u16()?;
+        let mut content = Reader(extensions.vector16()?);
         match kind {
-            extension::SUPPORTED_VERSIONS => hello.version = number(content)?.0,
-            extension::KEY_SHARE => hello.group = Some(number(content)?.0),
+            extension::SUPPORTED_VERSIONS => hello.version = content.u16()?,
+            extension::KEY_SHARE => hello.group = Some(content.u16()?),
             // A list of one (RFC 7301 section 3.1).
-            extension::ALPN => hello.alpn = Some(content.get(3..)?.to_vec()),
+            extension::ALPN => hello.alpn = Some(content.0.get(3..)?.to_vec()),
             _ => {}
         }
         order.push(kind);
-        extensions = rest;
     }
     Some((hello, order))
 }
@@ -271,20 +276,13 @@ fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>
 /// The parameters of an ECDHE key exchange on a named curve (RFC 8422 section 5.4).
 fn key_exchange(body: &[u8]) -> Option<What> {
     const NAMED_CURVE: u8 = 3;
-    let (&[NAMED_CURVE, high, low, length], rest) = body.split_first_chunk::<4>()? else { return None };
-    let (scheme, _) = number(rest.get(usize::from(length)..)?)?;
-    Some(What::KeyExchange(NamedGroup::from(u16::from_be_bytes([high, low])), SignatureScheme::from(scheme)))
-}
-
-fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<2>()?;
-    Some((u16::from_be_bytes(*number), rest))
-}
-
-/// What stands behind its length of two bytes, and what is behind that.
-fn prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = number(bytes)?;
-    rest.split_at_checked(usize::from(length))
+    let mut body = Reader(body);
+    if body.u8()? != NAMED_CURVE {
+        return None;
+    }
+    let group = NamedGroup::from(body.u16()?);
+    body.vector8()?;
+    Some(What::KeyExchange(group, SignatureScheme::from(body.u16()?)))
 }
 
 /// SHA-1 in hex, of which the start is enough to tell two certificates apart.

@@ -4,24 +4,20 @@
 //! written from there at once. Only what the receiver does not take is kept, so a flow that waits
 //! owns no buffer.
 
-use super::codec::{Codec, CodecError, Pieces};
-use super::splice::{Moved, SpliceError, Spliced};
+use super::outcome::{EndSeen, FlowError};
+use super::pieces::Pieces;
+use super::protocol::{Direction, Protocol};
+use super::scratch::{SCRATCH, Scratch, with_scratch};
+use super::splice::{SpliceError, SpliceProgress, Spliced};
 use super::stream::RelayStream;
+use super::write_buffer::WriteBuffer;
 use crate::runtime::turn::{TURN, end_turn, note_moved};
-use std::cell::RefCell;
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-
-/// Bytes that are read at once: more costs cache, less costs system calls. An `obfs=tls` pair used 0.72
-/// CPU seconds per GB upward and 0.74 downward with 64 KiB, 0.72 and 0.72 with 128 KiB, 0.64 and 0.65
-/// with 256 KiB.
-const SCRATCH: usize = 256 * 1024;
 
 /// A read of so many bytes is one of a flow that keeps coming: what waits for its turn is shorter.
 const LARGE: usize = 32 * 1024;
@@ -29,71 +25,9 @@ const LARGE: usize = 32 * 1024;
 /// The kernel is not asked to carry fewer bytes than that: they cost less as they are.
 const WORTH_SPLICING: u64 = LARGE as u64;
 
-/// Pieces that are written with one call; more are first put together.
-const MAX_PIECES: usize = 64;
-
-/// The same for a visitor, who may ask for much and read nothing: what it does not take has to be kept.
-const SMALL: usize = 64 * 1024;
-
-/// Room that all flows of a thread share.
-struct Scratch {
-    bytes: Box<[u8]>,
-    pieces: Pieces,
-}
-
-thread_local! {
-    static ROOM: RefCell<Scratch> = RefCell::new(Scratch {
-        bytes: vec![0; SCRATCH].into_boxed_slice(),
-        pieces: Pieces::default(),
-    });
-}
-
-/// Reads once, at most `most` bytes, and appends them. Returns how many they were, 0 at the end.
-///
-/// While it waits there is no buffer, and `into` grows by what comes and no more.
-///
-/// # Errors
-///
-/// The connection broke.
-pub async fn read_some<S: AsyncRead + Unpin>(
-    source: &mut S,
-    into: &mut Vec<u8>,
-    most: usize,
-) -> io::Result<usize> {
-    poll_fn(|cx| {
-        ROOM.with_borrow_mut(|Scratch { bytes, .. }| {
-            let room = most.min(bytes.len());
-            let mut buffer = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
-            ready!(Pin::new(&mut *source).poll_read(cx, &mut buffer))?;
-            into.reserve_exact(buffer.filled().len());
-            into.extend_from_slice(buffer.filled());
-            Poll::Ready(Ok(buffer.filled().len()))
-        })
-    })
-    .await
-}
-
-/// Why a flow broke off.
-#[derive(Debug)]
-pub(super) enum FlowError {
-    /// Its source.
-    Read(io::Error),
-    /// Its sink.
-    Write(io::Error),
-    /// The bytes.
-    Codec(CodecError),
-}
-
-/// How a stream ended that a stage before the relay has read to its end.
-#[derive(Debug)]
-pub enum EndSeen {
-    /// In order. The codec knows already, if there is something about it to know.
-    Closed,
-    /// The connection broke.
-    Broken(io::Error),
-    /// The bytes were not what the format says.
-    Malformed(CodecError),
-}
+/// Bytes that are read at once for a visitor, who may ask for much and read nothing: what it does not take
+/// has to be kept.
+const MODEST: usize = 64 * 1024;
 
 /// What a flow is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,10 +38,6 @@ enum Stage {
     Closing,
     /// It is over.
     Done,
-    /// The relay is over: last words are being said.
-    Parting,
-    /// They are said.
-    Parted,
 }
 
 /// Which of its ends a flow waits for.
@@ -117,7 +47,7 @@ pub(super) enum Waits {
     Source,
     /// The sink is to take something.
     Sink,
-    /// Neither: the flow is over, or its codec wants nothing for now.
+    /// Neither: the flow is over, or its protocol wants nothing for now.
     Nothing,
 }
 
@@ -152,14 +82,13 @@ impl Bulk {
     }
 }
 
-/// One direction of a relay.
+/// One direction of a relay. The protocol is lent to it by the [relay](super::Relay), to which it belongs.
 #[derive(Debug)]
-pub struct Flow<C> {
-    codec: C,
+pub(super) struct Flow {
+    direction: Direction,
     stage: Stage,
-    /// What the sink has not taken yet, from `written` on.
-    pending: Vec<u8>,
-    written: usize,
+    /// What the sink has not taken yet.
+    pending: WriteBuffer,
     /// Why the source brings nothing more. It came behind what is pending, so it counts when that is
     /// written.
     failure: Option<Box<FlowError>>,
@@ -173,65 +102,59 @@ pub struct Flow<C> {
     bulk: Bulk,
     spliced: Spliced,
     /// What the last step of splicing took from the source.
-    taken: usize,
+    last_spliced: usize,
     waits: Waits,
     /// The most bytes that are read at once.
-    most: usize,
+    max_read: usize,
 }
 
-impl<C: Codec> Flow<C> {
+impl Flow {
     /// A direction in which nothing has passed yet.
-    pub fn new(codec: C) -> Flow<C> {
-        Flow::with_pending(codec, Vec::new(), 0)
-    }
-
-    /// A direction that begins with bytes for the sink, `payload` of them payload. They do not go
-    /// through the codec.
-    pub fn with_pending(codec: C, pending: Vec<u8>, payload: usize) -> Flow<C> {
+    pub(super) fn new(direction: Direction) -> Flow {
         Flow {
-            codec,
+            direction,
             stage: Stage::Open,
-            pending,
-            written: 0,
+            pending: WriteBuffer::default(),
             failure: None,
             source_broken: false,
-            payload: payload as u64,
+            payload: 0,
             moved: 0,
             bulk: Bulk::default(),
             spliced: Spliced::default(),
-            taken: 0,
+            last_spliced: 0,
             waits: Waits::Source,
-            most: SCRATCH,
+            max_read: SCRATCH,
         }
     }
 
-    /// The same, but for a sink that is not known to take much: no more is fetched from the source than
-    /// can be kept for each of many such.
-    pub fn modest(mut self) -> Flow<C> {
-        self.most = SMALL;
-        self.spliced = Spliced::small();
-        self
+    /// Has bytes for the sink wait, `payload` of them payload. They do not go through the protocol.
+    pub(super) fn put(&mut self, bytes: Vec<u8>, payload: usize) {
+        self.pending = bytes.into();
+        self.payload = payload as u64;
     }
 
-    /// Takes bytes of the source that were read before, through the codec. Bytes that are not what the
-    /// format says end the flow as they do later: behind what came before them.
-    pub fn feed(&mut self, input: &mut [u8]) {
+    /// No more is fetched from the source at once than can be kept for each of many sinks.
+    pub(super) fn set_modest(&mut self) {
+        self.max_read = MODEST;
+        self.spliced = Spliced::small();
+    }
+
+    /// Takes bytes of the source that were read before.
+    pub(super) fn feed(&mut self, protocol: &mut impl Protocol, input: &mut [u8]) {
         let mut pieces = Pieces::default();
-        self.transform(input, &mut pieces);
+        self.transform(protocol, input, &mut pieces);
         for slice in pieces.slices(input) {
-            self.pending.extend_from_slice(slice);
+            self.pending.push(slice);
         }
     }
 
     /// The source has ended so, behind the bytes that this flow begins with.
-    pub fn ended(mut self, end: Option<EndSeen>) -> Self {
+    pub(super) fn set_ended(&mut self, end: EndSeen) {
         match end {
-            None => {}
-            Some(EndSeen::Closed) => self.stage = Stage::Closing,
-            Some(EndSeen::Broken(error)) => self.failure = Some(Box::new(FlowError::Read(error))),
-            Some(EndSeen::Malformed(error)) => self.failure = Some(Box::new(FlowError::Codec(error))),
+            EndSeen::Closed => self.stage = Stage::Closing,
+            EndSeen::Broken(error) => self.failure = Some(Box::new(FlowError::Read(error))),
+            EndSeen::Malformed(error) => self.failure = Some(Box::new(FlowError::Protocol(error))),
         }
-        self
     }
 
     /// From now on the end of the source is not passed on: the sink will be reset.
@@ -239,17 +162,24 @@ impl<C: Codec> Flow<C> {
         self.source_broken = true;
     }
 
-    /// Lets the codec turn input into pieces. What it made before it met an error is as good as what it
+    /// Lets the protocol turn input into pieces. What it made before it met an error is as good as what it
     /// made in an earlier read, so the error waits until that is written.
-    fn transform(&mut self, input: &mut [u8], pieces: &mut Pieces) {
-        match self.codec.pass(input, pieces) {
+    fn transform(&mut self, protocol: &mut impl Protocol, input: &mut [u8], pieces: &mut Pieces) {
+        let mut forwarded = protocol.forward(self.direction, input, pieces);
+        if !pieces.fit(input.len()) {
+            debug_assert!(false, "pieces of more than the {} bytes that were read", input.len());
+            // Nothing of it can be trusted, and nothing may be lost unseen.
+            pieces.clear();
+            forwarded = Err("bytes were to be passed on that had not come".into());
+        }
+        match forwarded {
             Ok(payload) => self.payload += payload as u64,
             Err(error) => {
                 self.payload += pieces.input_len() as u64;
-                self.failure = Some(Box::new(FlowError::Codec(error)));
+                self.failure = Some(Box::new(FlowError::Protocol(error)));
             }
         }
-        if pieces.finished {
+        if pieces.is_finished() {
             self.stage = Stage::Closing;
         }
     }
@@ -270,33 +200,29 @@ impl<C: Codec> Flow<C> {
     }
 
     /// How long the other direction may stand still, now that this one has ended.
-    pub(super) fn grace(&self) -> Option<Duration> {
-        if self.is_done() { self.codec.grace() } else { None }
+    pub(super) fn grace(&self, protocol: &impl Protocol) -> Option<Duration> {
+        if self.is_done() { protocol.grace(self.direction) } else { None }
     }
 
     /// Whether the other direction has ended with this one.
-    pub(super) fn ended_both(&self) -> bool {
-        self.is_done() && self.codec.ends_both()
+    pub(super) fn closed_both(&self, protocol: &impl Protocol) -> bool {
+        self.is_done() && protocol.both_closed(self.direction)
     }
 
-    /// Whether the end is said by the codec, which may take its time over it.
-    pub(super) fn says_end(&self) -> bool {
-        self.codec.says_end()
+    /// Whether this direction is over and its sink knows by the end of its connection: nothing more is
+    /// said to it.
+    pub(super) fn is_closed(&self, protocol: &impl Protocol) -> bool {
+        self.is_done() && !protocol.close_is_in_band(self.direction)
     }
 
-    /// Whether there is something to say though nothing has come.
-    pub(super) fn wants_to_speak(&self) -> bool {
-        self.codec.wants_to_speak()
+    /// When there will be something to write though nothing has come. There is no such time while the
+    /// protocol is not asked: the flow is woken by its sink then.
+    pub(super) fn deadline(&self, protocol: &impl Protocol) -> Option<Instant> {
+        protocol.deadline(self.direction).filter(|_| self.all_is_written())
     }
 
-    /// When there will be something to say though nothing has come. There is no such time while the codec
-    /// is not asked: the flow is woken by its sink then.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.codec.deadline().filter(|_| self.may_interject())
-    }
-
-    /// Whether all that came before is written, so that what the codec has to say comes behind it.
-    fn may_interject(&self) -> bool {
+    /// Whether all that came before is written, so that what the protocol has to say comes behind it.
+    fn all_is_written(&self) -> bool {
         self.pending.is_empty() && !self.spliced.holds_bytes()
     }
 
@@ -305,33 +231,33 @@ impl<C: Codec> Flow<C> {
         self.waits
     }
 
-    /// Whether what comes is not for the sink any more.
-    pub(super) fn wants_out(&self) -> bool {
-        self.codec.wants_out()
-    }
-
     /// Whether it is open, and all that has passed so far has reached the sink.
     pub(super) fn is_level(&self) -> bool {
-        self.stage == Stage::Open && self.failure.is_none() && self.may_interject()
+        self.stage == Stage::Open && self.failure.is_none() && self.all_is_written()
     }
 
-    /// What becomes of the codec when the relay is over.
-    pub(super) fn into_codec(self) -> C {
-        self.codec
+    /// After the relay's end: what the sink is to be told before its connection is closed, behind what it has
+    /// not taken yet. `None` where nothing is said.
+    pub(super) fn last_bytes(&mut self, protocol: &mut impl Protocol) -> Option<Vec<u8>> {
+        let frame = protocol.close_frame(self.direction)?;
+        self.pending.push(&frame);
+        Some(self.pending.take())
     }
 
     /// Passes on what there is, until the source has nothing, the sink takes nothing, or the turn is over.
     ///
     /// `last` says that the other direction is over: then both streams are closed as soon as this one
     /// is, and a TCP sink need not be told apart from that.
-    pub(super) fn poll<S, D>(
+    pub(super) fn poll<P, S, D>(
         &mut self,
         cx: &mut Context<'_>,
+        protocol: &mut P,
         source: &mut S,
         sink: &mut D,
         last: bool,
     ) -> Poll<Result<(), FlowError>>
     where
+        P: Protocol,
         S: RelayStream,
         D: RelayStream,
     {
@@ -343,7 +269,7 @@ impl<C: Codec> Flow<C> {
                 note_moved(self.moved - before);
                 return Poll::Pending;
             }
-            match self.step(cx, source, sink, last) {
+            match self.step(cx, protocol, source, sink, last) {
                 Poll::Pending => {
                     note_moved(self.moved - before);
                     return Poll::Pending;
@@ -351,7 +277,7 @@ impl<C: Codec> Flow<C> {
                 Poll::Ready(Ok(())) if self.is_done() && self.pending.is_empty() => break Ok(()),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    self.let_go(cx, sink, &error);
+                    self.release_on_error(cx, protocol, sink, &error);
                     break Err(error);
                 }
             }
@@ -359,31 +285,32 @@ impl<C: Codec> Flow<C> {
         note_moved(self.moved - before);
         self.stage = Stage::Done;
         self.waits = Waits::Nothing;
-        self.pending = Vec::new();
-        self.written = 0;
+        self.pending.clear();
         Poll::Ready(result)
     }
 
-    fn step<S, D>(
+    fn step<P, S, D>(
         &mut self,
         cx: &mut Context<'_>,
+        protocol: &mut P,
         source: &mut S,
         sink: &mut D,
         last: bool,
     ) -> Poll<Result<(), FlowError>>
     where
+        P: Protocol,
         S: RelayStream,
         D: RelayStream,
     {
         self.waits = Waits::Sink;
-        if self.may_interject() && self.codec.wants_to_speak() {
-            self.payload += self.codec.interject(&mut self.pending) as u64;
+        if self.all_is_written() {
+            self.put_what_is_due(protocol);
         }
         match self.stage {
-            _ if self.written < self.pending.len() => ready!(self.write_pending(cx, sink))?,
-            Stage::Done | Stage::Parting | Stage::Parted => {
-                return Pin::new(sink).poll_flush(cx).map_err(FlowError::Write);
+            _ if !self.pending.is_empty() => {
+                self.moved += ready!(self.pending.poll_write(cx, sink)).map_err(FlowError::Write)? as u64;
             }
+            Stage::Done => return Pin::new(sink).poll_flush(cx).map_err(FlowError::Write),
             Stage::Open if self.failure.is_some() => {
                 ready!(Pin::new(sink).poll_flush(cx)).map_err(FlowError::Write)?;
                 if let Some(failure) = self.failure.take() {
@@ -391,19 +318,21 @@ impl<C: Codec> Flow<C> {
                 }
             }
             Stage::Open => match (source.as_tcp(), sink.as_tcp()) {
-                (Some(source), Some(sink)) if self.is_spliceable() => ready!(self.splice(cx, source, sink))?,
+                (Some(source), Some(sink)) if self.is_spliceable(protocol) => {
+                    ready!(self.splice(cx, protocol, source, sink))?;
+                }
                 _ => {
                     // Nothing of what was written may lie in a buffer of the sink while the source is
                     // waited for. (A socket has none; TLS has.)
                     ready!(Pin::new(&mut *sink).poll_flush(cx)).map_err(FlowError::Write)?;
-                    ready!(self.pass(cx, source, sink))?;
+                    ready!(self.copy(cx, protocol, source, sink))?;
                 }
             },
             Stage::Closing if self.source_broken || (last && sink.as_tcp().is_some()) => {
                 self.stage = Stage::Done
             }
             Stage::Closing => {
-                if !self.codec.says_end() {
+                if !protocol.close_is_in_band(self.direction) {
                     if source.ended_abruptly() {
                         sink.end_abruptly();
                     }
@@ -415,97 +344,64 @@ impl<C: Codec> Flow<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the kernel is to take the next step.
-    fn is_spliceable(&self) -> bool {
-        self.bulk.on && (self.spliced.holds_bytes() || self.codec.untouched() >= WORTH_SPLICING)
+    /// Has what the protocol says of its own, or holds no longer, wait for the sink.
+    fn put_what_is_due(&mut self, protocol: &mut impl Protocol) {
+        if protocol.has_control_frames(self.direction) {
+            self.pending.append(|out| protocol.take_control_frames(self.direction, out));
+        }
+        if protocol.release_is_due(self.direction) {
+            self.pending.append(|out| self.payload += protocol.release(self.direction, out) as u64);
+        }
     }
 
-    /// The flow breaks off. What the codec held back had come before that, and goes to the sink as far as
-    /// it takes it at once.
-    fn let_go<D: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, sink: &mut D, error: &FlowError) {
+    /// Whether the kernel is to take the next step.
+    fn is_spliceable(&self, protocol: &impl Protocol) -> bool {
+        let much = || protocol.passthrough_len(self.direction) >= WORTH_SPLICING;
+        self.bulk.on && (self.spliced.holds_bytes() || much())
+    }
+
+    /// The flow breaks off. What the protocol held back had come before that, and goes to the sink as far
+    /// as it takes it at once.
+    fn release_on_error<D: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol: &mut impl Protocol,
+        sink: &mut D,
+        error: &FlowError,
+    ) {
         let mut held = Vec::new();
-        self.codec.let_go(&mut held);
+        protocol.release_on_error(self.direction, &mut held);
         if matches!(error, FlowError::Read(_)) && !held.is_empty() {
             // The sink is reset next: there is nobody to wait for.
             let _ = Pin::new(sink).poll_write(cx, &held);
         }
     }
 
-    /// After the relay's end: tells the sink what the codec has left to say, closes that direction, and
-    /// waits for the other end to do the same, so that no reset overtakes the words. Ready at once for
-    /// codecs that say nothing.
-    pub(super) fn poll_part<T>(&mut self, cx: &mut Context<'_>, sink: &mut T) -> Poll<()>
-    where
-        T: AsyncRead + AsyncWrite + Unpin,
-    {
-        if self.stage != Stage::Parting && self.stage != Stage::Parted {
-            let Some(words) = self.codec.last_words() else { return Poll::Ready(()) };
-            self.pending.extend_from_slice(&words);
-            self.stage = Stage::Parting;
-        }
-        if self.stage == Stage::Parting {
-            while self.written < self.pending.len() {
-                if ready!(self.write_pending(cx, sink)).is_err() {
-                    return Poll::Ready(());
-                }
-            }
-            if ready!(Pin::new(&mut *sink).poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            self.stage = Stage::Parted;
-        }
-        ROOM.with_borrow_mut(|Scratch { bytes, .. }| {
-            loop {
-                let mut buffer = ReadBuf::new(bytes);
-                match ready!(Pin::new(&mut *sink).poll_read(cx, &mut buffer)) {
-                    Ok(()) if !buffer.filled().is_empty() => {}
-                    _ => return Poll::Ready(()),
-                }
-            }
-        })
-    }
-
-    /// Writes what is left over from an earlier turn, and frees it when it is gone.
-    fn write_pending<D: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut D,
-    ) -> Poll<Result<(), FlowError>> {
-        let left = self.pending.get(self.written..).unwrap_or_default();
-        let n = ready!(Pin::new(sink).poll_write(cx, left)).and_then(not_zero).map_err(FlowError::Write)?;
-        self.written += n;
-        self.moved += n as u64;
-        if self.written == self.pending.len() {
-            self.pending = Vec::new();
-            self.written = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Lets the kernel carry what comes, one step at a time.
     fn splice(
         &mut self,
         cx: &mut Context<'_>,
+        protocol: &mut impl Protocol,
         source: &TcpStream,
         sink: &TcpStream,
     ) -> Poll<Result<(), FlowError>> {
         if !self.spliced.holds_bytes() {
             self.waits = Waits::Source;
         }
-        match ready!(self.spliced.step(cx, source, sink, self.codec.untouched())) {
-            Ok(Moved::In(n)) => {
-                self.codec.passed_by(n as u64);
+        match ready!(self.spliced.step(cx, source, sink, protocol.passthrough_len(self.direction))) {
+            Ok(SpliceProgress::In(n)) => {
+                protocol.skip(self.direction, n as u64);
                 self.moved += n as u64;
                 self.payload += n as u64;
-                self.taken = n;
+                self.last_spliced = n;
             }
-            Ok(Moved::Out(n)) => {
+            Ok(SpliceProgress::Out(n)) => {
                 self.moved += n as u64;
                 if !self.spliced.holds_bytes() {
-                    self.bulk.note_splice(self.taken);
+                    self.bulk.note_splice(self.last_spliced);
                 }
             }
-            Ok(Moved::End) => self.stage = Stage::Closing,
+            Ok(SpliceProgress::End) => self.stage = Stage::Closing,
             Err(SpliceError::Source(error)) => return Poll::Ready(Err(FlowError::Read(error))),
             Err(SpliceError::Sink(error)) => return Poll::Ready(Err(FlowError::Write(error))),
             Err(SpliceError::NoPipe) => self.bulk = Bulk::default(),
@@ -514,24 +410,26 @@ impl<C: Codec> Flow<C> {
     }
 
     /// Reads once and writes what came of it.
-    fn pass<S, D>(
+    fn copy<P, S, D>(
         &mut self,
         cx: &mut Context<'_>,
+        protocol: &mut P,
         source: &mut S,
         sink: &mut D,
     ) -> Poll<Result<(), FlowError>>
     where
+        P: Protocol,
         S: RelayStream,
         D: RelayStream,
     {
-        ROOM.with_borrow_mut(|Scratch { bytes, pieces }| {
-            let room = bytes.len().min(self.most).min(self.codec.room());
-            if room == 0 {
+        with_scratch(|Scratch { bytes, pieces }| {
+            let limit = bytes.len().min(self.max_read).min(protocol.read_limit(self.direction));
+            if limit == 0 {
                 self.waits = Waits::Nothing;
                 return Poll::Pending;
             }
             self.waits = Waits::Source;
-            let mut buffer = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
+            let mut buffer = ReadBuf::new(&mut bytes[..limit]);
             ready!(Pin::new(source).poll_read(cx, &mut buffer)).map_err(FlowError::Read)?;
             let input = buffer.filled_mut();
             if input.is_empty() && self.source_broken {
@@ -539,61 +437,20 @@ impl<C: Codec> Flow<C> {
                 return Poll::Ready(Ok(()));
             }
             if input.is_empty() {
-                self.codec.end().map_err(FlowError::Codec)?;
+                protocol.end(self.direction).map_err(FlowError::Protocol)?;
                 self.stage = Stage::Closing;
                 return Poll::Ready(Ok(()));
             }
             self.moved += input.len() as u64;
-            if self.codec.untouched() > 0 {
+            if protocol.passthrough_len(self.direction) > 0 {
                 self.bulk.note_read(input.len());
             }
             pieces.clear();
-            self.transform(input, pieces);
-            self.write(cx, sink, input, pieces)
+            self.transform(protocol, input, pieces);
+            // Where something is left, the next step meets a sink that is full and waits for it.
+            let written = self.pending.write_slices(cx, sink, pieces.slices(input));
+            self.moved += written.map_err(FlowError::Write)? as u64;
+            Poll::Ready(Ok(()))
         })
     }
-
-    /// Writes pieces as far as the sink takes them, and keeps the rest.
-    fn write<D: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut D,
-        input: &[u8],
-        pieces: &Pieces,
-    ) -> Poll<Result<(), FlowError>> {
-        let mut skip = if pieces.list.len() > MAX_PIECES {
-            0
-        } else {
-            let mut slices = [IoSlice::new(&[]); MAX_PIECES];
-            let mut count = 0;
-            for (slot, slice) in slices.iter_mut().zip(pieces.slices(input)) {
-                *slot = IoSlice::new(slice);
-                count += 1;
-            }
-            let slices = slices.get(..count).unwrap_or_default();
-            let written = match slices {
-                [] => return Poll::Ready(Ok(())),
-                // Most of what passes is one piece, and the plain call is the cheaper one.
-                [one] => Pin::new(sink).poll_write(cx, one),
-                many => Pin::new(sink).poll_write_vectored(cx, many),
-            };
-            match written {
-                Poll::Ready(result) => result.and_then(not_zero).map_err(FlowError::Write)?,
-                Poll::Pending => 0,
-            }
-        };
-        self.moved += skip as u64;
-        for slice in pieces.slices(input) {
-            let taken = skip.min(slice.len());
-            self.pending.extend_from_slice(slice.get(taken..).unwrap_or_default());
-            skip -= taken;
-        }
-        // Where something is left, the next step meets a sink that is full and waits for it.
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// A sink that takes nothing and reports no error would be asked for ever.
-pub(super) fn not_zero(n: usize) -> io::Result<usize> {
-    if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }
 }

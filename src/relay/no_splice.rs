@@ -11,7 +11,7 @@ pub(super) struct Spliced;
 /// What one step of splicing did.
 #[derive(Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "the flow asks for all of them, the twin for Linux gives them")]
-pub(super) enum Moved {
+pub(super) enum SpliceProgress {
     In(usize),
     Out(usize),
     End,
@@ -41,7 +41,7 @@ impl Spliced {
         _: &TcpStream,
         _: &TcpStream,
         _: u64,
-    ) -> Poll<Result<Moved, SpliceError>> {
+    ) -> Poll<Result<SpliceProgress, SpliceError>> {
         Poll::Ready(Err(SpliceError::NoPipe))
     }
 }

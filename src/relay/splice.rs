@@ -4,7 +4,7 @@
 //! A pipe is two descriptors and kernel memory, so a flow has one only while bytes are in it: between
 //! two bursts it goes back to the pool of its thread.
 
-use super::flow::not_zero;
+use super::write_buffer::taken;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 const PIPE_SIZE: usize = 1024 * 1024;
 
 /// What is asked for at once. More would fit, since the pieces of a socket may be larger than a page, but
-/// one step is all of a [turn](super::turn): with 4 MiB, three flows keep a fourth waiting for 16 ms.
+/// one step is all of a [turn](crate::runtime::turn): with 4 MiB, three flows keep a fourth waiting for 16 ms.
 const MOST: usize = PIPE_SIZE;
 
 /// What is asked for at once where the sink may not take it: the pipe has the size it is born with then,
@@ -83,7 +83,7 @@ pub(super) struct Spliced {
 
 /// What one step of splicing did.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Moved {
+pub(super) enum SpliceProgress {
     /// So many bytes left the source.
     In(usize),
     /// So many bytes reached the sink.
@@ -119,16 +119,18 @@ impl Spliced {
         source: &TcpStream,
         sink: &TcpStream,
         most: u64,
-    ) -> Poll<Result<Moved, SpliceError>> {
+    ) -> Poll<Result<SpliceProgress, SpliceError>> {
         if let Some(pipe) = &mut self.pipe {
-            let n = ready!(poll_splice_out(cx, pipe, sink)).and_then(not_zero).map_err(SpliceError::Sink)?;
-            pipe.held = pipe.held.saturating_sub(n);
+            let n = ready!(poll_splice_out(cx, pipe, sink))
+                .and_then(|n| taken(n, pipe.held))
+                .map_err(SpliceError::Sink)?;
+            pipe.held -= n;
             if pipe.held == 0
                 && let Some(pipe) = self.pipe.take()
             {
                 pipe.give_back();
             }
-            return Poll::Ready(Ok(Moved::Out(n)));
+            return Poll::Ready(Ok(SpliceProgress::Out(n)));
         }
         // Waiting for the source needs no pipe.
         ready!(source.poll_read_ready(cx)).map_err(SpliceError::Source)?;
@@ -138,12 +140,12 @@ impl Spliced {
         match poll_splice_in(cx, &pipe, source, most) {
             Poll::Ready(Ok(0)) => {
                 pipe.give_back();
-                Poll::Ready(Ok(Moved::End))
+                Poll::Ready(Ok(SpliceProgress::End))
             }
             Poll::Ready(Ok(n)) => {
                 pipe.held = n;
                 self.pipe = Some(pipe);
-                Poll::Ready(Ok(Moved::In(n)))
+                Poll::Ready(Ok(SpliceProgress::In(n)))
             }
             Poll::Ready(Err(error)) => {
                 pipe.give_back();

@@ -1,13 +1,15 @@
 //! What a relay owes its two ends, on real sockets: once where the kernel may carry the bytes, once
 //! where they are copied.
 
-mod give_back;
+mod handoff;
 mod panics;
 mod stuck;
 mod turns;
 
 use super::*;
 use std::io::ErrorKind;
+use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -72,10 +74,10 @@ async fn relay(way: Way, timeouts: Timeouts) -> (TcpStream, TcpStream, JoinHandl
     let (backend, far) = connection().await;
     // What the kernel holds for a slow reader is lost with a reset.
     socket2::SockRef::from(&near).set_send_buffer_size(NEAR_BUFFER).unwrap();
-    let (up, down) = (Flow::new(Identity), Flow::new(Identity));
+    let flows = Flows::new(Identity);
     let running = match way {
-        Way::Kernel => tokio::spawn(Relay::new(near, far, up, down, timeouts).run()),
-        Way::Copy => tokio::spawn(Relay::new(Copied(near), Copied(far), up, down, timeouts).run()),
+        Way::Kernel => tokio::spawn(Relay::new(near, far, flows, timeouts).run()),
+        Way::Copy => tokio::spawn(Relay::new(Copied(near), Copied(far), flows, timeouts).run()),
     };
     (app, backend, running)
 }
@@ -186,7 +188,7 @@ async fn a_reset_in_the_middle_of_bulk_is_passed_on() {
         let left = soon(sending).await.unwrap();
         assert!(matches!(left, Err(ErrorKind::ConnectionReset) | Ok(0)), "{way:?}: {left:?}");
         let outcome = soon(running).await.unwrap();
-        assert!(matches!(outcome.end, End::Reset(Side::Far, _)), "{way:?}: {outcome:?}");
+        assert!(matches!(outcome.end, End::Reset(Side::Dialled, _)), "{way:?}: {outcome:?}");
     }
 }
 
@@ -224,8 +226,8 @@ async fn bytes_read_before_go_first() {
     for pending in [&b"read before "[..], b""] {
         let (mut app, near) = connection().await;
         let (mut backend, far) = connection().await;
-        let up = Flow::with_pending(Identity, pending.to_vec(), pending.len());
-        let running = tokio::spawn(Relay::new(near, far, up, Flow::new(Identity), PATIENT).run());
+        let flows = Flows::new(Identity).with_payload(Direction::Up, pending.to_vec());
+        let running = tokio::spawn(Relay::new(near, far, flows, PATIENT).run());
         app.write_all(b"and after").await.unwrap();
         drop(app);
         let mut got = Vec::new();
@@ -241,7 +243,7 @@ async fn bytes_read_before_go_first() {
 async fn a_running_relay_has_room_for_one_relay() {
     let (_app, near) = connection().await;
     let (_backend, far) = connection().await;
-    let relay = Relay::new(near, far, Flow::new(Identity), Flow::new(Identity), PATIENT);
+    let relay = Relay::new(near, far, Flows::new(Identity), PATIENT);
     let size = size_of_val(&relay);
     assert!(size_of_val(&relay.run()) < 2 * size, "{size}");
 }

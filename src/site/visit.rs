@@ -248,7 +248,7 @@ impl<'a> Visit<'a> {
         }
         if keep_alive {
             self.buffers = if alone && !self.connection.bytes.is_empty() {
-                self.buffers.behind()
+                self.buffers.for_next()
             } else {
                 HeaderBuffers::new()
             };

@@ -1,10 +1,10 @@
 //! A server's side of every disguise: what was asked for is granted, and a tunnel stands.
 
-use super::websocket::{self, Handoff};
+use super::websocket::{self, Handoff, WebSocket};
 use super::{Stream, Tunnel, fake_tls, http};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
-use crate::relay::CodecError;
+use crate::relay::ProtocolError;
 use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use crate::wire::websocket::{Role, decode_early_data};
@@ -45,7 +45,7 @@ pub enum NotAccepted {
     Backend(DialError),
     /// The client's bytes are not what its format says.
     #[error("{0}")]
-    Malformed(CodecError),
+    Malformed(ProtocolError),
     /// The client closed before it had said anything.
     #[error("closed before its first byte")]
     Empty,
@@ -71,10 +71,7 @@ pub async fn accept(
             bytes.drain(..upgrade.head_len.min(bytes.len()));
             http::accepted(client, granted, bytes)
         }
-        Kind::FakeTls(hello) => {
-            let (up, down) = fake_tls::server_flows(&hello, bytes);
-            Tunnel::accepted(client, up, down, None)
-        }
+        Kind::FakeTls(hello) => Tunnel::accepted(client, fake_tls::server_flows(&hello, bytes), None),
         Kind::Web(upgrade) => return web(client, upgrade, bytes, backend).await,
     };
     Ok(Accepted::Tunnel(tunnel, None))
@@ -98,10 +95,10 @@ async fn web(
         let payload = [early, rest].concat();
         return Ok(Accepted::Tunnel(http::accepted(client, granted, payload), None));
     }
-    let directions = websocket::directions(Role::Server, upgrade.key(&bytes).unwrap_or_default());
+    let websocket = WebSocket::new(Role::Server, upgrade.key(&bytes).unwrap_or_default());
     drop(bytes);
     let early_len = early.len();
-    let mut handoff = Handoff::new(client, directions, early);
+    let mut handoff = Handoff::new(client, websocket, early);
     handoff.write_error = granted.err();
     handoff.take(&mut rest);
     drop(rest);

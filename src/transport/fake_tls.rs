@@ -1,11 +1,9 @@
 //! `obfs=tls` on sockets: hellos that look like a resumed TLS session, then records both ways.
 
-use super::framing::{Framed, Unframed};
-use crate::relay::{CodecError, Flow};
+use super::framing::Framing;
+use crate::relay::{Direction, Flows, ProtocolError};
 use crate::wire::Encoder as _;
-use crate::wire::fake_tls::{
-    ClientHello, Random, ReceivedHello, RecordDecoder, RecordEncoder, ServerEncoder,
-};
+use crate::wire::fake_tls::{Random, ReceivedHello, RecordDecoder, RecordEncoder, SentHello, ServerEncoder};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the kernel will cut a client's first flight.
@@ -25,15 +23,15 @@ const SYN_ROOM: usize = 1280 - 40 - 60;
 /// holds has room for, at the most 16 KiB.
 fn ticket_len(server_name: &str, first: usize, cut: Cut) -> usize {
     let (limit, mss) = match cut {
-        Cut::Segments(mss) => (ClientHello::SIMPLE_OBFS_LIMIT, mss),
-        Cut::Syn => (ClientHello::SIMPLE_OBFS_LIMIT.min(SYN_ROOM), None),
+        Cut::Segments(mss) => (SentHello::SIMPLE_OBFS_LIMIT, mss),
+        Cut::Syn => (SentHello::SIMPLE_OBFS_LIMIT.min(SYN_ROOM), None),
     };
-    let len = first.min(ClientHello::room(server_name, limit));
+    let len = first.min(SentHello::max_payload(server_name, limit));
     // simple-obfs's server (0.0.5) damages the payload when the hello is cut behind the ticket. The
     // kernel cuts at multiples of the segment size: where the last cut would fall there, the hello is
     // made to end at it, and the few bytes that it loses go into the record behind it.
-    let tail = ClientHello::OVERHEAD_BEHIND_TICKET + server_name.len();
-    let total = ClientHello::OVERHEAD + server_name.len() + len;
+    let tail = SentHello::OVERHEAD_BEHIND_TICKET + server_name.len();
+    let total = SentHello::OVERHEAD + server_name.len() + len;
     match mss.map(usize::from) {
         Some(mss) if mss > tail && total > mss && (1..=tail).contains(&(total % mss)) => {
             len.saturating_sub(total % mss)
@@ -48,11 +46,11 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// The flows of a client, up and down.
-pub type ClientFlows = (Flow<Framed<RecordEncoder>>, Flow<Unframed<RecordDecoder>>);
+/// The flows of a client.
+pub type ClientFlows = Flows<Framing<RecordEncoder, RecordDecoder>>;
 
-/// The flows of a server, up and down.
-pub type ServerFlows = (Flow<Unframed<RecordDecoder>>, Flow<Framed<ServerEncoder>>);
+/// The flows of a server.
+pub type ServerFlows = Flows<Framing<ServerEncoder, RecordDecoder>>;
 
 /// What a client says before it has heard anything.
 #[derive(Debug)]
@@ -68,11 +66,11 @@ pub struct Opening {
 /// # Errors
 ///
 /// The name is too long for a hello.
-pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Opening, CodecError> {
+pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Opening, ProtocolError> {
     let payload = first.len();
     let mut rest = first.split_off(ticket_len(server_name, payload, cut));
     let mut flight = Vec::new();
-    ClientHello::new(&mut rand::rng(), now()).encode(server_name, &first, &mut flight)?;
+    SentHello::new(&mut rand::rng(), now()).encode(server_name, &first, &mut flight)?;
     for record in rest.chunks_mut(RecordEncoder::PAYLOAD) {
         RecordEncoder.encode(record, &mut flight);
         flight.extend_from_slice(record);
@@ -84,8 +82,9 @@ pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Openin
 /// and nothing waits for the server's.
 pub fn client_flows(opening: Opening) -> ClientFlows {
     let Opening { flight, payload } = opening;
-    let up = Flow::with_pending(Framed(RecordEncoder), flight, payload);
-    (up, Flow::new(Unframed(RecordDecoder::from_server_hello())))
+    let decoder = RecordDecoder::from_server_hello();
+    let framing = Framing { encoded: Direction::Up, encoder: RecordEncoder, decoder };
+    Flows::new(framing).with_pending(Direction::Up, flight, payload)
 }
 
 /// The flows of a server that has received a hello; `bytes` begin with it. Its own hello goes out with
@@ -94,11 +93,13 @@ pub fn client_flows(opening: Opening) -> ClientFlows {
 pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
     let mut records = bytes.split_off(hello.length.min(bytes.len()));
     let first = bytes.get(hello.payload.clone()).unwrap_or_default().to_vec();
-    let first_len = first.len();
-    let mut up = Flow::with_pending(Unframed(RecordDecoder::after_client_hello()), first, first_len);
-    up.feed(&mut records);
     let random = Random::new(&mut rand::rng(), now());
-    (up, Flow::new(Framed(ServerEncoder::new(random, hello.session_id))))
+    let encoder = ServerEncoder::new(random, hello.session_id);
+    let decoder = RecordDecoder::after_client_hello();
+    let mut flows =
+        Flows::new(Framing { encoded: Direction::Down, encoder, decoder }).with_payload(Direction::Up, first);
+    flows.feed(Direction::Up, &mut records);
+    flows
 }
 
 #[cfg(test)]
@@ -108,12 +109,12 @@ mod tests {
     #[test]
     fn a_hello_is_never_cut_behind_its_ticket() {
         let name = "www.example.com";
-        let tail = ClientHello::OVERHEAD_BEHIND_TICKET + name.len();
+        let tail = SentHello::OVERHEAD_BEHIND_TICKET + name.len();
         for mss in [536, 1220, 1448, 9000] {
             for first in 0..=17_000 {
                 let len = ticket_len(name, first, Cut::Segments(Some(mss)));
-                let total = ClientHello::OVERHEAD + name.len() + len;
-                assert!(total <= ClientHello::SIMPLE_OBFS_LIMIT && len <= first);
+                let total = SentHello::OVERHEAD + name.len() + len;
+                assert!(total <= SentHello::SIMPLE_OBFS_LIMIT && len <= first);
                 let behind_last_cut = total % usize::from(mss);
                 assert!(
                     total <= usize::from(mss) || behind_last_cut == 0 || behind_last_cut > tail,
@@ -123,10 +124,10 @@ mod tests {
         }
         assert_eq!(ticket_len(name, 517, Cut::Segments(Some(1448))), 517);
         assert_eq!(ticket_len(name, 517, Cut::Syn), 517);
-        assert!(ClientHello::OVERHEAD + name.len() + ticket_len(name, 20_000, Cut::Syn) <= SYN_ROOM);
+        assert!(SentHello::OVERHEAD + name.len() + ticket_len(name, 20_000, Cut::Syn) <= SYN_ROOM);
         assert_eq!(
             ticket_len(name, 20_000, Cut::Segments(None)),
-            ClientHello::room(name, ClientHello::SIMPLE_OBFS_LIMIT)
+            SentHello::max_payload(name, SentHello::SIMPLE_OBFS_LIMIT)
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Stream, Tunnel};
 use crate::config::RequestConfig;
-use crate::relay::{Codec, CodecError, Flow, Identity, Pieces};
+use crate::relay::{Direction, Flows, Identity, Pieces, Protocol, ProtocolError};
 use crate::wire::http::{HeaderOrder, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols};
 use crate::wire::websocket::key;
 use rand::RngExt as _;
@@ -112,9 +112,7 @@ where
 /// upgrade could not be `granted` the client has reset its connection: what it had said before is passed on,
 /// and then the reset.
 pub(super) fn accepted(client: Stream, granted: io::Result<()>, payload: Vec<u8>) -> Tunnel {
-    let payload_len = payload.len();
-    let up = Flow::with_pending(Identity, payload, payload_len);
-    Tunnel::accepted(client, up, Flow::new(Identity), granted.err())
+    Tunnel::accepted(client, Flows::new(Identity).with_payload(Direction::Up, payload), granted.err())
 }
 
 /// Takes a server's answer off the front of the stream that it heads, for a client that did not wait
@@ -126,9 +124,14 @@ pub struct StripAnswer {
     switched: bool,
 }
 
-impl Codec for StripAnswer {
-    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
-        if self.switched {
+impl Protocol for StripAnswer {
+    fn forward(
+        &mut self,
+        direction: Direction,
+        input: &mut [u8],
+        out: &mut Pieces,
+    ) -> Result<usize, ProtocolError> {
+        if direction == Direction::Up || self.switched {
             out.input(0..input.len());
             return Ok(input.len());
         }
@@ -149,11 +152,15 @@ impl Codec for StripAnswer {
         }
     }
 
-    fn is_identity(&self) -> bool {
-        self.switched
+    fn passthrough_len(&self, direction: Direction) -> u64 {
+        if direction == Direction::Up || self.switched { u64::MAX } else { 0 }
     }
 
-    fn end(&mut self) -> Result<(), CodecError> {
-        if self.switched { Ok(()) } else { Err(UpgradeError::Closed(first_line(&self.head)).into()) }
+    fn end(&mut self, direction: Direction) -> Result<(), ProtocolError> {
+        if direction == Direction::Up || self.switched {
+            Ok(())
+        } else {
+            Err(UpgradeError::Closed(first_line(&self.head)).into())
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Acceptor {
     }
 
     /// Is never called.
-    pub fn keep_up(&self) {
+    pub fn watch_files(&self) {
         match *self {}
     }
 
@@ -117,7 +117,7 @@ pub enum TlsStream {}
 
 impl TlsStream {
     /// Is never called.
-    pub fn end_like_nginx(&mut self) {
+    pub fn close_notify_unless_peer_closed(&mut self) {
         match *self {}
     }
 

@@ -5,12 +5,12 @@ use super::answer::{Unanswered, awaited};
 use super::fake_tls::{self, Cut};
 use super::http::{self, StripAnswer, UpgradeError};
 use super::tls::{ConnectError, Connector, TlsError};
-use super::websocket::{self, Handoff};
+use super::websocket::{Handoff, WebSocket};
 use super::{Stream, Tunnel};
 use crate::config::{ClientDisguise, Handshake, RequestConfig, WebBody, WebConfig};
 use crate::net;
 use crate::net::dial::{DialError, Dialer};
-use crate::relay::{CodecError, Flow, Identity};
+use crate::relay::{Direction, Flows, Identity, ProtocolError};
 use crate::wire::http::{HeaderOrder, UpgradeRequest};
 use crate::wire::websocket::{Role, encode_early_data, key};
 use thiserror::Error;
@@ -39,7 +39,7 @@ pub enum NotOpened {
     Upgrade(#[from] UpgradeError),
     /// The disguise has no room for what is asked of it.
     #[error("{0}")]
-    Malformed(CodecError),
+    Malformed(ProtocolError),
 }
 
 impl Opener {
@@ -112,18 +112,17 @@ impl Opener {
             let cut = Cut::Segments(net::segment_size(&server));
             (server, fake_tls::opening(server_name, first, cut).map_err(NotOpened::Malformed)?)
         };
-        let (up, down) = fake_tls::client_flows(opening);
-        Ok(Tunnel::dialled(Unanswered::new(server.into(), true), up, down))
+        Ok(Tunnel::dialled(Unanswered::new(server.into(), true), fake_tls::client_flows(opening)))
     }
 
     async fn web(&self, config: &WebConfig, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
         let handshake = match config.body {
             WebBody::Frames => {
-                let (server, down, mut up, _) = self.websocket(config, &mut first).await?.into_flows();
+                let (server, mut flows, _) = self.websocket(config, &mut first).await?.into_flows();
                 if !first.is_empty() {
-                    up.feed(&mut first);
+                    flows.feed(Direction::Up, &mut first);
                 }
-                return Ok(Tunnel::dialled(server, up, down));
+                return Ok(Tunnel::dialled(server, flows));
             }
             WebBody::Raw(handshake) => handshake,
         };
@@ -154,8 +153,8 @@ impl Opener {
         let key = key(rand::random());
         let request = request(config, Some(&key), first);
         let mut behind = awaited(&mut server, &request, Some(&key)).await?;
-        let directions = websocket::directions(Role::Client, key.as_bytes());
-        let mut handoff = Handoff::new(server, directions, Vec::new());
+        let websocket = WebSocket::new(Role::Client, key.as_bytes());
+        let mut handoff = Handoff::new(server, websocket, Vec::new());
         handoff.take(&mut behind);
         Ok(handoff)
     }
@@ -173,16 +172,15 @@ impl Opener {
 /// A raw stream behind a request whose answer nothing waits for. `flight` is what is left to send of the
 /// request and of the `first_len` bytes behind it.
 fn eager(server: Stream, flight: Vec<u8>, first_len: usize) -> Tunnel {
-    let up = Flow::with_pending(Identity, flight, first_len);
-    Tunnel::dialled(Unanswered::new(server, false), up, Flow::new(StripAnswer::default()))
+    let flows = Flows::new(StripAnswer::default()).with_pending(Direction::Up, flight, first_len);
+    Tunnel::dialled(Unanswered::new(server, false), flows)
 }
 
 /// A raw stream behind a request that has been granted.
 async fn standard(mut server: Stream, request: &[u8], first: Vec<u8>) -> Result<Tunnel, NotOpened> {
     let behind = awaited(&mut server, request, None).await?;
-    let (first_len, behind_len) = (first.len(), behind.len());
-    let up = Flow::with_pending(Identity, first, first_len);
-    Ok(Tunnel::dialled(server, up, Flow::with_pending(Identity, behind, behind_len)))
+    let flows = Flows::new(Identity).with_payload(Direction::Up, first).with_payload(Direction::Down, behind);
+    Ok(Tunnel::dialled(server, flows))
 }
 
 /// The request, with the front of `first` in it as far as early data are wanted.

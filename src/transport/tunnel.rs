@@ -1,6 +1,6 @@
 //! A tunnel that stands: all that is left of the stages that opened it, each of which is larger than it is.
 
-use crate::relay::{Codec, Flow, Outcome, Relay, RelayStream, Side, Timeouts};
+use crate::relay::{Flows, Outcome, Protocol, Relay, RelayStream, Side, Timeouts};
 use std::io;
 use std::pin::Pin;
 use tokio::net::TcpStream;
@@ -13,24 +13,22 @@ pub type Relaying = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 impl Tunnel {
     /// On a connection that was dialled: the application's bytes go `up`.
-    pub fn dialled<S, U, D>(stream: S, up: Flow<U>, down: Flow<D>) -> Tunnel
+    pub fn dialled<S, P>(stream: S, flows: Flows<P>) -> Tunnel
     where
         S: RelayStream + Send + 'static,
-        U: Codec + Send + 'static,
-        D: Codec + Send + 'static,
+        P: Protocol + Send + 'static,
     {
-        Tunnel(Box::new(Dialled { stream, up, down }))
+        Tunnel(Box::new(Dialled { stream, flows }))
     }
 
     /// On a connection that was accepted: its bytes go `up`. It may be known by a `write_error` that it
     /// takes nothing more; what it had sent before is passed on all the same, and then the error.
-    pub fn accepted<S, U, D>(stream: S, up: Flow<U>, down: Flow<D>, write_error: Option<io::Error>) -> Tunnel
+    pub fn accepted<S, P>(stream: S, flows: Flows<P>, write_error: Option<io::Error>) -> Tunnel
     where
         S: RelayStream + Send + 'static,
-        U: Codec + Send + 'static,
-        D: Codec + Send + 'static,
+        P: Protocol + Send + 'static,
     {
-        Tunnel(Box::new(Accepted { stream, up, down, write_error }))
+        Tunnel(Box::new(Accepted { stream, flows, write_error }))
     }
 
     /// Passes everything on between the tunnel and the other stream until both have ended.
@@ -49,21 +47,19 @@ trait Join {
     fn abort(&mut self);
 }
 
-struct Dialled<S, U, D> {
+struct Dialled<S, P> {
     stream: S,
-    up: Flow<U>,
-    down: Flow<D>,
+    flows: Flows<P>,
 }
 
-impl<S, U, D> Join for Dialled<S, U, D>
+impl<S, P> Join for Dialled<S, P>
 where
     S: RelayStream + Send + 'static,
-    U: Codec + Send + 'static,
-    D: Codec + Send + 'static,
+    P: Protocol + Send + 'static,
 {
     fn join(self: Box<Self>, app: TcpStream, timeouts: Timeouts) -> Relaying {
-        let Dialled { stream, up, down } = *self;
-        Box::pin(Relay::new(app, stream, up, down, timeouts).run())
+        let Dialled { stream, flows } = *self;
+        Box::pin(Relay::new(app, stream, flows, timeouts).run())
     }
 
     fn abort(&mut self) {
@@ -71,22 +67,20 @@ where
     }
 }
 
-struct Accepted<S, U, D> {
+struct Accepted<S, P> {
     stream: S,
-    up: Flow<U>,
-    down: Flow<D>,
+    flows: Flows<P>,
     write_error: Option<io::Error>,
 }
 
-impl<S, U, D> Join for Accepted<S, U, D>
+impl<S, P> Join for Accepted<S, P>
 where
     S: RelayStream + Send + 'static,
-    U: Codec + Send + 'static,
-    D: Codec + Send + 'static,
+    P: Protocol + Send + 'static,
 {
     fn join(self: Box<Self>, backend: TcpStream, timeouts: Timeouts) -> Relaying {
-        let Accepted { stream, up, down, write_error } = *self;
-        Box::pin(Relay::new(stream, backend, up, down, timeouts).broken(Side::Near, write_error).run())
+        let Accepted { stream, flows, write_error } = *self;
+        Box::pin(Relay::new(stream, backend, flows, timeouts).broken(Side::Accepted, write_error).run())
     }
 
     fn abort(&mut self) {

@@ -1,4 +1,4 @@
-//! `X-Forwarded-For`, by which HTTP proxies tell whom they speak for.
+//! `X-Forwarded-For`, in which HTTP proxies name the client.
 //!
 //! Each proxy adds the address that its own connection came from at the end, so the header is worth as
 //! much as the proxies that wrote it: it is read from its end, for as long as they are trusted. There is
@@ -11,7 +11,7 @@ const MAX_HEADERS: usize = 128;
 
 /// The last address, over all lines of the header, for which `trusted` does not hold. `None` if the bytes
 /// do not begin with a whole request head, or if the search comes to something that is no address:
-/// what stands before that was said by nobody who is known.
+/// what stands before that was written by a sender that is not known.
 pub fn last_untrusted(bytes: &[u8], trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -68,10 +68,10 @@ mod tests {
             (&["[2001:db8::7]:443"], Some("2001:db8::7")),
             (&["203.0.113.7:51234"], Some("203.0.113.7")),
             (&["::ffff:203.0.113.7, ::ffff:10.0.0.1"], Some("203.0.113.7")),
-            // Nobody else than the proxies themselves.
+            // Only the proxies themselves.
             (&["10.0.0.9, 10.0.0.2"], None),
             (&[], None),
-            // What nobody vouches for.
+            // What no trusted proxy has written.
             (&["203.0.113.7, unknown"], None),
             (&["203.0.113.7, unknown, 10.0.0.2"], None),
             (&["203.0.113.7", ""], None),

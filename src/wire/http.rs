@@ -16,11 +16,8 @@ pub(crate) mod request;
 pub mod syntax;
 pub mod upgrade;
 
-pub use syntax::{date, first_line};
+pub use syntax::{MAX_HEAD, date, first_line};
 pub use upgrade::{
     HeaderOrder, HttpRule, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeParse, UpgradeRequest,
     detect_upgrade, switching_protocols,
 };
-
-/// The longest head that is read to its end, in bytes.
-pub const MAX_HEAD: usize = 16 * 1024;

@@ -19,8 +19,8 @@
 //! session need not agree on an order: both say the end.
 //!
 //! A [`Decoder`] walks the stream, cut anywhere, and lets the data pass in place; an [`Encoder`]
-//! puts heads in front of data; [`is_mux_stream`] tells such a stream from a bare Shadowsocks
-//! stream.
+//! puts heads in front of data; [`is_mux_stream`] says whether a stream is one, or a bare
+//! Shadowsocks stream.
 //!
 //! What the peers do, and what follows for what we write:
 //!

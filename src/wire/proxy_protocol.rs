@@ -214,7 +214,7 @@ fn take<const N: usize>(block: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 impl Addresses {
-    /// The header that says them. Where one is IPv4 and the other IPv6, both are told as IPv6.
+    /// The header with these addresses. Where one is IPv4 and the other IPv6, both are written as IPv6.
     pub fn encode(&self, version: Version) -> Vec<u8> {
         let ports = (self.source.port(), self.destination.port());
         match (self.source.ip().to_canonical(), self.destination.ip().to_canonical()) {

@@ -39,8 +39,6 @@ pub const CONTROL_PAYLOAD: usize = 125;
 
 /// Close code: nothing is wrong, the work is done (RFC 6455, section 7.4.1).
 pub const CLOSE_NORMAL: u16 = 1000;
-/// Close code: this end goes away, such as a server that stops (RFC 6455, section 7.4.1).
-pub const CLOSE_GOING_AWAY: u16 = 1001;
 /// Close code: the peer broke the protocol (RFC 6455, section 7.4.1).
 pub const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 /// Close code: the bytes are not of their declared kind, such as text that is not UTF-8

@@ -274,7 +274,9 @@ fn a_certificate_is_renewed_also_after_giving_up_root() {
         let (echo, pair) = (Backend::echo(), Certificate::new(NAME));
         std::fs::set_permissions(pair.dir.path(), PermissionsExt::from_mode(0o700)).expect("close it");
         let server = server(Ours, echo.addr, &format!("mode=websocket;{};a=nobody", pair.for_server()));
-        assert!(!status(server.child.pid(), "Uid:").split(' ').any(|id| id == "0"));
+        // It listens before it gives up root.
+        let is_root = || status(server.child.pid(), "Uid:").split(' ').any(|id| id == "0");
+        assert!(eventually(STEP, || !is_root()));
         let old = shown_certificate(server.addr);
         assert!(!old.is_empty());
         let helpers = proc::children_of(server.child.pid());

@@ -11,7 +11,7 @@ use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{Ws, frame, mux};
 use crate::support::{eventually, noise, secs, settled, within};
 use obfs_rs::transport::tls::NoCertificateVerification;
-use obfs_rs::wire::fake_tls::ClientHello;
+use obfs_rs::wire::fake_tls::SentHello;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -251,7 +251,7 @@ fn nothing_half_finished_costs_cpu_in_web_and_tls_modes() {
             .flat_map(|first| in_tls(tls_web.addr, first))
             .collect();
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(NAME, b"payload", &mut hello).expect("a hello");
+        SentHello::new(&mut rand::rng(), 0).encode(NAME, b"payload", &mut hello).expect("a hello");
         for first in
             [&hello[..4], &hello[..100], &hello[..], &[&hello[..], b"\x17\x03\x03\x00\x10ab"].concat()]
         {
@@ -333,7 +333,7 @@ fn hellos_that_do_not_end_are_bounded_together() {
         let backend = Backend::echo();
         let server = server(Ours, backend.addr, &format!("obfs=tls;failover={}", site.addr));
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(NAME, &[7; 65_000], &mut hello).expect("a hello");
+        SentHello::new(&mut rand::rng(), 0).encode(NAME, &[7; 65_000], &mut hello).expect("a hello");
         let began = Instant::now();
         let strangers: Vec<TcpStream> = (0..MANY)
             .map(|_| {
@@ -358,7 +358,7 @@ fn hellos_that_do_not_end_are_bounded_together() {
         assert!(began.elapsed() < secs(10), "they are after a head's time");
         // A client's hello comes in one go, or nearly so.
         let mut hello = Vec::new();
-        ClientHello::new(&mut rand::rng(), 0).encode(NAME, b"hello", &mut hello).expect("a hello");
+        SentHello::new(&mut rand::rng(), 0).encode(NAME, b"hello", &mut hello).expect("a hello");
         let tunnel = connect(server.addr);
         send(&tunnel, &hello);
         assert_eq!(crate::support::conn::recv(&tunnel, 3), [0x16, 3, 1]);

@@ -1,20 +1,18 @@
 //! From the visitor to the website.
 
-use super::{HOLD, MAX_HELD, Message, Talk};
+use super::{Exchange, HOLD, MAX_HELD, Message};
 use crate::detect::{Detection, Detector, Rules};
 use crate::net::budget::Share;
-use crate::relay::{Codec, CodecError, Pieces};
+use crate::relay::Pieces;
 use crate::wire::http::Upgrade;
 use crate::wire::http::framing::{FramingError, MessageHead, RequestFraming};
 use std::mem::take;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Follows the requests of a visitor, and holds back what may be for us.
 #[derive(Debug)]
-pub struct Requests<'r> {
+pub(super) struct Requests<'r> {
     rules: &'r Rules,
-    talk: Arc<Talk>,
     message: Message,
     /// The head that comes is the website's.
     decided: bool,
@@ -45,10 +43,9 @@ enum Whose {
 }
 
 impl<'r> Requests<'r> {
-    pub(super) fn new(rules: &'r Rules, share: Share<'r>, talk: Arc<Talk>, decided: bool) -> Requests<'r> {
+    pub(super) fn new(rules: &'r Rules, share: Share<'r>, decided: bool) -> Requests<'r> {
         Requests {
             rules,
-            talk,
             message: Message::Head(MessageHead::of_request()),
             decided,
             starts_body: false,
@@ -63,19 +60,24 @@ impl<'r> Requests<'r> {
 
     /// The upgrade that was asked for, all bytes from its first on, and how many requests the website got
     /// before it. `None` if there was none.
-    pub fn into_claim(self) -> Option<(Upgrade, Vec<u8>, u64)> {
+    pub(super) fn into_claim(self) -> Option<(Upgrade, Vec<u8>, u64)> {
         self.claim.map(|upgrade| (upgrade, self.held, self.count))
     }
 
     /// Looks at the next bytes and says how many of them pass; the others are held. What was held before
     /// passes in front of them if it is moved to `released`.
-    fn follow(&mut self, input: &[u8], released: &mut Vec<u8>) -> Result<usize, FramingError> {
+    fn follow(
+        &mut self,
+        exchange: &mut Exchange,
+        input: &[u8],
+        released: &mut Vec<u8>,
+    ) -> Result<usize, FramingError> {
         let mut at = 0;
         while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty()) {
             let used = match &mut self.message {
                 Message::Body(body) => {
                     if take(&mut self.starts_body) {
-                        self.talk.asked().body_comes();
+                        exchange.pending.body_comes();
                     }
                     body.read(rest)?
                 }
@@ -104,7 +106,7 @@ impl<'r> Requests<'r> {
                     }
                     if let Some(request) = request {
                         let request = request?;
-                        self.talk.asked().ask(&request)?;
+                        exchange.pending.ask(&request)?;
                         self.count += 1;
                         self.decided = false;
                         self.starts_body = true;
@@ -161,7 +163,7 @@ impl<'r> Requests<'r> {
     }
 
     /// Takes what is held back, for the website.
-    fn release(&mut self, out: &mut Vec<u8>) -> usize {
+    pub(super) fn release(&mut self, out: &mut Vec<u8>) -> usize {
         let n = self.held.len();
         out.append(&mut take(&mut self.held));
         self.share.free();
@@ -169,24 +171,24 @@ impl<'r> Requests<'r> {
         self.decided = true;
         n
     }
-}
 
-impl Codec for Requests<'_> {
-    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
-        let mut released = Vec::new();
-        let clear = self.talk.unclear().is_none();
-        if clear && self.claim.is_some() {
+    /// Passes on what is the website's, and returns how much that is.
+    pub(super) fn forward(&mut self, exchange: &mut Exchange, input: &[u8], out: &mut Pieces) -> usize {
+        if exchange.is_clear() && self.claim.is_some() {
             // It has been read. Where that was too much, no more is.
             let _ = self.share.grow_to(self.held.len() + input.len());
             self.held.extend_from_slice(input);
-            return Ok(0);
+            return 0;
         }
-        let followed = if clear { self.follow(input, &mut released) } else { Ok(input.len()) };
-        let passed = followed.unwrap_or_else(|why| {
-            self.talk.give_up(why);
-            input.len()
-        });
-        if self.talk.unclear().is_some() {
+        let mut released = Vec::new();
+        let mut passed = input.len();
+        if exchange.is_clear() {
+            match self.follow(exchange, input, &mut released) {
+                Ok(n) => passed = n,
+                Err(why) => exchange.give_up(why),
+            }
+        }
+        if !exchange.is_clear() {
             self.release(&mut released);
         }
         let length = released.len() + passed;
@@ -194,21 +196,19 @@ impl Codec for Requests<'_> {
             out.head(|out| out.append(&mut released));
         }
         out.input(0..passed);
-        Ok(length)
+        length
     }
 
-    fn is_identity(&self) -> bool {
-        self.held.is_empty() && self.talk.unclear().is_some()
+    /// How many of the next bytes need not be looked at.
+    pub(super) fn passthrough_len(&self, exchange: &Exchange) -> u64 {
+        if self.held.is_empty() && !exchange.is_clear() { u64::MAX } else { self.message.passthrough_len() }
     }
 
-    fn untouched(&self) -> u64 {
-        if self.is_identity() { u64::MAX } else { self.message.untouched() }
-    }
-
-    fn passed_by(&mut self, n: u64) {
+    /// So many of these have passed.
+    pub(super) fn skip(&mut self, exchange: &mut Exchange, n: u64) {
         if let Message::Body(body) = &mut self.message {
             if take(&mut self.starts_body) {
-                self.talk.asked().body_comes();
+                exchange.pending.body_comes();
             }
             body.skip(n);
             self.note_end();
@@ -216,41 +216,30 @@ impl Codec for Requests<'_> {
     }
 
     /// Behind the end of a body no more comes in one read than may be held.
-    fn room(&self) -> usize {
-        if self.wants_out() {
+    pub(super) fn read_limit(&self, exchange: &Exchange) -> usize {
+        if self.wants_handoff(exchange) {
             return 0;
         }
-        let mut room = MAX_HELD.saturating_sub(self.held.len());
+        let mut limit = MAX_HELD.saturating_sub(self.held.len());
         if self.claim.is_some() {
-            room = room.min(self.share.left());
+            limit = limit.min(self.share.left());
         }
-        usize::try_from(self.untouched()).unwrap_or(usize::MAX).saturating_add(room)
+        usize::try_from(self.passthrough_len(exchange)).unwrap_or(usize::MAX).saturating_add(limit)
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    /// When a head that has not ended is the website's.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.since.filter(|_| !self.held.is_empty() && self.claim.is_none()).map(|since| since + HOLD)
     }
 
-    fn wants_to_speak(&self) -> bool {
+    /// Whether what is held back is the website's now.
+    pub(super) fn release_is_due(&self, exchange: &Exchange) -> bool {
         let late = || self.deadline().is_some_and(|deadline| deadline <= Instant::now());
-        !self.held.is_empty() && (self.talk.unclear().is_some() || late())
+        !self.held.is_empty() && (!exchange.is_clear() || late())
     }
 
-    fn interject(&mut self, out: &mut Vec<u8>) -> usize {
-        self.release(out)
-    }
-
-    fn end(&mut self) -> Result<(), CodecError> {
-        self.talk.give_up(FramingError::Ended);
-        Ok(())
-    }
-
-    fn let_go(&mut self, out: &mut Vec<u8>) {
-        self.talk.give_up(FramingError::Ended);
-        self.release(out);
-    }
-
-    fn wants_out(&self) -> bool {
-        self.claim.is_some() && self.talk.unclear().is_none() && self.talk.asked().is_empty()
+    /// Whether a request for us has come, and all before it is answered.
+    pub(super) fn wants_handoff(&self, exchange: &Exchange) -> bool {
+        self.claim.is_some() && exchange.is_clear() && exchange.pending.is_empty()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::detect::HttpRule;
-use crate::relay::{Codec as _, Pieces};
+use Direction::{Down, Up};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 use tokio::time::{Instant, sleep_until};
@@ -21,10 +21,10 @@ const UPGRADE: &str = "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\
 const PAGE: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn pass(codec: &mut impl crate::relay::Codec, input: &[u8]) -> Vec<u8> {
+fn pass(follow: &mut Follow<'_>, direction: Direction, input: &[u8]) -> Vec<u8> {
     let mut input = input.to_vec();
     let mut pieces = Pieces::default();
-    let length = codec.pass(&mut input, &mut pieces).unwrap();
+    let length = follow.forward(direction, &mut input, &mut pieces).unwrap();
     let passed: Vec<u8> = pieces.slices(&input).flatten().copied().collect();
     assert_eq!(passed.len(), length, "what passes is counted");
     passed
@@ -41,21 +41,21 @@ struct Followed {
 /// Follows a stream that comes in pieces of these lengths, with each answer complete as soon as its
 /// request is, and checks that no byte is lost.
 fn follow(rules: &Rules, bytes: &[u8], pieces: &[usize]) -> Followed {
-    let (mut requests, _, talk) = directions(rules, &BUDGET, false);
+    let mut follow = Follow::new(rules, &BUDGET, false);
     let mut lengths = pieces.iter().copied().chain(std::iter::repeat(*pieces.last().unwrap()));
     let (mut passed, mut at) = (Vec::new(), 0);
-    while at < bytes.len() && !requests.wants_out() {
-        let piece = lengths.next().unwrap().clamp(1, requests.room()).min(bytes.len() - at);
-        passed.extend(pass(&mut requests, &bytes[at..at + piece]));
+    while at < bytes.len() && !follow.wants_handoff() {
+        let piece = lengths.next().unwrap().clamp(1, follow.read_limit(Up)).min(bytes.len() - at);
+        passed.extend(pass(&mut follow, Up, &bytes[at..at + piece]));
         at += piece;
-        while !talk.asked().is_empty() {
-            talk.asked().answered();
+        while !follow.exchange.pending.is_empty() {
+            follow.exchange.pending.answered();
         }
         assert!(bytes.starts_with(&passed), "only what came passes");
         assert!(at - passed.len() <= MAX_HELD);
     }
-    let unclear = talk.unclear();
-    match requests.into_claim() {
+    let unclear = follow.unclear();
+    match follow.into_claim() {
         Some((_, held, _)) => {
             assert_eq!([&passed[..], &held].concat(), &bytes[..at]);
             Followed { claim: Some(passed.len()), unclear }
@@ -138,45 +138,45 @@ fn an_upgrade_that_is_not_at_a_clear_boundary_is_the_websites() {
 #[test]
 fn a_head_that_is_decided_is_the_websites_and_the_next_is_not() {
     let rules = rules(None);
-    let (mut requests, _, talk) = directions(&rules, &BUDGET, true);
+    let mut follow = Follow::new(&rules, &BUDGET, true);
     let (start, rest) = UPGRADE.as_bytes().split_at(30);
-    assert_eq!(pass(&mut requests, start), start);
-    assert_eq!(pass(&mut requests, rest), rest);
-    assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), b"");
-    assert!(!requests.wants_out(), "the website has not answered");
-    talk.asked().answered();
-    assert!(requests.wants_out() && requests.room() == 0);
-    assert_eq!(requests.into_claim().map(|(_, bytes, count)| (bytes, count)), Some((UPGRADE.into(), 1)));
+    assert_eq!(pass(&mut follow, Up, start), start);
+    assert_eq!(pass(&mut follow, Up, rest), rest);
+    assert_eq!(pass(&mut follow, Up, UPGRADE.as_bytes()), b"");
+    assert!(!follow.wants_handoff(), "the website has not answered");
+    follow.exchange.pending.answered();
+    assert!(follow.wants_handoff() && follow.read_limit(Up) == 0);
+    assert_eq!(follow.into_claim().map(|(_, bytes, count)| (bytes, count)), Some((UPGRADE.into(), 1)));
 }
 
 /// Only what may be a client's waits, and no longer than that.
 #[tokio::test]
 async fn the_beginning_of_a_head_is_held_for_a_second() {
     let rules = rules(Some("/tunnel"));
-    let (mut requests, _, _) = directions(&rules, &BUDGET, false);
+    let mut follow = Follow::new(&rules, &BUDGET, false);
     let began = Instant::now();
-    assert_eq!(pass(&mut requests, b"GET /t"), b"");
-    let deadline = requests.deadline().unwrap();
+    assert_eq!(pass(&mut follow, Up, b"GET /t"), b"");
+    let deadline = follow.deadline(Up).unwrap();
     assert!(deadline >= began + HOLD);
-    assert_eq!(pass(&mut requests, b"un"), b"");
-    assert_eq!(requests.deadline(), Some(deadline), "more bytes buy no time");
+    assert_eq!(pass(&mut follow, Up, b"un"), b"");
+    assert_eq!(follow.deadline(Up), Some(deadline), "more bytes buy no time");
     sleep_until(deadline).await;
-    assert!(requests.wants_to_speak());
+    assert!(follow.release_is_due(Up));
     let mut out = Vec::new();
-    assert_eq!(requests.interject(&mut out), 8);
+    assert_eq!(follow.release(Up, &mut out), 8);
     assert_eq!(out, b"GET /tun");
-    assert!(requests.deadline().is_none() && !requests.wants_to_speak());
+    assert!(follow.deadline(Up).is_none() && !follow.release_is_due(Up));
     // The rest of it is the website's, and so is not what comes then.
     let rest = &UPGRADE.as_bytes()[8..];
-    assert_eq!(pass(&mut requests, rest), rest);
-    assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), b"");
+    assert_eq!(pass(&mut follow, Up, rest), rest);
+    assert_eq!(pass(&mut follow, Up, UPGRADE.as_bytes()), b"");
 
-    let (mut requests, _, _) = directions(&rules, &BUDGET, false);
+    let mut follow = Follow::new(&rules, &BUDGET, false);
     for (input, passed) in
         [("GET", ""), (" /", ""), ("x", ""), (" ", "GET /x "), ("HTTP/1.1\r\n", "HTTP/1.1\r\n")]
     {
-        assert_eq!(pass(&mut requests, input.as_bytes()), passed.as_bytes());
-        assert_eq!(requests.deadline().is_some(), passed.is_empty());
+        assert_eq!(pass(&mut follow, Up, input.as_bytes()), passed.as_bytes());
+        assert_eq!(follow.deadline(Up).is_some(), passed.is_empty());
     }
 }
 
@@ -190,18 +190,20 @@ fn what_is_held_is_released_when_the_website_says_something_unclear() {
         (&format!("{OK}{OK}"), FramingError::Unasked),
     ] {
         let rules = rules(None);
-        let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);
-        assert_eq!(pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes()), PAGE.as_bytes());
-        assert_eq!(pass(&mut requests, b"payload"), b"");
-        assert_eq!(pass(&mut answers, said.as_bytes()), said.as_bytes());
-        assert_eq!(talk.unclear(), Some(why));
-        assert!(requests.wants_to_speak() && !requests.wants_out() && !requests.is_identity());
+        let mut follow = Follow::new(&rules, &BUDGET, true);
+        assert_eq!(pass(&mut follow, Up, format!("{PAGE}{UPGRADE}").as_bytes()), PAGE.as_bytes());
+        assert_eq!(pass(&mut follow, Up, b"payload"), b"");
+        assert_eq!(pass(&mut follow, Down, said.as_bytes()), said.as_bytes());
+        assert_eq!(follow.unclear(), Some(why));
+        assert!(
+            follow.release_is_due(Up) && !follow.wants_handoff() && follow.passthrough_len(Up) != u64::MAX
+        );
         let mut out = Vec::new();
-        requests.interject(&mut out);
+        follow.release(Up, &mut out);
         assert_eq!(out, format!("{UPGRADE}payload").as_bytes());
-        assert!(requests.is_identity() && answers.is_identity());
-        assert_eq!(pass(&mut requests, UPGRADE.as_bytes()), UPGRADE.as_bytes());
-        assert!(requests.into_claim().is_none());
+        assert!([Up, Down].map(|direction| follow.passthrough_len(direction)) == [u64::MAX; 2]);
+        assert_eq!(pass(&mut follow, Up, UPGRADE.as_bytes()), UPGRADE.as_bytes());
+        assert!(follow.into_claim().is_none());
     }
 }
 
@@ -211,75 +213,73 @@ fn an_upgrade_waits_for_the_last_byte_of_the_last_answer() {
         [&[OK, OK][..], &["HTTP/1.1 100 \r\n\r\n", OK, "HTTP/1.1 103 \r\n\r\n", "HTTP/1.1 304 \r\n\r\n"]]
     {
         let rules = rules(None);
-        let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);
-        pass(&mut requests, format!("{PAGE}{PAGE}{UPGRADE}").as_bytes());
+        let mut follow = Follow::new(&rules, &BUDGET, true);
+        pass(&mut follow, Up, format!("{PAGE}{PAGE}{UPGRADE}").as_bytes());
         let text = answers_to.concat();
         for byte in text.as_bytes() {
-            assert!(!requests.wants_out());
-            assert_eq!(pass(&mut answers, &[*byte]), [*byte]);
+            assert!(!follow.wants_handoff());
+            assert_eq!(pass(&mut follow, Down, &[*byte]), [*byte]);
         }
-        assert!(requests.wants_out());
-        assert_eq!(talk.unclear(), None);
+        assert!(follow.wants_handoff());
+        assert_eq!(follow.unclear(), None);
         // A word too many, and it is not ours any more.
-        pass(&mut answers, b"H");
-        assert!(!requests.wants_out() && requests.wants_to_speak());
+        pass(&mut follow, Down, b"H");
+        assert!(!follow.wants_handoff() && follow.release_is_due(Up));
     }
 }
 
 #[test]
 fn only_so_much_is_held() {
     let rules = rules(None);
-    let (mut requests, _, _) = directions(&rules, &BUDGET, true);
-    assert_eq!(requests.room(), MAX_HELD);
-    pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes());
-    assert_eq!(requests.room(), MAX_HELD - UPGRADE.len());
-    while requests.room() > 0 {
-        let piece = vec![7; requests.room().min(10_000)];
-        assert_eq!(pass(&mut requests, &piece), b"");
+    let mut follow = Follow::new(&rules, &BUDGET, true);
+    assert_eq!(follow.read_limit(Up), MAX_HELD);
+    pass(&mut follow, Up, format!("{PAGE}{UPGRADE}").as_bytes());
+    assert_eq!(follow.read_limit(Up), MAX_HELD - UPGRADE.len());
+    while follow.read_limit(Up) > 0 {
+        let piece = vec![7; follow.read_limit(Up).min(10_000)];
+        assert_eq!(pass(&mut follow, Up, &piece), b"");
     }
-    assert!(!requests.wants_out());
-    assert_eq!(requests.into_claim().map(|(_, bytes, _)| bytes.len()), Some(MAX_HELD));
+    assert!(!follow.wants_handoff());
+    assert_eq!(follow.into_claim().map(|(_, bytes, _)| bytes.len()), Some(MAX_HELD));
 }
 
 #[test]
 fn ends_release_what_is_held() {
-    type End = fn(&mut Requests<'_>, &mut Answers);
-    let ends: [End; 2] = [|requests, _| requests.end().unwrap(), |_, answers| answers.end().unwrap()];
-    for end in ends {
+    for end in [Up, Down] {
         for held in ["GET /", UPGRADE] {
             let rules = rules(None);
-            let (mut requests, mut answers, _) = directions(&rules, &BUDGET, true);
-            pass(&mut requests, format!("{PAGE}{held}").as_bytes());
-            end(&mut requests, &mut answers);
-            assert!(requests.wants_to_speak());
+            let mut follow = Follow::new(&rules, &BUDGET, true);
+            pass(&mut follow, Up, format!("{PAGE}{held}").as_bytes());
+            follow.end(end).unwrap();
+            assert!(follow.release_is_due(Up));
             let mut out = Vec::new();
-            requests.interject(&mut out);
+            follow.release(Up, &mut out);
             assert_eq!(out, held.as_bytes());
         }
     }
     let rules = rules(None);
-    let (mut requests, _, _) = directions(&rules, &BUDGET, true);
-    pass(&mut requests, format!("{PAGE}{UPGRADE}").as_bytes());
+    let mut follow = Follow::new(&rules, &BUDGET, true);
+    pass(&mut follow, Up, format!("{PAGE}{UPGRADE}").as_bytes());
     let mut out = Vec::new();
-    requests.let_go(&mut out);
+    follow.release_on_error(Up, &mut out);
     assert_eq!(out, UPGRADE.as_bytes());
 }
 
 #[test]
 fn bodies_need_not_be_looked_at() {
     let rules = rules(None);
-    let (mut requests, mut answers, talk) = directions(&rules, &BUDGET, true);
-    pass(&mut requests, b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx");
-    assert_eq!((requests.untouched(), requests.room()), (999_999, 999_999 + MAX_HELD));
-    requests.passed_by(999_999);
-    assert_eq!((requests.untouched(), requests.room()), (0, MAX_HELD));
-    pass(&mut requests, UPGRADE.as_bytes());
-    pass(&mut answers, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx");
-    assert_eq!(answers.untouched(), 999_999);
-    answers.passed_by(999_998);
-    assert!(!requests.wants_out());
-    answers.passed_by(1);
-    assert!(requests.wants_out() && talk.unclear().is_none());
+    let mut follow = Follow::new(&rules, &BUDGET, true);
+    pass(&mut follow, Up, b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx");
+    assert_eq!((follow.passthrough_len(Up), follow.read_limit(Up)), (999_999, 999_999 + MAX_HELD));
+    follow.skip(Up, 999_999);
+    assert_eq!((follow.passthrough_len(Up), follow.read_limit(Up)), (0, MAX_HELD));
+    pass(&mut follow, Up, UPGRADE.as_bytes());
+    pass(&mut follow, Down, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx");
+    assert_eq!(follow.passthrough_len(Down), 999_999);
+    follow.skip(Down, 999_998);
+    assert!(!follow.wants_handoff());
+    follow.skip(Down, 1);
+    assert!(follow.wants_handoff() && follow.unclear().is_none());
 }
 
 fn request() -> impl Strategy<Value = Vec<u8>> {
@@ -341,8 +341,8 @@ proptest! {
         let whole = follow(&rules(None), &bytes, &[usize::MAX]);
         prop_assert_eq!(follow(&rules(None), &bytes, &pieces), whole);
         let rules = rules(None);
-        let (mut requests, mut answers, _) = directions(&rules, &BUDGET, true);
-        pass(&mut requests, PAGE.as_bytes());
-        prop_assert_eq!(pass(&mut answers, &bytes), bytes);
+        let mut follow = Follow::new(&rules, &BUDGET, true);
+        pass(&mut follow, Up, PAGE.as_bytes());
+        prop_assert_eq!(pass(&mut follow, Down, &bytes), bytes);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::transport::websocket;
+use crate::transport::websocket::WebSocket;
 use std::net::Ipv4Addr;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -34,7 +34,7 @@ impl OpenLink for Opener {
         }
         let (near, far) = connection().await;
         let _ = self.opened.send((far, std::mem::take(early)));
-        Ok(Handoff::new(near.into(), websocket::directions(Role::Client, b"key"), Vec::new()))
+        Ok(Handoff::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::probe::notes::notes;
+use crate::probe::tls_fingerprint::notes;
 use crate::wire::tls::{content_type, record};
 
 fn millis(n: u64) -> Duration {
@@ -22,14 +22,14 @@ const REFUSED: &[u8] = b"HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:
 
 fn differences(site: &Seen, server: &Seen) -> Vec<Difference> {
     let found = compare(site, server, &Mask::new());
-    // Whoever is asked first: in the same things they differ.
+    // The same things differ when the two change places.
     let kinds = |found: &Comparison| found.differences.iter().map(|d| d.kind).collect::<Vec<_>>();
     let turned = compare(server, site, &Mask::new());
     assert_eq!((kinds(&turned), turned.at_the_edge), (kinds(&found), found.at_the_edge));
     found.differences
 }
 
-fn kinds(site: &Seen, server: &Seen) -> Vec<Kind> {
+fn kinds(site: &Seen, server: &Seen) -> Vec<DifferenceKind> {
     differences(site, server).into_iter().map(|difference| difference.kind).collect()
 }
 
@@ -44,7 +44,7 @@ fn another_answer_is_shown_where_it_begins() {
     let site = visit(&[(2, PAGE)], End::Fin, 3);
     let found = differences(&site, &visit(&[(2, REFUSED)], End::Fin, 3));
     let [found] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!((found.kind, found.what.as_str()), (Kind::Answer, "the answer, from byte 9"));
+    assert_eq!((found.kind, found.what.as_str()), (DifferenceKind::Answer, "the answer, from byte 9"));
     assert!(found.site.starts_with("\"HTTP/1.1 200 OK\\r\\nDate:*"), "{}", found.site);
     assert!(found.server.starts_with("\"HTTP/1.1 404 Not Found"), "{}", found.server);
     assert!(found.for_good, "time would not help");
@@ -66,10 +66,10 @@ fn a_clock_that_is_hours_off_shows() {
 #[test]
 fn ends_are_compared() {
     let ended = |end| visit(&[(2, PAGE)], end, 3);
-    assert_eq!(kinds(&ended(End::Fin), &ended(End::Reset)), [Kind::End]);
-    assert_eq!(kinds(&ended(End::Fin), &visit(&[(2, PAGE)], End::Open, 3000)), [Kind::End]);
+    assert_eq!(kinds(&ended(End::Fin), &ended(End::Reset)), [DifferenceKind::End]);
+    assert_eq!(kinds(&ended(End::Fin), &visit(&[(2, PAGE)], End::Open, 3000)), [DifferenceKind::End]);
     let failed = Seen::failed("connection refused");
-    assert_eq!(kinds(&ended(End::Fin), &failed), [Kind::Connection]);
+    assert_eq!(kinds(&ended(End::Fin), &failed), [DifferenceKind::Connection]);
     assert_eq!(kinds(&failed, &failed), []);
 }
 
@@ -81,13 +81,16 @@ fn what_happens_at_the_edge_is_no_difference() {
         let found = compare(&open, &visit(&[(2, PAGE)], End::Fin, at), &Mask::new());
         assert_eq!(found, Comparison { differences: Vec::new(), at_the_edge: true }, "{at}");
     }
-    assert_eq!(kinds(&open, &visit(&[(2, PAGE)], End::Fin, 1900)), [Kind::End]);
+    assert_eq!(kinds(&open, &visit(&[(2, PAGE)], End::Fin, 1900)), [DifferenceKind::End]);
     // An answer to the time-out came with the end.
     let silent = visit(&[], End::Open, 3000);
     let told = visit(&[(2990, REFUSED)], End::Fin, 2991);
     assert!(compare(&silent, &told, &Mask::new()).at_the_edge);
     assert_eq!(kinds(&silent, &told), []);
-    assert_eq!(kinds(&silent, &visit(&[(1500, REFUSED)], End::Fin, 2991)), [Kind::Answer, Kind::End]);
+    assert_eq!(
+        kinds(&silent, &visit(&[(1500, REFUSED)], End::Fin, 2991)),
+        [DifferenceKind::Answer, DifferenceKind::End]
+    );
 }
 
 #[test]
@@ -105,7 +108,7 @@ fn times_are_compared_in_classes() {
     ] {
         let found = kinds(&answered(a), &answered(b));
         assert_eq!(found.is_empty(), same, "{a} {b}");
-        assert!(found.iter().all(|kind| *kind == Kind::Time), "{found:?}");
+        assert!(found.iter().all(|kind| *kind == DifferenceKind::Time), "{found:?}");
     }
 }
 
@@ -154,10 +157,10 @@ fn what_a_handshake_agreed_on_is_compared_where_it_is_the_subject() {
         assert_eq!(kinds(&site, &server), []);
     }
     let failed = in_tls(Err("alert ProtocolVersion".into()), &[]);
-    assert!(kinds(&site, &failed).contains(&Kind::Handshake));
+    assert!(kinds(&site, &failed).contains(&DifferenceKind::Handshake));
     let mut without = site.clone();
     without.tls.as_mut().unwrap().close_notify = false;
-    assert_eq!(kinds(&site, &without), [Kind::End]);
+    assert_eq!(kinds(&site, &without), [DifferenceKind::End]);
 }
 
 /// A handshake that fails with the same alert, but from behind a ServerHello.
@@ -168,7 +171,7 @@ fn the_remains_of_a_failed_handshake_are_compared() {
     let why = || Err("alert NoApplicationProtocol".to_owned());
     let silent = |flight: &[u8]| Seen { bytes: Vec::new(), arrivals: Vec::new(), ..in_tls(why(), flight) };
     assert_eq!(kinds(&silent(&alert), &silent(&alert)), []);
-    assert_eq!(kinds(&silent(&alert), &silent(&late)), [Kind::Answer]);
+    assert_eq!(kinds(&silent(&alert), &silent(&late)), [DifferenceKind::Answer]);
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn tls_answers_are_compared_by_what_they_say() {
     let found = differences(&alert(2, 40), &alert(2, 50));
     assert_eq!(found[0].site, "alert fatal HandshakeFailure");
     assert_eq!(found[0].server, "alert fatal DecodeError");
-    assert_eq!(kinds(&alert(2, 40), &visit(&[(1, REFUSED)], End::Fin, 2)), [Kind::Answer]);
+    assert_eq!(kinds(&alert(2, 40), &visit(&[(1, REFUSED)], End::Fin, 2)), [DifferenceKind::Answer]);
 }
 
 /// A ServerHello of TLS 1.3 with its two extensions in one order or the other, and encrypted records.

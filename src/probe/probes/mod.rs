@@ -1,91 +1,65 @@
 //! The list of probes.
 
+mod context;
 mod requests;
 mod strangers;
 mod tls;
 mod upgrades;
 
-use super::script::{Noise, Offer, Probe};
+pub use context::ProbeContext;
 
-/// What all visitors of a run know.
-#[derive(Debug, Clone)]
-pub struct Visit {
-    /// The value of `Host`.
-    pub host: String,
-    /// The server name in hellos, where `Host` holds a name.
-    pub server_name: Option<String>,
-    /// A path at which there is nothing, neither a page nor a tunnel.
-    pub nowhere: String,
-    /// The tunnel's path, if the user tells it. No request that a server would have to take goes there.
-    pub tunnel: Option<String>,
-    /// Where random bytes come from.
-    pub noise: Noise,
-}
-
-impl Visit {
-    /// With a random path from the seed.
-    pub fn new(host: String, server_name: Option<String>, tunnel: Option<String>, seed: u64) -> Visit {
-        let mut noise = Noise::new(seed);
-        let nowhere = format!("/{}", noise.word(14));
-        Visit { host, server_name, nowhere, tunnel, noise }
-    }
-
-    /// A request without a body.
-    fn request(&self, line: &str, headers: &str) -> String {
-        format!("{line} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host)
-    }
-}
+use super::script::{Offer, Probe};
 
 /// The probes for a port that speaks HTTP.
-pub fn plain(visit: &mut Visit) -> Vec<Probe> {
-    let mut all = requests::all(visit);
-    all.extend(upgrades::all(visit));
-    all.extend(strangers::unfinished(visit));
+pub fn plain(context: &mut ProbeContext) -> Vec<Probe> {
+    let mut all = requests::all(context);
+    all.extend(upgrades::all(context));
+    all.extend(strangers::unfinished(context));
     all.extend(strangers::other_protocols());
-    all.extend(strangers::random_bytes(visit));
-    all.extend(tls::at_a_plain_port(visit));
+    all.extend(strangers::random_bytes(context));
+    all.extend(tls::at_a_plain_port(context));
     all
 }
 
 /// The probes for a port that speaks TLS: at the port, and HTTP inside.
-pub fn tls(visit: &mut Visit) -> Vec<Probe> {
+pub fn tls(context: &mut ProbeContext) -> Vec<Probe> {
     let mut all = tls::handshakes();
-    all.extend(tls::hellos(visit));
-    all.extend(tls::records(visit));
-    all.extend(strangers::at_a_tls_port(visit));
-    all.extend(strangers::random_bytes(visit));
-    let inside = [requests::all(visit), upgrades::all(visit), strangers::unfinished(visit)];
+    all.extend(tls::hellos(context));
+    all.extend(tls::records(context));
+    all.extend(strangers::at_a_tls_port(context));
+    all.extend(strangers::random_bytes(context));
+    let inside = [requests::all(context), upgrades::all(context), strangers::unfinished(context)];
     all.extend(inside.into_iter().flatten().map(|probe| probe.inside(Offer::usual())));
     all
 }
 
 /// What every website answers: without it nothing can be said of the others.
-pub fn control(visit: &Visit, tls: bool) -> Probe {
-    let probe = Probe::says("an ordinary request", visit.request("GET /", "Connection: close\r\n"));
+pub fn control(context: &ProbeContext, tls: bool) -> Probe {
+    let probe = Probe::says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
     if tls { probe.inside(Offer::usual()) } else { probe }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::script::Step;
+    use crate::probe::script::Action;
     use std::collections::HashSet;
 
-    fn visit(tunnel: Option<&str>, seed: u64) -> Visit {
+    fn context(tunnel: Option<&str>, seed: u64) -> ProbeContext {
         let tunnel = tunnel.map(str::to_owned);
-        Visit::new("www.example.com".into(), Some("www.example.com".into()), tunnel, seed)
+        ProbeContext::new("www.example.com".into(), Some("www.example.com".into()), tunnel, seed)
     }
 
     #[test]
     fn each_probe_has_a_name_of_its_own_and_a_seed_decides_all() {
         for list in [plain, tls] {
             for tunnel in [None, Some("/secret"), Some("/")] {
-                let probes = list(&mut visit(tunnel, 1));
+                let probes = list(&mut context(tunnel, 1));
                 assert!(probes.len() >= 60, "{}", probes.len());
                 let names: HashSet<_> = probes.iter().map(|probe| &probe.name).collect();
                 assert_eq!(names.len(), probes.len());
-                assert_eq!(probes, list(&mut visit(tunnel, 1)));
-                assert_ne!(probes, list(&mut visit(tunnel, 2)));
+                assert_eq!(probes, list(&mut context(tunnel, 1)));
+                assert_ne!(probes, list(&mut context(tunnel, 2)));
             }
         }
     }
@@ -95,12 +69,12 @@ mod tests {
     fn no_probe_is_a_clients_request_for_the_tunnels_path() {
         use crate::wire::http::{HttpRule, UpgradeParse, detect_upgrade};
         for path in ["/secret-path", "/"] {
-            for probe in plain(&mut visit(Some(path), 3)) {
+            for probe in plain(&mut context(Some(path), 3)) {
                 let said: Vec<u8> = probe
                     .steps
                     .iter()
                     .filter_map(|step| match step {
-                        Step::Send(bytes) => Some(bytes.as_slice()),
+                        Action::Send(bytes) => Some(bytes.as_slice()),
                         _ => None,
                     })
                     .flatten()

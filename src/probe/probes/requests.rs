@@ -1,26 +1,26 @@
-//! Requests: as browsers and crawlers send them, and as nobody should.
+//! Requests: those of browsers and crawlers, and malformed ones.
 
-use super::Visit;
-use crate::probe::script::{Probe, Step};
+use super::context::ProbeContext;
+use crate::probe::script::{Action, Probe};
 use std::time::Duration;
 
-use Step::{Fin, Listen, Send};
+use Action::{Fin, Listen, Send};
 
 /// All of them.
-pub fn all(visit: &mut Visit) -> Vec<Probe> {
-    let mut all = ordinary(visit);
-    all.extend(bodies(visit));
-    all.extend(one_after_the_other(visit));
-    all.extend(odd_lines(visit));
-    all.extend(odd_headers(visit));
-    all.extend(long(visit));
-    all.extend(slow(visit));
+pub fn all(context: &mut ProbeContext) -> Vec<Probe> {
+    let mut all = ordinary(context);
+    all.extend(bodies(context));
+    all.extend(one_after_the_other(context));
+    all.extend(odd_lines(context));
+    all.extend(odd_headers(context));
+    all.extend(long(context));
+    all.extend(slow(context));
     all
 }
 
-fn ordinary(visit: &Visit) -> Vec<Probe> {
-    let nowhere = &visit.nowhere;
-    let request = |line: &str, headers: &str| visit.request(line, headers);
+fn ordinary(context: &ProbeContext) -> Vec<Probe> {
+    let nowhere = &context.nowhere;
+    let request = |line: &str, headers: &str| context.request(line, headers);
     let browser = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
         Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n\
         Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n";
@@ -37,7 +37,7 @@ fn ordinary(visit: &Visit) -> Vec<Probe> {
         Probe::says("CONNECT", request("CONNECT www.example.com:443", "")),
         Probe::says("DELETE of nothing", request(&format!("DELETE {nowhere}"), "")),
         Probe::says("an unknown method", request(&format!("BREW {nowhere}"), "")),
-        Probe::says("an absolute URI", request(&format!("GET http://{}/", visit.host), "")),
+        Probe::says("an absolute URI", request(&format!("GET http://{}/", context.host), "")),
         Probe::says("Range", request("GET /", "Range: bytes=1-9\r\n")),
         Probe::says("a Range behind the end", request("GET /", "Range: bytes=99999999-\r\n")),
         Probe::says(
@@ -48,16 +48,16 @@ fn ordinary(visit: &Visit) -> Vec<Probe> {
         Probe::says("HTTP/1.0", "GET / HTTP/1.0\r\n\r\n"),
         Probe::says(
             "HTTP/1.0, kept alive",
-            format!("GET / HTTP/1.0\r\nHost: {}\r\nConnection: keep-alive\r\n\r\n", visit.host),
+            format!("GET / HTTP/1.0\r\nHost: {}\r\nConnection: keep-alive\r\n\r\n", context.host),
         ),
         Probe::says("HTTP/0.9", "GET /\r\n"),
     ]
 }
 
 /// To where there is nothing: a site is to be looked at, not to be changed.
-fn bodies(visit: &mut Visit) -> Vec<Probe> {
-    let noise = visit.noise.bytes(100_000);
-    let post = |headers: &str| visit.request(&format!("POST {}", visit.nowhere), headers);
+fn bodies(context: &mut ProbeContext) -> Vec<Probe> {
+    let noise = context.noise.bytes(100_000);
+    let post = |headers: &str| context.request(&format!("POST {}", context.nowhere), headers);
     let chunked = post("Transfer-Encoding: chunked\r\n");
     vec![
         Probe::says("POST", post("Content-Length: 11\r\n") + "hello=world"),
@@ -88,15 +88,15 @@ fn bodies(visit: &mut Visit) -> Vec<Probe> {
     ]
 }
 
-fn one_after_the_other(visit: &Visit) -> Vec<Probe> {
-    let nothing = visit.request(&format!("GET {}", visit.nowhere), "");
-    let last = visit.request("GET /", "Connection: close\r\n");
+fn one_after_the_other(context: &ProbeContext) -> Vec<Probe> {
+    let nothing = context.request(&format!("GET {}", context.nowhere), "");
+    let last = context.request("GET /", "Connection: close\r\n");
     vec![
         Probe::new(
             "two requests, kept alive",
             vec![Send(nothing.clone().into()), Listen, Send(last.clone().into())],
         ),
-        Probe::says("three requests at once", nothing.clone() + &visit.request("HEAD /", "") + &last),
+        Probe::says("three requests at once", nothing.clone() + &context.request("HEAD /", "") + &last),
         Probe::says("a request behind Connection: close", last + &nothing),
         Probe::new(
             "a request, garbage behind its answer",
@@ -106,9 +106,9 @@ fn one_after_the_other(visit: &Visit) -> Vec<Probe> {
     ]
 }
 
-fn odd_lines(visit: &Visit) -> Vec<Probe> {
-    let host = &visit.host;
-    let request = |line: &str, headers: &str| visit.request(line, headers);
+fn odd_lines(context: &ProbeContext) -> Vec<Probe> {
+    let host = &context.host;
+    let request = |line: &str, headers: &str| context.request(line, headers);
     let line = |line: &str| format!("{line}\r\nHost: {host}\r\n\r\n");
     vec![
         Probe::says("HTTP/1.2", line("GET / HTTP/1.2")),
@@ -129,8 +129,8 @@ fn odd_lines(visit: &Visit) -> Vec<Probe> {
     ]
 }
 
-fn odd_headers(visit: &Visit) -> Vec<Probe> {
-    let with = |headers: &str| visit.request("GET /", headers);
+fn odd_headers(context: &ProbeContext) -> Vec<Probe> {
+    let with = |headers: &str| context.request("GET /", headers);
     let mut eight_bits = with("X: @@\r\n").into_bytes();
     for byte in eight_bits.iter_mut().filter(|byte| **byte == b'@') {
         *byte = 0xfe;
@@ -151,28 +151,28 @@ fn odd_headers(visit: &Visit) -> Vec<Probe> {
 }
 
 /// Around the limits that web servers have, and this program.
-fn long(visit: &Visit) -> Vec<Probe> {
+fn long(context: &ProbeContext) -> Vec<Probe> {
     let letters = |kilobytes: usize| "a".repeat(kilobytes << 10);
     let header = |kilobytes| format!("X: {}\r\n", letters(kilobytes));
     let many: String = (0..150).map(|i| format!("X-{i}: {i}\r\n")).collect();
     vec![
-        Probe::says("a URI of 7 KiB", visit.request(&format!("GET /{}", letters(7)), "")),
-        Probe::says("a URI of 9 KiB", visit.request(&format!("GET /{}", letters(9)), "")),
-        Probe::says("a URI of 40 KiB", visit.request(&format!("GET /{}", letters(40)), "")),
+        Probe::says("a URI of 7 KiB", context.request(&format!("GET /{}", letters(7)), "")),
+        Probe::says("a URI of 9 KiB", context.request(&format!("GET /{}", letters(9)), "")),
+        Probe::says("a URI of 40 KiB", context.request(&format!("GET /{}", letters(40)), "")),
         Probe::says("a URI of 20 KiB, unfinished", format!("GET /{}", letters(20))),
-        Probe::says("a header of 7 KiB", visit.request("GET /", &header(7))),
-        Probe::says("a header of 20 KiB", visit.request("GET /", &header(20))),
-        Probe::says("headers of 28 KiB", visit.request("GET /", &header(7).repeat(4))),
-        Probe::says("headers of 70 KiB", visit.request("GET /", &header(7).repeat(10))),
-        Probe::says("150 headers", visit.request("GET /", &many)),
+        Probe::says("a header of 7 KiB", context.request("GET /", &header(7))),
+        Probe::says("a header of 20 KiB", context.request("GET /", &header(20))),
+        Probe::says("headers of 28 KiB", context.request("GET /", &header(7).repeat(4))),
+        Probe::says("headers of 70 KiB", context.request("GET /", &header(7).repeat(10))),
+        Probe::says("150 headers", context.request("GET /", &many)),
     ]
 }
 
-fn slow(visit: &Visit) -> Vec<Probe> {
-    let request = visit.request("GET /", "Connection: close\r\n");
+fn slow(context: &ProbeContext) -> Vec<Probe> {
+    let request = context.request("GET /", "Connection: close\r\n");
     let (start, rest) = request.split_at(request.len() / 2);
     let pieces =
-        |pause: u64| vec![Send(start.into()), Step::Pause(Duration::from_millis(pause)), Send(rest.into())];
+        |pause: u64| vec![Send(start.into()), Action::Pause(Duration::from_millis(pause)), Send(rest.into())];
     vec![
         Probe::slowly("one byte at a time", &request, 1, Duration::from_millis(15)),
         Probe::slowly("line by line", &request, 20, Duration::from_millis(150)),

@@ -1,10 +1,10 @@
 //! Those who break off, those who say nothing, those who speak something else, and random bytes.
 
-use super::Visit;
-use crate::probe::script::{Probe, Step};
+use super::context::ProbeContext;
+use crate::probe::script::{Action, Probe};
 use std::time::Duration;
 
-use Step::{Fin, Listen, Pause, Send};
+use Action::{Fin, Listen, Pause, Send};
 
 /// The lengths of the random bytes that the Great Firewall was seen to send to servers which it took
 /// for Shadowsocks: n − 1, n and n + 1 for these n, evenly, and most often 221 (Alice, Bob, Carol,
@@ -16,8 +16,8 @@ const MOST_OFTEN: usize = 221;
 const OTHERS: [usize; 7] = [1, 51, 220, 222, 517, 1460, 9000];
 
 /// Random bytes, each time others.
-pub fn random_bytes(visit: &mut Visit) -> Vec<Probe> {
-    let noise = &mut visit.noise;
+pub fn random_bytes(context: &mut ProbeContext) -> Vec<Probe> {
+    let noise = &mut context.noise;
     let published = AROUND.iter().flat_map(|n| [n - 1, *n, n + 1]).chain([MOST_OFTEN]);
     let mut probes: Vec<_> = published
         .chain(OTHERS)
@@ -35,10 +35,10 @@ pub fn random_bytes(visit: &mut Visit) -> Vec<Probe> {
 }
 
 /// Nothing, or not all of it.
-pub fn unfinished(visit: &Visit) -> Vec<Probe> {
-    let whole = visit.request("GET /", "Accept: */*\r\n");
+pub fn unfinished(context: &ProbeContext) -> Vec<Probe> {
+    let whole = context.request("GET /", "Accept: */*\r\n");
     let head = whole.get(..whole.len() / 2).unwrap_or_default();
-    let post = visit.request(&format!("POST {}", visit.nowhere), "Content-Length: 10\r\n");
+    let post = context.request(&format!("POST {}", context.nowhere), "Content-Length: 10\r\n");
     vec![
         Probe::new("silence", Vec::new()).patiently(),
         Probe::new("nothing, then the end", vec![Fin]),
@@ -91,8 +91,8 @@ pub fn other_protocols() -> Vec<Probe> {
 }
 
 /// Those of them that a port of TLS sees, too.
-pub fn at_a_tls_port(visit: &Visit) -> Vec<Probe> {
-    let request = visit.request("GET /", "");
+pub fn at_a_tls_port(context: &ProbeContext) -> Vec<Probe> {
+    let request = context.request("GET /", "");
     vec![
         Probe::new("the port: silence", Vec::new()).patiently(),
         Probe::new("the port: nothing, then the end", vec![Fin]),
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn the_published_lengths_are_all_there() {
-        let mut visit = Visit::new("a".into(), None, None, 1);
-        let names: Vec<_> = random_bytes(&mut visit).into_iter().map(|probe| probe.name).collect();
+        let mut context = ProbeContext::new("a".into(), None, None, 1);
+        let names: Vec<_> = random_bytes(&mut context).into_iter().map(|probe| probe.name).collect();
         for length in [7, 8, 9, 11, 12, 13, 15, 16, 17, 21, 22, 23, 32, 33, 34, 40, 41, 42, 48, 49, 50, 221] {
             assert!(names.contains(&format!("{length} random bytes")), "{length}");
         }

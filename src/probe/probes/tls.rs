@@ -1,24 +1,24 @@
 //! TLS at the port: hellos in every condition, records that should not come, and whole handshakes.
 
-use super::Visit;
+use super::context::ProbeContext;
 use crate::probe::hello;
-use crate::probe::script::{Entry, Noise, Offer, OfferedName, Probe, Step};
+use crate::probe::script::{Action, Entry, Noise, Offer, OfferedName, Probe};
 use crate::wire::fake_tls;
 use crate::wire::tls::{HelloBuilder, content_type, extension, list8, list16, numbers, record, server_name};
 use std::time::Duration;
 
-use Step::{Fin, Listen, Pause, Send};
+use Action::{Fin, Listen, Pause, Send};
 
 /// What a visitor with TLS does at a port that speaks HTTP.
-pub fn at_a_plain_port(visit: &mut Visit) -> Vec<Probe> {
-    let hello = hello::usual(&mut visit.noise, visit.server_name.as_deref()).record();
+pub fn at_a_plain_port(context: &mut ProbeContext) -> Vec<Probe> {
+    let hello = hello::usual(&mut context.noise, context.server_name.as_deref()).record();
     let half = hello.get(..hello.len() / 2).unwrap_or_default();
     vec![
         Probe::says("a TLS hello", &hello),
         Probe::says("half a TLS hello", half).patiently(),
         Probe::says_and_ends("half a TLS hello, then the end", half),
         Probe::says_and_ends("a TLS hello, then the end", &hello),
-        Probe::says("simple-obfs's TLS hello, for a random name", of_simple_obfs(&mut visit.noise)),
+        Probe::says("simple-obfs's TLS hello, for a random name", of_simple_obfs(&mut context.noise)),
     ]
 }
 
@@ -29,11 +29,8 @@ fn of_simple_obfs(noise: &mut Noise) -> Vec<u8> {
         fake_tls::Random { gmt_unix_time: u32::from_be_bytes(noise.array()), random_bytes: noise.array() };
     let mut bytes = Vec::new();
     // (short enough for a record, whatever the seed)
-    let _ = fake_tls::ClientHello { random, session_id: noise.array() }.encode(
-        &name,
-        &noise.bytes(60),
-        &mut bytes,
-    );
+    let _ =
+        fake_tls::SentHello { random, session_id: noise.array() }.encode(&name, &noise.bytes(60), &mut bytes);
     bytes
 }
 
@@ -70,9 +67,9 @@ pub fn handshakes() -> Vec<Probe> {
 }
 
 /// Hellos, spoilt or not, as far as the server's first flight.
-pub fn hellos(visit: &mut Visit) -> Vec<Probe> {
-    let name = visit.server_name.clone();
-    let noise = &mut visit.noise;
+pub fn hellos(context: &mut ProbeContext) -> Vec<Probe> {
+    let name = context.server_name.clone();
+    let noise = &mut context.noise;
     let mut usual = || hello::usual(noise, name.as_deref());
     let tls12 = |hello| hello::up_to(0x0303, hello);
     // x25519 is offered and there is no key for it: the server asks for one (RFC 8446 section 4.1.4).
@@ -145,8 +142,8 @@ pub fn hellos(visit: &mut Visit) -> Vec<Probe> {
 }
 
 /// What is wrong with the records around a hello, and with what comes in its place or behind it.
-pub fn records(visit: &mut Visit) -> Vec<Probe> {
-    let usual = hello::usual(&mut visit.noise, visit.server_name.as_deref());
+pub fn records(context: &mut ProbeContext) -> Vec<Probe> {
+    let usual = hello::usual(&mut context.noise, context.server_name.as_deref());
     let (message, whole) = (usual.message(), usual.record());
     let (first, second) = message.split_at(message.len() / 2);
     let (start, rest) = whole.split_at(whole.len() / 2);
@@ -168,9 +165,9 @@ pub fn records(visit: &mut Visit) -> Vec<Probe> {
     }
     let close_notify = record(content_type::ALERT, 0x0301, &[1, 0]);
     let fatal = record(content_type::ALERT, 0x0301, &[2, 40]);
-    let data = record(content_type::APPLICATION_DATA, 0x0303, &visit.noise.bytes(64));
+    let data = record(content_type::APPLICATION_DATA, 0x0303, &context.noise.bytes(64));
     let heartbeat = record(content_type::HEARTBEAT, 0x0302, &[1, 0x40, 0]);
-    let garbage = visit.noise.bytes(100);
+    let garbage = context.noise.bytes(100);
     let after = |name: &str, bytes: &[u8]| {
         Probe::new(format!("hello, then {name}"), vec![Send(whole.clone()), Listen, Send(bytes.to_vec())])
     };

@@ -1,11 +1,11 @@
-//! Requests for a tunnel by those who do not know where it is, or how to ask.
+//! Requests for a tunnel with a wrong path or a wrong form.
 
-use super::Visit;
-use crate::probe::script::{Probe, Step};
+use super::context::ProbeContext;
+use crate::probe::script::{Action, Probe};
 use crate::wire::http::{HeaderOrder, UpgradeRequest};
 use crate::wire::websocket::key;
 
-use Step::{Listen, Send};
+use Action::{Listen, Send};
 
 const CONNECTION: &str = "Connection: Upgrade\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\n";
@@ -14,10 +14,10 @@ const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// All of them.
-pub fn all(visit: &mut Visit) -> Vec<Probe> {
-    let mut all = to_nowhere(visit);
-    all.extend(spoilt(visit));
-    all.extend(beside_the_tunnel(visit));
+pub fn all(context: &mut ProbeContext) -> Vec<Probe> {
+    let mut all = to_nowhere(context);
+    all.extend(spoilt(context));
+    all.extend(beside_the_tunnel(context));
     all
 }
 
@@ -28,13 +28,13 @@ fn of_v2ray_plugin(path: &str, host: &str) -> String {
     )
 }
 
-/// Nothing is wrong with these but where they go.
-fn to_nowhere(visit: &mut Visit) -> Vec<Probe> {
-    let payload = visit.noise.bytes(70);
-    let key = key(visit.noise.array());
-    let foreign = format!("{}.example", visit.noise.word(9));
-    let (nowhere, host) = (visit.nowhere.as_str(), visit.host.as_str());
-    let get = |headers: &[&str]| visit.request(&format!("GET {nowhere}"), &headers.concat());
+/// Well-formed requests to a path where there is no tunnel.
+fn to_nowhere(context: &mut ProbeContext) -> Vec<Probe> {
+    let payload = context.noise.bytes(70);
+    let key = key(context.noise.array());
+    let foreign = format!("{}.example", context.noise.word(9));
+    let (nowhere, host) = (context.nowhere.as_str(), context.host.as_str());
+    let get = |headers: &[&str]| context.request(&format!("GET {nowhere}"), &headers.concat());
     let of_simple_obfs = UpgradeRequest {
         method: "GET",
         path: nowhere,
@@ -76,17 +76,17 @@ fn to_nowhere(visit: &mut Visit) -> Vec<Probe> {
             vec![Send(get(&[]).into()), Listen, Send(go.clone().into())],
         ),
     ];
-    if visit.tunnel.as_deref() != Some("/") {
+    if context.tunnel.as_deref() != Some("/") {
         probes.push(Probe::says("v2ray-plugin's request, to /", of_v2ray_plugin("/", host)));
     }
     probes
 }
 
-/// To the tunnel's path where the user tells it, and with something about them that is no client's.
-fn spoilt(visit: &Visit) -> Vec<Probe> {
-    let path = visit.tunnel.as_deref().unwrap_or(&visit.nowhere);
-    let get = |headers: &[&str]| visit.request(&format!("GET {path}"), &headers.concat());
-    let whole = of_v2ray_plugin(path, &visit.host);
+/// Requests to the tunnel's path where the user gives it, each with a fault that no client has.
+fn spoilt(context: &ProbeContext) -> Vec<Probe> {
+    let path = context.tunnel.as_deref().unwrap_or(&context.nowhere);
+    let get = |headers: &[&str]| context.request(&format!("GET {path}"), &headers.concat());
+    let whole = of_v2ray_plugin(path, &context.host);
     let body = "Content-Length: 2\r\n\r\nhi";
     let in_body = whole.len();
     vec![
@@ -124,21 +124,21 @@ fn spoilt(visit: &Visit) -> Vec<Probe> {
         Probe::says_and_ends("half an upgrade, then the end", whole.trim_end()),
         Probe::says(
             "an upgrade in the body",
-            visit.request(&format!("POST {}", visit.nowhere), &format!("Content-Length: {in_body}\r\n"))
+            context.request(&format!("POST {}", context.nowhere), &format!("Content-Length: {in_body}\r\n"))
                 + &whole,
         ),
     ]
 }
 
-/// Around the tunnel's path, where the user tells it.
-fn beside_the_tunnel(visit: &Visit) -> Vec<Probe> {
-    let Some(path) = visit.tunnel.as_deref() else { return Vec::new() };
-    let to = |path: &str| of_v2ray_plugin(path, &visit.host);
+/// Requests near the tunnel's path, where the user gives it.
+fn beside_the_tunnel(context: &ProbeContext) -> Vec<Probe> {
+    let Some(path) = context.tunnel.as_deref() else { return Vec::new() };
+    let to = |path: &str| of_v2ray_plugin(path, &context.host);
     let mut probes = vec![
-        Probe::says("GET of the tunnel's path", visit.request(&format!("GET {path}"), "")),
+        Probe::says("GET of the tunnel's path", context.request(&format!("GET {path}"), "")),
         Probe::says("an upgrade to a longer path", to(&format!("{path}x"))),
         Probe::says("an upgrade to a path below", to(&format!("{}/x", path.trim_end_matches('/')))),
-        Probe::says("an upgrade with the path in the query", to(&format!("{}?{path}", visit.nowhere))),
+        Probe::says("an upgrade with the path in the query", to(&format!("{}?{path}", context.nowhere))),
     ];
     let other_case = path.to_ascii_uppercase();
     if other_case != path {

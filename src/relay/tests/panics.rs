@@ -5,10 +5,15 @@ use super::*;
 /// Passes bytes on, and has a fault.
 struct Faulty;
 
-impl Codec for Faulty {
-    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
+impl Protocol for Faulty {
+    fn forward(
+        &mut self,
+        direction: Direction,
+        input: &mut [u8],
+        out: &mut Pieces,
+    ) -> Result<usize, ProtocolError> {
         assert!(!input.contains(&b'!'), "as the test wants it");
-        Identity.pass(input, out)
+        Identity.forward(direction, input, out)
     }
 }
 
@@ -16,9 +21,8 @@ impl Codec for Faulty {
 async fn a_panic_resets_both_sides() {
     let (mut app, near) = connection().await;
     let (mut backend, far) = connection().await;
-    let (up, down) = (Flow::new(Faulty), Flow::new(Identity));
     let timeouts = Timeouts::new(Duration::from_secs(300));
-    let running = tokio::spawn(Relay::new(near, far, up, down, timeouts).run());
+    let running = tokio::spawn(Relay::new(near, far, Flows::new(Faulty), timeouts).run());
     app.write_all(b"some").await.unwrap();
     let mut some = [0; 4];
     backend.read_exact(&mut some).await.unwrap();

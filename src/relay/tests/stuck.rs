@@ -1,7 +1,8 @@
 //! Sides that take nothing, and what is seen of them meanwhile.
 
-use super::give_back::Holding;
+use super::handoff::Holding;
 use super::*;
+use crate::relay::stall::CHECK_INTERVAL;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,15 +34,15 @@ async fn a_deadline_that_cannot_be_served_wakes_nobody() {
     for way in BOTH {
         let (_app, near) = connection().await;
         let (mut backend, far) = connection().await;
-        let up = Flow::with_pending(Holding::with(b"held", Instant::now()), vec![7; MUCH], MUCH);
-        let down = Flow::new(Identity);
+        let flows =
+            Flows::new(Holding::with(b"held", Instant::now())).with_payload(Direction::Up, vec![7; MUCH]);
         let count = Arc::new(AtomicUsize::new(0));
         let running: JoinHandle<Outcome> = match way {
             Way::Kernel => {
-                tokio::spawn(counted(Arc::clone(&count), Relay::new(near, far, up, down, PATIENT).run()))
+                tokio::spawn(counted(Arc::clone(&count), Relay::new(near, far, flows, PATIENT).run()))
             }
             Way::Copy => {
-                let relay = Relay::new(Copied(near), Copied(far), up, down, PATIENT);
+                let relay = Relay::new(Copied(near), Copied(far), flows, PATIENT);
                 tokio::spawn(counted(Arc::clone(&count), relay.run()))
             }
         };
@@ -77,8 +78,8 @@ async fn a_reset_is_seen_though_the_other_side_takes_nothing() {
         tokio::time::pause();
         let outcome = running.await.unwrap();
         tokio::time::resume();
-        assert!(matches!(outcome.end, End::Reset(Side::Far, _)), "{way:?}: {outcome:?}");
-        assert!(began.elapsed() <= 2 * LOOK, "{way:?}: {:?}", began.elapsed());
+        assert!(matches!(outcome.end, End::Reset(Side::Dialled, _)), "{way:?}: {outcome:?}");
+        assert!(began.elapsed() <= 2 * CHECK_INTERVAL, "{way:?}: {:?}", began.elapsed());
         let mut rest = Vec::new();
         let end = soon(app.read_to_end(&mut rest)).await.map_err(|error| error.kind());
         assert_eq!(end.err(), Some(ErrorKind::ConnectionReset), "{way:?}");
@@ -99,11 +100,11 @@ async fn what_was_said_before_a_reset_arrives_at_a_slow_reader() {
             got += n;
             #[expect(clippy::disallowed_methods, reason = "the kernel's clock is not turned")]
             std::thread::sleep(Duration::from_millis(20));
-            tokio::time::sleep(LOOK / 20).await;
+            tokio::time::sleep(CHECK_INTERVAL / 20).await;
         }
         tokio::time::resume();
         let outcome = soon(running).await.unwrap();
-        assert!(matches!(outcome.end, End::Reset(Side::Far, _)), "{way:?}: {outcome:?}");
+        assert!(matches!(outcome.end, End::Reset(Side::Dialled, _)), "{way:?}: {outcome:?}");
         assert!(got > 0 && got <= sent, "{way:?}: {got} of {sent}");
         let lost = outcome.down as usize - got;
         assert!(lost <= 2 * NEAR_BUFFER, "{way:?}: {lost} of {} were not passed on", outcome.down);
@@ -131,7 +132,7 @@ async fn a_reader_may_pause_and_a_visitor_may_not_for_long() {
         let began = Instant::now();
         let outcome = running.await.unwrap();
         assert!(matches!(outcome.end, End::Stalled(SEND_TIMEOUT)), "{way:?}: {outcome:?}");
-        assert!(began.elapsed() <= SEND_TIMEOUT + LOOK, "{way:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() <= SEND_TIMEOUT + CHECK_INTERVAL, "{way:?}: {:?}", began.elapsed());
         tokio::time::resume();
     }
 }

@@ -54,9 +54,9 @@ impl RelayStream for Torrent {
     }
 }
 
-async fn torrents() -> Relay<Torrent, Torrent, Identity, Identity> {
+async fn torrents() -> Relay<Torrent, Torrent, Identity> {
     let (near, far) = (Torrent::new().await, Torrent::new().await);
-    Relay::new(near, far, Flow::new(Identity), Flow::new(Identity), PATIENT)
+    Relay::new(near, far, Flows::new(Identity), PATIENT)
 }
 
 #[tokio::test]
@@ -65,11 +65,11 @@ async fn each_direction_has_a_turn_that_is_bounded_in_bytes() {
     let before = turn::moved();
     let waits = poll_fn(|cx| Poll::Ready(relay.poll_flows(cx).is_none())).await;
     assert!(waits, "all of it passed in one turn");
-    for flow in [relay.up.payload(), relay.down.payload()] {
+    for flow in [relay.flows.up.payload(), relay.flows.down.payload()] {
         // The last read of a turn may begin just before its end.
         assert!((TURN..2 * TURN).contains(&flow), "{flow} bytes in a turn of {TURN}");
     }
-    assert_eq!(turn::moved() - before, 2 * (relay.up.payload() + relay.down.payload()));
+    assert_eq!(turn::moved() - before, 2 * (relay.flows.up.payload() + relay.flows.down.payload()));
 }
 
 #[tokio::test]
@@ -101,8 +101,7 @@ fn a_relay_that_is_moved_is_watched_by_the_reactor_of_its_new_thread() {
     let (app, backend, mut relay) = first.block_on(async {
         let (app, near) = connection().await;
         let (backend, far) = connection().await;
-        let (up, down) = (Flow::new(Identity), Flow::new(Identity));
-        let mut relay = Box::pin(Relay::new(near, far, up, down, PATIENT).run());
+        let mut relay = Box::pin(Relay::new(near, far, Flows::new(Identity), PATIENT).run());
         let polled = poll_fn(|cx| Poll::Ready(relay.as_mut().poll(cx).is_pending())).await;
         assert!(polled, "there is nothing to pass yet");
         (app.into_std().unwrap(), backend.into_std().unwrap(), relay)

@@ -3,13 +3,12 @@
 use super::Handoff;
 use crate::net::Dialer;
 use crate::net::dial::DialError;
-use crate::relay::{EndSeen, RelayStream as _};
+use crate::relay::{EndSeen, RelayStream as _, close_gracefully};
 use crate::transport::{Accepted, NotAccepted, Stream, Tunnel};
 use crate::wire::mux::{IsMux, is_mux_message, is_mux_stream};
 use crate::wire::websocket::CLOSE_NORMAL;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -48,38 +47,23 @@ pub(in crate::transport) async fn accept(
     match detection {
         MuxDetection::Mux => Ok(Accepted::Mux(Box::new(handoff), dialled)),
         MuxDetection::Stream => {
-            let (client, up, down, write_error) = handoff.into_flows();
-            Ok(Accepted::Tunnel(Tunnel::accepted(client, up, down, write_error), dialled))
+            let (client, flows, write_error) = handoff.into_flows();
+            Ok(Accepted::Tunnel(Tunnel::accepted(client, flows, write_error), dialled))
         }
         MuxDetection::Nothing => {
             let end_seen = handoff.received.end_seen.take();
             if let Some(EndSeen::Broken(error)) = end_seen {
                 return Err(NotAccepted::Broken(error));
             }
-            close(handoff).await;
+            // Nothing was said; the code says what has happened.
+            handoff.write_buf.extend_from_slice(&handoff.websocket.close_frame(CLOSE_NORMAL));
+            close_gracefully(&mut handoff.io, &handoff.write_buf).await;
             Err(match end_seen {
                 Some(EndSeen::Malformed(error)) => NotAccepted::Malformed(error),
                 _ => NotAccepted::Empty,
             })
         }
     }
-}
-
-/// Closes a connection on which nothing was said in order, with the code for what has happened.
-async fn close(mut handoff: Handoff<Stream>) {
-    let mut words = handoff.write_buf;
-    words.extend_from_slice(&handoff.send.close(CLOSE_NORMAL));
-    let part = async {
-        handoff.io.write_all(&words).await?;
-        handoff.io.shutdown().await?;
-        let mut rest = Vec::with_capacity(CHUNK);
-        while handoff.io.read_buf(&mut rest).await? > 0 {
-            rest.clear();
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    // Whoever does not hear it has gone already.
-    let _ = timeout_at(Instant::now() + SILENCE, part).await;
 }
 
 /// What is inside a WebSocket connection.
@@ -178,7 +162,7 @@ impl MuxDetector {
         match first.unwrap_or(&received.payload) {
             // A client that has only ended its direction may wait for a backend that speaks first.
             [] if matches!(received.end_seen, Some(EndSeen::Closed))
-                && !self.handoff.receive.has_closed() =>
+                && !self.handoff.websocket.peer_has_closed() =>
             {
                 MuxDetection::Stream
             }

@@ -4,8 +4,9 @@
 //! it wanted to know, there may be payload, the end of a session, the end of the stream. All of that is
 //! here, in its order, and the stage that comes next gets it as if it had read it itself.
 
-use super::{Found, Receive, Send};
-use crate::relay::{EndSeen, Flow, read_some};
+use super::{Event, WebSocket};
+use crate::relay::{EndSeen, Flows, read_some};
+use crate::wire::Step;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -14,10 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 pub struct Handoff<S> {
     /// The connection.
     pub io: S,
-    /// Frames from the peer become payload.
-    pub receive: Receive,
-    /// Payload becomes frames for the peer.
-    pub send: Send,
+    /// What its bytes mean.
+    pub websocket: WebSocket,
     /// What has come.
     pub received: Received,
     /// Control frames of which the connection has not taken all; the front of one may be gone.
@@ -44,9 +43,9 @@ pub struct Received {
 
 impl<S> Handoff<S> {
     /// A connection whose handshake is done. `early` came with the handshake.
-    pub fn new(io: S, (receive, send): (Receive, Send), early: Vec<u8>) -> Handoff<S> {
+    pub fn new(io: S, websocket: WebSocket, early: Vec<u8>) -> Handoff<S> {
         let received = Received { payload: early, ..Received::default() };
-        Handoff { io, receive, send, received, write_buf: Vec::new(), write_error: None }
+        Handoff { io, websocket, received, write_buf: Vec::new(), write_error: None }
     }
 
     /// Takes frames that have been read. What follows an end is void.
@@ -54,12 +53,12 @@ impl<S> Handoff<S> {
         let received = &mut self.received;
         let (mut at, mut more) = (0, true);
         while more && received.end_seen.is_none() {
-            let found = self.receive.step(frames, &mut at);
-            let message = self.receive.decoder.messages();
+            let found = self.websocket.decode(frames, &mut at);
+            let message = self.websocket.decoder.messages();
             let is_over = received.message.is_some_and(|first| first != message)
-                || (received.message.is_some() && self.receive.decoder.is_between_messages());
+                || (received.message.is_some() && self.websocket.decoder.is_between_messages());
             match found {
-                Ok(Found::Data(range)) => {
+                Ok(Step::Payload(range)) => {
                     if received.message.is_some_and(|first| first != message) {
                         received.first_message.get_or_insert(received.payload.len());
                     }
@@ -67,9 +66,11 @@ impl<S> Handoff<S> {
                     received.payload.extend_from_slice(frames.get(range).unwrap_or_default());
                     continue;
                 }
-                Ok(Found::SessionEnd(id)) => received.session_ends.push((received.payload.len(), id)),
-                Ok(Found::NeedMore) => more = false,
-                Ok(Found::End) => received.end_seen = Some(EndSeen::Closed),
+                Ok(Step::Event(Event::SessionEnd(id))) => {
+                    received.session_ends.push((received.payload.len(), id))
+                }
+                Ok(Step::NeedMore) => more = false,
+                Ok(Step::Event(Event::End)) => received.end_seen = Some(EndSeen::Closed),
                 Err(error) => received.end_seen = Some(EndSeen::Malformed(error)),
             }
             if is_over {
@@ -90,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handoff<S> {
         let mut frames = Vec::new();
         match read_some(&mut self.io, &mut frames, most).await {
             Ok(0) => {
-                self.receive.connection_ended();
+                self.websocket.connection_ended();
                 // An error is reported once. A peer that could not be written to did not end in order.
                 self.received.end_seen = Some(match self.write_error.take() {
                     Some(error) => EndSeen::Broken(error),
@@ -107,8 +108,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handoff<S> {
         if self.write_error.is_some() {
             return Ok(());
         }
-        if self.send.is_urgent() {
-            self.send.urgent(&mut self.write_buf);
+        if self.websocket.has_control_frames() {
+            self.websocket.take_control_frames(&mut self.write_buf);
         }
         while !self.write_buf.is_empty() {
             match self.io.write(&self.write_buf).await? {
@@ -121,14 +122,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handoff<S> {
 }
 
 impl<S> Handoff<S> {
-    /// The connection and its two directions, the receiving one first, for a relay. Which sessions have
-    /// ended is of no concern to a bare stream.
-    pub fn into_flows(self) -> (S, Flow<Receive>, Flow<Send>, Option<io::Error>) {
-        let Received { payload, end_seen, .. } = self.received;
-        let payload_len = payload.len();
-        let receiving = Flow::with_pending(self.receive, payload, payload_len).ended(end_seen);
-        let sending = Flow::with_pending(self.send, self.write_buf, 0);
-        (self.io, receiving, sending, self.write_error)
+    /// The connection, its two directions for a relay, and why it takes nothing more if it does not. Which
+    /// sessions have ended is of no concern to a bare stream.
+    pub fn into_flows(self) -> (S, Flows<WebSocket>, Option<io::Error>) {
+        let Handoff { io, websocket, received, write_buf, write_error } = self;
+        let (encoded, decoded) = (websocket.encoded(), websocket.decoded());
+        let flows = Flows::new(websocket)
+            .with_payload(decoded, received.payload)
+            .ended(decoded, received.end_seen)
+            .with_pending(encoded, write_buf, 0);
+        (io, flows, write_error)
     }
 }
 

@@ -15,18 +15,15 @@
 
 mod accept;
 mod handoff;
+mod protocol;
 
 pub(super) use accept::accept;
 pub use handoff::{Handoff, Received};
 
-use crate::relay::{Codec, CodecError, Pieces};
-use crate::wire::websocket::{
-    CLOSE_NORMAL, Control, ControlFrame, Decoder, Encoder, Role, close, ping, pong,
-};
-use crate::wire::{Decoder as _, Encoder as _, FrameSizeError, Step};
+use crate::relay::ProtocolError;
+use crate::wire::websocket::{Control, ControlFrame, Decoder, Encoder, Role, close, ping, pong};
+use crate::wire::{Decoder as _, FrameSizeError, Step};
 use sha1::{Digest as _, Sha1};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a client whose application has ended waits for data from a foreign server: v2ray's
@@ -39,194 +36,165 @@ pub const SERVER_GRACE: Duration = Duration::from_secs(2);
 /// Bytes of the pings' payload.
 const MARK: usize = 8;
 
-/// What both directions know of one another.
+/// A WebSocket connection whose handshake is done: what becomes of the bytes of both directions, and the
+/// control frames between them.
 #[derive(Debug)]
-struct Talk {
+pub struct WebSocket {
     role: Role,
-    /// Whether there is something to be said, so that nobody takes the lock to find that out.
-    urgent: AtomicBool,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
+    decoder: Decoder,
+    encoder: Encoder,
     /// The payloads of the ping that says the end of a direction, and of the pong that answers it.
     mark: [u8; MARK],
     answer: [u8; MARK],
-    /// Control frames to be sent. A pong that has not gone out is replaced by a newer one (RFC 6455
+    /// The pong that is to be sent. One that has not gone out is replaced by a newer one (RFC 6455
     /// section 5.5.3), so a peer that sends pings and reads nothing costs nothing.
     pong: Option<Vec<u8>>,
-    end_due: bool,
-    /// The peer has said that it knows half-closes.
-    peer_is_ours: bool,
-    /// The code of our close frame, where there is a reason for another than "done".
-    code: Option<u16>,
-    /// The peer has closed.
-    closed: bool,
-    said_close: bool,
-    /// The peer has answered a ping.
-    pong_came: bool,
+    state: State,
+    peer: Peer,
 }
 
-impl Talk {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How near the connection is to its close.
+///
+/// ```text
+///         our stream ends           the ping goes out
+///  Open ──────────────────► EndDue ──────────────────► EndSent
+///    │                        │                           │
+///    └────────────────────────┼───────────────────────────┘
+///                             │ the peer's close frame, or its end without one;
+///                             │ or it says what no peer may say
+///                             ▼
+///                        Closing(code)
+///                             │ our close frame goes out: from here, or from any of the others once
+///                             ▼ both directions have ended
+///                           Closed
+/// ```
+///
+/// That the peer has ended its direction alone is no state of the connection: it is the end of the flow that
+/// comes from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Payload goes out.
+    Open,
+    /// Our direction has ended, and the peer is to be told.
+    EndDue,
+    /// The peer was told.
+    EndSent,
+    /// The peer sends nothing more and wants nothing more. Our close frame has this code, if there is a reason
+    /// for another than "done".
+    Closing(Option<u16>),
+    /// Our close frame was sent.
+    Closed,
 }
 
-/// The two directions of a WebSocket connection whose handshake had this `Sec-WebSocket-Key`.
-pub fn directions(role: Role, key: &[u8]) -> (Receive, Send) {
-    let mut mark = [0; MARK];
-    let mut answer = [0; MARK];
-    let digest = Sha1::new().chain_update(key).chain_update(b"half-closed").finalize();
-    for (to, from) in mark.iter_mut().chain(&mut answer).zip(digest) {
-        *to = from;
-    }
-    let talk = Arc::new(Talk {
-        role,
-        urgent: AtomicBool::new(false),
-        state: Mutex::new(State {
-            mark,
-            answer,
-            pong: None,
-            end_due: false,
-            peer_is_ours: false,
-            code: None,
-            closed: false,
-            said_close: false,
-            pong_came: false,
-        }),
-    });
-    let receive = Receive { decoder: Decoder::new(role), talk: Arc::clone(&talk) };
-    (receive, Send { encoder: Encoder::new(role), talk })
+/// What the peer has shown that it knows; who knows the later knows the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    /// Nothing beyond frames.
+    Unknown,
+    /// It answers pings.
+    AnswersPings,
+    /// It is one of ours.
+    KnowsHalfCloses,
 }
 
-/// Frames from the peer become payload.
-#[derive(Debug)]
-pub struct Receive {
-    decoder: Decoder,
-    talk: Arc<Talk>,
-}
-
-impl Receive {
-    /// The connection has ended, with a close frame or without. That is the end of both directions:
-    /// foreign peers close both at once, ours say so.
-    pub fn connection_ended(&mut self) {
-        self.talk.lock().closed = true;
-    }
-
-    /// Whether the peer has closed the connection, and not only its own direction.
-    pub fn has_closed(&self) -> bool {
-        self.talk.lock().closed
-    }
-
-    /// The next thing that concerns the stream. Control frames are seen to here.
-    ///
-    /// # Errors
-    ///
-    /// The bytes are not what RFC 6455 says; [`Send::last_words`] tells the peer.
-    pub fn step(&mut self, input: &mut [u8], at: &mut usize) -> Result<Found, CodecError> {
-        loop {
-            let step = self.decoder.decode(input, at).inspect_err(|error| {
-                self.talk.lock().code = Some(error.close_code());
-            })?;
-            match step {
-                Step::NeedMore => return Ok(Found::NeedMore),
-                Step::Payload(range) => return Ok(Found::Data(range)),
-                Step::Event(Control::Ping) => {
-                    let mut state = self.talk.lock();
-                    let payload = self.decoder.control();
-                    let ended = payload.strip_prefix(&state.mark);
-                    let answer = match ended {
-                        Some(session) => [&state.answer, session].concat(),
-                        None => payload.to_vec(),
-                    };
-                    state.pong = Some(pong(self.talk.role, &answer).as_bytes().to_vec());
-                    self.talk.urgent.store(true, Ordering::Release);
-                    match ended {
-                        Some([]) => {
-                            state.peer_is_ours = true;
-                            return Ok(Found::End);
-                        }
-                        Some([high, low]) => {
-                            state.peer_is_ours = true;
-                            return Ok(Found::SessionEnd(u16::from_be_bytes([*high, *low])));
-                        }
-                        _ => {}
-                    }
-                }
-                Step::Event(Control::Pong) => {
-                    let mut state = self.talk.lock();
-                    state.pong_came = true;
-                    let payload = self.decoder.control();
-                    if payload.starts_with(&state.answer) {
-                        state.peer_is_ours = true;
-                    }
-                }
-                Step::Event(Control::Close(code)) => {
-                    let mut state = self.talk.lock();
-                    state.closed = true;
-                    state.code = state.code.or(code);
-                    return Ok(Found::End);
-                }
-            }
-        }
-    }
-}
-
-/// What a step has found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// All of the input is used.
-    NeedMore,
-    /// Payload, where it is in the input.
-    Data(std::ops::Range<usize>),
-    /// The peer sends nothing more.
+/// What a peer says beside payload that concerns the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It sends nothing more.
     End,
-    /// The peer sends nothing more in this session of Mux.Cool.
+    /// It sends nothing more in this session of Mux.Cool.
     SessionEnd(u16),
 }
 
-impl Codec for Receive {
-    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
-        let (mut at, mut payload_len) = (0, 0);
+impl WebSocket {
+    /// A connection whose handshake had this `Sec-WebSocket-Key`.
+    pub fn new(role: Role, key: &[u8]) -> WebSocket {
+        let mut mark = [0; MARK];
+        let mut answer = [0; MARK];
+        let digest = Sha1::new().chain_update(key).chain_update(b"half-closed").finalize();
+        for (to, from) in mark.iter_mut().chain(&mut answer).zip(digest) {
+            *to = from;
+        }
+        WebSocket {
+            role,
+            decoder: Decoder::new(role),
+            encoder: Encoder::new(role),
+            mark,
+            answer,
+            pong: None,
+            state: State::Open,
+            peer: Peer::Unknown,
+        }
+    }
+
+    /// The next thing in the peer's frames that concerns the stream. Control frames are seen to here.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not what RFC 6455 says; the [close frame](Self::close_frame) tells the peer.
+    pub fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step<Event>, ProtocolError> {
         loop {
-            match self.step(input, &mut at)? {
-                Found::Data(range) => {
-                    payload_len += range.len();
-                    out.input(range);
+            let step = self.decoder.decode(input, at).inspect_err(|error| {
+                if self.state != State::Closed {
+                    self.state = State::Closing(Some(error.close_code()));
                 }
-                Found::SessionEnd(_) => {}
-                Found::NeedMore => return Ok(payload_len),
-                Found::End => {
-                    out.finish();
-                    return Ok(payload_len);
+            })?;
+            let event = match step {
+                Step::NeedMore => return Ok(Step::NeedMore),
+                Step::Payload(range) => return Ok(Step::Payload(range)),
+                Step::Event(Control::Ping) => self.ping_came(),
+                Step::Event(Control::Pong) => {
+                    let ours = self.decoder.control().starts_with(&self.answer);
+                    self.peer_knows(if ours { Peer::KnowsHalfCloses } else { Peer::AnswersPings });
+                    None
                 }
+                Step::Event(Control::Close(code)) => {
+                    self.closing(code);
+                    Some(Event::End)
+                }
+            };
+            if let Some(event) = event {
+                return Ok(Step::Event(event));
             }
         }
     }
 
-    fn end(&mut self) -> Result<(), CodecError> {
-        self.connection_ended();
-        Ok(())
+    /// A ping is answered, and may be the end of something.
+    fn ping_came(&mut self) -> Option<Event> {
+        let payload = self.decoder.control();
+        let Some(session) = payload.strip_prefix(&self.mark) else {
+            self.pong = Some(pong(self.role, payload).as_bytes().to_vec());
+            return None;
+        };
+        self.pong = Some(pong(self.role, &[&self.answer, session].concat()).as_bytes().to_vec());
+        let event = match *session {
+            [] => Event::End,
+            [high, low] => Event::SessionEnd(u16::from_be_bytes([high, low])),
+            _ => return None,
+        };
+        self.peer_knows(Peer::KnowsHalfCloses);
+        Some(event)
     }
 
-    fn ends_both(&self) -> bool {
-        self.has_closed()
+    fn peer_knows(&mut self, what: Peer) {
+        self.peer = self.peer.max(what);
     }
-}
 
-/// Payload becomes frames, one of each piece that is read.
-#[derive(Debug)]
-pub struct Send {
-    encoder: Encoder,
-    talk: Arc<Talk>,
-}
+    fn closing(&mut self, code: Option<u16>) {
+        if !matches!(self.state, State::Closing(Some(_)) | State::Closed) {
+            self.state = State::Closing(code);
+        }
+    }
 
-impl Send {
-    /// The head of a frame around `payload`, which is masked where this end masks.
-    pub fn head(&mut self, payload: &mut [u8], out: &mut Vec<u8>) {
-        self.encoder.encode(payload, out);
+    /// The connection has ended without a close frame. That is the end of both directions: foreign peers close
+    /// both at once, ours say so.
+    pub fn connection_ended(&mut self) {
+        self.closing(None);
+    }
+
+    /// Whether the peer has closed the connection, and not only its own direction.
+    pub fn peer_has_closed(&self) -> bool {
+        matches!(self.state, State::Closing(_) | State::Closed)
     }
 
     /// A binary message of `frame[Encoder::HEAD..]`, in place. Returns where in `frame` it begins.
@@ -234,100 +202,58 @@ impl Send {
     /// # Errors
     ///
     /// `frame` has no room for the head.
-    pub fn encode(&mut self, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
+    pub fn encode_in_place(&mut self, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
         self.encoder.encode_in_place(frame)
     }
 
     /// The ping that tells a peer of ours that one session of Mux.Cool has ended in this direction.
     pub fn session_end(&self, id: u16) -> ControlFrame {
-        let mark = self.talk.lock().mark;
-        ping(self.talk.role, &[&mark[..], &id.to_be_bytes()].concat())
+        ping(self.role, &[&self.mark[..], &id.to_be_bytes()].concat())
     }
 
     /// A ping that asks whether the peer is there. It looks like those that say an end, and means nothing.
     pub fn ping(&self) -> ControlFrame {
-        let mark = self.talk.lock().mark;
         loop {
             let payload: [u8; MARK] = rand::random();
-            if payload != mark {
-                return ping(self.talk.role, &payload);
+            if payload != self.mark {
+                return ping(self.role, &payload);
             }
         }
     }
 
     /// Whether the peer has answered a ping.
-    pub fn pong_came(&self) -> bool {
-        self.talk.lock().pong_came
+    pub fn peer_answers_pings(&self) -> bool {
+        self.peer >= Peer::AnswersPings
     }
 
     /// Whether the peer has shown that it knows half-closes.
-    pub fn peer_is_ours(&self) -> bool {
-        self.talk.lock().peer_is_ours
+    pub fn peer_knows_half_closes(&self) -> bool {
+        self.peer >= Peer::KnowsHalfCloses
     }
 
     /// Whether a control frame waits to be sent.
-    pub fn is_urgent(&self) -> bool {
-        self.talk.urgent.load(Ordering::Acquire)
+    pub fn has_control_frames(&self) -> bool {
+        self.pong.is_some() || self.state == State::EndDue
     }
 
     /// Appends the control frames that wait to be sent.
-    pub fn urgent(&mut self, out: &mut Vec<u8>) {
-        self.talk.urgent.store(false, Ordering::Release);
-        let mut state = self.talk.lock();
-        if let Some(pong) = state.pong.take() {
+    pub fn take_control_frames(&mut self, out: &mut Vec<u8>) {
+        if let Some(pong) = self.pong.take() {
             out.extend_from_slice(&pong);
         }
-        if std::mem::take(&mut state.end_due) {
-            out.extend_from_slice(ping(self.talk.role, &state.mark).as_bytes());
+        if self.state == State::EndDue {
+            self.state = State::EndSent;
+            out.extend_from_slice(ping(self.role, &self.mark).as_bytes());
         }
     }
 
     /// The close frame, once. `code` is what it says where nothing else has been the reason.
-    pub fn close(&mut self, code: u16) -> Vec<u8> {
-        let mut state = self.talk.lock();
-        if std::mem::replace(&mut state.said_close, true) {
-            return Vec::new();
-        }
-        let code = state.code.unwrap_or(code);
-        close(self.talk.role, Some(code), "").as_bytes().to_vec()
-    }
-}
-
-impl Codec for Send {
-    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
-        out.head(|head| self.encoder.encode(input, head));
-        out.input(0..input.len());
-        Ok(input.len())
-    }
-
-    fn end(&mut self) -> Result<(), CodecError> {
-        self.talk.lock().end_due = true;
-        self.talk.urgent.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    fn wants_to_speak(&self) -> bool {
-        self.is_urgent()
-    }
-
-    fn interject(&mut self, out: &mut Vec<u8>) -> usize {
-        self.urgent(out);
-        0
-    }
-
-    fn says_end(&self) -> bool {
-        true
-    }
-
-    fn grace(&self) -> Option<Duration> {
-        match (self.talk.lock().peer_is_ours, self.talk.role) {
-            (true, _) => None,
-            (false, Role::Client) => Some(CLIENT_GRACE),
-            (false, Role::Server) => Some(SERVER_GRACE),
-        }
-    }
-
-    fn last_words(&mut self) -> Option<Vec<u8>> {
-        Some(self.close(CLOSE_NORMAL))
+    pub fn close_frame(&mut self, code: u16) -> Vec<u8> {
+        let code = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Closed => return Vec::new(),
+            State::Closing(Some(reason)) => reason,
+            _ => code,
+        };
+        close(self.role, Some(code), "").as_bytes().to_vec()
     }
 }

@@ -1,6 +1,5 @@
 //! The ClientHello as it is written. Its session ticket is the first payload.
 
-use super::ReceivedHello;
 use crate::wire::tls::{HelloBuilder, MESSAGE_HEAD, RECORD_HEAD, extension, server_name};
 
 /// Bytes of a session id.
@@ -86,14 +85,14 @@ impl Random {
 
 /// A hello to be sent: what is random in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientHello {
+pub struct SentHello {
     /// The random.
     pub random: Random,
     /// The session to be resumed, random too. The server echoes it.
     pub session_id: [u8; 32],
 }
 
-impl ClientHello {
+impl SentHello {
     /// Bytes of a hello besides its server name and its first payload.
     pub const OVERHEAD: usize = RECORD_HEAD
         + MESSAGE_HEAD
@@ -121,7 +120,7 @@ impl ClientHello {
     }
 
     /// The most bytes of payload for which the hello is at most `limit` bytes long.
-    pub fn room(server_name: &str, limit: usize) -> usize {
+    pub fn max_payload(server_name: &str, limit: usize) -> usize {
         limit.saturating_sub(Self::OVERHEAD + server_name.len())
     }
 
@@ -132,9 +131,8 @@ impl ClientHello {
     /// The record's length field cannot hold name and payload; `out` is as before.
     pub fn encode(&self, name: &str, payload: &[u8], out: &mut Vec<u8>) -> Result<(), HelloTooLong> {
         let length = Self::OVERHEAD + name.len() + payload.len();
-        if length > ReceivedHello::MAX {
-            return Err(HelloTooLong { length });
-        }
+        // All other lengths are smaller than the record's, so they fit if it does.
+        u16::try_from(length - RECORD_HEAD).map_err(|_| HelloTooLong { length })?;
         let first = [
             (extension::SESSION_TICKET, payload.to_vec()),
             (extension::SERVER_NAME, server_name(name.as_bytes())),

@@ -17,7 +17,7 @@
 //!
 //! | half | writes | reads |
 //! | --- | --- | --- |
-//! | client | [`ClientHello::encode`], then [`RecordEncoder`] | [`RecordDecoder::from_server_hello`] |
+//! | client | [`SentHello::encode`], then [`RecordEncoder`] | [`RecordDecoder::from_server_hello`] |
 //! | server | [`ServerEncoder`] | [`ReceivedHello::parse`], then [`RecordDecoder::after_client_hello`] |
 //!
 //! The client apps (mihomo, sing-box, leaf and others) do not parse the server's first flight:
@@ -27,7 +27,7 @@ mod hello;
 mod received_hello;
 mod record;
 
-pub use hello::{ClientHello, HelloTooLong, Random};
+pub use hello::{HelloTooLong, Random, SentHello};
 pub use received_hello::{NotFakeTls, ReceivedHello};
 pub use record::{RecordDecoder, RecordEncoder, ServerEncoder, UnexpectedRecord};
 

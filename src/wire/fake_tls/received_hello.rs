@@ -53,10 +53,10 @@ impl ReceivedHello {
     /// each fixed one at its first wrong byte, so a TLS client is known at the latest by its
     /// cipher suites or its first extension.
     pub fn parse(input: &[u8]) -> Result<Option<Self>, NotFakeTls> {
-        match (Reader { input, at: 0 }).hello() {
+        match (HelloReader { input, at: 0 }).hello() {
             Ok(hello) => Ok(Some(hello)),
-            Err(Stop::NeedMore) => Ok(None),
-            Err(Stop::Wrong(wrong)) => Err(wrong),
+            Err(HelloStop::NeedMore) => Ok(None),
+            Err(HelloStop::Wrong(wrong)) => Err(wrong),
         }
     }
 }
@@ -72,20 +72,20 @@ pub struct NotFakeTls {
 }
 
 /// Why there is no hello.
-enum Stop {
+enum HelloStop {
     NeedMore,
     Wrong(NotFakeTls),
 }
 
 /// Reads a hello from front to back. `at` may be past the end of `input`: then all reading stops
-/// with [`Stop::NeedMore`].
-struct Reader<'a> {
+/// with [`HelloStop::NeedMore`].
+struct HelloReader<'a> {
     input: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
-    fn hello(mut self) -> Result<ReceivedHello, Stop> {
+impl HelloReader<'_> {
+    fn hello(mut self) -> Result<ReceivedHello, HelloStop> {
         let [major, minor] = RECORD_VERSION.to_be_bytes();
         self.fixed("content type or version of the record", &[content_type::HANDSHAKE, major, minor])?;
         let record_at = self.at;
@@ -124,13 +124,13 @@ impl Reader<'_> {
             self.other_extension(end)?;
         }
         if self.input.len() < end {
-            return Err(Stop::NeedMore);
+            return Err(HelloStop::NeedMore);
         }
         Ok(ReceivedHello { length: end, session_id, payload, server_name })
     }
 
     /// The server name extension after its type: one name.
-    fn server_name(&mut self, end: usize) -> Result<Range<usize>, Stop> {
+    fn server_name(&mut self, end: usize) -> Result<Range<usize>, HelloStop> {
         let length_at = self.at;
         let length = self.u16()?;
         let Some(name) = length.checked_sub(NAME_HEAD as u16) else {
@@ -151,7 +151,7 @@ impl Reader<'_> {
         Ok(self.skip(usize::from(name)))
     }
 
-    fn other_extension(&mut self, end: usize) -> Result<(), Stop> {
+    fn other_extension(&mut self, end: usize) -> Result<(), HelloStop> {
         let extension_at = self.at;
         if end - self.at < EXTENSION_HEAD {
             return wrong("length of an extension", extension_at);
@@ -171,25 +171,25 @@ impl Reader<'_> {
     }
 
     /// A field that has only one value.
-    fn fixed(&mut self, field: &'static str, value: &[u8]) -> Result<(), Stop> {
+    fn fixed(&mut self, field: &'static str, value: &[u8]) -> Result<(), HelloStop> {
         let rest = self.rest();
         if let Some(differs) = rest.iter().zip(value).position(|(got, want)| got != want) {
             return wrong(field, self.at + differs);
         }
         if rest.len() < value.len() {
-            return Err(Stop::NeedMore);
+            return Err(HelloStop::NeedMore);
         }
         self.at += value.len();
         Ok(())
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
-        let value = *self.rest().first_chunk().ok_or(Stop::NeedMore)?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], HelloStop> {
+        let value = *self.rest().first_chunk().ok_or(HelloStop::NeedMore)?;
         self.at += N;
         Ok(value)
     }
 
-    fn u16(&mut self) -> Result<u16, Stop> {
+    fn u16(&mut self) -> Result<u16, HelloStop> {
         self.array().map(u16::from_be_bytes)
     }
 
@@ -201,6 +201,6 @@ impl Reader<'_> {
     }
 }
 
-fn wrong<T>(field: &'static str, offset: usize) -> Result<T, Stop> {
-    Err(Stop::Wrong(NotFakeTls { field, offset }))
+fn wrong<T>(field: &'static str, offset: usize) -> Result<T, HelloStop> {
+    Err(HelloStop::Wrong(NotFakeTls { field, offset }))
 }

@@ -1,4 +1,4 @@
-//! Chunked bodies (RFC 9112 section 7.1): where they end. Nobody reads what is in them.
+//! Chunked bodies (RFC 9112 section 7.1): where they end. Their content is not used.
 
 use super::syntax::is_value_byte;
 
@@ -85,7 +85,7 @@ impl Chunks {
     ///
     /// # Errors
     ///
-    /// The bytes are no chunks. That is told at the first byte that shows it.
+    /// The bytes are no chunks. The first wrong byte is enough to know.
     pub fn read(&mut self, input: &[u8]) -> Result<usize, MalformedChunk> {
         let mut at = 0;
         while !self.is_over()

@@ -4,8 +4,5 @@
 pub(crate) mod body;
 pub(crate) mod buffers;
 pub(crate) mod head;
-mod judge;
 pub(crate) mod line;
 pub(crate) mod target;
-
-pub(crate) use judge::Judge;

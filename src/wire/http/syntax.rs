@@ -2,6 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+/// The longest head that is read to its end, in bytes.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// More headers than any tunnel's request has, those of proxies in front included.
+pub(super) const MAX_HEADERS: usize = 96;
+
 /// Whether a byte can stand in a token: `tchar` (RFC 9110 section 5.6.2).
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
@@ -18,7 +24,7 @@ pub fn is_header_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(is_token_byte)
 }
 
-/// Whether this can be the value of a header that we send: printable ASCII, which nothing in it can end.
+/// Whether this can be the value of a header that we send: printable ASCII, so that nothing in it ends the line.
 pub fn is_header_value(text: &str) -> bool {
     (1..=1024).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }

@@ -33,6 +33,7 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        debug_assert!(*at <= input.len(), "read beyond the input");
         let start = *at;
         let rest = input.get(start..).unwrap_or_default();
         if self.left > 0 {
@@ -61,11 +62,6 @@ impl Decoder {
     /// The session of the last frame.
     pub fn session(&self) -> u16 {
         self.id
-    }
-
-    /// Whether the stream may end here: not in the middle of a frame.
-    pub fn is_between_frames(&self) -> bool {
-        self.left == 0 && self.partial.is_empty()
     }
 
     /// Takes a head from the front of `rest`, or as much of one as is there.

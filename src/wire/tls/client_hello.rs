@@ -4,6 +4,7 @@
 //! Sources: RFC 8446 sections 4.1.2 (ClientHello) and 5.1 (records), RFC 6066 section 3 (server_name),
 //! RFC 7301 section 3.1 (application_layer_protocol_negotiation), RFC 7507 (TLS_FALLBACK_SCSV).
 
+use super::read::Reader;
 use super::{HOST_NAME, MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -59,7 +60,7 @@ pub fn body(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotAHello> {
                 Ordering::Less => {}
                 Ordering::Equal if whole.len() == announced => return Ok(Some(without_head(whole))),
                 Ordering::Equal => return Ok(None),
-                // What follows the hello in its record would be another message, which nobody sends.
+                // Another message follows the hello in its record. No client sends that.
                 Ordering::Greater => return Err(NotAHello),
             }
         }
@@ -115,6 +116,10 @@ impl<'a> ClientHello<'a> {
     ///
     /// Its lengths do not fit together.
     pub fn parse(body: &'a [u8]) -> Result<ClientHello<'a>, NotAHello> {
+        ClientHello::read(body).ok_or(NotAHello)
+    }
+
+    fn read(body: &'a [u8]) -> Option<ClientHello<'a>> {
         let mut reader = Reader(body);
         // legacy_version and random
         reader.take(2 + 32)?;
@@ -126,18 +131,15 @@ impl<'a> ClientHello<'a> {
             || cipher_suites.len() % 2 != 0
             || compression_methods.is_empty()
         {
-            return Err(NotAHello);
+            return None;
         }
         let is_fallback = cipher_suites.chunks(2).any(|suite| suite == FALLBACK_SCSV);
         let mut hello = ClientHello { server_name: None, is_fallback, alpn: None };
-        if reader.0.is_empty() {
-            return Ok(hello);
+        if reader.is_empty() {
+            return Some(hello);
         }
         let mut extensions = Reader(reader.vector16()?);
-        if !reader.0.is_empty() {
-            return Err(NotAHello);
-        }
-        while !extensions.0.is_empty() {
+        while !extensions.is_empty() {
             let kind = extensions.u16()?;
             let data = extensions.vector16()?;
             match kind {
@@ -145,11 +147,11 @@ impl<'a> ClientHello<'a> {
                     hello.server_name = host_name(data)?;
                 }
                 extension::ALPN if hello.alpn.is_none() => hello.alpn = Some(protocols(data)?),
-                extension::SERVER_NAME | extension::ALPN => return Err(NotAHello),
+                extension::SERVER_NAME | extension::ALPN => return None,
                 _ => {}
             }
         }
-        Ok(hello)
+        reader.is_empty().then_some(hello)
     }
 
     /// Whether it says which protocols it offers.
@@ -160,65 +162,31 @@ impl<'a> ClientHello<'a> {
     /// Whether this protocol is among those that it offers.
     pub fn offers(&self, protocol: &[u8]) -> bool {
         let mut list = Reader(self.alpn.unwrap_or_default());
-        std::iter::from_fn(|| list.vector8().ok()).any(|offered| offered == protocol)
+        std::iter::from_fn(|| list.vector8()).any(|offered| offered == protocol)
     }
 }
 
-/// The first host name of a server_name extension.
-fn host_name(data: &[u8]) -> Result<Option<&[u8]>, NotAHello> {
+/// The first host name of a server_name extension, if there is one in it.
+fn host_name(data: &[u8]) -> Option<Option<&[u8]>> {
     let mut list = Reader(Reader(data).vector16()?);
-    while !list.0.is_empty() {
+    while !list.is_empty() {
         let kind = list.u8()?;
-        let name = list.vector16()?;
-        if name.is_empty() {
-            return Err(NotAHello);
-        }
+        let name = list.vector16().filter(|name| !name.is_empty())?;
         if kind == HOST_NAME {
-            return Ok(Some(name));
+            return Some(Some(name));
         }
     }
-    Ok(None)
+    Some(None)
 }
 
 /// The list of an ALPN extension, each entry of which is there and not empty.
-fn protocols(data: &[u8]) -> Result<&[u8], NotAHello> {
+fn protocols(data: &[u8]) -> Option<&[u8]> {
     let list = Reader(data).vector16()?;
     let mut entries = Reader(list);
-    while !entries.0.is_empty() {
-        if entries.vector8()?.is_empty() {
-            return Err(NotAHello);
-        }
+    while !entries.is_empty() {
+        entries.vector8().filter(|entry| !entry.is_empty())?;
     }
-    Ok(list)
-}
-
-/// The bytes that are left.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], NotAHello> {
-        let (taken, rest) = self.0.split_at_checked(n).ok_or(NotAHello)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, NotAHello> {
-        self.take(1)?.first().copied().ok_or(NotAHello)
-    }
-
-    fn u16(&mut self) -> Result<u16, NotAHello> {
-        Ok(u16::from(self.u8()?) << 8 | u16::from(self.u8()?))
-    }
-
-    fn vector8(&mut self) -> Result<&'a [u8], NotAHello> {
-        let length = self.u8()?;
-        self.take(length.into())
-    }
-
-    fn vector16(&mut self) -> Result<&'a [u8], NotAHello> {
-        let length = self.u16()?;
-        self.take(length.into())
-    }
+    Some(list)
 }
 
 #[cfg(test)]

@@ -211,17 +211,17 @@ impl Decoder {
     }
 
     /// Takes a head from the front of `rest`, or as much of one as is there.
-    fn take_head(&mut self, rest: &[u8], at: &mut usize) -> Result<Option<Head>, Error> {
+    fn take_head(&mut self, rest: &[u8], at: &mut usize) -> Result<Option<FrameHead>, Error> {
         let have = usize::from(self.partial_len);
         if have == 0
-            && let Some(head) = Head::read(rest, self.role)?
+            && let Some(head) = FrameHead::read(rest, self.role)?
         {
             *at += head.size;
             return Ok(Some(head));
         }
         let len = rest.len().min(self.partial.len() - have);
         self.partial[have..have + len].copy_from_slice(&rest[..len]);
-        let Some(head) = Head::read(&self.partial[..have + len], self.role)? else {
+        let Some(head) = FrameHead::read(&self.partial[..have + len], self.role)? else {
             self.partial_len += len as u8;
             *at += len;
             return Ok(None);
@@ -232,7 +232,7 @@ impl Decoder {
     }
 
     /// What a frame with this head leads to.
-    fn enter(&mut self, head: Head) -> Result<State, Error> {
+    fn enter(&mut self, head: FrameHead) -> Result<State, Error> {
         if head.opcode.is_control() {
             self.control_len = 0;
             return Ok(State::Control { opcode: head.opcode, left: head.length as usize, key: head.key });
@@ -255,6 +255,7 @@ impl crate::wire::Decoder for Decoder {
 
     /// An error is final: the same comes back from all later calls.
     fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step<Control>, Error> {
+        debug_assert!(*at <= input.len(), "read beyond the input");
         self.step(input, at).inspect_err(|error| {
             self.state = State::Failed(*error);
         })
@@ -263,7 +264,7 @@ impl crate::wire::Decoder for Decoder {
 
 /// A frame's head (RFC 6455, section 5.2).
 #[derive(Debug)]
-struct Head {
+struct FrameHead {
     fin: bool,
     opcode: Opcode,
     key: Option<[u8; 4]>,
@@ -273,7 +274,7 @@ struct Head {
     size: usize,
 }
 
-impl Head {
+impl FrameHead {
     /// The head at the front of `bytes`, or `None` if there is more of it to come.
     fn read(bytes: &[u8], role: Role) -> Result<Option<Self>, Error> {
         let [first, second, rest @ ..] = bytes else {

@@ -58,8 +58,8 @@ pub fn frame_in_place(frame: &mut [u8], key: Option<[u8; 4]>) -> Result<usize, F
 }
 
 /// The head of a binary message of `payload`, which is masked where there is a key.
-fn binary(payload: &mut [u8], key: Option<[u8; 4]>) -> Head {
-    let mut head = Head::new(Opcode::Binary, key.is_some(), payload.len());
+fn binary(payload: &mut [u8], key: Option<[u8; 4]>) -> HeadBuffer {
+    let mut head = HeadBuffer::new(Opcode::Binary, key.is_some(), payload.len());
     if let Some(key) = key {
         head.put(&key);
         mask(key, payload);
@@ -76,12 +76,12 @@ fn fresh_key(role: Role) -> Option<[u8; 4]> {
 }
 
 /// A head under construction.
-struct Head {
+struct HeadBuffer {
     bytes: [u8; Encoder::HEAD],
     len: usize,
 }
 
-impl Head {
+impl HeadBuffer {
     /// All but the masking key.
     fn new(opcode: Opcode, masked: bool, length: usize) -> Self {
         let mut head = Self { bytes: [0; Encoder::HEAD], len: 0 };
@@ -127,7 +127,7 @@ impl ControlFrame {
 
     fn new(opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> Self {
         let payload = &payload[..payload.len().min(CONTROL_PAYLOAD)];
-        let mut head = Head::new(opcode, key.is_some(), payload.len());
+        let mut head = HeadBuffer::new(opcode, key.is_some(), payload.len());
         if let Some(key) = key {
             head.put(&key);
         }

@@ -8,7 +8,7 @@ use crate::support::plugin::{Ours, client, server};
 use crate::support::websocket::{BINARY, CLOSE, PONG, frame, mux};
 use crate::support::{STEP, millis, secs, within};
 use obfs_rs::wire::Encoder as _;
-use obfs_rs::wire::fake_tls::{ClientHello, Random, ServerEncoder};
+use obfs_rs::wire::fake_tls::{Random, SentHello, ServerEncoder};
 use obfs_rs::wire::websocket::accept_key;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -128,7 +128,7 @@ fn client_says(format: Format, messages: &[Vec<u8>], ending: Ending) -> Vec<u8> 
             let mut hello = Vec::new();
             let (first, rest) = messages.split_first().expect("a message");
             let ticket = first.len().min(1000);
-            ClientHello::new(&mut rand::rng(), 0).encode("a", &first[..ticket], &mut hello).expect("a hello");
+            SentHello::new(&mut rand::rng(), 0).encode("a", &first[..ticket], &mut hello).expect("a hello");
             let behind = first[ticket..].to_vec();
             let behind = if behind.is_empty() { Vec::new() } else { records(&[behind]) };
             [hello, behind, records(rest)].concat()

@@ -1,7 +1,6 @@
 //! Whatever the pieces in which frames are read, the next stage gets the same.
 
 use super::*;
-use crate::transport::websocket::directions;
 use crate::wire::websocket::{Role, mask};
 use proptest::prelude::*;
 
@@ -32,7 +31,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn mark(handoff: &Handoff<()>) -> Vec<u8> {
-    handoff.receive.talk.lock().mark.to_vec()
+    handoff.websocket.mark.to_vec()
 }
 
 fn words() -> impl Strategy<Value = Vec<Word>> {
@@ -57,7 +56,7 @@ proptest! {
         ending in endings(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let fresh = || Handoff::new((), directions(Role::Server, KEY), early.clone());
+        let fresh = || Handoff::new((), WebSocket::new(Role::Server, KEY), early.clone());
         let mark = mark(&fresh());
         let mut bytes = Vec::new();
         let (mut payload, mut session_ends, mut first_message) = (early.clone(), Vec::new(), None);
@@ -107,7 +106,7 @@ proptest! {
         prop_assert_eq!(first, first_message);
         let end = match end_seen {
             None => Ending::None,
-            Some(EndSeen::Closed) if handoff.receive.has_closed() => Ending::Close,
+            Some(EndSeen::Closed) if handoff.websocket.peer_has_closed() => Ending::Close,
             Some(EndSeen::Closed) => Ending::HalfClose,
             Some(EndSeen::Malformed(_)) => Ending::Garbage,
             Some(EndSeen::Broken(error)) => return Err(TestCaseError::fail(error.to_string())),

@@ -1,8 +1,8 @@
 use super::*;
-use crate::wire::fake_tls::NotFakeTls;
+use crate::wire::fake_tls::{NotFakeTls, ReceivedHello};
 
-const HELLO: ClientHello =
-    ClientHello { random: Random { gmt_unix_time: 0x0102_0304, random_bytes: [5; 28] }, session_id: [6; 32] };
+const HELLO: SentHello =
+    SentHello { random: Random { gmt_unix_time: 0x0102_0304, random_bytes: [5; 28] }, session_id: [6; 32] };
 
 fn encoded(server_name: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -33,7 +33,7 @@ fn what_was_sent_is_received() {
         let payload = vec![0xa5; size];
         let mut input = encoded("example.com", &payload);
         let length = input.len();
-        assert_eq!(length, ClientHello::OVERHEAD + 11 + size);
+        assert_eq!(length, SentHello::OVERHEAD + 11 + size);
         input.extend(b"what follows");
 
         let hello = ReceivedHello::parse(&input).expect("a hello").expect("whole");
@@ -48,7 +48,7 @@ fn what_was_sent_is_received() {
 fn what_the_record_cannot_hold_is_refused_and_leaves_no_trace() {
     let mut out = vec![1, 2, 3];
     let length = ReceivedHello::MAX + 1;
-    let payload = vec![0; ClientHello::room("example.com", length)];
+    let payload = vec![0; SentHello::max_payload("example.com", length)];
     let refused = HELLO.encode("example.com", &payload, &mut out);
     assert_eq!(refused, Err(HelloTooLong { length }));
     assert_eq!(out, [1, 2, 3]);
@@ -56,15 +56,15 @@ fn what_the_record_cannot_hold_is_refused_and_leaves_no_trace() {
 
 #[test]
 fn room_is_what_fits_the_limit() {
-    let room = ClientHello::room("example.com", 1400);
+    let room = SentHello::max_payload("example.com", 1400);
     assert_eq!(encoded("example.com", &vec![0; room]).len(), 1400);
-    assert_eq!(ClientHello::room("example.com", 100), 0);
+    assert_eq!(SentHello::max_payload("example.com", 100), 0);
 }
 
 #[test]
 fn random_is_a_clock_and_random_bytes() {
     let mut rng = rand::rng();
-    let (a, b) = (ClientHello::new(&mut rng, 1), ClientHello::new(&mut rng, (1 << 32) + 1));
+    let (a, b) = (SentHello::new(&mut rng, 1), SentHello::new(&mut rng, (1 << 32) + 1));
     assert_eq!((a.random.gmt_unix_time, b.random.gmt_unix_time), (1, 1));
     assert_ne!(a.random.random_bytes, b.random.random_bytes);
     assert_ne!(a.session_id, b.session_id);

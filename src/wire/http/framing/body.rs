@@ -1,6 +1,7 @@
 //! The body of a message (RFC 9112 sections 6 and 7).
 
-use super::{FramingError, MessageHead};
+use super::error::FramingError;
+use super::head::MessageHead;
 use crate::wire::http::chunked::Chunks;
 
 /// A body, as far as it has not come.
@@ -47,7 +48,7 @@ impl MessageBody {
     ///
     /// # Errors
     ///
-    /// This is no chunked body. That is told at the first byte that shows it.
+    /// This is no chunked body. The first wrong byte is enough to know.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, FramingError> {
         let mut at = 0;
         loop {
@@ -67,7 +68,7 @@ impl MessageBody {
                 }
                 MessageBody::Trailers(trailers) => {
                     let Some(n) = trailers.read(rest)? else { return Ok(None) };
-                    // RFC 9110 section 6.5.1: nobody may send these.
+                    // RFC 9110 section 6.5.1: a sender must not send these.
                     if trailers.is_chunked() || trailers.length().is_some() {
                         return Err(FramingError::NoBody);
                     }

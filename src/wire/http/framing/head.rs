@@ -1,17 +1,18 @@
 //! The head of a message (RFC 9112 sections 2 to 5), read byte by byte.
 
-use super::{FramingError, MAX_HEAD};
+use super::error::{FramingError, MAX_HEAD};
 use crate::wire::http::syntax::{is_token_byte, is_value_byte};
 
 /// A head on its way, and what it says about what follows it.
 #[derive(Debug, Clone)]
 pub struct MessageHead {
-    place: Place,
+    place: HeadPlace,
     /// Bytes so far.
     len: usize,
     word: Word,
-    field: Field,
-    method: Method,
+    field: BodyField,
+    /// The request is a HEAD.
+    is_head: bool,
     status: u16,
     length: Option<u64>,
     chunked: bool,
@@ -21,7 +22,7 @@ pub struct MessageHead {
 
 /// What the next byte belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum HeadPlace {
     Method,
     Target,
     /// So many bytes of a request's version are there.
@@ -41,7 +42,7 @@ enum Place {
 
 /// The headers that say something about bodies and connections.
 #[derive(Debug, Clone, Copy)]
-enum Field {
+enum BodyField {
     Other,
     ContentLength,
     TransferEncoding,
@@ -49,20 +50,14 @@ enum Field {
     Expect,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Head,
-    Other,
-}
-
 impl MessageHead {
-    fn at(place: Place) -> MessageHead {
+    fn at(place: HeadPlace) -> MessageHead {
         MessageHead {
             place,
             len: 0,
             word: Word::default(),
-            field: Field::Other,
-            method: Method::Other,
+            field: BodyField::Other,
+            is_head: false,
             status: 0,
             length: None,
             chunked: false,
@@ -73,29 +68,24 @@ impl MessageHead {
 
     /// A request's head of which nothing has come.
     pub fn of_request() -> MessageHead {
-        MessageHead::at(Place::Method)
+        MessageHead::at(HeadPlace::Method)
     }
 
     /// An answer's.
     pub fn of_answer() -> MessageHead {
-        MessageHead::at(Place::Status(0))
+        MessageHead::at(HeadPlace::Status(0))
     }
 
     /// The trailers of a chunked body: a head without its start line.
     pub(super) fn of_trailers() -> MessageHead {
-        MessageHead::at(Place::FieldStart)
-    }
-
-    /// Whether nothing of it has come.
-    pub fn is_new(&self) -> bool {
-        self.len == 0
+        MessageHead::at(HeadPlace::FieldStart)
     }
 
     /// Reads on. The head ends after so many bytes of `input`; `None`: not in it.
     ///
     /// # Errors
     ///
-    /// This is no head of HTTP/1.1, or an unclear one. That is told at the first byte that shows it.
+    /// This is no head of HTTP/1.1, or an unclear one. The first wrong byte is enough to know.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, FramingError> {
         for (at, &byte) in input.iter().enumerate() {
             self.len += 1;
@@ -103,92 +93,97 @@ impl MessageHead {
                 return Err(FramingError::LongHead);
             }
             self.place = self.step(byte)?;
-            if self.place == Place::Ended {
+            if self.place == HeadPlace::Ended {
                 return Ok(Some(at + 1));
             }
         }
         Ok(None)
     }
 
-    fn step(&mut self, byte: u8) -> Result<Place, FramingError> {
+    fn step(&mut self, byte: u8) -> Result<HeadPlace, FramingError> {
         const VERSION: &[u8] = b"HTTP/1.1\r";
         const STATUS: &[u8] = b"HTTP/1.1 ";
         /// Behind the version: three digits and a space (RFC 9112 section 4).
         const REASON: usize = STATUS.len() + 4;
         Ok(match self.place {
-            Place::Method if is_token_byte(byte) => {
+            HeadPlace::Method if is_token_byte(byte) => {
                 self.word.push(byte);
-                Place::Method
+                HeadPlace::Method
             }
-            Place::Method if byte == b' ' && !self.word.is_empty() => {
-                self.method = match self.word.get() {
-                    b"CONNECT" => return Err(FramingError::Connect),
-                    b"HEAD" => Method::Head,
-                    _ => Method::Other,
-                };
+            HeadPlace::Method if byte == b' ' && !self.word.is_empty() => {
+                if self.word.get() == b"CONNECT" {
+                    return Err(FramingError::Connect);
+                }
+                self.is_head = self.word.get() == b"HEAD";
                 self.word = Word::default();
-                Place::Target
+                HeadPlace::Target
             }
-            Place::Target if byte > b' ' && byte != 0x7f => {
+            HeadPlace::Target if byte > b' ' && byte != 0x7f => {
                 self.word.push(byte);
-                Place::Target
+                HeadPlace::Target
             }
-            Place::Target if byte == b' ' && !self.word.is_empty() => Place::Version(0),
-            Place::Version(n) if VERSION.get(n) == Some(&byte) => {
+            HeadPlace::Target if byte == b' ' && !self.word.is_empty() => HeadPlace::Version(0),
+            HeadPlace::Version(n) if VERSION.get(n) == Some(&byte) => {
                 if n + 1 == VERSION.len() {
-                    Place::LineFeed
+                    HeadPlace::LineFeed
                 } else {
-                    Place::Version(n + 1)
+                    HeadPlace::Version(n + 1)
                 }
             }
-            Place::Status(n) if n < STATUS.len() && STATUS.get(n) == Some(&byte) => Place::Status(n + 1),
-            Place::Status(n) if (STATUS.len()..REASON - 1).contains(&n) && byte.is_ascii_digit() => {
+            HeadPlace::Status(n) if n < STATUS.len() && STATUS.get(n) == Some(&byte) => {
+                HeadPlace::Status(n + 1)
+            }
+            HeadPlace::Status(n) if (STATUS.len()..REASON - 1).contains(&n) && byte.is_ascii_digit() => {
                 self.status = self.status * 10 + u16::from(byte - b'0');
-                Place::Status(n + 1)
+                HeadPlace::Status(n + 1)
             }
-            Place::Status(n) if n == REASON - 1 && byte == b' ' && (100..600).contains(&self.status) => {
-                Place::Reason
+            HeadPlace::Status(n) if n == REASON - 1 && byte == b' ' && (100..600).contains(&self.status) => {
+                HeadPlace::Reason
             }
-            Place::Reason if is_value_byte(byte) => Place::Reason,
-            Place::Reason if byte == b'\r' => Place::LineFeed,
-            Place::Method | Place::Target | Place::Version(_) | Place::Status(_) | Place::Reason => {
+            HeadPlace::Reason if is_value_byte(byte) => HeadPlace::Reason,
+            HeadPlace::Reason if byte == b'\r' => HeadPlace::LineFeed,
+            HeadPlace::Method
+            | HeadPlace::Target
+            | HeadPlace::Version(_)
+            | HeadPlace::Status(_)
+            | HeadPlace::Reason => {
                 return Err(FramingError::StartLine);
             }
-            Place::LineFeed if byte == b'\n' => Place::FieldStart,
-            Place::FieldStart if byte == b'\r' => Place::LastLineFeed,
-            Place::LastLineFeed if byte == b'\n' => Place::Ended,
-            Place::FieldStart if is_token_byte(byte) => {
+            HeadPlace::LineFeed if byte == b'\n' => HeadPlace::FieldStart,
+            HeadPlace::FieldStart if byte == b'\r' => HeadPlace::LastLineFeed,
+            HeadPlace::LastLineFeed if byte == b'\n' => HeadPlace::Ended,
+            HeadPlace::FieldStart if is_token_byte(byte) => {
                 self.word = Word::default();
                 self.word.push(byte.to_ascii_lowercase());
-                Place::Name
+                HeadPlace::Name
             }
-            Place::Name if is_token_byte(byte) => {
+            HeadPlace::Name if is_token_byte(byte) => {
                 self.word.push(byte.to_ascii_lowercase());
-                Place::Name
+                HeadPlace::Name
             }
-            Place::Name if byte == b':' => {
+            HeadPlace::Name if byte == b':' => {
                 self.field = match self.word.get() {
-                    b"content-length" => Field::ContentLength,
-                    b"transfer-encoding" => Field::TransferEncoding,
-                    b"connection" => Field::Connection,
-                    b"expect" => Field::Expect,
-                    _ => Field::Other,
+                    b"content-length" => BodyField::ContentLength,
+                    b"transfer-encoding" => BodyField::TransferEncoding,
+                    b"connection" => BodyField::Connection,
+                    b"expect" => BodyField::Expect,
+                    _ => BodyField::Other,
                 };
                 self.word = Word::default();
-                Place::Value
+                HeadPlace::Value
             }
-            Place::Value if byte == b'\r' => {
+            HeadPlace::Value if byte == b'\r' => {
                 self.item()?;
-                Place::LineFeed
+                HeadPlace::LineFeed
             }
-            Place::Value if is_value_byte(byte) => {
+            HeadPlace::Value if is_value_byte(byte) => {
                 match (self.field, byte) {
-                    (Field::Other, _) => {}
+                    (BodyField::Other, _) => {}
                     (_, b',') => self.item()?,
                     (_, b' ' | b'\t') => self.word.gap(),
                     _ => self.word.push(byte.to_ascii_lowercase()),
                 }
-                Place::Value
+                HeadPlace::Value
             }
             _ => return Err(FramingError::Field),
         })
@@ -199,27 +194,27 @@ impl MessageHead {
     fn item(&mut self) -> Result<(), FramingError> {
         let word = std::mem::take(&mut self.word);
         match self.field {
-            Field::Other => {}
-            Field::ContentLength => {
+            BodyField::Other => {}
+            BodyField::ContentLength => {
                 if self.length.is_some() {
                     return Err(FramingError::Length);
                 }
                 self.length = Some(number(word.get()).ok_or(FramingError::Length)?);
             }
-            Field::TransferEncoding => {
+            BodyField::TransferEncoding => {
                 if self.chunked || word.get() != b"chunked" {
                     return Err(FramingError::Encoding);
                 }
                 self.chunked = true;
             }
-            Field::Connection => self.close |= word.get() == b"close",
-            Field::Expect => self.expects = true,
+            BodyField::Connection => self.close |= word.get() == b"close",
+            BodyField::Expect => self.expects = true,
         }
         Ok(())
     }
 
     pub(super) fn is_head(&self) -> bool {
-        self.method == Method::Head
+        self.is_head
     }
 
     pub(super) fn status(&self) -> u16 {
@@ -266,7 +261,7 @@ impl Word {
                 *slot = byte;
                 self.len += 1;
             }
-            // Longer than all that matter, or two words: it is none of them.
+            // It is longer than any word that matters, or two words.
             _ => self.len = usize::MAX,
         }
     }

@@ -1,5 +1,6 @@
 //! What is followed, what is unclear, and that neither depends on the pieces.
 
+use super::error::{MAX_HEAD, MAX_PENDING};
 use super::*;
 use proptest::prelude::*;
 

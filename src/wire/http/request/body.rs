@@ -1,4 +1,4 @@
-//! The bodies of requests, which nobody reads: where they end.
+//! Where the bodies of requests end. Their content is not used.
 
 use crate::wire::http::chunked::{Chunks, MalformedChunk};
 

@@ -16,13 +16,13 @@ impl HeaderBuffers {
     const SMALL: usize = 1024;
     const MOST: usize = 4;
 
-    /// The room for a request that comes alone.
+    /// The buffers for a request that comes alone.
     pub fn new() -> HeaderBuffers {
         HeaderBuffers { at: 0, size: HeaderBuffers::SMALL, large: 0 }
     }
 
-    /// The room for a request of which bytes have come with the last one.
-    pub fn behind(self) -> HeaderBuffers {
+    /// The buffers for the next request, of which bytes have come with this one.
+    pub fn for_next(self) -> HeaderBuffers {
         let large = usize::from(self.large > 0);
         if self.at < self.size { HeaderBuffers { large, ..self } } else { HeaderBuffers::new() }
     }
@@ -32,12 +32,12 @@ impl HeaderBuffers {
         self.size - self.at
     }
 
-    /// Line ends in front of a request fill a buffer again and again.
+    /// Skips line ends in front of a request: they fill a buffer again and again.
     pub fn skip(&mut self, blank: usize) {
         self.at = (self.at + blank) % self.size;
     }
 
-    /// Takes room for a line of so many bytes. Of one that has not ended there is to be room for more.
+    /// Takes room for a line of so many bytes. A line that has not ended needs room for one more.
     pub fn take(&mut self, length: usize, ended: bool) -> bool {
         while self.at + length + usize::from(!ended) > self.size {
             let alone = self.at == 0 && self.size == HeaderBuffers::LINE;

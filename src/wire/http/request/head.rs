@@ -2,7 +2,7 @@
 
 use super::body::RequestBody;
 use super::buffers::HeaderBuffers;
-use super::line::{Field, Method, Stop, Version, header_line, request_line};
+use super::line::{Field, HttpVersion, Method, Stop, header_line, request_line};
 use super::target::Target;
 use crate::wire::http::chunked::Chunks;
 
@@ -93,14 +93,16 @@ pub struct RequestReader {
     buffers: HeaderBuffers,
     /// Bytes that have been understood.
     at: usize,
-    line: Option<(Method, Version, Target)>,
+    line: Option<(Method, HttpVersion, Target)>,
     /// The host in the request line, or else in the header.
     host: Option<Vec<u8>>,
     keep_alive: Option<bool>,
     style: ResponseStyle,
     fields: Fields,
-    /// Whether somebody wants to know what it says, or only whether it is refused.
+    /// Whether what the head says is kept. Otherwise all that matters is whether it is refused.
     keeps: bool,
+    /// The request line is taken as it is.
+    any_line: bool,
     /// The last line has come.
     ended: bool,
 }
@@ -117,24 +119,19 @@ impl RequestReader {
             style: ResponseStyle::default(),
             fields: Fields::default(),
             keeps: true,
+            any_line: false,
             ended: false,
         }
     }
 
-    /// One that keeps nothing of what it reads, for the first head on a connection.
-    pub fn for_judging() -> RequestReader {
-        RequestReader { keeps: false, ..RequestReader::new(HeaderBuffers::new()) }
+    /// A reader that only says whether the first head on a connection is [refused](Self::is_refused). With
+    /// `any_line` the request line is taken as it is.
+    pub fn for_judging(any_line: bool) -> RequestReader {
+        RequestReader { keeps: false, any_line, ..RequestReader::new(HeaderBuffers::new()) }
     }
 
-    /// Takes a request line of so many bytes for a good one, whatever it says. What is read next begins
-    /// behind it.
-    pub fn pass_request_line(&mut self, length: usize) {
-        // Nobody asks for more than a line may have: that is for the one who looked at it.
-        self.buffers.take(length, true);
-        self.line = Some((Method::Get, Version::V11, Target::default()));
-    }
-
-    /// Whether something is wrong in all bytes of the head that have come, however it goes on.
+    /// Whether a web server refuses these bytes, all of the head that have come, however they go on. It
+    /// answers a wrong line as soon as the line is complete, so we must not wait for the end of the head.
     pub fn is_refused(&mut self, bytes: &[u8]) -> bool {
         self.lines(bytes).is_err()
     }
@@ -173,13 +170,20 @@ impl RequestReader {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let rest = rest.get(..HeaderBuffers::LINE).unwrap_or(rest);
             let stop = match self.line {
+                None if self.any_line => {
+                    let Some(end) = bytes.iter().position(|&b| b == b'\n') else { return Ok(false) };
+                    // The caller bounds the length of this line.
+                    self.buffers.take(end + 1, true);
+                    self.line = Some((Method::Get, HttpVersion::V11, Target::default()));
+                    Ok((end + 1, false))
+                }
                 None => self.request_line(rest).map(|length| (length, false)),
                 Some(_) => self.header_line(rest),
             };
             match stop {
                 Ok((length, false)) => {
                     self.at += length;
-                    if let Some((_, Version::V09, _)) = self.line {
+                    if let Some((_, HttpVersion::V09, _)) = self.line {
                         self.ended = true;
                         return Ok(true);
                     }
@@ -211,7 +215,7 @@ impl RequestReader {
         if !self.buffers.take(length, true) {
             return Err(Stop::Refuse(414));
         }
-        if line.version == Version::V09 {
+        if line.version == HttpVersion::V09 {
             self.style.bare = true;
             if line.method != Method::Get {
                 return Err(Stop::Refuse(400));
@@ -280,7 +284,7 @@ impl RequestReader {
     fn whole(&mut self) -> Result<Request, Refusal> {
         let Some((method, version, target)) = self.line.take() else { return Err(self.refuse(400)) };
         let fields = std::mem::take(&mut self.fields);
-        if version > Version::V10 && fields.get("host").is_none() {
+        if version > HttpVersion::V10 && fields.get("host").is_none() {
             return Err(self.refuse(400));
         }
         let mut body = match fields.get("content-length").map(length) {
@@ -291,7 +295,7 @@ impl RequestReader {
         let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
         if let Some(coding) = fields.get("transfer-encoding") {
             let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
-            if version < Version::V11 || (is_chunked && fields.get("content-length").is_some()) {
+            if version < HttpVersion::V11 || (is_chunked && fields.get("content-length").is_some()) {
                 return refuse(400, body);
             }
             if !is_chunked {
@@ -308,16 +312,16 @@ impl RequestReader {
             method,
             target,
             host: self.host.take(),
-            keep_alive: self.keep_alive.unwrap_or(version > Version::V10),
+            keep_alive: self.keep_alive.unwrap_or(version > HttpVersion::V10),
             style: self.style,
             body,
-            expects: version > Version::V10 && expect.eq_ignore_ascii_case(b"100-continue"),
+            expects: version > HttpVersion::V10 && expect.eq_ignore_ascii_case(b"100-continue"),
             fields,
         })
     }
 }
 
-/// nginx's own number for headers that are too large; what is answered is a 400 that says so.
+/// nginx's own number for headers that are too large. The answer is a 400 with a text of its own.
 const TOO_LARGE: u16 = 494;
 
 /// A number of bytes: digits, no more than a file can have.

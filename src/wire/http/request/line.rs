@@ -9,7 +9,7 @@
 pub enum Stop {
     /// It goes on.
     More,
-    /// It is wrong: the status that says so.
+    /// It is wrong. This is the status of the answer.
     Refuse(u16),
 }
 
@@ -42,7 +42,7 @@ impl Method {
 
 /// The versions that make a difference: HTTP/1.2 is taken for 1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
+pub enum HttpVersion {
     V09,
     V10,
     V11,
@@ -57,7 +57,7 @@ pub struct RequestLine<'a> {
     /// The path with its query, as it was written. It begins with a slash, or with the query's mark
     /// where an absolute form has no path.
     pub target: &'a [u8],
-    pub version: Version,
+    pub version: HttpVersion,
 }
 
 /// A header line.
@@ -93,7 +93,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Reads a request line from its first letter. The method is told as soon as it is known. Returns the
+/// Reads a request line from its first letter. `known` gets the method as soon as it has come. Returns the
 /// line and its length.
 pub fn request_line<'a>(
     bytes: &'a [u8],
@@ -174,11 +174,11 @@ fn authority<'a>(scan: &mut Scan<'a>) -> Result<(&'a [u8], u8), Stop> {
 }
 
 /// From the byte behind the target to the end of the line.
-fn version(scan: &mut Scan<'_>, mut byte: u8) -> Result<Version, Stop> {
+fn version(scan: &mut Scan<'_>, mut byte: u8) -> Result<HttpVersion, Stop> {
     while byte == b' ' {
         byte = scan.next()?;
     }
-    let mut version = Version::V09;
+    let mut version = HttpVersion::V09;
     if byte == b'H' {
         scan.expect(b"TTP/")?;
         match scan.next()? {
@@ -203,7 +203,7 @@ fn version(scan: &mut Scan<'_>, mut byte: u8) -> Result<Version, Stop> {
             minor = minor * 10 + u32::from(byte - b'0');
             byte = scan.next()?;
         }
-        version = if minor == 0 { Version::V10 } else { Version::V11 };
+        version = if minor == 0 { HttpVersion::V10 } else { HttpVersion::V11 };
         while byte == b' ' {
             byte = scan.next()?;
         }

@@ -1,8 +1,6 @@
 //! The answer to an upgrade request.
 
-use super::MAX_HEADERS;
-use crate::wire::http::MAX_HEAD;
-use crate::wire::http::syntax::{date, first_line, has_token, header};
+use crate::wire::http::syntax::{MAX_HEAD, MAX_HEADERS, date, first_line, has_token, header};
 use crate::wire::websocket::accept_key;
 use std::time::SystemTime;
 

@@ -1,8 +1,9 @@
 //! Whether the first bytes of a connection, or of a later request, ask for a tunnel.
 
-use super::MAX_HEADERS;
-use crate::wire::http::syntax::{has_token, header};
-use crate::wire::http::{MAX_HEAD, host, request};
+use crate::wire::http::host;
+use crate::wire::http::request::head::RequestReader;
+use crate::wire::http::request::target::Target;
+use crate::wire::http::syntax::{MAX_HEAD, MAX_HEADERS, has_token, header};
 use std::ops::Range;
 
 /// The longest single line of a head, in bytes. Web servers refuse a longer one as soon as they have
@@ -18,9 +19,9 @@ pub struct HttpRule {
     /// [`web_path`](Self::web_path), this is the path of simple-obfs's requests alone.
     pub path: Option<String>,
     /// The one path of WebSocket and HTTPUpgrade; frames follow requests with a `Sec-WebSocket-Version`.
-    /// It is never any path: a website may have WebSockets of its own. simple-obfs's requests are told from
-    /// these by having a key and no version. A server in simple-obfs's stead has `None`: it takes requests
-    /// with a version like the others, and the raw stream follows all of them.
+    /// It is never any path: a website may have WebSockets of its own. A request of simple-obfs has
+    /// a key and no version. A server that replaces simple-obfs's has `None`: it takes requests with a version
+    /// like the others, and the raw stream follows all of them.
     pub web_path: Option<String>,
     /// The one host, in lower case (compared without port and case); `None` takes any.
     pub host: Option<String>,
@@ -34,6 +35,15 @@ impl HttpRule {
             _ => self.path.as_ref(),
         };
         wanted.is_none_or(|wanted| host::is_path(path, wanted))
+    }
+
+    /// Whether the operator has named a request line, which is taken though no web server may take it.
+    fn names_request_line(&self) -> bool {
+        let odd_path = |path: &String| Target::parse(path.as_bytes()).is_none();
+        let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
+        self.path.is_some()
+            || self.web_path.as_ref().is_some_and(odd_path)
+            || self.method.bytes().any(odd_method)
     }
 
     /// Whether complete headers ask for the upgrade that is taken.
@@ -90,19 +100,20 @@ impl Upgrade {
 /// Decides what the first bytes of a connection are, as early as they allow. More bytes never change a
 /// verdict other than [`UpgradeParse::NeedMore`].
 pub fn detect_upgrade(bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
-    UpgradeDetector::new(rule).detect(bytes, rule)
+    UpgradeDetector::default().detect(bytes, rule)
 }
 
 /// Decides what the first bytes of a connection are while they come. It parses no more often than the new
 /// bytes can change the verdict: parsed at each of its bytes, a head would be read thousands of times.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct UpgradeDetector {
-    judge: request::Judge,
+    /// Reads along, once the method fits.
+    judge: Option<RequestReader>,
     /// Bytes that were looked at.
     seen: usize,
     /// Where the last line among them begins.
     line: usize,
-    /// What of that line tells which bytes matter behind it.
+    /// What decides which further bytes of that line matter.
     so_far: LineSoFar,
 }
 
@@ -142,15 +153,11 @@ impl UpgradeDetector {
     /// more, such as many spaces behind the target, no upgrade is taken.
     const JUDGED: usize = 64;
 
-    /// A detector for a connection of which nothing has come.
-    pub fn new(rule: &HttpRule) -> UpgradeDetector {
-        UpgradeDetector { judge: request::Judge::new(rule), seen: 0, line: 0, so_far: LineSoFar::default() }
-    }
-
-    /// The verdict on all bytes that have come; they begin with those of the last call. The rule is that of
-    /// [`new`](Self::new). A verdict that a whole line brings comes at its end, and what a web server would
+    /// The verdict on all bytes that have come; they begin with those of the last call, which had the same rule.
+    /// A verdict that a whole line brings comes at its end, and what a web server would
     /// refuse at once is known at once.
     pub fn detect(&mut self, bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
+        debug_assert!(self.seen <= bytes.len(), "these are not the bytes of the last call");
         let new = bytes.get(self.seen..).unwrap_or_default();
         let line_end = new.iter().rposition(|&b| b == b'\n');
         if let Some(at) = line_end {
@@ -165,8 +172,13 @@ impl UpgradeDetector {
         if line_end.is_some() || too_long || were_few {
             return self.parse(bytes, rule);
         }
-        let refused = matters && (self.so_far.judged > Self::JUDGED || self.judge.refuses(bytes));
+        let refused = matters && (self.so_far.judged > Self::JUDGED || self.is_refused(bytes, rule));
         if refused { UpgradeParse::Other } else { UpgradeParse::NeedMore }
+    }
+
+    fn is_refused(&mut self, head: &[u8], rule: &HttpRule) -> bool {
+        let new = || RequestReader::for_judging(rule.names_request_line());
+        self.judge.get_or_insert_with(new).is_refused(head)
     }
 
     fn parse(&mut self, bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
@@ -188,7 +200,7 @@ impl UpgradeDetector {
             return UpgradeParse::Other;
         }
         // What a web server refuses before its end is not ours when it has ended.
-        if self.judge.refuses(head) {
+        if self.is_refused(head, rule) {
             return UpgradeParse::Other;
         }
         let head_len = match parsed {

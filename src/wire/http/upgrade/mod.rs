@@ -12,9 +12,6 @@ mod tests;
 pub use answer::{UpgradeAnswer, switching_protocols};
 pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse, detect_upgrade};
 
-/// More headers than any tunnel's request has, those of proxies in front included.
-const MAX_HEADERS: usize = 96;
-
 /// A client's request for an upgrade. What the fields hold has been checked: nothing in them ends a line.
 #[derive(Debug, Clone, Copy)]
 pub struct UpgradeRequest<'a> {

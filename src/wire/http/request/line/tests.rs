@@ -25,16 +25,16 @@ fn refused(line: &[u8]) -> Option<u16> {
 #[test]
 fn request_lines() {
     for (line, method, host, target, version) in [
-        ("GET / HTTP/1.1\r\n", Method::Get, None, "/", Version::V11),
-        ("HEAD   /a?b  HTTP/1.0  \n", Method::Head, None, "/a?b", Version::V10),
-        ("BREW_X-Y / HTTP/1.999\r\n", Method::Other, None, "/", Version::V11),
-        ("GET /\r\n", Method::Get, None, "/", Version::V09),
-        ("GET /a \n", Method::Get, None, "/a", Version::V09),
-        ("GET http://a.b:80/c HTTP/1.1\r\n", Method::Get, Some("a.b"), "/c", Version::V11),
-        ("GET http://a?b HTTP/1.1\r\n", Method::Get, Some("a"), "?b", Version::V11),
-        ("GET http://[::1]:80 HTTP/1.1\r\n", Method::Get, Some("[::1]"), "/", Version::V11),
-        ("GET x-y+z.1://a/ HTTP/1.1\r\n", Method::Get, Some("a"), "/", Version::V11),
-        ("GET http:///x HTTP/1.1\r\n", Method::Get, Some(""), "/x", Version::V11),
+        ("GET / HTTP/1.1\r\n", Method::Get, None, "/", HttpVersion::V11),
+        ("HEAD   /a?b  HTTP/1.0  \n", Method::Head, None, "/a?b", HttpVersion::V10),
+        ("BREW_X-Y / HTTP/1.999\r\n", Method::Other, None, "/", HttpVersion::V11),
+        ("GET /\r\n", Method::Get, None, "/", HttpVersion::V09),
+        ("GET /a \n", Method::Get, None, "/a", HttpVersion::V09),
+        ("GET http://a.b:80/c HTTP/1.1\r\n", Method::Get, Some("a.b"), "/c", HttpVersion::V11),
+        ("GET http://a?b HTTP/1.1\r\n", Method::Get, Some("a"), "?b", HttpVersion::V11),
+        ("GET http://[::1]:80 HTTP/1.1\r\n", Method::Get, Some("[::1]"), "/", HttpVersion::V11),
+        ("GET x-y+z.1://a/ HTTP/1.1\r\n", Method::Get, Some("a"), "/", HttpVersion::V11),
+        ("GET http:///x HTTP/1.1\r\n", Method::Get, Some(""), "/x", HttpVersion::V11),
     ] {
         let (got, length) = read(line.as_bytes()).unwrap_or_else(|stop| panic!("{line:?}: {stop:?}"));
         let wanted =

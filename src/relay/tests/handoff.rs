@@ -1,17 +1,17 @@
-//! Codecs that hold bytes back, and those that want out.
+//! Protocols that hold bytes back, and those that want a handoff.
 
 use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Does not look at so many bytes, and then holds everything back.
+/// Does not look at so many bytes that go up, and then holds everything back.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
-    untouched: u64,
+    passthrough: u64,
     held: Vec<u8>,
     room: usize,
     deadline: Option<Instant>,
-    let_go: bool,
+    ended: bool,
 }
 
 impl Holding {
@@ -21,72 +21,87 @@ impl Holding {
     }
 }
 
-impl Codec for Holding {
-    fn pass(&mut self, input: &mut [u8], out: &mut Pieces) -> Result<usize, CodecError> {
-        let n = input.len().min(self.untouched as usize);
-        self.untouched -= n as u64;
+impl Protocol for Holding {
+    fn forward(
+        &mut self,
+        direction: Direction,
+        input: &mut [u8],
+        out: &mut Pieces,
+    ) -> Result<usize, ProtocolError> {
+        if direction == Direction::Down {
+            return Identity.forward(direction, input, out);
+        }
+        let n = input.len().min(self.passthrough as usize);
+        self.passthrough -= n as u64;
         out.input(0..n);
         self.held.extend_from_slice(&input[n..]);
         Ok(n)
     }
 
-    fn untouched(&self) -> u64 {
-        self.untouched
+    fn passthrough_len(&self, direction: Direction) -> u64 {
+        if direction == Direction::Up { self.passthrough } else { u64::MAX }
     }
 
-    fn passed_by(&mut self, n: u64) {
-        self.untouched -= n;
+    fn skip(&mut self, direction: Direction, n: u64) {
+        if direction == Direction::Up {
+            self.passthrough -= n;
+        }
     }
 
-    fn room(&self) -> usize {
-        self.untouched as usize + self.room - self.held.len()
+    fn read_limit(&self, direction: Direction) -> usize {
+        match direction {
+            Direction::Up => self.passthrough as usize + self.room - self.held.len(),
+            Direction::Down => usize::MAX,
+        }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.held.is_empty())
+    fn deadline(&self, direction: Direction) -> Option<Instant> {
+        self.deadline.filter(|_| direction == Direction::Up && !self.held.is_empty())
     }
 
-    fn wants_to_speak(&self) -> bool {
-        let late = || self.deadline().is_some_and(|deadline| deadline <= Instant::now());
-        !self.held.is_empty() && (self.let_go || late())
+    fn release_is_due(&self, direction: Direction) -> bool {
+        let late = || self.deadline(direction).is_some_and(|deadline| deadline <= Instant::now());
+        direction == Direction::Up && !self.held.is_empty() && (self.ended || late())
     }
 
-    fn interject(&mut self, out: &mut Vec<u8>) -> usize {
+    fn release(&mut self, _: Direction, out: &mut Vec<u8>) -> usize {
         out.append(&mut self.held);
         out.len()
     }
 
-    fn wants_out(&self) -> bool {
+    fn release_on_error(&mut self, direction: Direction, out: &mut Vec<u8>) {
+        if direction == Direction::Up {
+            out.append(&mut self.held);
+        }
+    }
+
+    fn wants_handoff(&self) -> bool {
         self.held.ends_with(b"out")
     }
 
-    fn end(&mut self) -> Result<(), CodecError> {
-        self.let_go = true;
+    fn end(&mut self, direction: Direction) -> Result<(), ProtocolError> {
+        self.ended |= direction == Direction::Up;
         Ok(())
-    }
-
-    fn let_go(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.held);
     }
 }
 
-type GivenBack = Option<(TcpStream, Holding)>;
+type HandedOff = (Outcome, Holding, Option<TcpStream>);
 
 /// A relay of bytes that are held, as [`relay`] makes it.
-async fn holding(up: Holding) -> (TcpStream, TcpStream, JoinHandle<(Outcome, GivenBack)>) {
+async fn holding(up: Holding) -> (TcpStream, TcpStream, JoinHandle<HandedOff>) {
     let (app, near) = connection().await;
     let (backend, far) = connection().await;
-    let relay = Relay::new(near, far, Flow::new(up), Flow::new(Identity), PATIENT);
-    (app, backend, tokio::spawn(relay.run_or_give_back()))
+    let relay = Relay::new(near, far, Flows::new(up), PATIENT);
+    (app, backend, tokio::spawn(relay.run_or_hand_off()))
 }
 
 /// The kernel carries what need not be looked at and not one byte more; then both ends are level, and the
-/// near one is given back with what came behind.
+/// accepted one is handed off with what came behind.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_near_stream_is_given_back_at_the_very_byte() {
+async fn the_accepted_stream_is_handed_off_at_the_very_byte() {
     const ROOM: usize = 1000;
     let up = bytes(9_000_001, 5);
-    let holding_back = Holding { untouched: up.len() as u64, room: ROOM, ..Holding::default() };
+    let holding_back = Holding { passthrough: up.len() as u64, room: ROOM, ..Holding::default() };
     let (mut app, mut backend, running) = holding(holding_back).await;
     let sent = up.clone();
     let sending = tokio::spawn(async move {
@@ -94,14 +109,14 @@ async fn the_near_stream_is_given_back_at_the_very_byte() {
         app
     });
     let mut got = Vec::new();
-    // The far connection is closed in order.
+    // The dialled connection is closed in order.
     soon(backend.read_to_end(&mut got)).await.unwrap();
     assert!(got == up);
     let mut app = soon(sending).await.unwrap();
-    let (outcome, given_back) = soon(running).await.unwrap();
-    assert!(matches!(outcome.end, End::GivenBack) && outcome.up == 9_000_001, "{outcome:?}");
-    let (mut near, codec) = given_back.unwrap();
-    assert_eq!(codec.held, b"held, out");
+    let (outcome, protocol, near) = soon(running).await.unwrap();
+    assert!(matches!(outcome.end, End::HandedOff) && outcome.up == 9_000_001, "{outcome:?}");
+    let mut near = near.unwrap();
+    assert_eq!(protocol.held, b"held, out");
     app.write_all(b"more").await.unwrap();
     let mut more = [0; 4];
     soon(near.read_exact(&mut more)).await.unwrap();
@@ -154,15 +169,15 @@ impl RelayStream for Gated {
     }
 }
 
-/// What the far side has said is written first, however long that takes.
+/// What the dialled side has said is written first, however long that takes.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_given_back_before_the_far_side_has_been_heard_out() {
+async fn nothing_is_handed_off_before_the_dialled_side_has_been_heard_out() {
     let (mut app, near) = connection().await;
     let (mut backend, far) = connection().await;
     let gate = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
-    let up = Flow::new(Holding { room: 1000, ..Holding::default() });
+    let flows = Flows::new(Holding { room: 1000, ..Holding::default() });
     let near = Gated(near, Arc::clone(&gate));
-    let running = tokio::spawn(Relay::new(near, far, up, Flow::new(Identity), PATIENT).run_or_give_back());
+    let running = tokio::spawn(Relay::new(near, far, flows, PATIENT).run_or_hand_off());
     let asked = async |times: usize| {
         while gate.1.load(Ordering::SeqCst) < times {
             tokio::task::yield_now().await;
@@ -177,9 +192,9 @@ async fn nothing_is_given_back_before_the_far_side_has_been_heard_out() {
     let mut answer = [0; 6];
     soon(app.read_exact(&mut answer)).await.unwrap();
     assert_eq!(&answer, b"answer");
-    let (outcome, given_back) = soon(running).await.unwrap();
-    assert!(matches!(outcome.end, End::GivenBack), "{outcome:?}");
-    assert_eq!(given_back.unwrap().1.held, b"out");
+    let (outcome, protocol, near) = soon(running).await.unwrap();
+    assert!(matches!(outcome.end, End::HandedOff) && near.is_some(), "{outcome:?}");
+    assert_eq!(protocol.held, b"out");
 }
 
 #[tokio::test(flavor = "multi_thread")]

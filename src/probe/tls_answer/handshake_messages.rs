@@ -1,6 +1,6 @@
-//! What a TLS server says, in words.
+//! The messages of a TLS server as text.
 
-use super::{Answer, Item, ServerHello, Session, What};
+use super::{Item, ServerHello, Session, TlsAnswer, What};
 use crate::wire::tls::{content_type, handshake_type};
 use rustls::{AlertDescription, CipherSuite, NamedGroup, ProtocolVersion};
 use std::fmt;
@@ -57,7 +57,7 @@ impl fmt::Display for ServerHello {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for TlsAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, item) in self.items.iter().enumerate() {
             if at > 0 {

@@ -1,9 +1,8 @@
-//! What shows which TLS library answers, and is told without being counted: how it orders the extensions
+//! What shows which TLS library answers. It is reported and not counted as a difference: how it orders the extensions
 //! of a ServerHello, how it cuts its first flight into records, how many session tickets it gives.
 
-use super::compare::{answered_in_tls, tls_answer};
 use super::seen::{Handshake, Seen};
-use super::tls_answer::{self, Style};
+use super::tls_answer::{self, Style, TlsAnswer};
 
 /// The lengths of records may differ so much for signatures whose length varies.
 const SAME_LENGTH: usize = 16;
@@ -19,8 +18,8 @@ pub struct Note {
     pub server: String,
 }
 
-/// What a server's answer tells of its library, by each of the site's.
-pub fn of(of_site: &[Seen], server: &Seen) -> Vec<Note> {
+/// Where a server's TLS library differs from the site's in every visit to the site.
+pub fn compare(of_site: &[Seen], server: &Seen) -> Vec<Note> {
     let mut all = of_site.iter().map(|site| notes(site, server));
     let mut first = all.next().unwrap_or_default();
     for others in all {
@@ -33,7 +32,7 @@ pub fn of(of_site: &[Seen], server: &Seen) -> Vec<Note> {
 pub fn notes(site: &Seen, server: &Seen) -> Vec<Note> {
     let style = |seen: &Seen| match &seen.tls {
         Some(handshake) => tls_answer::read(&handshake.flight, &[], usize::MAX).style,
-        None if answered_in_tls(seen) => tls_answer(seen).style,
+        None if tls_answer::is_tls(seen) => TlsAnswer::of(seen).style,
         None => Style::default(),
     };
     let (a, b) = (style(site), style(server));

@@ -1,0 +1,152 @@
+//! Accepting from a socket come what may.
+
+use super::tcp;
+#[cfg(unix)]
+use rustix::io::Errno;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+
+/// How long accepting pauses when there are no descriptors left.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long it pauses at most when it fails for another reason.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A listening socket that gives connections for as long as it lives.
+pub(super) struct TcpAcceptor {
+    listener: TcpListener,
+    /// When it was last logged that accepting pauses.
+    warned: Option<Instant>,
+    /// How long the next pause is.
+    pause: Duration,
+}
+
+impl TcpAcceptor {
+    /// Of this socket.
+    pub(super) fn new(listener: TcpListener) -> TcpAcceptor {
+        TcpAcceptor { listener, warned: None, pause: PAUSE }
+    }
+
+    /// The next connection. Errors that belong to one connection are passed over: it broke while it
+    /// waited, which concerns nobody. At every other one accepting pauses, whatever it is: an error that
+    /// stays would have the loop turn for ever.
+    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.pause = PAUSE;
+                    if cfg!(not(any(target_os = "linux", target_os = "android"))) {
+                        tcp::prepare(&stream);
+                    }
+                    return (stream, peer);
+                }
+                Err(error) if is_about_one_connection(&error) => {
+                    debug!(%error, "a connection broke before it was accepted");
+                }
+                Err(error) => {
+                    // Freed descriptors are taken at once and lack again: say it once a minute.
+                    if self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
+                        self.warned = Some(Instant::now());
+                        if is_exhaustion(&error) {
+                            warn!(%error, "accepting pauses until there are resources for more connections");
+                        } else {
+                            error!(%error, "accepting fails; trying again");
+                        }
+                    }
+                    tokio::time::sleep(self.pause).await;
+                    if !is_exhaustion(&error) {
+                        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether an error is that of a connection which waited to be accepted, and not of the socket that listens.
+/// Linux tells what the network has said of a new connection, too (accept(2), "Error handling").
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | TimedOut) {
+        return true;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if Errno::from_io_error(error) == Some(Errno::NONET) {
+        return true;
+    }
+    #[cfg(unix)]
+    return matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::INTR
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+        )
+    );
+    #[cfg(not(unix))]
+    false
+}
+
+/// Whether the process or the system has run out of what a connection needs.
+fn is_exhaustion(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    );
+    // WSAEMFILE and WSAENOBUFS.
+    #[cfg(not(unix))]
+    matches!(error.raw_os_error(), Some(10024 | 10055))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the clock of the test, a pause takes no time; a loop without one would never end.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_stays_is_paused_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // From now on accepting fails with EINVAL.
+        socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
+        let mut acceptor = TcpAcceptor::new(listener);
+        let accepted = tokio::time::timeout(Duration::from_secs(30), acceptor.accept()).await;
+        assert!(accepted.is_err(), "nothing can be accepted");
+        assert_eq!(acceptor.pause, LONGEST_PAUSE);
+        assert!(acceptor.warned.is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_what_belongs_to_one_connection_is_passed_over() {
+        for (code, passing) in [
+            (libc::ECONNABORTED, true),
+            (libc::ECONNRESET, true),
+            (libc::EPROTO, true),
+            (libc::ENETDOWN, true),
+            (libc::EHOSTUNREACH, true),
+            (libc::ETIMEDOUT, true),
+            (libc::EINTR, true),
+            (libc::EMFILE, false),
+            (libc::ENFILE, false),
+            (libc::ENOMEM, false),
+            (libc::EBADF, false),
+            (libc::EINVAL, false),
+            (libc::ENOTSOCK, false),
+            (libc::EPERM, false),
+            (libc::EOPNOTSUPP, false),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(is_about_one_connection(&error), passing, "{error}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Both ends are visited, as often as it takes to say what differs.
+
+use super::compare;
+use super::judge::{self, ProbeResult, ROUNDS};
+use super::play::play;
+use super::report::{Examined, Summary};
+use super::script::Probe;
+use super::seen::{Handshake, Seen};
+use super::tls_fingerprint;
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Probes that are played at the same time. Each has at most three connections.
+pub const AT_ONCE: usize = 10;
+
+/// Connections for one probe, at most: two to the site and one to the server, where they differ one more to
+/// each in each further round, and one behind a probe that neither answers.
+pub const MOST_VISITS: usize = 4 + 2 * (ROUNDS - 1);
+
+/// The site's second visitor comes so much later than the first: a value that changes by the second
+/// has changed.
+const LATER: Duration = Duration::from_millis(1100);
+
+/// In further rounds, one of the two begins so much before the other.
+const HEAD_START: Duration = Duration::from_millis(100);
+
+/// The longest that a run takes, where a connection on which nothing happens is watched for `wait`.
+pub fn limit(wait: Duration) -> Duration {
+    Duration::from_secs(240) + wait * 20
+}
+
+/// The two that are compared.
+#[derive(Debug)]
+pub struct Pair {
+    /// The server.
+    pub server: SocketAddr,
+    /// The website behind it.
+    pub site: SocketAddr,
+    /// The name in hellos.
+    pub server_name: Option<String>,
+    /// How long a connection is watched on which nothing happens.
+    pub wait: Duration,
+    /// A request that every website answers.
+    pub control: Probe,
+}
+
+impl Pair {
+    /// Plays all probes, some at a time.
+    pub async fn examine_all(self: Arc<Self>, probes: Vec<Probe>) -> Vec<Examined> {
+        let names: Vec<_> = probes.iter().map(|probe| probe.name.clone()).collect();
+        let mut results: Vec<Option<Examined>> = vec![None; probes.len()];
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let mut running = JoinSet::new();
+        for (number, probe) in probes.into_iter().enumerate() {
+            let (pair, at_once) = (Arc::clone(&self), Arc::clone(&at_once));
+            running.spawn(async move {
+                let _permit = at_once.acquire().await;
+                (number, pair.examine(&probe).await)
+            });
+        }
+        let progress = Progress::new(names.len());
+        let all = async {
+            let mut done = 0;
+            while let Some(finished) = running.join_next().await {
+                if let Ok((number, examined)) = finished
+                    && let Some(result) = results.get_mut(number)
+                {
+                    *result = Some(examined);
+                }
+                done += 1;
+                progress.show(done);
+            }
+        };
+        let _ = timeout(limit(self.wait), all).await;
+        progress.clear();
+        let unfinished = |name| Examined { name, verdict: None, seen: None, notes: Vec::new() };
+        let results = results.into_iter().zip(names);
+        results.map(|(result, name)| result.unwrap_or_else(|| unfinished(name))).collect()
+    }
+
+    /// Why the site, and the server, do not answer this, if they do not.
+    pub async fn control(&self) -> [Option<String>; 2] {
+        let (site, server) = tokio::join!(self.control_of(self.site), self.control_of(self.server));
+        [site, server]
+    }
+
+    async fn control_of(&self, address: SocketAddr) -> Option<String> {
+        let seen = self.play(address, &self.control, self.wait).await;
+        match &seen.tls {
+            _ if !seen.bytes.is_empty() => None,
+            Some(Handshake { outcome: Err(why), .. }) => {
+                Some(format!("no TLS 1.2 or 1.3 could be agreed on, {why}"))
+            }
+            _ => Some(format!("nothing, {}", compare::ending(&seen))),
+        }
+    }
+
+    /// Plays a probe on both until it is clear what is to be said.
+    async fn examine(&self, probe: &Probe) -> Examined {
+        let watch = self.wait * if probe.patient { 2 } else { 1 };
+        let (first, mut of_server, second) = tokio::join!(
+            self.play(self.site, probe, watch),
+            self.play(self.server, probe, watch),
+            self.after(LATER, self.site, probe, watch),
+        );
+        let mut of_site = vec![first, second];
+        let mut rounds = vec![judge::judge(&of_site, &of_server)];
+        let verdict = loop {
+            if let Some(verdict) = judge::conclude(&rounds) {
+                break verdict;
+            }
+            let watch = judge::next_watch(&rounds, watch);
+            // In turn, so that it is not for who comes first.
+            let (site, server) = if rounds.len() % 2 == 1 {
+                tokio::join!(
+                    self.after(HEAD_START, self.site, probe, watch),
+                    self.play(self.server, probe, watch)
+                )
+            } else {
+                tokio::join!(
+                    self.play(self.site, probe, watch),
+                    self.after(HEAD_START, self.server, probe, watch)
+                )
+            };
+            of_site.push(site);
+            of_server = server;
+            rounds.push(judge::judge(&of_site, &of_server));
+        };
+        // Two that say nothing are alike also where nothing gets through.
+        let silent = of_site.iter().chain([&of_server]).all(Seen::is_silent);
+        let verdict = match verdict {
+            ProbeResult::Same if silent => match self.control_of(self.site).await {
+                Some(why) => ProbeResult::NotCompared(format!("behind it, an ordinary request got {why}")),
+                None => verdict,
+            },
+            verdict => verdict,
+        };
+        // Where more differs, the library is not the question.
+        let notes = if verdict == ProbeResult::Same {
+            tls_fingerprint::compare(&of_site, &of_server)
+        } else {
+            Vec::new()
+        };
+        let seen = of_site.last().map(|site| (Summary::of(site), Summary::of(&of_server)));
+        Examined { name: probe.name.clone(), verdict: Some(verdict), seen, notes }
+    }
+
+    async fn play(&self, address: SocketAddr, probe: &Probe, watch: Duration) -> Seen {
+        play(address, probe, self.server_name.as_deref(), watch).await
+    }
+
+    async fn after(&self, pause: Duration, address: SocketAddr, probe: &Probe, watch: Duration) -> Seen {
+        sleep(pause).await;
+        self.play(address, probe, watch).await
+    }
+}
+
+/// How far it is, for people who wait.
+struct Progress {
+    began: Instant,
+    total: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(total: usize) -> Progress {
+        let progress = Progress { began: Instant::now(), total, shown: std::io::stderr().is_terminal() };
+        progress.show(0);
+        progress
+    }
+
+    fn show(&self, done: usize) {
+        if self.shown {
+            let seconds = self.began.elapsed().as_secs();
+            let _ = write!(std::io::stderr(), "\r{done} of {} probes, {seconds} s ", self.total);
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
+        }
+    }
+}
