@@ -34,7 +34,11 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
+        #[cfg(all(feature = "client", feature = "server"))]
         Ok(Command::Demo) => with_runtime(Builder::new_multi_thread(), obfs_rs::demo::run()),
+        #[cfg(not(all(feature = "client", feature = "server")))]
+        Ok(Command::Demo) => fail(&StartError::LeftOut),
+        #[cfg(feature = "probe")]
         Ok(Command::Probe(config)) => {
             with_runtime(Builder::new_current_thread(), obfs_rs::probe::run(*config))
         }
@@ -45,14 +49,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Command::Run(config)) => start(*config, &parent).unwrap_or_else(|error| {
-            print_error(&error);
-            if error.is_about_the_configuration() {
-                ExitCode::from(BAD_CONFIGURATION)
-            } else {
-                ExitCode::FAILURE
-            }
-        }),
+        Ok(Command::Run(config)) => start(*config, &parent).unwrap_or_else(|error| fail(&error)),
         Err(error) => {
             // Behind an error there may be a help text of ours, which has lines.
             let text = error.to_string();
@@ -64,6 +61,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says why there is nothing to serve.
+fn fail(error: &StartError) -> ExitCode {
+    print_error(error);
+    if error.is_about_the_configuration() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
+}
+
 fn with_runtime(mut builder: Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
     match builder.enable_all().build() {
         Ok(runtime) => {
@@ -72,10 +75,7 @@ fn with_runtime(mut builder: Builder, work: impl Future<Output = ExitCode>) -> E
             runtime.shutdown_background();
             code
         }
-        Err(error) => {
-            print_error(&StartError::Runtime(error));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&StartError::Runtime(error)),
     }
 }
 

@@ -83,7 +83,7 @@ impl<S: RelayStream> Link<S> {
             websocket: handoff.websocket,
             decoder: Decoder::new(),
             discards: false,
-            out: WriteBuffer::from(handoff.write_buf),
+            out: handoff.write_buf,
             write_error: handoff.write_error,
             unread_since: None,
         };

@@ -5,18 +5,19 @@ use super::session::SOFT;
 use super::sessions::{HARD, SILENT};
 use super::source::{Connecting, NewSession, SessionSource};
 use super::timers::{SILENT_MAX, UNREAD_MAX};
+use crate::relay::test_streams::connection;
 use crate::relay::{End, Outcome, Timeouts};
 use crate::transport::websocket::{Handoff, WebSocket};
 use crate::wire::mux;
 use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
 use crate::wire::{Decoder as _, Step};
 use std::future::pending;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -41,13 +42,6 @@ fn turn_the_clock() {
             advance(TICK).await;
         }
     });
-}
-
-async fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (dialled.unwrap(), accepted.unwrap().0)
 }
 
 /// Longer than the test's clock turns while a kernel takes its time.

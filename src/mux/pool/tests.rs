@@ -1,18 +1,10 @@
 use super::*;
+use crate::relay::test_streams::connection;
 use crate::transport::websocket::WebSocket;
-use std::net::Ipv4Addr;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let (dialled, accepted) =
-        tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (dialled.unwrap(), accepted.unwrap().0)
-}
 
 /// Connections that were opened, each with what went with its handshake.
 type Opened = mpsc::UnboundedReceiver<(TcpStream, Vec<u8>)>;

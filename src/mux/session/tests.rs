@@ -1,21 +1,13 @@
 use super::*;
+use crate::relay::test_streams::connection;
 use std::future::{pending, ready};
 use std::io;
-use std::net::Ipv4Addr;
 use std::task::Waker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::time::advance;
 
 const END: Option<Tell> = Some(Tell::End { error: false });
 const ERROR: Option<Tell> = Some(Tell::End { error: true });
-
-async fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let (dialled, accepted) =
-        tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (dialled.unwrap(), accepted.unwrap().0)
-}
 
 /// A session with a socket, and the other end of that.
 async fn session(role: Role) -> (Session, TcpStream) {

@@ -1,10 +1,10 @@
 use super::*;
 use crate::mux::source::NewSession;
+use crate::relay::test_streams::connection;
 use std::future::pending;
-use std::net::Ipv4Addr;
 use std::task::Waker;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::advance;
 
 fn connecting() -> Option<Connecting> {
@@ -84,10 +84,7 @@ async fn one_silent_session_is_dialled_for_at_a_time() {
 
 /// A session of ours whose socket takes nothing more, and its other end.
 async fn stalled(sessions: &mut Sessions, id: u16) -> TcpStream {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let (dialled, accepted) =
-        tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    let (socket, far) = (dialled.unwrap(), accepted.unwrap().0);
+    let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
     let new = NewSession { socket, first: Vec::new(), peer };
     sessions.add(Session::of_ours(id, new, Encoder::client(id)));
@@ -127,9 +124,8 @@ async fn the_sessions_are_read_in_turn() {
     let mut sessions = Sessions::new(Role::Client, true);
     let mut apps = Vec::new();
     for id in 1..=3 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut app = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (socket, peer) = listener.accept().await.unwrap();
+        let (socket, mut app) = connection().await;
+        let peer = app.local_addr().unwrap();
         app.write_all(&[id; 100]).await.unwrap();
         socket.readable().await.unwrap();
         let new = NewSession { socket, first: Vec::new(), peer };
