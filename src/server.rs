@@ -5,7 +5,6 @@ use crate::config::{ServerConfig, TunnelConfig};
 use crate::detect::read::{self, Arrival};
 use crate::detect::{GuessedProtocol, Rules};
 use crate::fallback::{Claimed, Fallback, Place};
-use crate::mux::{Dial, Fresh, Incoming, Mux};
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
@@ -13,14 +12,12 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Outcome, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::transport::tls::Acceptor;
-use crate::transport::{Accepted, Kind, NotAccepted, Relaying, Stream, proxy_protocol};
+use crate::transport::{Accepted, Kind, NotAccepted, Stream, proxy_protocol};
 use crate::wire::http::Upgrade;
-use crate::{telemetry, transport};
-use std::future::ready;
+use crate::{mux, telemetry, transport};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -186,36 +183,10 @@ impl Server {
                 Ok(tunnel.relay(backend, self.timeouts).await)
             }
             Accepted::Mux(handoff, dialled) => {
-                let backend = Backend { dialer: Arc::clone(&self.backend), dialled };
-                let mux: Relaying = Box::pin(Mux::new(*handoff, backend, self.timeouts).run());
-                Ok(mux.await)
+                let mux = mux::serve(*handoff, Arc::clone(&self.backend), dialled, self.timeouts);
+                Ok(Box::pin(mux).await)
             }
         }
-    }
-}
-
-/// Where the sessions of a Mux.Cool connection go.
-struct Backend {
-    dialer: Arc<Dialer>,
-    /// A connection that was made before it was known what comes.
-    dialled: Option<TcpStream>,
-}
-
-impl Incoming for Backend {
-    const SERVER: bool = true;
-
-    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<Fresh>> {
-        Poll::Ready(None)
-    }
-
-    fn dial(&mut self) -> Option<Dial> {
-        Some(match self.dialled.take() {
-            Some(dialled) => Box::pin(ready(Ok(dialled))),
-            None => {
-                let dialer = Arc::clone(&self.dialer);
-                Box::pin(async move { dialer.connect().await })
-            }
-        })
     }
 }
 
