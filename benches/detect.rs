@@ -42,7 +42,7 @@ fn request(path: &str, more: &str) -> Vec<u8> {
 
 fn fake_hello() -> Vec<u8> {
     let mut bytes = Vec::new();
-    let hello = ClientHello::new(&mut rand::rng(), 1_800_000_000);
+    let hello = SentHello::new(&mut rand::rng(), 1_800_000_000);
     hello.encode("www.example.com", &[0x55; 800], &mut bytes).expect("a hello");
     bytes
 }

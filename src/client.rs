@@ -1,6 +1,7 @@
 //! The client half: accept, dial, open the disguise, relay.
 
-use crate::config::{ClientConfig, TunnelConfig};
+use crate::config::{ClientConfig, TunnelConfig, WebConfig};
+use crate::mux::{OpenLink, Pool};
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
@@ -8,16 +9,14 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{self, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::telemetry;
-use crate::transport::Opener;
-use pool::Pool;
+use crate::transport::websocket::Handoff;
+use crate::transport::{NotOpened, Opener, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
-
-mod pool;
 
 /// How long the request waits for the application's first bytes. Shadowsocks speaks at once; where the
 /// far end speaks first, the request goes out alone after this.
@@ -29,9 +28,25 @@ const FIRST_BYTES: usize = 16 * 1024;
 /// The client half: what all its connections share.
 #[derive(Debug)]
 pub struct Client {
-    opener: Opener,
+    opener: Arc<Opener>,
     timeouts: Timeouts,
-    pool: Pool,
+    /// The connections that sessions share, where they do.
+    pool: Option<Arc<Pool<Links>>>,
+}
+
+/// Opens the connections of the pool.
+#[derive(Debug)]
+struct Links {
+    opener: Arc<Opener>,
+    config: WebConfig,
+}
+
+impl OpenLink for Links {
+    type Error = NotOpened;
+
+    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, NotOpened>> + Send {
+        self.opener.websocket(&self.config, early)
+    }
 }
 
 impl Client {
@@ -51,9 +66,14 @@ impl Client {
         let listeners = Listeners::bind(&listen, &SocketOptions::default())?;
         refuse_ourselves(OwnAddresses::of(&listeners))?;
         let dialer = Dialer::new(servers.clone(), tunnel.sockets.clone());
-        let opener = Opener::new(disguise, dialer, tunnel.sockets.fast_open)?;
+        let opener = Arc::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?);
         let timeouts = Timeouts::new(tunnel.idle_timeout);
-        Ok(Service::new(listeners, Client { opener, timeouts, pool: Pool::default() }))
+        let pool = opener.mux().cloned().map(|config| {
+            let (most, early_data) = (config.mux, config.early_data);
+            let links = Links { opener: Arc::clone(&opener), config };
+            Arc::new(Pool::new(links, most, early_data, timeouts))
+        });
+        Ok(Service::new(listeners, Client { opener, timeouts, pool }))
     }
 }
 
@@ -64,8 +84,8 @@ impl Half for Client {
             debug!(%peer, "closed before its first byte: no tunnel");
             return;
         };
-        if self.opener.mux().is_some() {
-            return self.carry(app, first, peer);
+        if let Some(pool) = &self.pool {
+            return pool.carry(app, first, peer);
         }
         // On the heap, and gone when the tunnel stands, which does not carry it through its life.
         match Box::pin(self.opener.open(first)).await {

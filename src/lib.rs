@@ -21,6 +21,7 @@
 //! | [`telemetry`] | the log |
 //! | [`detect`] | is this connection ours? |
 //! | [`config`] | what the user asked for, checked once; after this nothing parses a string |
+//! | [`cli`] | command lines, ours and those of the programs whose place it takes |
 //! | [`transport`] | a format joined to a socket: http, fake TLS, TLS, WebSocket, PROXY headers |
 //! | [`mux`] | Mux.Cool, whose task passes the bytes of its sessions itself |
 //! | [`site`] | a small website of our own, where none is behind the port |
@@ -29,6 +30,10 @@
 //! | [`demo`] | `obfs-rs demo`: all of it in one process |
 //! | [`probe`] | `obfs-rs probe`: can a visitor tell a server from the website behind it? |
 
+#[cfg(not(any(feature = "client", feature = "server")))]
+compile_error!("a program without a half does nothing: it takes the feature `client` or `server`");
+
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;

@@ -1,6 +1,7 @@
 //! The door: arguments and environment become a configuration, which runs until it is asked to end.
 
-use obfs_rs::config::{self, Command, Config, Half, ProcessEnv};
+use obfs_rs::cli::{self, Command};
+use obfs_rs::config::{Config, Half, ProcessEnv};
 use obfs_rs::os::daemon::{self, DaemonSide};
 use obfs_rs::os::pid_file::PidFile;
 use obfs_rs::os::process::{self, Parent};
@@ -9,11 +10,8 @@ use obfs_rs::os::{privileged, user::User};
 use obfs_rs::runtime::watchdog;
 use obfs_rs::service::{self, Run, StartError};
 use obfs_rs::telemetry::{self, Destination};
-
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
-use tokio::runtime::Builder;
 use tracing::{debug, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
@@ -23,32 +21,27 @@ const BAD_CONFIGURATION: u8 = 23;
 fn main() -> ExitCode {
     watchdog::log_panics();
     let parent = Parent::remember();
-    let env = ProcessEnv {
-        args: std::env::args_os().collect(),
-        vars: std::env::vars_os().collect(),
-        parent: process::parent_name(),
-    };
-    match config::read(&env) {
+    let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: process::parent_name() };
+    let args: Vec<_> = std::env::args_os().collect();
+    match cli::read(&args, &env) {
         Ok(Command::Print(text)) => {
             // A reader that has seen enough (`| head`) is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         #[cfg(all(feature = "client", feature = "server"))]
-        Ok(Command::Demo) => with_runtime(Builder::new_multi_thread(), obfs_rs::demo::run()),
+        Ok(Command::Demo) => {
+            obfs_rs::runtime::block_on(tokio::runtime::Builder::new_multi_thread(), obfs_rs::demo::run())
+                .unwrap_or_else(|error| fail(&StartError::Runtime(error)))
+        }
         #[cfg(not(all(feature = "client", feature = "server")))]
         Ok(Command::Demo) => fail(&StartError::LeftOut),
         #[cfg(feature = "probe")]
-        Ok(Command::Probe(config)) => {
-            with_runtime(Builder::new_current_thread(), obfs_rs::probe::run(*config))
-        }
-        Ok(Command::Manuals(folder)) => match write_manuals(&folder) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                print_error(&format_args!("cannot write manual pages into {}: {error}", folder.display()));
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Command::Probe(config)) => obfs_rs::runtime::block_on(
+            tokio::runtime::Builder::new_current_thread(),
+            obfs_rs::probe::run(*config),
+        )
+        .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
         Ok(Command::Run(config)) => start(*config, &parent).unwrap_or_else(|error| fail(&error)),
         Err(error) => {
             // Behind an error there may be a help text of ours, which has lines.
@@ -65,28 +58,6 @@ fn main() -> ExitCode {
 fn fail(error: &StartError) -> ExitCode {
     print_error(error);
     if error.is_about_the_configuration() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
-}
-
-fn with_runtime(mut builder: Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
-    match builder.enable_all().build() {
-        Ok(runtime) => {
-            let code = runtime.block_on(work);
-            // What is still open ends with the process and may not hold it up.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => fail(&StartError::Runtime(error)),
-    }
-}
-
-fn write_manuals(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for (name, command) in config::cli::manuals() {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page)?;
-        std::fs::write(folder.join(format!("{name}.1")), page)?;
-    }
-    Ok(())
 }
 
 /// Becomes what the configuration asks for, step by step while there is one thread, and then serves.

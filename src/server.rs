@@ -4,7 +4,7 @@
 use crate::config::{Layer, Route, Routes, ServerConfig, TunnelConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
 use crate::fallback::{Fallback, Served, Visit};
-use crate::mux::Mux;
+use crate::mux;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
@@ -19,11 +19,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::debug;
 
-mod backend;
 mod ended;
 mod handshake;
 
-use backend::Backend;
 use ended::{Ended, Error};
 use handshake::{Handshake, OwnTls};
 
@@ -152,7 +150,7 @@ impl Server {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
                 Served::Upgrade(next, requests) => {
                     debug!(peer = %next.info, "upgrade after {requests} requests to the website");
-                    c = next;
+                    c = *next;
                 }
             }
         }
@@ -193,8 +191,7 @@ impl Server {
                 tunnel.relay(backend, self.timeouts)
             }
             Accepted::Mux(handoff, dialled) => {
-                let backend = Backend { dialer: Arc::clone(&self.backend), dialled };
-                Box::pin(Mux::new(*handoff, backend, self.timeouts).run())
+                Box::pin(mux::serve(*handoff, Arc::clone(&self.backend), dialled, self.timeouts))
             }
         })
     }

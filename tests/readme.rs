@@ -1,7 +1,8 @@
 //! The README against the program.
 
+use obfs_rs::cli::{Command, read};
 use obfs_rs::config::options::OPTIONS;
-use obfs_rs::config::{Command, Half, ProcessEnv, read};
+use obfs_rs::config::{Half, ProcessEnv};
 
 const README: &str = include_str!("../README.md");
 
@@ -25,11 +26,10 @@ fn hosted(parent: &str, options: &str) -> Half {
         ("HOME", "/root"),
     ];
     let env = ProcessEnv {
-        args: vec!["obfs-rs".into()],
         vars: vars.map(|(name, value)| (name.into(), value.into())).into(),
         parent: Some(parent.to_owned()),
     };
-    match read(&env) {
+    match read(&["obfs-rs".into()], &env) {
         Ok(Command::Run(config)) => {
             assert!(config.unknown.is_empty(), "{options}: {:?}", config.unknown);
             config.half
@@ -94,8 +94,8 @@ fn every_command_line_works_as_written() {
         if words.contains(&"-c") {
             continue;
         }
-        let args = words.iter().map(|word| word.replace("SERVER", "192.0.2.1").into()).collect();
-        let done = read(&ProcessEnv { args, ..ProcessEnv::default() });
+        let args: Vec<_> = words.iter().map(|word| word.replace("SERVER", "192.0.2.1").into()).collect();
+        let done = read(&args, &ProcessEnv::default());
         assert!(matches!(done, Ok(Command::Run(_) | Command::Probe(_))), "{command}: {done:?}");
         seen += 1;
     }

@@ -1,13 +1,11 @@
 //! What the client half needs to know, and its reading.
 
 use super::disguise::Disguise;
-use super::endpoints::Addresses;
 use super::error::ConfigError;
 use super::host::{host_header, http_host, name_of};
 use super::names;
 use super::options::Options;
-use super::role::Role;
-use super::tls::{needs_tls, tls};
+use super::tls::tls;
 use super::trusted::trusted_proxies;
 use super::values::{Handshake, fake_tls_names, handshake, method, path, shown};
 use super::web::{self, WebBody, WebConfig};
@@ -95,49 +93,46 @@ fn list(addresses: &[HostPort]) -> String {
     addresses.iter().map(HostPort::to_string).collect::<Vec<_>>().join(" or ")
 }
 
-/// Reads the settings of a client half.
+/// Reads the settings of a client half that dials these servers.
 pub(super) fn client(
     options: &Options,
-    addresses: &Addresses,
-    disguises: &[Disguise],
+    servers: Vec<HostPort>,
+    listen: Vec<HostPort>,
+    disguise: Disguise,
 ) -> Result<ClientConfig, ConfigError> {
-    let servers = addresses.remote(Role::Client)?;
-    let listen = addresses.local(Role::Client)?;
+    let tls = tls(options)?.is_some();
     // A server's option in a client's string is checked all the same: it is the string of both.
-    failover(options, tls(options)?.is_some(), false)?;
+    failover(options, tls, false)?;
     fake_tls_names(options)?;
     names::routes(options)?;
     trusted_proxies(options)?;
-    handshake(options)?;
+    let handshake = handshake(options)?;
     let name = host_header(options)?;
     let hello_name = names::client_name(options)?;
-    if tls(options)?.is_none()
-        && disguises.first() != Some(&Disguise::FakeTls)
+    if !tls
+        && disguise != Disguise::FakeTls
         && let Some(sni) = names::first(options, false)
     {
-        return Err(needs_tls(sni));
+        return Err(ConfigError::needs_tls(sni));
     }
-    let disguise = match disguises.first() {
-        Some(Disguise::WebSocket) => {
-            ClientDisguise::Web(web::client(options, true, handshake(options)?, servers.first())?)
-        }
-        Some(Disguise::HttpUpgrade) => {
-            ClientDisguise::Web(web::client(options, false, handshake(options)?, servers.first())?)
-        }
-        Some(Disguise::FakeTls) => ClientDisguise::FakeTls {
+    let server = servers.first();
+    let disguise = match disguise {
+        Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
+        Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),
+        Disguise::FakeTls => ClientDisguise::FakeTls {
             server_name: name
                 .map(|name| without_port(&name).to_owned())
                 .or(hello_name)
-                .unwrap_or_else(|| servers.first().map(name_of).unwrap_or_default()),
+                .unwrap_or_else(|| server.map(name_of).unwrap_or_default()),
         },
-        Some(Disguise::Http | Disguise::Auto) | None => {
+        Disguise::Http | Disguise::Auto => {
+            let path = path(options, &["obfs-uri", "path"])?;
             let request = RequestConfig {
                 method: method(options)?,
-                path: path(options, &["obfs-uri", "path"])?
-                    .map_or_else(|| "/".to_owned(), |path| escape_unprintable(&path)),
-                host: http_host(name, servers.first()),
+                path: path.map_or_else(|| "/".to_owned(), |path| escape_unprintable(&path)),
+                host: http_host(name, server),
             };
-            ClientDisguise::Http(request, handshake(options)?)
+            ClientDisguise::Http(request, handshake)
         }
     };
     Ok(ClientConfig { listen, servers, disguise })

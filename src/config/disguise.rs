@@ -1,9 +1,10 @@
 //! What the connections look like: the options `obfs` and `mode`.
 
+use super::dialect::Dialect;
 use super::error::ConfigError;
 use super::options::Options;
 use super::role::Role;
-use super::tls::{contradiction, tls as tls_asked_for};
+use super::tls::tls as tls_asked_for;
 use super::values::value;
 
 /// A disguise by its name in `obfs` or `mode`.
@@ -22,19 +23,16 @@ pub(super) enum Disguise {
 pub(super) fn disguises(
     options: &Options,
     role: Role,
-    as_v2ray_plugin: bool,
+    dialect: Dialect,
 ) -> Result<Vec<Disguise>, ConfigError> {
-    let named = match (obfs(options)?, mode(options)?) {
-        (Some(obfs), None) => Some(obfs),
-        (None, Some(mode)) => Some(vec![mode]),
-        (Some(obfs), Some(mode)) if obfs.contains(&mode) => Some(obfs),
-        (Some(_), Some(_)) => {
-            let mode = options.get("mode").and_then(|option| option.value.as_deref()).unwrap_or_default();
-            let Some(obfs) = options.get("obfs") else { return Ok(Vec::new()) };
-            return Err(contradiction(obfs, &format!("mode={mode}"), "leave one of them out"));
-        }
-        (None, None) => None,
-    };
+    let (obfs, mode) = (obfs(options)?, mode(options)?);
+    if let (Some(named), Some(mode)) = (&obfs, mode)
+        && !named.contains(&mode)
+        && let (Some(one), Some(other)) = (options.get("obfs"), options.get("mode"))
+    {
+        return Err(ConfigError::conflict(one, other, "leave one of them out"));
+    }
+    let named = obfs.or(mode.map(|mode| vec![mode]));
     let disguises = match (named, role) {
         // To a client, "whichever it is" says nothing.
         (Some(named), Role::Client) if named == [Disguise::Auto] => None,
@@ -42,11 +40,8 @@ pub(super) fn disguises(
         (named, _) => named,
     };
     let disguises = disguises.unwrap_or_else(|| {
-        vec![if as_v2ray_plugin || options.are_v2ray_plugins() {
-            Disguise::WebSocket
-        } else {
-            Disguise::Http
-        }]
+        let websocket = dialect == Dialect::V2rayPlugin || options.are_v2ray_plugins();
+        vec![if websocket { Disguise::WebSocket } else { Disguise::Http }]
     });
     without_contradiction(options, disguises)
 }
@@ -60,10 +55,10 @@ fn without_contradiction(options: &Options, disguises: Vec<Disguise>) -> Result<
     if disguises.contains(&Disguise::FakeTls) {
         let advice =
             "use `mode=websocket;tls` for real TLS, or `obfs=tls` alone for simple-obfs's look-alike";
-        return Err(contradiction(tls, "obfs=tls", advice));
+        return Err(ConfigError::conflict(tls, "obfs=tls", advice));
     }
     if disguises.contains(&Disguise::Http) && !disguises.contains(&Disguise::WebSocket) {
-        return Err(contradiction(tls, "obfs=http", "use `mode=websocket;tls` for real TLS"));
+        return Err(ConfigError::conflict(tls, "obfs=http", "use `mode=websocket;tls` for real TLS"));
     }
     Ok(disguises)
 }

@@ -1,5 +1,6 @@
 //! The two addresses of a half, put together from wherever their parts were given.
 
+use super::dialect::Dialect;
 use super::env::ProcessEnv;
 use super::error::ConfigError;
 use super::options::Options;
@@ -24,16 +25,6 @@ impl Setting {
     }
 }
 
-/// In which words the user speaks; the names in messages follow from it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Style {
-    /// Ours.
-    #[default]
-    Own,
-    /// simple-obfs's command lines.
-    SimpleObfs,
-}
-
 /// Where the four parts of the two addresses come from.
 #[derive(Debug, Default)]
 pub struct Addresses {
@@ -45,10 +36,6 @@ pub struct Addresses {
     pub local_host: Option<Setting>,
     /// Its port.
     pub local_port: Option<Setting>,
-    /// In which words the user speaks.
-    pub style: Style,
-    /// Whether what simple-obfs takes for granted need not be said.
-    pub lenient: bool,
 }
 
 impl Addresses {
@@ -64,8 +51,6 @@ impl Addresses {
             remote_port: variable(sip003::REMOTE_PORT)?,
             local_host: variable(sip003::LOCAL_HOST)?,
             local_port: variable(sip003::LOCAL_PORT)?,
-            style: Style::Own,
-            lenient: false,
         })
     }
 
@@ -80,7 +65,6 @@ impl Addresses {
             remote_port: option("remotePort")?,
             local_host: option("localAddr")?,
             local_port: option("localPort")?,
-            ..Addresses::default()
         })
     }
 
@@ -91,56 +75,59 @@ impl Addresses {
             remote_port: self.remote_port.or(others.remote_port),
             local_host: self.local_host.or(others.local_host),
             local_port: self.local_port.or(others.local_port),
-            style: self.style,
-            lenient: self.lenient || others.lenient,
         }
     }
 
-    /// What a client half dials, what a server half listens on.
-    pub(super) fn remote(&self, role: Role) -> Result<Vec<HostPort>, ConfigError> {
-        let (host, port) = match (role, self.style) {
-            (Role::Client, Style::Own) => ("obfs-rs client --remote", "obfs-rs client --remote"),
-            (Role::Server, Style::Own) => ("obfs-rs server --listen", "obfs-rs server --listen"),
-            (_, Style::SimpleObfs) => ("-s", "-p"),
+    /// What each program takes where nothing is said, and what simple-obfs takes where its file says nothing.
+    pub(super) fn defaults(dialect: Dialect, role: Role, file: bool) -> Addresses {
+        let default = |value: &str| Some(Setting::new("default", value));
+        let loopback = "127.0.0.1";
+        let (remote_host, remote_port, local_host, local_port) = match (dialect, role) {
+            (Dialect::V2rayPlugin, Role::Client) => {
+                (Some(loopback), Some("1080"), Some(loopback), Some("1984"))
+            }
+            (Dialect::V2rayPlugin, Role::Server) => {
+                (Some(loopback), Some("1984"), Some(loopback), Some("1080"))
+            }
+            (Dialect::Own, _) if !file => (None, None, None, None),
+            (Dialect::Own | Dialect::SimpleObfs, Role::Client) => (None, None, Some(loopback), None),
+            (Dialect::Own | Dialect::SimpleObfs, Role::Server) => (Some("::|0.0.0.0"), None, None, None),
         };
-        // simple-obfs's server listens on everything unless it is told where.
-        let everything = Setting::new("-s", "::|0.0.0.0");
-        let given = match (&self.remote_host, role, self.lenient) {
-            (None, Role::Server, true) => Some(&everything),
-            (given, ..) => given.as_ref(),
-        };
-        endpoints((given, sip003::REMOTE_HOST, host), (self.remote_port.as_ref(), sip003::REMOTE_PORT, port))
+        Addresses {
+            remote_host: remote_host.and_then(default),
+            remote_port: remote_port.and_then(default),
+            local_host: local_host.and_then(default),
+            local_port: local_port.and_then(default),
+        }
     }
 
-    /// Where a client half listens for its host, what a server half dials.
-    pub(super) fn local(&self, role: Role) -> Result<Vec<HostPort>, ConfigError> {
-        let (host, port) = match (role, self.style) {
-            (Role::Client, Style::Own) => ("obfs-rs client --listen", "obfs-rs client --listen"),
-            (Role::Server, Style::Own) => ("obfs-rs server --backend", "obfs-rs server --backend"),
-            (Role::Client, Style::SimpleObfs) => ("-b", "-l"),
-            (Role::Server, Style::SimpleObfs) => ("-r", "-r"),
-        };
-        // simple-obfs's client listens for programs of this machine unless it is told otherwise.
-        let this_machine = Setting::new("-b", "127.0.0.1");
-        let given = match (&self.local_host, role, self.lenient) {
-            (None, Role::Client, true) => Some(&this_machine),
-            (given, ..) => given.as_ref(),
-        };
-        endpoints((given, sip003::LOCAL_HOST, host), (self.local_port.as_ref(), sip003::LOCAL_PORT, port))
+    /// What a client half dials, what a server half listens on; then where a client half listens for its
+    /// host, what a server half dials. Where something is missing, it is told by the flags of the dialect.
+    pub(super) fn endpoints(
+        &self,
+        dialect: Dialect,
+        role: Role,
+    ) -> Result<(Vec<HostPort>, Vec<HostPort>), ConfigError> {
+        let [remote_host, remote_port, local_host, local_port] = dialect.flags(role);
+        let remote = endpoints(
+            (self.remote_host.as_ref(), sip003::REMOTE_HOST, remote_host),
+            (self.remote_port.as_ref(), sip003::REMOTE_PORT, remote_port),
+        )?;
+        let local = endpoints(
+            (self.local_host.as_ref(), sip003::LOCAL_HOST, local_host),
+            (self.local_port.as_ref(), sip003::LOCAL_PORT, local_port),
+        )?;
+        Ok((remote, local))
     }
 }
 
 /// `host|host:port` as a host and a port.
-pub(super) fn split_address(
+pub(crate) fn split_address(
     flag: &str,
     text: &str,
 ) -> Result<(Option<Setting>, Option<Setting>), ConfigError> {
     let (host, port) = text.rsplit_once(':').ok_or_else(|| {
-        ConfigError::variable(
-            flag,
-            text,
-            "an address: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080",
-        )
+        ConfigError::variable(flag, text, "an address (HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080)")
     })?;
     Ok((Some(Setting::new(flag, host)), Some(Setting::new(flag, port))))
 }

@@ -1,13 +1,12 @@
-//! What the process was started with.
+//! What the process was started with, beside its command line.
 
 use super::error::ConfigError;
+use super::sip003;
 use std::ffi::OsString;
 
 /// What the process was started with, gathered by the caller so that configuration is a pure function.
 #[derive(Debug, Default)]
 pub struct ProcessEnv {
-    /// The command line, the program's own name first.
-    pub args: Vec<OsString>,
     /// The environment.
     pub vars: Vec<(OsString, OsString)>,
     /// The parent process's name, where the system tells it.
@@ -21,16 +20,19 @@ impl ProcessEnv {
             None => Ok(None),
             Some((_, value)) => match value.to_str() {
                 Some(text) => Ok(Some(text.to_owned())),
-                None => Err(ConfigError::variable(name, value.to_string_lossy(), "text in UTF-8")),
+                None => Err(ConfigError::variable(name, &value.to_string_lossy(), "text in UTF-8")),
             },
         }
     }
 
-    /// The program's file name, without a folder and without `.exe`.
-    pub(super) fn program(&self) -> String {
-        let path = self.args.first().map(std::path::Path::new);
-        path.and_then(|path| path.file_stem())
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
+    /// Whether a Shadowsocks program started us with its addresses.
+    pub(super) fn is_hosted(&self) -> bool {
+        let is_set = |name| self.vars.iter().any(|(key, _)| key == name);
+        is_set(sip003::REMOTE_HOST) && is_set(sip003::LOCAL_HOST)
+    }
+
+    /// Whether anything was passed on as a Shadowsocks program passes it.
+    pub fn has_plugin_variables(&self) -> bool {
+        self.vars.iter().any(|(name, _)| name.to_string_lossy().starts_with("SS_"))
     }
 }

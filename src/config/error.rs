@@ -1,5 +1,7 @@
 //! Why the program cannot start as it was asked to.
 
+use super::features::Feature;
+use std::fmt::Display;
 use thiserror::Error;
 
 /// Why the program cannot start as it was asked to. Each names what was wrong, the value it had and
@@ -7,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// An option has a value that it cannot have.
-    #[error("{}", of_option(name, value, expected))]
+    #[error("option `{name}`{}", wrong(value, expected))]
     Option {
         /// The option's name.
         name: String,
@@ -34,36 +36,38 @@ pub enum ConfigError {
         /// What is wrong there.
         problem: String,
     },
-    /// The command line is not one.
-    #[error("command line: {0} (see --help)")]
-    CommandLine(String),
     /// Two options cannot both be meant.
-    #[error("options `{one}` and `{other}` exclude each other{}{advice}", if advice.is_empty() { "" } else { ": " })]
+    #[error("options `{one}` and `{other}` exclude each other{}{reason}", if reason.is_empty() { "" } else { ": " })]
     Conflict {
         /// An option as it was written.
         one: String,
         /// The other one.
         other: String,
-        /// What would do, or nothing.
-        advice: String,
+        /// Why, or what would do; or nothing.
+        reason: String,
     },
     /// What other programs have and this one has not.
     #[error("`{0}` is not supported by this version")]
     Unsupported(String),
+    /// What this program has and this build has not.
+    #[error("{asked}: this build has no {} (cargo feature `{feature}`)", feature.part())]
+    LeftOut {
+        /// What asks for it.
+        asked: String,
+        /// What it would need.
+        feature: Feature,
+    },
     /// An option says nothing without another one.
-    #[error("{option} needs {needs}")]
+    #[error("{asked} needs {needs}")]
     Needs {
-        /// The option, and where it says nothing.
-        option: String,
+        /// What asks for it.
+        asked: String,
         /// What would do.
         needs: String,
     },
     /// The option string says something that cannot be told.
     #[error("SS_PLUGIN_OPTIONS: {0}")]
     NotUnderstood(String),
-    /// Nothing was said at all. The text says how the program is used.
-    #[error("SS_REMOTE_HOST is not set: this is a plugin, which a Shadowsocks program starts\n\n{0}")]
-    NothingSaid(String),
     /// Something that is needed was not given at all.
     #[error("{name} is not set: expected {expected} (see obfs-rs --help)")]
     Missing {
@@ -75,34 +79,38 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn option(
-        name: impl Into<String>,
-        value: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Self {
+    pub(super) fn option(name: &str, value: &str, expected: impl Into<String>) -> Self {
         ConfigError::Option { name: name.into(), value: one_line(value), expected: expected.into() }
     }
 
-    pub(super) fn variable(
-        name: impl Into<String>,
-        value: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn variable(name: impl Into<String>, value: &str, expected: impl Into<String>) -> Self {
         ConfigError::Variable { name: name.into(), value: one_line(value), expected: expected.into() }
+    }
+
+    pub(super) fn conflict(one: impl Display, other: impl Display, reason: &str) -> Self {
+        ConfigError::Conflict { one: one.to_string(), other: other.to_string(), reason: reason.to_owned() }
+    }
+
+    /// An option that says nothing without what `needs` says.
+    pub(super) fn needs(option: impl Display, needs: &str) -> Self {
+        ConfigError::Needs { asked: format!("option `{option}`"), needs: needs.to_owned() }
+    }
+
+    /// An option that says nothing without TLS.
+    pub(super) fn needs_tls(option: impl Display) -> Self {
+        ConfigError::needs(option, "`tls`: add it, or leave this out")
     }
 }
 
 /// What is wrong with an option's value, or with an option that has none.
-fn of_option(name: &str, value: &str, expected: &str) -> String {
-    match (value, expected.starts_with("possible")) {
-        ("", true) => format!("option `{name}` is not {expected}"),
-        ("", false) => format!("option `{name}` has no value: expected {expected}"),
-        _ => format!("option `{name}`: `{value}` is not {expected}"),
+fn wrong(value: &str, expected: &str) -> String {
+    match value {
+        "" => format!(" has no value: expected {expected}"),
+        _ => format!(": `{value}` is not {expected}"),
     }
 }
 
 /// A value as it can stand in a message of one line.
-pub(super) fn one_line(value: impl Into<String>) -> String {
-    let value: String = value.into();
-    if value.contains(char::is_control) { value.escape_debug().to_string() } else { value }
+pub(super) fn one_line(value: &str) -> String {
+    if value.contains(char::is_control) { value.escape_debug().to_string() } else { value.to_owned() }
 }

@@ -2,7 +2,7 @@
 //! a comma behind the last entry, and a byte order mark: simple-obfs takes the last two, and who writes
 //! such a file by hand leaves them in.
 
-use super::endpoints::{Addresses, Setting, Style, split_address};
+use super::endpoints::{Addresses, Setting, split_address};
 use super::error::ConfigError;
 use super::options::{Kind, find, same_name};
 use super::role::Role;
@@ -112,23 +112,21 @@ impl File {
         };
         let parsed = parse_to_ast(text, &CollectOptions::default(), &strict).map_err(|error| {
             let end = text.trim_end().len();
-            match error.kind() {
-                // Told where the thing begins that does not end.
+            // These are told where the thing begins that does not end.
+            let unfinished = matches!(
+                error.kind(),
                 ParseErrorKind::UnterminatedObject
-                | ParseErrorKind::UnterminatedArray
-                | ParseErrorKind::UnterminatedCommentBlock
-                | ParseErrorKind::ExpectedObjectValue => {}
-                _ if error.range().start < end => {
-                    // What is missing is missed where the next thing begins.
-                    let (before, behind) = text.split_at(error.range().start);
-                    let at = before.len() + (behind.len() - behind.trim_start().len());
-                    let problem = lower_first(&error.kind().to_string());
-                    return fail(at, in_key(last_key(before), &problem));
-                }
-                _ => {}
+                    | ParseErrorKind::UnterminatedArray
+                    | ParseErrorKind::UnterminatedCommentBlock
+                    | ParseErrorKind::ExpectedObjectValue
+            );
+            if unfinished || error.range().start >= end {
+                return fail(end, format!("the file ends too early, after line {}", line_at(text, end)));
             }
-            let problem = format!("the file ends too early, after line {}", line_at(text, end));
-            fail(end, in_key(last_key(text), &problem))
+            ConfigError::File {
+                place: format!("{path}:{}:{}", error.line_display(), error.column_display()),
+                problem: lower_first(&error.kind().to_string()),
+            }
         })?;
         let object = match parsed.value {
             Some(Value::Object(object)) => object,
@@ -193,14 +191,7 @@ impl File {
             (Role::Server, Some(Setting { name, value })) => split_address(&name, &value)?,
             (Role::Server, None) => (None, None),
         };
-        Ok(Addresses {
-            remote_host: self.server,
-            remote_port: self.server_port,
-            local_host,
-            local_port,
-            style: Style::Own,
-            lenient: true,
-        })
+        Ok(Addresses { remote_host: self.server, remote_port: self.server_port, local_host, local_port })
     }
 }
 
@@ -234,40 +225,6 @@ fn texts(key: &str, value: &Value<'_>) -> Result<Vec<String>, &'static str> {
             .ok_or("expected a list of texts, numbers, true or false"),
         value => simple(value).map(|text| vec![text]).ok_or("expected a text, a number, true or false"),
     }
-}
-
-/// What is wrong, and in or behind the value of which key.
-fn in_key(key: Option<String>, problem: &str) -> String {
-    key.map_or_else(|| problem.to_owned(), |key| format!("key `{key}`: {problem}"))
-}
-
-/// The last text in quotes that a colon follows.
-fn last_key(text: &str) -> Option<String> {
-    let mut found = None;
-    let mut rest = text;
-    while let Some(start) = rest.find('"') {
-        let (_, inside) = rest.split_at(start + 1);
-        let mut escaped = false;
-        let end = inside.find(|c: char| match c {
-            '\\' if !escaped => {
-                escaped = true;
-                false
-            }
-            '"' if !escaped => true,
-            _ => {
-                escaped = false;
-                false
-            }
-        });
-        // A text that is not ended is no key yet.
-        let Some(end) = end else { break };
-        let (content, behind) = inside.split_at(end);
-        rest = behind.strip_prefix('"').unwrap_or_default();
-        if rest.trim_start().starts_with(':') {
-            found = Some(content.escape_debug().to_string());
-        }
-    }
-    found
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
@@ -339,20 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_line_and_key() {
+    fn what_is_wrong_is_told_with_its_place() {
         for (text, wanted) in [
             ("", "f.json:1: the file is empty: expected a JSON object"),
             ("[]", "f.json:1: expected a JSON object {…}"),
             ("[\"obfs\"]", "f.json:1: expected a JSON object {…}"),
-            ("{\n \"timeout\": 60\n \"obfs\": 1}", "f.json:3: key `timeout`: expected comma"),
-            ("{\n\n \"timeout\": sixty}", "f.json:3: key `timeout`: unexpected"),
+            ("{\n \"timeout\": 60\n \"obfs\": 1}", "f.json:2:15: expected comma"),
+            ("{\n\n \"timeout\": sixty}", "f.json:3:13: unexpected"),
             ("{\n \"obfs\": {}}", "f.json:2: key `obfs`: expected a text, a number, true or false"),
-            ("{\"obfs\": \"ht", "f.json:1: "),
-            ("{\"obfs\":\"http\",\n", "f.json:1: key `obfs`: the file ends too early, after line 1"),
-            ("{\"obfs\":\n", "f.json:1: key `obfs`: the file ends too early, after line 1"),
-            ("{\"obfs\":}", "f.json:1: key `obfs`: unexpected close brace"),
+            ("{\"obfs\": \"ht", "f.json:1:10: unterminated string"),
+            ("{\"obfs\":\"http\",\n", "f.json:1: the file ends too early, after line 1"),
+            ("{\"obfs\":\n", "f.json:1: the file ends too early, after line 1"),
+            ("{\"obfs\":}", "f.json:1:9: unexpected close brace"),
             ("{\"server\": {\"a\": 1}}", "f.json:1: key `server`: expected"),
-            ("{'obfs': 1}", "f.json:1: single-quoted"),
+            ("{'obfs': 1}", "f.json:1:2: single-quoted"),
         ] {
             let message = problem(text);
             assert!(message.contains(wanted) && !message.contains('\n'), "{text:?}: {message}");

@@ -2,25 +2,23 @@
 
 use super::error::ConfigError;
 use super::options::Options;
-use super::values::value;
+use super::values::parsed;
 use crate::net::addr::{Host, HostPort};
-use crate::wire::http::host::without_port;
+use crate::wire::http::host::{ascii_name, without_port};
 
 pub(super) fn host_header(options: &Options) -> Result<Option<String>, ConfigError> {
     name(options, "obfs-host")
 }
 
 /// A host name that is fit for a head, under any of the options that have one.
-pub(super) fn name(options: &Options, option: &str) -> Result<Option<String>, ConfigError> {
-    let expected = "a host name (no spaces, slashes or control characters)";
-    let Some((name, text)) = value(options, option, expected)? else { return Ok(None) };
-    let fail = || Err(ConfigError::option(name, text, expected));
-    let (host, port) = text.split_at(without_port(text).len());
-    let Some(host) = crate::wire::http::host::ascii_name(host) else { return fail() };
-    let ascii = format!("{host}{port}");
-    // It is copied into the head: what could end a header line there must not come in here.
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,".contains(&b);
-    if ascii.bytes().all(allowed) && ascii.len() <= 255 { Ok(Some(ascii)) } else { fail() }
+fn name(options: &Options, option: &str) -> Result<Option<String>, ConfigError> {
+    parsed(options, option, "a host name (no spaces, slashes or control characters)", |text| {
+        let (host, port) = text.split_at(without_port(text).len());
+        let ascii = format!("{}{port}", ascii_name(host)?);
+        // It is copied into the head: what could end a header line there must not come in here.
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,".contains(&b);
+        (ascii.bytes().all(allowed) && ascii.len() <= 255).then_some(ascii)
+    })
 }
 
 /// The name of `host`, or of `obfs-host` where that is missing.

@@ -1,26 +1,29 @@
 //! What the user asked for, checked once, at the start. After this nothing parses a string.
 //!
-//! Four places speak: the command line ([`cli`]), the `SS_*` variables ([`sip003`]) with the option
-//! string in one of them ([`options`]), and the JSON file that one of these may name ([`mod@file`]). The
-//! command line wins over the variables, and both win over the file. [`read`] puts them together.
+//! Four places speak: a command line, as [`Settings`]; the `SS_*` variables ([`sip003`]) with the option
+//! string in one of them ([`options`]); and the JSON file that one of these may name ([`mod@file`]). The
+//! command line wins over the variables, and both win over the file. [`read`] puts them together. Which
+//! options there are stands in one table, [`options::OPTIONS`].
 
-pub mod cli;
 mod client;
+mod dialect;
 mod disguise;
 mod endpoints;
 mod env;
 mod error;
+mod evidence;
+mod features;
 pub mod file;
-mod go_cli;
 mod host;
+mod left_out;
 pub mod names;
 pub mod options;
-pub mod probe;
 mod process;
 mod read;
-pub mod role;
+mod role;
 pub mod routes;
 mod server;
+mod settings;
 pub mod sip003;
 mod tls;
 mod trusted;
@@ -30,16 +33,20 @@ mod web;
 mod website;
 
 pub use client::{ClientConfig, ClientDisguise, RequestConfig};
+pub use dialect::Dialect;
+pub(crate) use endpoints::split_address;
+pub use endpoints::{Addresses, Setting};
 pub use env::ProcessEnv;
 pub use error::ConfigError;
+pub use features::Feature;
 pub use names::{NamePattern, NameRoute};
 pub use options::UnknownOption;
-pub use probe::ProbeConfig;
 pub use process::ProcessConfig;
-pub use read::{Command, Config, Half, read};
+pub use read::{Config, Half, read};
 pub use role::{Role, RoleReason};
 pub use routes::{Layer, Route, Routes, UpstreamConfig};
 pub use server::ServerConfig;
+pub use settings::Settings;
 pub use sip003::PluginOption;
 pub use tls::{ExtraRoot, TlsClientConfig, TlsServerConfig};
 pub use tunnel::{DEFAULT_IDLE_TIMEOUT, TunnelConfig};

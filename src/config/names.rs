@@ -79,7 +79,7 @@ fn is_route(option: &PluginOption) -> bool {
 pub(super) fn routes(options: &Options) -> Result<Vec<NameRoute>, ConfigError> {
     /// More are better kept in the configuration of a proxy that is made for it.
     const MOST: usize = 256;
-    let expected = "a name and where it goes: expected NAME:HOST:PORT, such as *.example.com:127.0.0.1:8443";
+    let expected = "a name and where it goes (NAME:HOST:PORT, such as *.example.com:127.0.0.1:8443)";
     let mut routes = Vec::new();
     for option in options.all("sni").filter(|option| is_route(option)) {
         let text = option.value.as_deref().unwrap_or_default();
@@ -88,7 +88,13 @@ pub(super) fn routes(options: &Options) -> Result<Vec<NameRoute>, ConfigError> {
         });
         match route {
             Some(route) if routes.len() < MOST => routes.push(route),
-            Some(_) => return Err(ConfigError::option(&option.key, text, "one of 256 names at the most")),
+            Some(_) => {
+                return Err(ConfigError::option(
+                    &option.key,
+                    text,
+                    "among the first 256 names: no more are taken",
+                ));
+            }
             None => return Err(ConfigError::option(&option.key, text, expected)),
         }
     }

@@ -5,10 +5,10 @@
 
 mod table;
 
-pub use table::{Kind, OPTIONS, OptionSpec, Scope};
+pub use table::{Kind, OPTIONS, OptionSpec};
 
 use super::error::{ConfigError, one_line};
-use super::role::Role;
+use super::role::{Role, RoleReason};
 use super::sip003::PluginOption;
 use std::cell::RefCell;
 
@@ -25,28 +25,9 @@ const DISGUISE: &[&str] = &["obfs", "mode", "tls"];
 const DISGUISE_WORDS: &[&str] =
     &["http", "websocket", "ws", "wss", "httpupgrade", "http-upgrade", "quic", "grpc", "h2"];
 
-/// Options that only servers have, by which a server is known: ours, and those of the programs
-/// whose option strings are handed to us.
-pub const SERVER_ONLY: &[&str] = &[
-    "failover",
-    "fallback",
-    "failover-tls",
-    "fallback-tls",
-    "failover-http",
-    "fallback-http",
-    "failover-h2",
-    "fallback-h2",
-    "failover-proxy",
-    "fallback-proxy",
-    "proxy-protocol",
-    "trusted",
-    "key",
-    "obfs-tls-host",
-];
-
 /// Options that only v2ray-plugin has among the programs whose strings are handed to us, as far as they
 /// say something about the disguise: with one of these and no `obfs`, WebSocket is meant.
-pub const V2RAY_ONLY: &[&str] = &["host", "path", "tls", "cert", "certRaw", "cert-raw", "key", "mux"];
+const V2RAY_ONLY: &[&str] = &["host", "path", "tls", "cert", "certRaw", "key", "mux"];
 
 /// Options of which each says that simple-obfs's disguises are meant.
 const SIMPLE_OBFS_ONLY: &[&str] = &["obfs", "obfs-host", "obfs-uri", "http-method"];
@@ -77,18 +58,22 @@ pub struct UnknownOption {
     pub nearest: Option<&'static str>,
 }
 
+/// A known option.
+#[derive(Debug)]
+struct Known {
+    spec: &'static OptionSpec,
+    /// As it was written; from a file, with the place in front of its name.
+    option: PluginOption,
+    in_file: bool,
+}
+
 /// Options that were looked up in the table.
 #[derive(Debug, Default)]
 pub struct Options {
     /// Known options, in the order in which they count: the first of a name wins.
-    known: Vec<(&'static OptionSpec, PluginOption)>,
+    known: Vec<Known>,
     /// The rest, to be warned about.
     pub unknown: Vec<UnknownOption>,
-    /// The first option that only a server has, as it was written.
-    server_only: Option<String>,
-    /// Whether an option was written that only v2ray-plugin has, and one that only simple-obfs has.
-    v2ray: bool,
-    simple_obfs: bool,
     /// What was odd and taken all the same; the log warns of it.
     warnings: RefCell<Vec<String>>,
 }
@@ -97,34 +82,27 @@ impl Options {
     /// Looks every option up.
     pub fn new(options: impl IntoIterator<Item = PluginOption>) -> Options {
         let mut found = Options::default();
-        for option in options {
-            found.note_kind(&option);
-            match find(&option.key) {
-                Some(spec) => found.known.push((spec, option)),
-                None if SILENT.contains(&option.key.as_str()) => {}
-                None => {
-                    let nearest = nearest(&option.key);
-                    found.unknown.push(UnknownOption { name: option.key, nearest });
-                }
-            }
+        for option in options.into_iter().filter(|option| !SILENT.contains(&option.key.as_str())) {
+            found.add(option, None);
         }
         found
     }
 
     /// Adds what the configuration file says, behind all that was said before. `place` is its file and
     /// line, under which an error in it will be told.
-    pub(super) fn add_from_file(&mut self, mut option: PluginOption, place: &str) {
-        self.note_kind(&option);
-        let name = format!("{place}: {}", option.key);
-        match find(&option.key) {
+    pub(super) fn add_from_file(&mut self, option: PluginOption, place: &str) {
+        self.add(option, Some(place));
+    }
+
+    fn add(&mut self, option: PluginOption, place: Option<&str>) {
+        let PluginOption { key, value } = option;
+        let name = place.map_or_else(|| key.clone(), |place| format!("{place}: {key}"));
+        match find(&key) {
             Some(spec) => {
-                option.key = name;
-                self.known.push((spec, option));
+                let option = PluginOption { key: name, value };
+                self.known.push(Known { spec, option, in_file: place.is_some() });
             }
-            None => {
-                let nearest = nearest(&option.key);
-                self.unknown.push(UnknownOption { name, nearest });
-            }
+            None => self.unknown.push(UnknownOption { name, nearest: nearest(&key) }),
         }
     }
 
@@ -161,27 +139,25 @@ impl Options {
         }
     }
 
-    /// Warns of options that only the other half has, among the first `count`: a file is often that of both
-    /// halves.
-    pub(super) fn warn_of_other_half(&self, count: usize, role: Role, why: &dyn std::fmt::Display) {
-        let (other, owner) = match role {
-            Role::Client => (Scope::Server, "a server's"),
-            Role::Server => (Scope::Client, "a client's"),
+    /// Warns of options that only the other half has, but not of a file's: it is often that of both halves.
+    pub(super) fn warn_of_other_half(&self, role: Role, why: &RoleReason) {
+        let owner = match role {
+            Role::Client => "a server's",
+            Role::Server => "a client's",
         };
         let mut names: Vec<String> = Vec::new();
-        for (spec, option) in self.known.iter().take(count) {
+        for Known { spec, option, .. } in self.known.iter().filter(|known| !known.in_file) {
             let name = format!("`{}`", option.key);
-            if spec.scope == other && !names.contains(&name) {
+            if spec.half.is_some_and(|half| half != role) && !names.contains(&name) {
                 names.push(name);
             }
         }
-        match names.as_slice() {
-            [] => {}
-            [name] => self.warn(format!("option {name} is {owner} and is ignored: this is a {role} ({why})")),
-            _ => self.warn(format!(
-                "options {} are {owner} and are ignored: this is a {role} ({why})",
+        let (options, is) = if names.len() == 1 { ("option", "is") } else { ("options", "are") };
+        if !names.is_empty() {
+            self.warn(format!(
+                "{options} {} {is} {owner} and {is} ignored: this is a {role} ({why})",
                 names.join(", ")
-            )),
+            ));
         }
     }
 
@@ -192,7 +168,7 @@ impl Options {
         let fail = |text: String| Err(ConfigError::NotUnderstood(text));
         let disguise = self.get("obfs").or(self.get("mode")).is_some();
         for option in unknown() {
-            let name = one_line(option.key.as_str());
+            let name = one_line(&option.key);
             let meant = match may_mean(option) {
                 Some("tls") if self.get("tls").is_none() => "tls",
                 Some(meant) if meant != "tls" && !disguise => meant,
@@ -204,8 +180,7 @@ impl Options {
             });
         }
         if !implied && !string.is_empty() && unknown().count() == string.len() {
-            let names: Vec<_> =
-                unknown().map(|option| format!("`{}`", one_line(option.key.as_str()))).collect();
+            let names: Vec<_> = unknown().map(|option| format!("`{}`", one_line(&option.key))).collect();
             return fail(match (names.as_slice(), string.first().and_then(|option| nearest(&option.key))) {
                 ([name], Some(nearest)) => format!("{name} is no option: did you mean `{nearest}`?"),
                 _ => format!(
@@ -217,41 +192,30 @@ impl Options {
         Ok(())
     }
 
-    /// Takes note of what an option says by being there.
-    fn note_kind(&mut self, option: &PluginOption) {
-        let among = |names: &[&str]| names.iter().any(|name| same_name(name, &option.key));
-        if self.server_only.is_none() && among(SERVER_ONLY) {
-            self.server_only = Some(option.key.clone());
-        }
-        self.v2ray |= among(V2RAY_ONLY);
-        self.simple_obfs |= among(SIMPLE_OBFS_ONLY);
-    }
-
     /// The option of this table name, as it was first written.
     pub fn get(&self, name: &str) -> Option<&PluginOption> {
-        debug_assert!(OPTIONS.iter().any(|spec| spec.name == name), "{name} is not in the table");
-        self.known.iter().find(|(spec, _)| spec.name == name).map(|(_, option)| option)
+        self.all(name).next()
     }
 
     /// All options of this table name, in their order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &PluginOption> {
         debug_assert!(OPTIONS.iter().any(|spec| spec.name == name), "{name} is not in the table");
-        self.known.iter().filter(move |(spec, _)| spec.name == name).map(|(_, option)| option)
-    }
-
-    /// How many known options there are.
-    pub(super) fn len(&self) -> usize {
-        self.known.len()
+        self.known.iter().filter(move |known| known.spec.name == name).map(|known| &known.option)
     }
 
     /// Whether the options are those of v2ray-plugin, and none is simple-obfs's.
     pub fn are_v2ray_plugins(&self) -> bool {
-        self.v2ray && !self.simple_obfs
+        let any = |names: &[&str]| self.known.iter().any(|known| names.contains(&known.spec.name));
+        any(V2RAY_ONLY) && !any(SIMPLE_OBFS_ONLY)
     }
 
-    /// The first option that only a server has, as it was written.
+    /// The first option by which a server is known, as it was written. `reverse-proxy` is none: it asks
+    /// nothing.
     pub fn server_only(&self) -> Option<&str> {
-        self.server_only.as_deref()
+        let is_one = |spec: &OptionSpec| spec.half == Some(Role::Server) && spec.name != "reverse-proxy";
+        let first = self.known.iter().find(|known| is_one(known.spec))?;
+        // Behind the file's place; no option has a space in its name.
+        first.option.key.rsplit(' ').next()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::options::Options;
-use super::values::{flag, value, value_if_any};
+use super::values::{flag, parse, parsed, value, value_if_any};
 use crate::telemetry::LogLevel;
 use std::path::PathBuf;
 
@@ -19,37 +19,30 @@ pub struct ProcessConfig {
 
 /// What the process is asked to be.
 pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
-    let expected = "a number of open files (1 or more)";
-    let open_files = match value(options, "n", expected)? {
-        None => None,
-        Some((name, text)) => match text.parse::<u64>() {
-            Ok(number @ 1..) => Some(number),
-            _ => return Err(ConfigError::option(name, text, expected)),
-        },
-    };
     let user = value(options, "a", "the name or number of a user")?;
     let pid_file = value(options, "f", "the name of a file")?;
     Ok(ProcessConfig {
         user: user.map(|(_, user)| user.to_owned()),
         pid_file: pid_file.map(|(_, path)| path.into()),
-        open_files,
+        open_files: parsed(options, "n", "a number of open files (1 or more)", |text| {
+            text.parse().ok().filter(|&number| number > 0)
+        })?,
     })
 }
 
 pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {
     let expected = "a log level (error, warning, info, debug or none)";
-    let level = match value_if_any(options, "loglevel") {
-        None => LogLevel::Info,
-        Some((name, text)) => match text.to_ascii_lowercase().as_str() {
-            "none" => LogLevel::None,
-            "error" => LogLevel::Error,
-            "warning" | "warn" => LogLevel::Warning,
-            "info" => LogLevel::Info,
-            "debug" => LogLevel::Debug,
-            _ => return Err(ConfigError::option(name, text, expected)),
-        },
-    };
-    Ok(if flag(options, "v")? { LogLevel::Debug } else { level })
+    let level = parse(value_if_any(options, "loglevel"), expected, |text| {
+        match text.to_ascii_lowercase().as_str() {
+            "none" => Some(LogLevel::None),
+            "error" => Some(LogLevel::Error),
+            "warning" | "warn" => Some(LogLevel::Warning),
+            "info" => Some(LogLevel::Info),
+            "debug" => Some(LogLevel::Debug),
+            _ => None,
+        }
+    })?;
+    Ok(if flag(options, "v")? { LogLevel::Debug } else { level.unwrap_or(LogLevel::Info) })
 }
 
 /// The name server that was asked for.

@@ -1,19 +1,20 @@
 //! From what was said to a configuration.
 
-use super::cli;
 use super::client::{self, ClientConfig};
-use super::disguise::disguises;
+use super::dialect::Dialect;
+use super::disguise::{Disguise, disguises};
 use super::endpoints::Addresses;
 use super::env::ProcessEnv;
 use super::error::ConfigError;
+use super::evidence::{self, Evidence};
 use super::file::File;
-use super::go_cli;
+use super::left_out;
 use super::options::{Kind, OPTIONS, Options, UnknownOption};
-use super::probe::ProbeConfig;
 use super::process::{ProcessConfig, log_level, nameserver, process};
-use super::role::{self, Role, RoleReason};
+use super::role::{Role, RoleReason};
 use super::server::{self, ServerConfig};
-use super::sip003;
+use super::settings::Settings;
+use super::sip003::{self, PluginOption};
 use super::tunnel::{TunnelConfig, tunnel};
 use super::values::{flag, value};
 use crate::telemetry::LogLevel;
@@ -68,115 +69,72 @@ impl Config {
     }
 }
 
-/// What the program is to do.
-#[derive(Debug)]
-pub enum Command {
-    /// Be a half of the plugin.
-    Run(Box<Config>),
-    /// Show on this machine that it works.
-    Demo,
-    /// Compare a server with the website behind it.
-    Probe(Box<ProbeConfig>),
-    /// Write the manual pages into this folder.
-    Manuals(PathBuf),
-    /// Print this text and end well: `--help`, `--version`.
-    Print(String),
-}
-
 /// Reads everything that was said and checks it.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong.
-pub fn read(env: &ProcessEnv) -> Result<Command, ConfigError> {
-    let program = env.program();
-    if let Some(answer) = without_settings(env, &program) {
-        return answer;
+pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError> {
+    let Settings { dialect, role: command_line, options, addresses } = settings;
+    let (options, file) = gather(options, dialect, env)?;
+    // v2ray-plugin's options of the same meaning go before the variables.
+    let addresses = addresses.or(Addresses::from_options(&options)?).or(Addresses::from_environment(env)?);
+    let of_file = file.as_ref().and_then(|file| file.server.as_ref());
+    let remote_host = addresses.remote_host.as_ref().or(of_file).map(|setting| setting.value.as_str());
+    let parent = env.parent.as_deref();
+    let (role, role_reason) = evidence::decide(&options, Evidence { command_line, remote_host, parent })?;
+    options.warn_of_other_half(role, &role_reason);
+    left_out::check(&options, role, &role_reason)?;
+    for spec in OPTIONS.iter().filter(|spec| spec.kind == Kind::Flag) {
+        flag(&options, spec.name)?;
     }
-    let cli = match cli::parse(&program, &env.args)? {
-        cli::Parsed::Print(text) => return Ok(Command::Print(text)),
-        cli::Parsed::Demo => return Ok(Command::Demo),
-        cli::Parsed::Probe(config) => return Ok(Command::Probe(config)),
-        cli::Parsed::Manuals(folder) => return Ok(Command::Manuals(folder)),
-        cli::Parsed::Run(cli) => *cli,
+    let defaults = Addresses::defaults(dialect, role, file.is_some());
+    let of_file = file.map(|file| file.addresses(role)).transpose()?.unwrap_or_default();
+    let disguises = disguises(&options, role, dialect)?;
+    let (remote, mut local) = addresses.or(of_file).or(defaults).endpoints(dialect, role)?;
+    let half = match role {
+        Role::Client => {
+            let disguise = disguises.first().copied().unwrap_or(Disguise::Auto);
+            Half::Client(Box::new(client::client(&options, remote, local, disguise)?))
+        }
+        Role::Server => {
+            let (home, backend) = (env.var("HOME")?, local.swap_remove(0));
+            let server = server::server(&options, remote, backend, &disguises, home.as_deref())?;
+            Half::Server(Box::new(server))
+        }
     };
-    let plugin_options = env.var(sip003::PLUGIN_OPTIONS)?;
-    let (from_host, notes) = sip003::parse_with_notes(plugin_options.as_deref().unwrap_or_default())?;
-    // The first of a name wins, so what the command line says stands in front, and the file behind.
-    let mut options = Options::new(cli.options.into_iter().chain(from_host.iter().cloned()));
+    Ok(Config {
+        half,
+        tunnel: tunnel(&options)?,
+        process: process(&options)?,
+        role_reason,
+        log_level: log_level(&options)?,
+        hosted: env.is_hosted(),
+        nameserver: nameserver(&options)?,
+        warnings: options.take_warnings(),
+        unknown: options.unknown,
+    })
+}
+
+/// All options, in the order in which they count: the first of a name wins, so those of the command line
+/// stand in front, then those of the host's string, then those of the file that one of these names.
+fn gather(
+    command_line: Vec<PluginOption>,
+    dialect: Dialect,
+    env: &ProcessEnv,
+) -> Result<(Options, Option<File>), ConfigError> {
+    let string = env.var(sip003::PLUGIN_OPTIONS)?.unwrap_or_default();
+    let (string, notes) = sip003::parse_with_notes(&string)?;
+    let mut options = Options::new(command_line.into_iter().chain(string.iter().cloned()));
     notes.into_iter().for_each(|note| options.warn(note));
-    options.warn_of_repeats(&from_host);
-    let file = match value(&options, "c", "the name of a file")? {
-        Some((_, path)) => Some(File::read(path)?),
-        None => None,
-    };
-    let as_v2ray_plugin = go_cli::is_meant(&program);
-    options.check_understood(&from_host, as_v2ray_plugin || file.is_some())?;
-    let of_string = options.len();
+    options.warn_of_repeats(&string);
+    let file = value(&options, "c", "the name of a file")?.map(|(_, path)| File::read(path)).transpose()?;
+    options.check_understood(&string, dialect == Dialect::V2rayPlugin || file.is_some())?;
     if let Some(file) = &file {
         file.notes.iter().for_each(|note| options.warn(note.clone()));
         for (option, place) in &file.options {
             options.add_from_file(option.clone(), place);
         }
     }
-
-    // v2ray-plugin's options of the same meaning go before the variables.
-    let mut addresses =
-        cli.addresses.or(Addresses::from_options(&options)?).or(Addresses::from_environment(env)?);
-    let remote_host = addresses.remote_host.as_ref().or(file.as_ref().and_then(|file| file.server.as_ref()));
-    let evidence = role::Evidence {
-        subcommand: cli.role,
-        program: &program,
-        remote_host: remote_host.map(|setting| setting.value.as_str()),
-        parent: env.parent.as_deref(),
-    };
-    let (role, role_reason) = role::decide(&options, &evidence)?;
-    options.warn_of_other_half(of_string, role, &role_reason);
-    if let Some(file) = file {
-        addresses = addresses.or(file.addresses(role)?);
-    }
-    if as_v2ray_plugin {
-        addresses = addresses.or(go_cli::defaults(role));
-    }
-    for spec in OPTIONS.iter().filter(|spec| spec.kind == Kind::Flag) {
-        flag(&options, spec.name)?;
-    }
-    let disguises = disguises(&options, role, as_v2ray_plugin)?;
-    let hosted = [sip003::REMOTE_HOST, sip003::LOCAL_HOST]
-        .iter()
-        .all(|name| env.vars.iter().any(|(key, _)| key == name));
-
-    let half = match role {
-        Role::Client => Half::Client(Box::new(client::client(&options, &addresses, &disguises)?)),
-        Role::Server => {
-            let home = env.var("HOME")?;
-            Half::Server(Box::new(server::server(&options, &addresses, &disguises, home.as_deref())?))
-        }
-    };
-    Ok(Command::Run(Box::new(Config {
-        half,
-        tunnel: tunnel(&options)?,
-        process: process(&options)?,
-        role_reason,
-        log_level: log_level(&options)?,
-        hosted,
-        nameserver: nameserver(&options)?,
-        warnings: options.take_warnings(),
-        unknown: options.unknown,
-    })))
-}
-
-/// What is asked by somebody who tries the program out at a prompt: with nothing, or one letter.
-fn without_settings(env: &ProcessEnv, program: &str) -> Option<Result<Command, ConfigError>> {
-    let by_a_host = env.vars.iter().any(|(name, _)| name.to_string_lossy().starts_with("SS_"));
-    let drop_in = go_cli::is_meant(program) || matches!(program, "obfs-local" | "obfs-server");
-    if by_a_host || drop_in {
-        return None;
-    }
-    let arguments: Vec<_> = env.args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
-    match arguments.iter().map(AsRef::as_ref).collect::<Vec<&str>>().as_slice() {
-        [] | ["-v"] => Some(Err(ConfigError::NothingSaid(cli::usage()))),
-        ["-V"] => Some(Ok(Command::Print(cli::version()))),
-        _ => None,
-    }
+    Ok((options, file))
 }

@@ -1,13 +1,11 @@
 //! What the server half needs to know, and its reading.
 
 use super::disguise::Disguise;
-use super::endpoints::Addresses;
 use super::error::ConfigError;
 use super::host::host_header;
 use super::names::{self, NameRoute};
 use super::options::Options;
-use super::role::Role;
-use super::tls::{Tls, TlsServerConfig, contradiction, needs_tls, tls, tls_server};
+use super::tls::{Tls, TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
 use super::values::{fake_tls_names, handshake, method, path, shown};
 use super::web;
@@ -117,77 +115,90 @@ impl ServerConfig {
     }
 }
 
-/// Reads the settings of a server half.
+/// Reads the settings of a server half for this Shadowsocks.
 pub(super) fn server(
     options: &Options,
-    addresses: &Addresses,
+    listen: Vec<HostPort>,
+    backend: HostPort,
     disguises: &[Disguise],
     home: Option<&str>,
 ) -> Result<ServerConfig, ConfigError> {
-    let listen = addresses.remote(Role::Server)?;
-    let mut backends = addresses.local(Role::Server)?;
-    handshake(options)?;
-    let host = host_header(options)?.map(|host| without_port(&host).to_ascii_lowercase());
-    let takes = |disguise| disguises.contains(&disguise);
-    let auto = takes(Disguise::Auto);
-    let frames = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
-    let without_query = |path: String| without_query(&path).to_owned();
-    // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
-    let web_path = path(options, &["path", "obfs-uri"])?.map_or_else(|| "/".to_owned(), without_query);
-    let path = path(options, &["obfs-uri", "path"])?.map(without_query);
-    let path = if auto || takes(Disguise::Http) { path } else { Some(web_path.clone()) };
-    let http =
-        HttpRule { method: method(options)?, path, host: host.clone(), web_path: frames.then_some(web_path) };
-    let fake_tls = auto || takes(Disguise::FakeTls);
     // A client's options in a server's string are checked all the same: it is the string of both.
+    handshake(options)?;
     web::mux(options)?;
     web::headers(options)?;
-    let (tls, demand) = match tls(options)? {
-        Some(demand) => (Some(tls_server(options, home)?), Some(demand)),
-        None => {
-            if let (Some(_), Some(_)) = (options.get("cert"), options.get("key")) {
-                options.warn("options `cert` and `key` are not used: `tls` is missing".to_owned());
-            }
-            (None, None)
-        }
-    };
-    // Where TLS is written beside a disguise, nothing comes in the clear.
-    let tls_alone = demand == Some(Tls::Only) || (demand.is_some() && !auto);
-    let fake_names = fake_tls_names(options)?;
-    if let Some(option) = options.get("obfs-tls-host") {
-        if demand == Some(Tls::Only) {
-            return Err(contradiction(option, "tls=only", "a look-alike of TLS is no TLS"));
-        }
-        if !fake_tls {
-            return Err(ConfigError::option(
-                &option.key,
-                option.value.as_deref().unwrap_or_default(),
-                "possible without `obfs=tls` or `mode=auto`: add one of them, or leave this out",
-            ));
-        }
+    let takes = |disguise| disguises.contains(&disguise);
+    let auto = takes(Disguise::Auto);
+    let demand = tls(options)?;
+    let tls = demand.map(|_| tls_server(options, home)).transpose()?;
+    if tls.is_none() && options.get("cert").is_some() && options.get("key").is_some() {
+        options.warn("options `cert` and `key` are not used: `tls` is missing".to_owned());
     }
-    let fake_tls = match (fake_tls, tls.is_some(), fake_names.is_empty()) {
-        (false, _, _) => None,
-        // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
-        (true, true, true) => None,
-        (true, _, false) => Some(FakeTlsRule { server_names: fake_names }),
-        (true, false, true) => Some(FakeTlsRule { server_names: host.into_iter().collect() }),
-    };
     let names = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)
         && let Some(sni) = names::first(options, true)
     {
-        return Err(needs_tls(sni));
+        return Err(ConfigError::needs_tls(sni));
     }
     let rules = Rules {
-        http: (frames || takes(Disguise::Http)).then_some(http),
-        fake_tls,
+        http: http_rule(options, disguises)?,
+        fake_tls: fake_tls_rule(options, auto || takes(Disguise::FakeTls), demand)?,
         tls: tls.is_some() || !names.is_empty(),
-        tls_alone,
+        // Where TLS is written beside a disguise, nothing comes in the clear.
+        tls_alone: demand == Some(Tls::Only) || (demand.is_some() && !auto),
     };
-    let failover = failover(options, tls.is_some(), auto && !tls_alone)?;
+    let failover = failover(options, tls.is_some(), auto && !rules.tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
-    Ok(ServerConfig { listen, backend: backends.swap_remove(0), auto, rules, failover, tls, names, fronts })
+    Ok(ServerConfig { listen, backend, auto, rules, failover, tls, names, fronts })
+}
+
+/// The name of `obfs-host`, as a server compares it.
+fn host(options: &Options) -> Result<Option<String>, ConfigError> {
+    Ok(host_header(options)?.map(|host| without_port(&host).to_ascii_lowercase()))
+}
+
+/// Which upgrade requests are taken.
+fn http_rule(options: &Options, disguises: &[Disguise]) -> Result<Option<HttpRule>, ConfigError> {
+    let takes = |disguise| disguises.contains(&disguise);
+    let auto = takes(Disguise::Auto);
+    let web = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
+    let http = auto || takes(Disguise::Http);
+    let without_query = |path: String| without_query(&path).to_owned();
+    // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
+    let web_path = path(options, &["path", "obfs-uri"])?.map_or_else(|| "/".to_owned(), without_query);
+    let path = path(options, &["obfs-uri", "path"])?.map(without_query);
+    let rule = HttpRule {
+        method: method(options)?,
+        path: if http { path } else { Some(web_path.clone()) },
+        host: host(options)?,
+        web_path: web.then_some(web_path),
+    };
+    Ok((web || http).then_some(rule))
+}
+
+/// Which hellos of `obfs=tls` are taken, on a server that is to take them and on one that is not.
+fn fake_tls_rule(
+    options: &Options,
+    taken: bool,
+    tls: Option<Tls>,
+) -> Result<Option<FakeTlsRule>, ConfigError> {
+    let names = fake_tls_names(options)?;
+    if let Some(option) = options.get("obfs-tls-host") {
+        if tls == Some(Tls::Only) {
+            return Err(ConfigError::conflict(option, "tls=only", "a look-alike of TLS is no TLS"));
+        }
+        if !taken {
+            let needs = "`obfs=tls` or `mode=auto`: add one of them, or leave this out";
+            return Err(ConfigError::needs(option, needs));
+        }
+    }
+    Ok(match (taken, tls, names.is_empty()) {
+        (false, _, _) => None,
+        // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
+        (true, Some(_), true) => None,
+        (true, None, true) => Some(FakeTlsRule { server_names: host(options)?.into_iter().collect() }),
+        (true, _, false) => Some(FakeTlsRule { server_names: names }),
+    })
 }

@@ -4,7 +4,8 @@
 //! from Tor's pluggable transports: `;` separates, the first unescaped `=` splits, a backslash takes
 //! the next character as it is.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, one_line};
+use std::fmt;
 
 /// The remote host: what a client half dials, what a server half listens on.
 pub const REMOTE_HOST: &str = "SS_REMOTE_HOST";
@@ -24,6 +25,15 @@ pub struct PluginOption {
     pub key: String,
     /// The value, unescaped; `None` for a flag (no `=` at all).
     pub value: Option<String>,
+}
+
+impl fmt::Display for PluginOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value.as_deref() {
+            None | Some("") => f.write_str(&one_line(&self.key)),
+            Some(value) => f.write_str(&one_line(&format!("{}={value}", self.key))),
+        }
+    }
 }
 
 /// Splits an option string into its options, in their order.

@@ -3,9 +3,6 @@
 use super::host::http_host;
 use super::*;
 use crate::net::addr::HostPort;
-use crate::telemetry::LogLevel;
-use std::ffi::OsString;
-use std::time::Duration;
 
 mod every_option;
 
@@ -24,17 +21,13 @@ fn hosted(remote: &str, local: &str, options: &str) -> ProcessEnv {
         (sip003::PLUGIN_OPTIONS, options.to_owned()),
     ];
     ProcessEnv {
-        args: vec!["/usr/bin/obfs-rs".into()],
         vars: vars.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         parent: None,
     }
 }
 
 fn config(env: &ProcessEnv) -> Config {
-    match read(env) {
-        Ok(Command::Run(config)) => *config,
-        other => panic!("{other:?}"),
-    }
+    read(Settings::default(), env).unwrap()
 }
 
 fn client(options: &str) -> ClientConfig {
@@ -60,7 +53,7 @@ fn request(options: &str) -> (RequestConfig, Handshake) {
 }
 
 fn complaint(env: &ProcessEnv) -> String {
-    let message = read(env).unwrap_err().to_string();
+    let message = read(Settings::default(), env).unwrap_err().to_string();
     assert!(!message.contains('\n'), "{message}");
     message
 }
@@ -194,48 +187,6 @@ fn several_hosts_and_every_spelling_of_them() {
 }
 
 #[test]
-fn the_command_line_wins() {
-    let mut env = hosted("203.0.113.1:8388", "127.0.0.1:1984", "obfs-host=env.example;t=5");
-    env.args = ["obfs-rs", "client", "--obfs-host", "cli.example", "--remote", "198.51.100.7:80"]
-        .map(OsString::from)
-        .to_vec();
-    let config = config(&env);
-    assert_eq!(config.tunnel.idle_timeout, Duration::from_secs(5));
-    assert_eq!(config.role_reason, RoleReason::Subcommand);
-    let Half::Client(client) = config.half else { panic!("not a client") };
-    assert!(matches!(&client.disguise, ClientDisguise::Http(request, _) if request.host == "cli.example"));
-    assert_eq!(addresses(&client.servers), ["198.51.100.7:80"]);
-    assert_eq!(addresses(&client.listen), ["127.0.0.1:1984"]);
-}
-
-#[test]
-fn the_command_line_alone_is_enough() {
-    let args = "obfs-rs server --listen 0.0.0.0:80 --backend [::1]:9000 --fallback 127.0.0.1:8080 -t 9 -v";
-    let env = ProcessEnv { args: args.split(' ').map(OsString::from).collect(), ..Default::default() };
-    let config = config(&env);
-    assert!(!config.hosted);
-    assert_eq!((config.log_level, config.tunnel.idle_timeout), (LogLevel::Debug, Duration::from_secs(9)));
-    let Half::Server(server) = config.half else { panic!("not a server") };
-    assert_eq!(server.failover.plain.to_string(), "127.0.0.1:8080");
-}
-
-#[test]
-fn help_and_version_are_printed() {
-    for (args, wanted) in [
-        (vec!["obfs-rs", "--version"], env!("CARGO_PKG_VERSION")),
-        (vec!["obfs-rs", "--help"], "--plugin-opts"),
-        (vec!["obfs-rs", "client", "--help"], "obfs-rs client --listen"),
-        (vec!["obfs-rs", "server", "--help"], "--failover"),
-    ] {
-        let args = args.into_iter().map(OsString::from).collect();
-        match read(&ProcessEnv { args, ..ProcessEnv::default() }) {
-            Ok(Command::Print(text)) => assert!(text.contains(wanted), "{text}"),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
 fn every_wrong_value_is_told_with_its_name() {
     for (options, words) in [
         ("obfs=htp", &["obfs", "htp", "http"][..]),
@@ -251,20 +202,27 @@ fn every_wrong_value_is_told_with_its_name() {
         ("obfs-host=a b", &["obfs-host", "a b", "host name"]),
         ("obfs-host=a\r\nX: y", &["obfs-host", r"a\r\nX: y"]),
         ("obfs-uri=/a\u{1}b", &["obfs-uri", r"/a\u{1}b", "path"]),
-        ("tls;obfs=tls", &["`tls` and `obfs=tls` exclude", "mode=websocket;tls", "look-alike"]),
+        (
+            "tls;obfs=tls",
+            &["options `tls` and `obfs=tls` exclude each other: ", "mode=websocket;tls", "look-alike"],
+        ),
+        ("tls;obfs=http", &["options `tls` and `obfs=http` exclude each other: ", "mode=websocket;tls"]),
+        ("obfs=http;mode=websocket", &["options `obfs=http` and `mode=websocket` exclude each other"]),
+        ("mode=websocket;handshake=eager", &["options `handshake=eager` and `mode=websocket` exclude"]),
+        ("sni=a.example", &["option `sni=a.example` needs `tls`"]),
+        ("failover-h2=a:1", &["option `failover-h2=a:1` needs `tls`"]),
         ("mode=quic", &["`mode=quic` is not supported by this version"]),
         ("trusted=10.0.0.0/99", &["is not a network", "0 to 32"]),
-        ("server;client", &["`server` and `client` exclude each other"]),
+        ("server;client", &["options `server` and `client` exclude each other"]),
         ("server;mode=websocket;tls;cert=/c", &["`tls` on a server needs `key=FILE` beside", "`host=NAME`"]),
         ("path=/\r\nX: y", &["path", r"/\r\nX: y"]),
         ("http-method=G T", &["http-method", "G T", "method"]),
         (r"obfs=http\", &["SS_PLUGIN_OPTIONS", "backslash"]),
-        ("server;client", &["server", "client"]),
-        ("proxy-protocol=in", &["proxy-protocol", "`in`", "`trusted`"]),
-        ("proxy-protocol=1;trusted=::1", &["proxy-protocol", "`1`", "expected in"]),
+        ("proxy-protocol=in", &["option `proxy-protocol=in` needs `trusted`"]),
+        ("proxy-protocol=1;trusted=::1", &["proxy-protocol", "`1`", "direction", "(in;"]),
         ("trusted=10.0.0.0/33", &["trusted", "10.0.0.0/33", "ADDRESS/PREFIX"]),
         ("trusted=10.0.0.1,;proxy-protocol=in", &["trusted", "10.0.0.1,"]),
-        ("failover-proxy=v1;trusted=::1", &["failover-proxy", "`v1`", "`failover`"]),
+        ("failover-proxy=v1;trusted=::1", &["option `failover-proxy=v1` needs `failover`"]),
         ("failover-proxy=2;failover=a:1", &["failover-proxy", "`2`", "v1 or v2"]),
     ] {
         let message = complaint(&hosted("203.0.113.1:8388", "127.0.0.1:1984", options));
@@ -294,19 +252,6 @@ fn every_wrong_variable_is_told_with_its_name() {
         env.vars.retain(|(key, _)| key != name);
         let message = complaint(&env);
         assert!(message.contains(name) && message.contains("not set"), "{message}");
-    }
-}
-
-#[test]
-fn a_wrong_flag_is_told_in_one_line() {
-    for args in [
-        "obfs-rs client --obfs-hots x",
-        "obfs-rs frob",
-        "obfs-rs client --remote",
-        "obfs-rs client --remote x",
-    ] {
-        let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
-        complaint(&ProcessEnv { args, ..ProcessEnv::default() });
     }
 }
 
@@ -340,7 +285,11 @@ fn where_tls_is_written_nothing_comes_in_the_clear() {
     assert!(web.tls.is_some());
     for wrong in ["tls=maybe", "tls=only;obfs-tls-host=a.example", "obfs=http;obfs-tls-host=a.example"] {
         assert!(
-            read(&hosted("0.0.0.0:443", "127.0.0.1:1", &format!("server;{wrong};{CERTIFICATE}"))).is_err()
+            read(
+                Settings::default(),
+                &hosted("0.0.0.0:443", "127.0.0.1:1", &format!("server;{wrong};{CERTIFICATE}"))
+            )
+            .is_err()
         );
     }
 }
@@ -370,7 +319,9 @@ fn beside_tls_the_look_alike_is_taken_for_names_of_its_own() {
     }
     for wrong in ["", "a b", "a,,b", "*.example", "a/b", "a:1"] {
         let options = format!("server;obfs=tls;obfs-tls-host={wrong}");
-        let error = read(&hosted("0.0.0.0:443", "127.0.0.1:1", &options)).unwrap_err().to_string();
+        let error = read(Settings::default(), &hosted("0.0.0.0:443", "127.0.0.1:1", &options))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("obfs-tls-host"), "{error}");
     }
 }

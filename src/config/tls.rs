@@ -1,11 +1,10 @@
 //! TLS: the option `tls`, and the certificates of either half.
 
-use super::error::{ConfigError, one_line};
+use super::error::ConfigError;
 use super::host::host;
 use super::names;
 use super::options::Options;
-use super::sip003::PluginOption;
-use super::values::{flag, value_if_any};
+use super::values::{parse, truth, value_if_any};
 use crate::wire::http::host::without_port;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -49,41 +48,22 @@ pub(super) enum Tls {
 
 /// What `tls` asks for; `None` where it is not asked for.
 pub(super) fn tls(options: &Options) -> Result<Option<Tls>, ConfigError> {
-    let option = options.get("tls");
-    let value = option.and_then(|option| option.value.as_deref());
-    if value.is_some_and(|value| value.eq_ignore_ascii_case("only")) {
+    let Some(option) = options.get("tls") else { return Ok(None) };
+    let value = option.value.as_deref().unwrap_or_default();
+    if value.eq_ignore_ascii_case("only") {
         return Ok(Some(Tls::Only));
     }
-    match flag(options, "tls") {
-        Ok(true) => Ok(Some(Tls::On)),
-        Ok(false) => Ok(None),
-        Err(_) => {
-            let key = option.map_or("tls", |option| &option.key);
-            Err(ConfigError::option(key, value.unwrap_or_default(), "a flag's value (true or false) or only"))
-        }
+    match truth(Some(value)) {
+        Some(set) => Ok(set.then_some(Tls::On)),
+        None => Err(ConfigError::option(&option.key, value, "a flag's value (true or false) or only")),
     }
-}
-
-/// Two options that exclude one another. The message names both, and what would do.
-pub(super) fn contradiction(option: &PluginOption, other: &str, advice: &str) -> ConfigError {
-    let one = match option.value.as_deref() {
-        None | Some("") => option.key.clone(),
-        Some(value) => one_line(format!("{}={value}", option.key)),
-    };
-    ConfigError::Conflict { one, other: other.to_owned(), advice: advice.to_owned() }
-}
-
-/// An option that says nothing without TLS. The message names both.
-pub(super) fn needs_tls(option: &PluginOption) -> ConfigError {
-    let expected = "possible without `tls`: add it, or leave this out";
-    ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
 }
 
 /// What a client half checks a certificate by; `host` is the name where `sni` says none.
 pub(super) fn tls_client(options: &Options, host: String) -> Result<TlsClientConfig, ConfigError> {
     let name = names::client_name(options)?;
     let server_name = name.unwrap_or(host);
-    if rustls::pki_types::ServerName::try_from(server_name.as_str()).is_err() {
+    if !is_certificate_name(&server_name) {
         let sni = names::first(options, false);
         let option = sni.or_else(|| options.get("host")).map_or("host", |option| &option.key);
         return Err(ConfigError::option(option, &server_name, "a name that a certificate can have"));
@@ -97,6 +77,17 @@ pub(super) fn tls_client(options: &Options, host: String) -> Result<TlsClientCon
     Ok(TlsClientConfig { server_name, extra_root })
 }
 
+/// Whether a certificate can be for this name.
+#[cfg(feature = "tls")]
+fn is_certificate_name(name: &str) -> bool {
+    rustls::pki_types::ServerName::try_from(name).is_ok()
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_certificate_name(_: &str) -> bool {
+    true
+}
+
 fn file(options: &Options, name: &str) -> Option<PathBuf> {
     value_if_any(options, name).map(|(_, path)| PathBuf::from(path))
 }
@@ -105,13 +96,10 @@ fn file(options: &Options, name: &str) -> Option<PathBuf> {
 /// line breaks. With them is well, too.
 fn cert_raw(options: &Options) -> Result<Option<Vec<u8>>, ConfigError> {
     let expected = "a certificate (the base64 text of a PEM file)";
-    let Some((name, text)) = value_if_any(options, "certRaw") else { return Ok(None) };
-    let body: String = text
-        .replace("-----BEGIN CERTIFICATE-----", "")
-        .replace("-----END CERTIFICATE-----", "")
-        .split_ascii_whitespace()
-        .collect();
-    STANDARD.decode(body).map(Some).map_err(|_| ConfigError::option(name, text, expected))
+    parse(value_if_any(options, "certRaw"), expected, |text| {
+        let text = text.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "");
+        STANDARD.decode(text.split_ascii_whitespace().collect::<String>()).ok()
+    })
 }
 
 /// A server's certificate and key: the named files, or those of acme.sh for `host`, RSA or ECC.
@@ -135,7 +123,7 @@ pub(super) fn tls_server(options: &Options, home: Option<&str>) -> Result<TlsSer
             (None, None) => "`cert=FILE` and `key=FILE`",
         };
         return Err(ConfigError::Needs {
-            option: "`tls` on a server".into(),
+            asked: "`tls` on a server".into(),
             needs: format!("{needs} (or `host=NAME` for acme.sh's files of that name)"),
         });
     };

@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::options::Options;
-use super::values::value;
+use super::values::parsed;
 use crate::net::network::Network;
 use crate::net::trusted::TrustedProxies;
 use crate::wire::proxy_protocol::Version;
@@ -26,30 +26,26 @@ pub(super) fn trusted_proxies(options: &Options) -> Result<TrustedProxies, Confi
             })?);
         }
     }
-    let expected = "a direction of the PROXY protocol: expected in (for the website there is failover-proxy)";
-    let proxy_protocol = match value(options, "proxy-protocol", expected)? {
-        None => false,
-        Some((name, "in")) if trusted.is_empty() => {
-            let expected = "possible without `trusted`, which names the addresses it is taken from";
-            return Err(ConfigError::option(name, "in", expected));
-        }
-        Some((_, "in")) => true,
-        Some((name, other)) => return Err(ConfigError::option(name, other, expected)),
-    };
-    Ok(TrustedProxies { trusted, proxy_protocol })
+    let expected = "a direction of the PROXY protocol (in; for the website there is failover-proxy)";
+    let proxy_protocol = parsed(options, "proxy-protocol", expected, |text| (text == "in").then_some(()))?;
+    if let (Some(option), true) = (options.get("proxy-protocol"), trusted.is_empty()) {
+        return Err(ConfigError::needs(option, "`trusted`, the addresses whose headers are taken"));
+    }
+    Ok(TrustedProxies { trusted, proxy_protocol: proxy_protocol.is_some() })
 }
 
 /// `failover-proxy`, which needs a website to be told to: one of the options `sites`.
 pub(super) fn failover_proxy(options: &Options, sites: &[&str]) -> Result<Option<Version>, ConfigError> {
-    let expected = "a version of the PROXY protocol (v1 or v2)";
-    let Some((name, text)) = value(options, "failover-proxy", expected)? else { return Ok(None) };
-    let version = match text {
-        "v1" => Version::V1,
-        "v2" => Version::V2,
-        other => return Err(ConfigError::option(name, other, expected)),
-    };
-    if sites.iter().all(|site| options.get(site).is_none()) {
-        return Err(ConfigError::option(name, text, "possible without `failover`, the website that is told"));
+    let version =
+        parsed(options, "failover-proxy", "a version of the PROXY protocol (v1 or v2)", |text| match text {
+            "v1" => Some(Version::V1),
+            "v2" => Some(Version::V2),
+            _ => None,
+        })?;
+    match options.get("failover-proxy") {
+        Some(option) if sites.iter().all(|site| options.get(site).is_none()) => {
+            Err(ConfigError::needs(option, "`failover`, the website that is told"))
+        }
+        _ => Ok(version),
     }
-    Ok(Some(version))
 }

@@ -2,9 +2,8 @@
 
 use super::error::ConfigError;
 use super::options::Options;
-use super::values::{flag, seconds, value, value_if_any};
+use super::values::{flag, parse, parsed, seconds, value, value_if_any};
 use crate::net::options::SocketOptions;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,15 +31,15 @@ pub(super) fn tunnel(options: &Options) -> Result<TunnelConfig, ConfigError> {
 /// What is asked of the sockets.
 fn sockets(options: &Options) -> Result<SocketOptions, ConfigError> {
     let interface = value(options, "i", "the name of a network interface")?;
-    let source = match value(options, "b", ADDRESS)? {
-        None => None,
-        Some((name, text)) => Some(address(name, text)?),
-    };
+    let expected = "an address of this machine (such as 192.0.2.1 or 2001:db8::1)";
     Ok(SocketOptions {
         fast_open: flag(options, "fast-open")?,
         mptcp: flag(options, "mptcp")?,
         interface: interface.map(|(_, name)| name.to_owned()),
-        source,
+        source: parsed(options, "b", expected, |text| {
+            let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            bare.parse().ok()
+        })?,
         ipv6_first: flag(options, "6")?,
         // The working directory changes when the process goes into the background.
         protect: flag(options, "V")?.then(|| {
@@ -51,20 +50,9 @@ fn sockets(options: &Options) -> Result<SocketOptions, ConfigError> {
     })
 }
 
-const ADDRESS: &str = "an address of this machine (such as 192.0.2.1 or 2001:db8::1)";
-
-fn address(name: &str, text: &str) -> Result<IpAddr, ConfigError> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| ConfigError::option(name, text, ADDRESS))
-}
-
 fn fwmark(options: &Options) -> Result<Option<u32>, ConfigError> {
     let expected = "a mark (a number from 0 to 4294967295)";
-    let Some((name, text)) = value_if_any(options, "fwmark") else { return Ok(None) };
-    match text.parse() {
-        // v2ray-plugin's default, which means none.
-        Ok(0) => Ok(None),
-        Ok(mark) => Ok(Some(mark)),
-        Err(_) => Err(ConfigError::option(name, text, expected)),
-    }
+    let mark = parse(value_if_any(options, "fwmark"), expected, |text| text.parse().ok())?;
+    // v2ray-plugin's default is 0, which means none.
+    Ok(mark.filter(|&mark| mark != 0))
 }

@@ -3,8 +3,8 @@
 use super::error::{ConfigError, one_line};
 use super::host::{host, http_host, name_of};
 use super::options::Options;
-use super::tls::{TlsClientConfig, contradiction, tls, tls_client};
-use super::values::{Handshake, path, value_if_any};
+use super::tls::{TlsClientConfig, tls, tls_client};
+use super::values::{Handshake, parse, path, value_if_any};
 use crate::net::addr::HostPort;
 use crate::wire::http::host::escape_as_go;
 use crate::wire::http::host::without_port;
@@ -67,12 +67,16 @@ pub(super) fn client(
         && handshake == Handshake::Eager
         && let Some(option) = options.get("handshake")
     {
-        return Err(contradiction(option, &format!("mode={mode}"), "frames come behind the answer"));
+        return Err(ConfigError::conflict(
+            option,
+            format_args!("mode={mode}"),
+            "frames come behind the answer",
+        ));
     }
     let mux = mux(options)?;
     if let (false, Some(1..), Some(option)) = (frames, mux, options.get("mux")) {
         let advice = "only mode=websocket has sessions that share a connection";
-        return Err(contradiction(option, &format!("mode={mode}"), advice));
+        return Err(ConfigError::conflict(option, format_args!("mode={mode}"), advice));
     }
     let path = path(options, &["path", "obfs-uri"])?.unwrap_or_else(|| "/".to_owned());
     let (path, early_data) = match crate::wire::websocket::split_early_data(&path) {
@@ -130,13 +134,9 @@ pub(super) fn mux(options: &Options) -> Result<Option<usize>, ConfigError> {
 }
 
 fn user_agent(options: &Options) -> Result<Option<String>, ConfigError> {
-    let expected = "a header's value (printable ASCII)";
-    let Some((name, text)) = value_if_any(options, "user-agent") else { return Ok(None) };
-    if is_header_value(text) {
-        Ok(Some(text.to_owned()))
-    } else {
-        Err(ConfigError::option(name, text, expected))
-    }
+    parse(value_if_any(options, "user-agent"), "a header's value (printable ASCII)", |text| {
+        is_header_value(text).then(|| text.to_owned())
+    })
 }
 
 /// Headers of the handshake, each with what says it instead.
@@ -170,7 +170,7 @@ pub(super) fn headers(options: &Options) -> Result<Vec<(String, String)>, Config
             return Err(fail("a header of your own: the handshake itself sets it"));
         }
         if headers.len() == MOST {
-            return Err(fail("one of 32 headers at the most"));
+            return Err(fail("among the first 32 headers: no more are taken"));
         }
         headers.push((name.to_owned(), value.to_owned()));
     }

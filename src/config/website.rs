@@ -3,9 +3,8 @@
 use super::error::ConfigError;
 use super::options::Options;
 use super::sip003::PluginOption;
-use super::tls::needs_tls;
 use super::trusted::failover_proxy;
-use super::values::value;
+use super::values::{parsed, value};
 
 use crate::net::addr::{Host, HostPort};
 use crate::wire::proxy_protocol;
@@ -97,9 +96,9 @@ impl fmt::Display for Failover {
     }
 }
 
-const ADDRESS: &str = "an address: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080";
-const SITE: &str = "an address: expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, or redirect:URL, \
-                    dir:PATH or status:NUMBER";
+const ADDRESS: &str = "an address (HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080)";
+const SITE: &str = "an address (HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080), redirect:URL, dir:PATH or \
+                    status:NUMBER";
 const URL: &str = "a redirect to an http or https URL (redirect:https://HOST[:PORT][/PATH], without query)";
 const STATUS: &str = "a status (status:204, or status:400 to status:599)";
 
@@ -112,8 +111,13 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
     let h2 = match options.get("failover-h2") {
         Some(option) if is_same(option) => match &port {
             Some(port) => Some(port.clone()),
-            None if plain.is_some() => return Err(no_address(option)),
-            None => return Err(missing(option, "failover")),
+            None if plain.is_some() => {
+                return Err(ConfigError::needs(
+                    option,
+                    "an address: `failover` is none whose port it could take",
+                ));
+            }
+            None => return Err(ConfigError::needs(option, "`failover`")),
         },
         _ => address(options, "failover-h2")?,
     };
@@ -126,7 +130,7 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
     if !certificate {
         for name in ["failover-http", "failover-h2"] {
             if let Some(option) = options.get(name) {
-                return Err(needs_tls(option));
+                return Err(ConfigError::needs_tls(option));
             }
         }
         // An address that is given alone serves both kinds of visitors.
@@ -148,17 +152,6 @@ fn is_same(option: &PluginOption) -> bool {
     matches!(option.value.as_deref(), None | Some("" | "1" | "true" | "same"))
 }
 
-/// An option that says nothing without another one. The message names both.
-fn missing(option: &PluginOption, other: &str) -> ConfigError {
-    let expected = format!("possible without `{other}`");
-    ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
-}
-
-fn no_address(option: &PluginOption) -> ConfigError {
-    let expected = "possible where `failover` is no address (it takes one of its own)";
-    ConfigError::option(&option.key, option.value.clone().unwrap_or_default(), expected)
-}
-
 fn website(options: &Options) -> Result<Option<Website>, ConfigError> {
     let Some((name, text)) = value(options, "failover", SITE)? else { return Ok(None) };
     let (site, expected) = match text.split_once(':') {
@@ -173,10 +166,10 @@ fn website(options: &Options) -> Result<Option<Website>, ConfigError> {
 
 /// A website that must be another port: raw TLS and HTTP/2 can only be passed on.
 fn address(options: &Options, name: &str) -> Result<Option<HostPort>, ConfigError> {
-    let Some((name, text)) = value(options, name, ADDRESS)? else { return Ok(None) };
-    let other = matches!(text.split_once(':'), Some(("redirect" | "dir" | "status", _)));
-    let address = if other { None } else { HostPort::parse(text) };
-    address.map(Some).ok_or_else(|| ConfigError::option(name, text, ADDRESS))
+    parsed(options, name, ADDRESS, |text| {
+        let own = matches!(text.split_once(':'), Some(("redirect" | "dir" | "status", _)));
+        if own { None } else { HostPort::parse(text) }
+    })
 }
 
 /// Sees to it that the folder is there. A client half does not ask: the string may be its server's.

@@ -66,7 +66,7 @@ pub enum Served {
     Done(Visit),
     /// The visitor asks, behind so many requests, for an upgrade that is ours. The website has answered all that
     /// it was asked before.
-    Upgrade(Handoff<Stream>, u64),
+    Upgrade(Box<Handoff<Stream>>, u64),
 }
 
 /// What there is to tell of a visit that is over.
@@ -184,7 +184,8 @@ impl Fallback {
         let unclear = follow.unclear();
         match (io, follow.into_upgrade()) {
             (Some(io), Some((read_buf, requests))) => {
-                Served::Upgrade(Handoff { io, read_buf, info, began, upstream: None }, requests)
+                let c = Handoff { io, read_buf, info, began, upstream: None };
+                Served::Upgrade(Box::new(c), requests)
             }
             _ => Served::Done(Visit::Relayed(outcome, unclear)),
         }
@@ -195,7 +196,7 @@ impl Fallback {
 async fn serve_here(website: &Website, mut c: Handoff<Stream>, rules: &Rules) -> Served {
     c.io.close_notify_unless_peer_closed();
     match Box::pin(site::serve(website, c, rules)).await {
-        (requests, Some(c)) => Served::Upgrade(c, requests),
+        (requests, Some(c)) => Served::Upgrade(Box::new(c), requests),
         (requests, None) => Served::Done(Visit::Answered(requests)),
     }
 }

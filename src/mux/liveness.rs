@@ -14,31 +14,30 @@
 //! end comes only when another one has answered a later ping, so that it is this connection alone that
 //! carries nothing.
 
-use super::engine::{Fresh, Incoming, Mux, SCRATCH};
-use super::looks::LOOK;
-use crate::relay::{End, RelayStream};
-use std::io;
-use std::task::Context;
+use super::timers::TICK;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// A connection that was silent for so long is asked before it takes a session.
-pub const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How long data go unanswered before a ping. (A server that works on its answer is asked too, and says
 /// that it is there.)
-pub const PING_AFTER: Duration = Duration::from_secs(2);
+const PING_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a ping goes unanswered before the connection is over, where others answer theirs.
-pub const DEAD: Duration = Duration::from_secs(10);
+const DEAD: Duration = Duration::from_secs(10);
 
 /// With so many bytes on their way since the peer was last heard, its silence says nothing: it may not
 /// have got to the ping, or it may not read. Then the end is TCP's business.
-pub const UNHEARD: u64 = 64 * 1024;
+const UNHEARD: u64 = 64 * 1024;
+
+/// How long until another connection is tried once more, at first and at most.
+const ANOTHER: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 
 /// What is known of the way.
 #[derive(Debug)]
-pub struct Liveness {
+pub(super) struct Liveness {
     /// When anything has come last.
     heard: Instant,
     /// The same on the clock that goes on while the machine sleeps.
@@ -54,12 +53,50 @@ pub struct Liveness {
     /// When a peer that has answered pings and no data is asked again.
     again: Option<Instant>,
     interval: Duration,
+    /// The connection was read when that was asked last. If not, the peer's silence says nothing.
+    was_read: bool,
+    /// The ping with which the connection began has not been answered.
+    proof_due: bool,
+    /// The others have been told that the peer does not answer.
+    doubtful: bool,
+    /// When another connection is wanted next, and how long the one after that waits.
+    another: Option<(Instant, Duration)>,
+}
+
+/// What liveness has to know of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    /// What comes is read.
+    pub(super) is_read: bool,
+    pub(super) has_sessions: bool,
+    /// Since when sessions wait for the peer to show that it is there.
+    pub(super) held_since: Option<Instant>,
+    /// The peer answers no pings.
+    pub(super) is_deaf: bool,
+    pub(super) pong_timeout: Duration,
+}
+
+/// What is to be done now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Check {
+    /// A ping is to be sent.
+    pub(super) ping: bool,
+    /// The others are to be told whether the peer can be counted on.
+    pub(super) doubtful: Option<bool>,
+    /// Sessions that wait are to go to other connections.
+    pub(super) give_back: bool,
+    /// Another connection is to be tried, younger than the ping that was sent then.
+    pub(super) want_another: Option<Instant>,
+    /// The connection is over if others have been answered since then.
+    pub(super) mute_since: Option<Instant>,
+    /// When to check again.
+    pub(super) again: Option<Instant>,
 }
 
 impl Liveness {
     /// A connection whose peer has just answered the handshake.
     #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
-    pub fn new(now: Instant) -> Liveness {
+    pub(super) fn new(now: Instant) -> Liveness {
         Liveness {
             heard: now,
             heard_at: SystemTime::now(),
@@ -69,24 +106,30 @@ impl Liveness {
             waiting: false,
             again: None,
             interval: PING_AFTER,
+            was_read: true,
+            proof_due: false,
+            doubtful: false,
+            another: None,
         }
     }
 
     /// So many bytes of data go out.
-    pub fn sent(&mut self, len: usize) {
+    pub(super) fn sent(&mut self, len: usize) {
         self.unheard_since.get_or_insert_with(Instant::now);
         self.unheard = self.unheard.saturating_add(len as u64);
         self.waiting = true;
     }
 
-    /// A ping goes out.
-    pub fn ask(&mut self, now: Instant) {
+    /// A ping is wanted. Returns whether one is to be sent: not if another waits for its answer.
+    pub(super) fn ask(&mut self, now: Instant) -> bool {
+        let is_first = self.asked.is_none();
         self.asked.get_or_insert(now);
+        is_first
     }
 
     /// Something has come. Returns when the ping was sent that it may be the answer to.
     #[expect(clippy::disallowed_methods, reason = "it goes on while the machine sleeps")]
-    pub fn heard(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn heard(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
         self.heard_at = SystemTime::now();
         self.unheard_since = None;
@@ -99,26 +142,19 @@ impl Liveness {
         asked
     }
 
-    /// What has come was payload.
-    pub fn answered(&mut self) {
-        self.waiting = false;
-        self.again = None;
-        self.interval = PING_AFTER;
-    }
-
     /// Whether the peer was silent for so long that it is to be asked first.
-    pub fn is_quiet(&self, now: Instant) -> bool {
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
         let asleep = self.heard_at.elapsed().unwrap_or_default();
         now.saturating_duration_since(self.heard).max(asleep) >= QUIET
     }
 
     /// When the ping was sent that has had no answer.
-    pub fn asked(&self) -> Option<Instant> {
+    pub(super) fn asked(&self) -> Option<Instant> {
         self.asked
     }
 
     /// When a ping is to be sent because data go unanswered.
-    pub fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         match self.asked {
             Some(_) => None,
             None => self.unheard_since.map(|since| since + PING_AFTER).or(self.again),
@@ -126,7 +162,7 @@ impl Liveness {
     }
 
     /// The peer was not listened to, so its silence up to now says nothing.
-    pub fn not_listening(&mut self, now: Instant) {
+    fn not_listening(&mut self, now: Instant) {
         if let Some(asked) = &mut self.asked {
             *asked = now;
         }
@@ -134,155 +170,79 @@ impl Liveness {
 
     /// Whether the silence since the ping can have no other reason than a way that does not work, once
     /// somebody else has had an answer.
-    pub fn is_mute(&self, now: Instant) -> bool {
+    fn is_mute(&self, now: Instant) -> bool {
         self.unheard < UNHEARD && self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= DEAD)
     }
 
     /// How long nothing has come.
-    pub fn silence(&self, now: Instant) -> Duration {
+    pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
-}
 
-/// How long until another connection is tried once more, at first and at most.
-const ANOTHER: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
-
-impl<S: RelayStream, I: Incoming> Mux<S, I> {
-    /// Whether a session can begin now, or waits for the peer to show that it is there.
-    pub(super) fn may_begin(&self) -> bool {
-        let there = self.incoming.is_deaf() || !self.liveness.is_quiet(Instant::now());
-        there && self.out.len() - self.written < SCRATCH
+    /// Whether the connection begins with a ping whose answer is to show that the way works. A session that
+    /// went with the handshake may be answered before it.
+    pub(super) fn prove(&mut self, now: Instant, nothing_is_asked: bool) {
+        self.proof_due = nothing_is_asked;
+        self.ask(now);
     }
 
-    /// Keeps a session until the peer shows that it is there, and asks it to.
-    pub(super) fn hold(&mut self, fresh: Fresh) {
-        let now = Instant::now();
-        if self.held.is_empty() {
-            self.held_since = now;
+    /// Payload has come. Returns whether the peer has not answered a ping that it got before, as `pong_came`
+    /// tells.
+    pub(super) fn note_payload(&mut self, pong_came: bool) -> bool {
+        self.waiting = false;
+        self.again = None;
+        self.interval = PING_AFTER;
+        std::mem::take(&mut self.proof_due) && !pong_came
+    }
+
+    /// A ping has been answered.
+    pub(super) fn note_pong(&mut self) {
+        self.proof_due = false;
+    }
+
+    /// What is to be done about a peer that is silent.
+    pub(super) fn check(&mut self, now: Instant, seen: &Seen) -> Check {
+        if seen.is_read && !self.was_read {
+            self.not_listening(now);
         }
-        self.held.push_back(fresh);
-        if !self.incoming.is_deaf() {
+        self.was_read = seen.is_read;
+        let mut check = Check::default();
+        if !seen.is_deaf && seen.has_sessions && self.due().is_some_and(|due| due <= now) {
             self.ask(now);
+            check.ping = true;
         }
-    }
-
-    /// The connection's first words, where it is to show that the way works.
-    pub(super) fn prove(&mut self) {
-        if !I::SERVER && self.incoming.is_to_be_proved() {
-            // A session that went with the handshake may be answered before the ping.
-            self.proof_due = self.sessions.is_empty();
-            self.ask(Instant::now());
-        }
-    }
-
-    /// Sends a ping, if there is none that waits for its answer.
-    fn ask(&mut self, now: Instant) {
-        if self.liveness.asked().is_none() {
-            let ping = self.websocket.ping();
-            self.out.extend_from_slice(ping.as_bytes());
-            self.liveness.ask(now);
-        }
-    }
-
-    /// Something has come after the ping of `asked`.
-    pub(super) fn note_answer(&mut self, asked: Instant) {
-        if self.websocket.peer_answers_pings() {
-            self.proof_due = false;
-            self.incoming.found_alive(asked);
-        }
-    }
-
-    /// Payload has come.
-    pub(super) fn note_payload(&mut self) {
-        if !I::SERVER {
-            self.liveness.answered();
-            if std::mem::take(&mut self.proof_due) && !self.websocket.peer_answers_pings() {
-                self.incoming.found_deaf();
-            }
-        }
-    }
-
-    /// Hands the sessions that wait on to other connections.
-    pub(super) fn release(&mut self) {
-        let asked = self.liveness.asked().unwrap_or_else(Instant::now);
-        for fresh in std::mem::take(&mut self.held) {
-            self.incoming.give_back(fresh, asked);
-        }
-    }
-
-    /// Asks a peer that is silent, and sees to what follows from that. Returns when to do so again, or the
-    /// end of the connection.
-    pub(super) fn check(&mut self, cx: &mut Context<'_>) -> Result<Option<Instant>, End> {
-        if I::SERVER || self.wire_over.is_some() || self.write_error.is_some() {
-            return Ok(None);
-        }
-        let now = Instant::now();
-        let listening = !self.must_pause();
-        if listening && !std::mem::replace(&mut self.listening, listening) {
-            self.liveness.not_listening(now);
-        }
-        self.listening = listening;
-        let deaf = self.incoming.is_deaf();
-        if !deaf && !self.sessions.is_empty() && self.liveness.due().is_some_and(|due| due <= now) {
-            self.ask(now);
-            self.poll_out(cx);
-        }
-        let timeout = self.incoming.pong_timeout();
-        let asked = self.liveness.asked().filter(|_| !deaf);
-        let late = asked.filter(|asked| now.saturating_duration_since(*asked) >= timeout);
+        let asked = self.asked.filter(|_| !seen.is_deaf);
+        let late = asked.filter(|asked| now.saturating_duration_since(*asked) >= seen.pong_timeout);
         if late.is_some() != self.doubtful {
             self.doubtful = late.is_some();
-            self.incoming.set_doubtful(self.doubtful);
+            check.doubtful = Some(self.doubtful);
             self.another = None;
         }
-        if late.is_some() || now.saturating_duration_since(self.held_since) >= timeout {
-            self.release();
-        }
-        let mut next = match (asked, late) {
-            (None, _) if deaf || self.sessions.is_empty() => None,
-            (None, _) => self.liveness.due(),
-            (Some(asked), None) => Some(asked + timeout),
+        let held_until = seen.held_since.map(|since| since + seen.pong_timeout);
+        check.give_back = late.is_some() || held_until.is_some_and(|until| until <= now);
+        check.again = match (asked, late) {
+            (None, _) if seen.is_deaf || !seen.has_sessions => None,
+            (None, _) => self.due(),
+            (Some(asked), None) => Some(asked + seen.pong_timeout),
             (Some(_), Some(_)) => None,
         };
-        if !self.held.is_empty() {
-            let until = self.held_since + timeout;
-            next = Some(next.map_or(until, |next| next.min(until)));
+        if !check.give_back {
+            check.again = check.again.into_iter().chain(held_until).min();
         }
         if let Some(asked) = late
-            && listening
-            && !self.sessions.is_empty()
-            && self.liveness.unheard < UNHEARD
+            && seen.is_read
+            && seen.has_sessions
+            && self.unheard < UNHEARD
         {
-            next = Some(now + LOOK);
-            self.seek_another(now, asked);
-            if self.liveness.is_mute(now) && self.incoming.others_answer(asked) {
-                return Err(self.mute(now));
+            check.again = Some(now + TICK);
+            let (at, wait) = self.another.unwrap_or((now, ANOTHER.0));
+            if at <= now {
+                self.another = Some((now + wait, (wait * 2).min(ANOTHER.1)));
+                check.want_another = Some(asked);
             }
+            check.mute_since = self.is_mute(now).then_some(asked);
         }
-        Ok(next)
-    }
-
-    /// Has another connection tried, now and then.
-    fn seek_another(&mut self, now: Instant, asked: Instant) {
-        let (at, wait) = self.another.unwrap_or((now, ANOTHER.0));
-        if at <= now {
-            let peer = self.sessions.iter().find_map(|session| session.peer);
-            self.incoming.want_another(asked, peer);
-            self.another = Some((now + wait, (wait * 2).min(ANOTHER.1)));
-        }
-    }
-
-    /// The end of a connection that alone carries nothing.
-    fn mute(&self, now: Instant) -> End {
-        let silence = self.liveness.silence(now).as_secs();
-        let sessions = self.sessions.len();
-        tracing::warn!(
-            sessions,
-            "a mux connection to the server is dead: nothing has come for {silence} s, and the server answers \
-             another one; its sessions are reset"
-        );
-        let error = io::Error::new(io::ErrorKind::TimedOut, "no answer to a ping");
-        End::Reset(self.wire_side(), error)
+        check
     }
 }
 
@@ -308,7 +268,7 @@ mod tests {
             at.push((due - start).as_secs());
         }
         assert_eq!(at, [2, 6, 14, 30, 62, 126, 254]);
-        liveness.answered();
+        assert!(!liveness.note_payload(false));
         assert_eq!(liveness.due(), None, "an idle connection is left alone");
     }
 
@@ -335,5 +295,75 @@ mod tests {
         let liveness = Liveness::new(start);
         assert!(!liveness.is_quiet(start + QUIET - MS));
         assert!(liveness.is_quiet(start + QUIET));
+    }
+
+    fn seen() -> Seen {
+        Seen {
+            is_read: true,
+            has_sessions: true,
+            held_since: None,
+            is_deaf: false,
+            pong_timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_asked_then_doubted_and_then_taken_for_dead() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.sent(100);
+        assert_eq!(
+            liveness.check(start, &seen()),
+            Check { again: Some(start + PING_AFTER), ..Check::default() }
+        );
+        let asked = start + PING_AFTER;
+        let timeout = seen().pong_timeout;
+        let check = liveness.check(asked, &seen());
+        assert_eq!(check, Check { ping: true, again: Some(asked + timeout), ..Check::default() });
+        let late = asked + timeout;
+        let check = liveness.check(late, &seen());
+        assert_eq!((check.doubtful, check.want_another, check.mute_since), (Some(true), Some(asked), None));
+        assert!(check.give_back && !check.ping);
+        let check = liveness.check(asked + DEAD, &seen());
+        assert_eq!((check.doubtful, check.mute_since), (None, Some(asked)));
+        assert_eq!(liveness.heard(asked + DEAD), Some(asked));
+        assert_eq!(liveness.check(asked + DEAD, &seen()).doubtful, Some(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_silence_of_a_peer_that_is_not_read_says_nothing() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.sent(100);
+        liveness.ask(start);
+        let unread = Seen { is_read: false, ..seen() };
+        assert_eq!(liveness.check(start + DEAD, &unread).mute_since, None);
+        let check = liveness.check(start + 2 * DEAD, &seen());
+        assert_eq!((check.mute_since, check.doubtful), (None, Some(false)), "its time begins anew");
+        assert_eq!(liveness.check(start + 3 * DEAD, &seen()).mute_since, Some(start + 2 * DEAD));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_are_not_held_for_long_though_no_ping_is_out() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        let held = Seen { held_since: Some(start), has_sessions: false, is_deaf: true, ..seen() };
+        let check = liveness.check(start, &held);
+        assert_eq!(check, Check { again: Some(start + held.pong_timeout), ..Check::default() });
+        assert!(liveness.check(start + held.pong_timeout, &held).give_back);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn payload_before_the_pong_shows_a_deaf_peer_once() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.prove(start, true);
+        assert!(liveness.note_payload(false));
+        assert!(!liveness.note_payload(false));
+        liveness.prove(start, true);
+        liveness.note_pong();
+        assert!(!liveness.note_payload(false));
+        liveness.prove(start, false);
+        assert!(!liveness.note_payload(false), "the payload answers what went with the handshake");
     }
 }

@@ -5,6 +5,24 @@
 //! it was read into, the frames of several sessions go out with one call, and every session has its
 //! turn. While the connection takes no more, no session's socket is read.
 //!
+//! # Parts
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `parts.rs` | parts of a buffer that are written where they are |
+//! | `timers.rs` | all time-outs, and the clock |
+//! | `liveness.rs` | whether the way to the peer still works: a function of what is seen |
+//! | `source.rs` | where sessions come from and go to |
+//! | `state.rs` | how far a session is, with the diagram |
+//! | `session.rs` | one session: its socket, and what waits for it |
+//! | `sessions.rs` | all of them: limits, and whose turn it is to be read |
+//! | `link.rs` | the WebSocket connection |
+//! | `exchange.rs` | what passes between the connection and the sessions |
+//! | `engine.rs` | the task: polls all of them, and looks at the clock |
+//! | `pool.rs` | a client's connections, and which of them carries a session |
+//!
+//! Each sees those above it that it needs, and none below.
+//!
 //! # What may be waiting
 //!
 //! The format has no flow control: what has come for a session whose socket takes nothing has to be
@@ -40,66 +58,46 @@
 //! a session takes data for it as long as they keep coming, at least every [`SERVER_GRACE`].
 
 mod engine;
-mod inbound;
+mod exchange;
+mod link;
 mod liveness;
-mod looks;
-mod outbound;
+mod parts;
+mod pool;
 mod session;
+mod sessions;
+mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod timed_tests;
+mod timers;
 
-pub use engine::{Fresh, Incoming, Mux};
-pub use session::Dial;
+pub use pool::{OpenLink, Pool};
 
-use std::time::Duration;
+use crate::net::Dialer;
+use crate::relay::{Outcome, Timeouts};
+use crate::transport::Stream;
+use crate::transport::websocket::Handoff;
+use std::sync::Arc;
+use tokio::net::TcpStream;
 
 #[cfg(doc)]
-use super::websocket::{CLIENT_GRACE, SERVER_GRACE};
+use {
+    crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE},
+    link::WORDS,
+    session::{DIALLING, SOFT},
+    sessions::{DIALLING_TOTAL, HARD, SESSIONS, SILENT, TOTAL},
+    timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE, UNREAD_MAX},
+};
 
-/// Sessions of one connection at a time.
-pub const SESSIONS: usize = 256;
-
-/// Bytes that wait for one session before the connection is read no further.
-pub const SOFT: usize = 256 * 1024;
-
-/// Bytes that wait for one session before it is reset, once it stalls.
-pub const HARD: usize = 1024 * 1024;
-
-/// Bytes that wait for all sessions of a connection before one that stalls is reset.
-pub const TOTAL: usize = 4 * 1024 * 1024;
-
-/// How long a socket takes nothing before its session counts as stalled.
-pub const STALL: Duration = Duration::from_secs(3);
-
-/// The same for a session that has always been alone: nobody waits for it, as far as can be known.
-pub const STALL_ALONE: Duration = Duration::from_secs(15);
-
-/// Sessions of one connection in which the peer has sent nothing yet.
-pub const SILENT: usize = 64;
-
-/// How long a session may be silent before its backend is dialled all the same: it may be the one that
-/// speaks first.
-pub const SILENCE: Duration = Duration::from_secs(1);
-
-/// How long both ends of a session may be silent.
-pub const SILENT_MAX: Duration = Duration::from_secs(60);
-
-/// Bytes that wait for a backend that is being dialled before the connection is read no further.
-pub const DIALLING: usize = 64 * 1024;
-
-/// Bytes that wait for all such backends of a connection.
-pub const DIALLING_TOTAL: usize = 256 * 1024;
-
-/// Bytes of frames without data that wait for a connection before it is read no further.
-pub const WORDS: usize = 64 * 1024;
-
-/// How long a peer to which so much is to be said may take nothing.
-pub const UNREAD_MAX: Duration = Duration::from_secs(60);
-
-/// How long a client keeps a connection without sessions (as v2ray's client does).
-pub const CLIENT_IDLE: Duration = Duration::from_secs(16);
-
-/// How long a server keeps one: longer than any client, which is the one to close.
-pub const SERVER_IDLE: Duration = Duration::from_secs(60);
+/// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
+/// the first one by the connection that was `dialled` before it was known what comes, if any was.
+pub fn serve(
+    handoff: Handoff<Stream>,
+    backend: Arc<Dialer>,
+    dialled: Option<TcpStream>,
+    timeouts: Timeouts,
+) -> impl Future<Output = Outcome> + Send {
+    engine::Engine::new(handoff, source::Backend::new(backend, dialled), timeouts).run()
+}

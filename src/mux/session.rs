@@ -1,208 +1,370 @@
-//! One session: a socket, what waits for it, and how far its two directions are.
+//! One session: a socket, what waits for it, and its [`State`].
 
-use super::{DIALLING, SOFT};
-use crate::net::DialError;
-use crate::relay::reset;
+use super::parts::slices;
+use super::source::{Connecting, NewSession};
+use super::state::{State, Tell};
+use super::timers::Limits;
+use crate::relay::{RelayStream as _, WriteBuffer, reset};
 use crate::wire::mux::Encoder;
-use std::io::IoSlice;
+use crate::wire::websocket::Role;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// A connection that is being made.
-pub type Dial = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+/// Bytes that wait for one session before the connection is read no further.
+pub(super) const SOFT: usize = 256 * 1024;
+
+/// Bytes that wait for a backend that is being dialled before the connection is read no further.
+pub(super) const DIALLING: usize = 64 * 1024;
 
 /// The socket of a session.
-pub enum Socket {
+enum Socket {
     /// Not dialled: the peer has sent nothing yet.
-    Silent,
-    Dialling(Dial),
-    Open(TcpStream),
+    None,
+    Connecting(Connecting),
+    Connected(TcpStream),
 }
 
 /// One session.
-pub struct Session {
-    pub id: u16,
-    pub socket: Socket,
-    pub encoder: Encoder,
-    /// Who is at the other end of the socket, for the log.
-    pub peer: Option<SocketAddr>,
-    pub began: Instant,
-    /// What the socket has not taken yet, from `taken` on.
-    queue: Vec<u8>,
-    taken: usize,
+pub(super) struct Session {
+    id: u16,
+    role: Role,
+    socket: Socket,
+    state: State,
+    tell: Option<Tell>,
+    encoder: Encoder,
+    peer: Option<SocketAddr>,
+    began: Instant,
+    /// What the socket has not taken yet.
+    out: WriteBuffer,
     /// When something last moved, to the precision of a look at the clock.
-    pub quiet_since: Instant,
-    pub moved: bool,
+    quiet_since: Instant,
+    moved: bool,
     /// Since when the socket has taken nothing of what waits.
-    pub stalled_since: Option<Instant>,
-    /// The peer sends nothing more; the socket is told when the queue is empty.
-    pub wire_ended: bool,
-    pub socket_told: bool,
-    /// The peer has ended the session by an error while its socket was being dialled: what had come
-    /// before goes to the socket, and then a reset.
-    pub reset_due: bool,
-    /// The socket could not be written to. What it brings is still passed on; then it is over.
-    pub broken: bool,
+    stalled_since: Option<Instant>,
     /// The socket has brought data to which nothing has come back.
-    pub asking: bool,
-    /// The socket has nothing more to send.
-    pub socket_ended: bool,
-    /// The peer has been told the end.
-    pub said_end: bool,
-    /// Nothing is worth waiting for: to be taken out.
-    pub over: bool,
-    pub up: u64,
-    pub down: u64,
+    asking: bool,
+    up: u64,
+    down: u64,
 }
 
 impl Session {
-    pub fn new(id: u16, socket: Socket, encoder: Encoder) -> Session {
+    /// A session that the peer has begun.
+    pub(super) fn of_peer(id: u16) -> Session {
+        Session::new(id, Role::Server, Socket::None, Encoder::server(id))
+    }
+
+    /// A session that this end has begun: the peer is told by `encoder`.
+    pub(super) fn of_ours(id: u16, session: NewSession, encoder: Encoder) -> Session {
+        Session {
+            peer: Some(session.peer),
+            up: session.first.len() as u64,
+            asking: !session.first.is_empty(),
+            ..Session::new(id, Role::Client, Socket::Connected(session.socket), encoder)
+        }
+    }
+
+    fn new(id: u16, role: Role, socket: Socket, encoder: Encoder) -> Session {
         let now = Instant::now();
         Session {
             id,
+            role,
             socket,
+            state: State::Open,
+            tell: None,
             encoder,
             peer: None,
             began: now,
-            queue: Vec::new(),
-            taken: 0,
+            out: WriteBuffer::default(),
             quiet_since: now,
             moved: false,
             stalled_since: None,
-            wire_ended: false,
-            socket_told: false,
-            reset_due: false,
-            broken: false,
             asking: false,
-            socket_ended: false,
-            said_end: false,
-            over: false,
             up: 0,
             down: 0,
         }
     }
 
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Who is at the other end of the socket, for the log.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Bytes that have come for the socket, and from it.
+    pub(super) fn payload(&self) -> (u64, u64) {
+        (self.up, self.down)
+    }
+
     /// Bytes that wait for the socket.
-    pub fn waiting(&self) -> usize {
-        self.queue.len() - self.taken
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len()
     }
 
     /// Whether so much waits that the connection is to be read no further.
-    pub fn is_full(&self) -> bool {
-        self.waiting() >= if self.is_dialling() { DIALLING } else { SOFT }
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting() >= if self.is_connecting() { DIALLING } else { SOFT }
     }
 
-    pub fn is_dialling(&self) -> bool {
-        matches!(self.socket, Socket::Dialling(_))
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.socket, Socket::Connecting(_))
+    }
+
+    /// Whether nobody has been dialled for it.
+    pub(super) fn has_no_socket(&self) -> bool {
+        matches!(self.socket, Socket::None)
+    }
+
+    pub(super) fn connect(&mut self, connecting: Connecting) {
+        self.socket = Socket::Connecting(connecting);
     }
 
     /// Neither end has said anything yet.
-    pub fn is_silent(&self) -> bool {
-        self.up == 0 && self.down == 0
+    pub(super) fn is_silent(&self) -> bool {
+        self.up == 0 && self.down == 0 && self.state != State::Closed
     }
 
-    /// How long nothing has moved.
-    pub fn quiet_for(&mut self, now: Instant) -> Duration {
-        if std::mem::take(&mut self.moved) {
-            self.quiet_since = now;
-        }
-        now.saturating_duration_since(self.quiet_since)
+    /// Whether the socket has brought data to which nothing has come back.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// Whether the peer sends nothing more.
+    pub(super) fn peer_has_ended(&self) -> bool {
+        self.state.peer_has_ended()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// How long the socket has taken nothing of what waits.
+    pub(super) fn stalled_for(&self) -> Option<Duration> {
+        self.stalled_since.map(|since| since.elapsed())
     }
 
     /// Whether it ends soon or stands still, so that it is to be looked at every now and then.
-    pub fn wants_looks(&self) -> bool {
-        self.waiting() > 0 || self.said_end || self.socket_ended || self.wire_ended
+    pub(super) fn wants_ticks(&self) -> bool {
+        self.waiting() > 0 || !self.state.is_steady()
     }
 
-    /// Both directions are over.
-    pub fn is_done(&self) -> bool {
-        self.over || (self.socket_told && self.said_end)
+    /// Ends the session if nothing has moved for too long.
+    pub(super) fn check_time(&mut self, now: Instant, limits: &Limits) {
+        if std::mem::take(&mut self.moved) {
+            self.quiet_since = now;
+        }
+        let quiet = now.saturating_duration_since(self.quiet_since);
+        if !self.is_closed() && quiet >= self.state.limit(limits) {
+            if self.waiting() > 0 {
+                // What the socket got is not all there was.
+                self.reset();
+            }
+            self.close(Some(Tell::End { error: false }));
+        }
     }
 
-    /// Takes pieces of `input` for the socket: writes what it takes, and keeps the rest.
-    pub fn give(&mut self, cx: &mut Context<'_>, input: &[u8], pieces: &[std::ops::Range<usize>]) {
-        /// Pieces that are written with one call.
-        const MOST: usize = 64;
-        let slice = |range: &std::ops::Range<usize>| input.get(range.clone()).unwrap_or_default();
-        let mut skip = 0;
-        if self.wire_ended || self.reset_due || self.broken {
+    /// What the peer is to be told, once.
+    pub(super) fn take_tell(&mut self) -> Option<Tell> {
+        self.tell.take()
+    }
+
+    fn change(&mut self, (state, tell): (State, Option<Tell>)) {
+        self.state = state;
+        self.tell = tell.or(self.tell);
+    }
+
+    /// The peer sends nothing more, and still takes what comes.
+    pub(super) fn peer_ends(&mut self) {
+        self.change(self.state.peer_ends(self.role));
+    }
+
+    /// The peer sends nothing more. The second time a client says so it takes nothing more either; it
+    /// answers data that it does not expect with it.
+    pub(super) fn peer_ends_session(&mut self, error: bool) {
+        if error && self.waiting() > 0 && self.is_connecting() {
+            self.state = State::ResetDue;
+        } else if error {
+            self.reset();
+            self.close(None);
+        } else {
+            match (self.state, self.role) {
+                (State::PeerEnding, Role::Server) if self.waiting() > 0 => self.state = State::BothEnding,
+                (State::PeerEnding | State::PeerEnded | State::Broken { peer_ended: true }, Role::Server) => {
+                    self.close(None)
+                }
+                _ => self.peer_ends(),
+            }
+        }
+    }
+
+    /// The socket sends nothing more.
+    fn socket_ends(&mut self) {
+        if let State::Broken { .. } = self.state {
+            return self.abort();
+        }
+        self.change(self.state.socket_ends(self.role));
+        self.close_if_peer_waits_for_that();
+    }
+
+    /// A peer with session id 0 knows the end of its only session by that of the connection alone, so it will
+    /// not say one itself.
+    fn close_if_peer_waits_for_that(&mut self) {
+        let of_id_0 = self.id == 0 && self.role == Role::Server;
+        if of_id_0 && self.state == State::SocketEnded && self.waiting() == 0 {
+            self.close(None);
+        }
+    }
+
+    /// Ends the session by an error: the socket is reset, and the peer is told.
+    pub(super) fn abort(&mut self) {
+        self.reset();
+        self.close(Some(Tell::End { error: true }));
+    }
+
+    /// The peer has forgotten the session, and begins another one with its id.
+    pub(super) fn forget(&mut self) {
+        self.reset();
+        self.close(None);
+    }
+
+    /// Nothing is worth waiting for. The peer is told this, if it has not been told an end yet.
+    fn close(&mut self, tell: Option<Tell>) {
+        if !self.state.end_is_told(self.role) {
+            self.tell = tell;
+        }
+        self.state = State::Closed;
+    }
+
+    /// Makes the closing of the socket a reset.
+    pub(super) fn reset(&self) {
+        if let Socket::Connected(socket) = &self.socket {
+            reset(socket);
+        }
+    }
+
+    /// Takes parts of `input` for the socket: writes what it takes, and keeps the rest.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, input: &[u8], parts: &[Range<usize>]) {
+        if !self.state.takes_data() {
             return;
         }
         self.moved = true;
         self.asking = false;
-        if let (Socket::Open(socket), 0) = (&mut self.socket, self.queue.len()) {
-            let mut slices = [IoSlice::new(&[]); MOST];
-            for (to, range) in slices.iter_mut().zip(pieces) {
-                *to = IoSlice::new(slice(range));
+        let Some(slices) = slices(input, parts) else { return self.abort() };
+        let len: usize = slices.clone().map(<[u8]>::len).sum();
+        let written = match &mut self.socket {
+            Socket::Connected(socket) => self.out.write_slices(cx, socket, slices),
+            Socket::None | Socket::Connecting(_) => {
+                slices.for_each(|slice| self.out.push(slice));
+                Ok(0)
             }
-            let slices = slices.get(..pieces.len().min(MOST)).unwrap_or_default();
-            match Pin::new(socket).poll_write_vectored(cx, slices) {
-                Poll::Ready(Ok(written)) => skip = written,
-                Poll::Ready(Err(_)) => return self.break_off(),
-                Poll::Pending => {}
-            }
-        }
-        self.up += pieces.iter().map(|range| range.len() as u64).sum::<u64>();
-        for range in pieces {
-            let bytes = slice(range);
-            let written = skip.min(bytes.len());
-            skip -= written;
-            self.queue.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        };
+        match written {
+            Ok(_) => self.up += len as u64,
+            Err(_) => self.break_off(),
         }
     }
 
     /// The socket takes nothing any more. What it had to say before that is still read.
     fn break_off(&mut self) {
-        self.broken = true;
-        self.queue = Vec::new();
-        self.taken = 0;
+        self.out.clear();
         self.stalled_since = None;
+        match self.state.breaks() {
+            Some(state) => self.state = state,
+            None => self.abort(),
+        }
     }
 
-    /// Gives the socket what waits for it, and the end when that has come.
-    pub fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        let Socket::Open(socket) = &mut self.socket else { return };
-        while self.taken < self.queue.len() {
-            let left = self.queue.get(self.taken..).unwrap_or_default();
-            match Pin::new(&mut *socket).poll_write(cx, left) {
-                Poll::Ready(Ok(0) | Err(_)) => return self.break_off(),
-                Poll::Ready(Ok(n)) => {
-                    self.taken += n;
+    /// Dials on, and gives the socket what waits for it, and the end when that has come.
+    pub(super) fn poll_socket(&mut self, cx: &mut Context<'_>) {
+        if let Socket::Connecting(connecting) = &mut self.socket {
+            match connecting.as_mut().poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(socket)) => self.socket = Socket::Connected(socket),
+                Poll::Ready(Err(error)) => {
+                    tracing::warn!(%error, "no session: Shadowsocks cannot be reached");
+                    return self.abort();
+                }
+            }
+        }
+        if let Socket::Connected(_) = self.socket {
+            self.flush(cx);
+        }
+        if self.state == State::ResetDue {
+            self.reset();
+            self.close(None);
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        let Socket::Connected(socket) = &mut self.socket else { return };
+        while !self.out.is_empty() {
+            match self.out.poll_write(cx, socket) {
+                Poll::Ready(Ok(_)) => {
                     self.moved = true;
                     self.stalled_since = None;
                 }
+                Poll::Ready(Err(_)) => return self.break_off(),
                 Poll::Pending => {
                     self.stalled_since.get_or_insert_with(Instant::now);
-                    // What was taken is moved out of the way when it is most of it.
-                    if self.taken > self.queue.len() / 2 {
-                        self.queue.drain(..self.taken);
-                        self.taken = 0;
-                    }
                     return;
                 }
             }
         }
-        if !self.queue.is_empty() {
-            self.queue = Vec::new();
-            self.taken = 0;
-        }
-        self.stalled_since = None;
-        if self.wire_ended && !self.socket_told {
+        if self.state.shuts_socket_down() {
             // Writing has ended before the call returns: a socket does not wait here.
             let _ = Pin::new(socket).poll_shutdown(cx);
-            self.socket_told = true;
         }
+        self.state = self.state.is_drained();
+        self.close_if_peer_waits_for_that();
     }
 
-    /// Makes the closing of the socket a reset.
-    pub fn reset(&self) {
-        if let Socket::Open(socket) = &self.socket {
-            reset(socket);
+    /// Reads the socket once. `Ready(0)` when it has ended or the session is over.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<usize> {
+        let Socket::Connected(socket) = &mut self.socket else { return Poll::Pending };
+        if !self.state.reads_socket() {
+            return Poll::Pending;
+        }
+        match Pin::new(socket).poll_read(cx, buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => self.abort(),
+            Poll::Ready(Ok(())) => {
+                let len = buffer.filled().len();
+                self.moved = true;
+                if len > 0 {
+                    self.down += len as u64;
+                    self.asking = true;
+                    return Poll::Ready(len);
+                }
+                self.socket_ends();
+            }
+        }
+        Poll::Ready(0)
+    }
+
+    /// Puts what was read from the socket into frames.
+    pub(super) fn encoder(&mut self) -> &mut Encoder {
+        &mut self.encoder
+    }
+
+    /// Has the socket watched by the reactor of this thread.
+    pub(super) fn change_reactor(&mut self) {
+        if let Socket::Connected(socket) = &mut self.socket {
+            socket.change_reactor();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! How a connection's task gets on with the others of its thread.
 
-use super::*;
+use super::engine::Engine;
+use super::source::{NewSession, SessionSource};
 use crate::relay::Timeouts;
 use crate::relay::test_streams::Torrent;
 use crate::runtime::turn::TURN;
@@ -9,19 +10,16 @@ use crate::wire::websocket::{Encoder, Role};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// There are no sessions, nor will there be.
 struct Nobody;
 
-impl Incoming for Nobody {
-    const SERVER: bool = false;
+impl SessionSource for Nobody {
+    const ROLE: Role = Role::Client;
 
-    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<Fresh>> {
+    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<NewSession>> {
         Poll::Pending
-    }
-
-    fn dial(&mut self) -> Option<Dial> {
-        None
     }
 }
 
@@ -36,7 +34,7 @@ async fn a_turn_is_bounded_in_bytes() {
     let (wire, read) = Torrent::new(message).await;
     let handoff = Handoff::new(wire, WebSocket::new(Role::Client, b"key"), Vec::new());
     let timeouts = Timeouts::new(Duration::from_secs(60));
-    let mut running = pin!(Mux::new(handoff, Nobody, timeouts).run());
+    let mut running = pin!(Engine::new(handoff, Nobody, timeouts).run());
     for turn in 1..4 {
         let polled = running.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "the connection is over: {polled:?}");

@@ -1,18 +1,23 @@
 //! Connections on a clock that the test turns: what their ends do when nobody says anything.
 
-use super::{Dial, Fresh, HARD, Incoming, Mux, SILENT, SILENT_MAX, SOFT, UNREAD_MAX};
+use super::engine::Engine;
+use super::session::SOFT;
+use super::sessions::{HARD, SILENT};
+use super::source::{Connecting, NewSession, SessionSource};
+use super::timers::{SILENT_MAX, UNREAD_MAX};
+use crate::relay::test_streams::connection;
 use crate::relay::{End, Outcome, Timeouts};
 use crate::transport::websocket::{Handoff, WebSocket};
 use crate::wire::mux;
 use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
 use crate::wire::{Decoder as _, Step};
 use std::future::pending;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -39,13 +44,6 @@ fn turn_the_clock() {
     });
 }
 
-async fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (dialled.unwrap(), accepted.unwrap().0)
-}
-
 /// Longer than the test's clock turns while a kernel takes its time.
 fn timeouts() -> Timeouts {
     Timeouts { half_closed: Duration::from_secs(7200), ..Timeouts::new(Duration::from_secs(7200)) }
@@ -54,7 +52,7 @@ fn timeouts() -> Timeouts {
 /// What a connection has asked of the others.
 #[derive(Debug, Default)]
 struct Asked {
-    given_back: Vec<Fresh>,
+    given_back: Vec<NewSession>,
     wanted: usize,
     doubtful: bool,
     deaf: bool,
@@ -65,25 +63,21 @@ struct Asked {
 
 /// The sessions of a connection that the test is the pool of.
 struct Own {
-    inbox: mpsc::Receiver<Fresh>,
+    inbox: mpsc::Receiver<NewSession>,
     most: usize,
     to_be_proved: bool,
     asked: Arc<Mutex<Asked>>,
 }
 
-impl Incoming for Own {
-    const SERVER: bool = false;
+impl SessionSource for Own {
+    const ROLE: Role = Role::Client;
 
-    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Option<Fresh>> {
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Option<NewSession>> {
         self.inbox.poll_recv(cx)
     }
 
     fn close(&mut self) {
         self.inbox.close();
-    }
-
-    fn dial(&mut self) -> Option<Dial> {
-        None
     }
 
     fn may_be_many(&self) -> bool {
@@ -114,7 +108,7 @@ impl Incoming for Own {
         self.asked.lock().unwrap().doubtful = doubtful;
     }
 
-    fn give_back(&mut self, session: Fresh, _: Instant) {
+    fn give_back(&mut self, session: NewSession, _: Instant) {
         self.asked.lock().unwrap().given_back.push(session);
     }
 
@@ -125,7 +119,7 @@ impl Incoming for Own {
 
 /// A client's connection, with the test at its other end.
 struct Client {
-    fresh: mpsc::Sender<Fresh>,
+    fresh: mpsc::Sender<NewSession>,
     asked: Arc<Mutex<Asked>>,
     server: Server,
     task: JoinHandle<Outcome>,
@@ -142,7 +136,7 @@ impl Client {
         let asked = Arc::new(Mutex::new(Asked::default()));
         let own = Own { inbox, most, to_be_proved, asked: Arc::clone(&asked) };
         let handoff = Handoff::new(near, WebSocket::new(Role::Client, b"key"), Vec::new());
-        let task = tokio::spawn(Mux::new(handoff, own, timeouts()).run());
+        let task = tokio::spawn(Engine::new(handoff, own, timeouts()).run());
         let server = Server { stream: far, decoder: Decoder::new(Role::Server), answers: true };
         Client { fresh, asked, server, task }
     }
@@ -151,7 +145,7 @@ impl Client {
     async fn open(&self, first: &[u8]) -> TcpStream {
         let (app, socket) = connection().await;
         let peer = socket.peer_addr().unwrap();
-        self.fresh.send(Fresh { socket, first: first.to_vec(), peer }).await.unwrap();
+        self.fresh.send(NewSession { socket, first: first.to_vec(), peer }).await.unwrap();
         app
     }
 
@@ -379,14 +373,10 @@ struct Backends {
     away: bool,
 }
 
-impl Incoming for Backends {
-    const SERVER: bool = true;
+impl SessionSource for Backends {
+    const ROLE: Role = Role::Server;
 
-    fn poll_session(&mut self, _: &mut Context<'_>) -> Poll<Option<Fresh>> {
-        Poll::Ready(None)
-    }
-
-    fn dial(&mut self) -> Option<Dial> {
+    fn connect(&mut self) -> Option<Connecting> {
         let fresh = self.fresh.clone();
         let away = self.away;
         Some(Box::pin(async move {
@@ -405,7 +395,7 @@ impl Incoming for Backends {
 fn serve(stream: TcpStream, away: bool) -> (mpsc::UnboundedReceiver<TcpStream>, JoinHandle<Outcome>) {
     let (fresh, backends) = mpsc::unbounded_channel();
     let handoff = Handoff::new(stream, WebSocket::new(Role::Server, b"key"), Vec::new());
-    let task = tokio::spawn(Mux::new(handoff, Backends { fresh, away }, timeouts()).run());
+    let task = tokio::spawn(Engine::new(handoff, Backends { fresh, away }, timeouts()).run());
     (backends, task)
 }
 

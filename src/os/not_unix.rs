@@ -4,15 +4,16 @@
 #![expect(missing_docs, reason = "they are documented where they do something")]
 
 use std::convert::Infallible;
-use thiserror::Error;
 
-#[derive(Debug, Error)]
-#[error("this system has neither users to go on as (`a`) nor a background with a pid file (`f`)")]
-pub struct Unsupported;
+const UNSUPPORTED: &str =
+    "this system has neither users to go on as (`a`) nor a background with a pid file (`f`)";
 
 pub mod daemon {
-    pub use super::Unsupported as DaemonError;
     use std::process::ExitCode;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{}", super::UNSUPPORTED)]
+    pub struct DaemonError;
 
     #[derive(Debug)]
     pub enum DaemonSide {
@@ -35,11 +36,14 @@ pub mod daemon {
 }
 
 pub mod pid_file {
-    pub use super::Unsupported as PidFileError;
     use std::path::Path;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("{}", super::UNSUPPORTED)]
+    pub struct PidFileError;
+
     #[derive(Debug)]
-    pub struct PidFile(#[expect(dead_code, reason = "there is none")] super::Infallible);
+    pub struct PidFile(super::Infallible);
 
     impl PidFile {
         pub fn claim(_: &Path) -> Result<PidFile, PidFileError> {
@@ -70,7 +74,10 @@ pub mod privileged {
 }
 
 pub mod user {
-    pub use super::Unsupported as UserError;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{}", super::UNSUPPORTED)]
+    pub struct UserError;
 
     #[derive(Debug)]
     pub struct User(pub(super) super::Infallible);

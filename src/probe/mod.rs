@@ -17,6 +17,7 @@
 //! is bounded: [`AT_ONCE`], [`MOST_VISITS`], [`limit`].
 
 mod compare;
+mod config;
 mod examine;
 mod hello;
 mod http_answer;
@@ -31,7 +32,8 @@ mod tls;
 mod tls_answer;
 mod tls_fingerprint;
 
-use crate::config::ProbeConfig;
+pub use config::ProbeConfig;
+
 use crate::net::addr::{Host, HostPort};
 use crate::net::look_up;
 use examine::Pair;

@@ -8,7 +8,7 @@ use super::bulk::{Bulk, WORTH_SPLICING};
 use super::outcome::{EndSeen, FlowError};
 use super::pieces::Pieces;
 use super::protocol::{Direction, Protocol};
-use super::scratch::{SCRATCH, Scratch, with_scratch};
+use super::scratch::{Scratch, with_scratch};
 use super::splice::{SpliceError, SpliceProgress, Spliced};
 use super::stream::RelayStream;
 use super::write_buffer::WriteBuffer;
@@ -68,8 +68,8 @@ pub(super) struct Flow {
     /// What the last step of splicing took from the source.
     last_spliced: usize,
     waits: Waits,
-    /// The most bytes that are read at once.
-    max_read: usize,
+    /// No more is fetched from the source at once than can be kept for each of many sinks.
+    modest: bool,
 }
 
 impl Flow {
@@ -87,7 +87,7 @@ impl Flow {
             spliced: Spliced::default(),
             last_spliced: 0,
             waits: Waits::Source,
-            max_read: SCRATCH,
+            modest: false,
         }
     }
 
@@ -99,7 +99,7 @@ impl Flow {
 
     /// No more is fetched from the source at once than can be kept for each of many sinks.
     pub(super) fn set_modest(&mut self) {
-        self.max_read = MODEST;
+        self.modest = true;
         self.spliced = Spliced::small();
     }
 
@@ -372,7 +372,8 @@ impl Flow {
         sink: &mut impl RelayStream,
     ) -> Poll<Result<(), FlowError>> {
         with_scratch(|Scratch { bytes, pieces }| {
-            let limit = bytes.len().min(self.max_read).min(protocol.read_limit(self.direction));
+            let most = if self.modest { MODEST } else { bytes.len() };
+            let limit = most.min(bytes.len()).min(protocol.read_limit(self.direction));
             if limit == 0 {
                 self.waits = Waits::Nothing;
                 return Poll::Pending;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Bytes that are read at once: more costs cache, less costs system calls. An `obfs=tls` pair used 0.72
 /// CPU seconds per GB upward and 0.74 downward with 64 KiB, 0.72 and 0.72 with 128 KiB, 0.64 and 0.65
 /// with 256 KiB.
-pub(super) const SCRATCH: usize = 256 * 1024;
+const SCRATCH: usize = 256 * 1024;
 
 /// What a turn needs for as long as it lasts.
 pub(super) struct Scratch {

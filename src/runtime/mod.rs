@@ -7,3 +7,19 @@ mod board;
 pub(crate) mod turn;
 pub mod watchdog;
 pub(crate) mod workers;
+
+use std::io;
+use tokio::runtime::Builder;
+
+/// Runs a future, and the tasks that it starts, to its end.
+///
+/// # Errors
+///
+/// The system has no descriptors or threads left for a runtime.
+pub fn block_on<T>(mut builder: Builder, work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = builder.enable_all().build()?;
+    let value = runtime.block_on(work);
+    // What is still open ends with the process and may not hold it up.
+    runtime.shutdown_background();
+    Ok(value)
+}

@@ -92,7 +92,7 @@ pub fn client_flows(opening: Opening) -> ClientFlows {
 /// it must not be zero.
 pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
     let mut records = bytes.split_off(hello.length.min(bytes.len()));
-    let first = bytes.get(hello.payload.clone()).unwrap_or_default().to_vec();
+    let first = bytes[hello.payload.clone()].to_vec();
     let random = Random::new(&mut rand::rng(), now());
     let encoder = ServerEncoder::new(random, hello.session_id);
     let decoder = RecordDecoder::after_client_hello();

@@ -1,16 +1,6 @@
 //! The table itself.
 
-/// Which half an option speaks to. The other half takes it silently: hosts and users hand the same
-/// string to both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Both halves.
-    Both,
-    /// The client half alone.
-    Client,
-    /// The server half alone.
-    Server,
-}
+use crate::config::role::Role;
 
 /// What stands behind an option's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +26,19 @@ pub struct OptionSpec {
     pub short: Option<char>,
     /// With or without a value.
     pub kind: Kind,
-    /// Which half it speaks to.
-    pub scope: Scope,
+    /// The half that it speaks to, if not to both. The other takes it silently: hosts and users hand the
+    /// same string to both.
+    pub half: Option<Role>,
     /// One sentence for `--help` and the manual.
     pub help: &'static str,
 }
 
-const fn option(name: &'static str, kind: Kind, scope: Scope, help: &'static str) -> OptionSpec {
-    OptionSpec { name, aliases: &[], short: None, kind, scope, help }
+const BOTH: Option<Role> = None;
+const CLIENT: Option<Role> = Some(Role::Client);
+const SERVER: Option<Role> = Some(Role::Server);
+
+const fn option(name: &'static str, kind: Kind, half: Option<Role>, help: &'static str) -> OptionSpec {
+    OptionSpec { name, aliases: &[], short: None, kind, half, help }
 }
 
 /// Every option there is, in the order in which `--help` shows them.
@@ -51,7 +46,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "obfs",
         Kind::Value("DISGUISE"),
-        Scope::Both,
+        BOTH,
         "What the connections look like: http (a client's default), an HTTP upgrade, or tls, a look-alike of a \
          TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may \
          take both: http,tls.",
@@ -59,14 +54,14 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "mode",
         Kind::Value("MODE"),
-        Scope::Both,
+        BOTH,
         "websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes \
          both where it takes one. A server's default is auto: every kind of client on one port.",
     ),
     option(
         "host",
         Kind::Value("NAME"),
-        Scope::Both,
+        BOTH,
         "WebSocket client: the name in the Host header and in the TLS hello (default: cloudfront.com). \
          Server: the name whose certificate acme.sh has; requests are not compared with it.",
     ),
@@ -75,7 +70,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "sni",
             Kind::Values("NAME[:HOST:PORT]"),
-            Scope::Both,
+            BOTH,
             "Client: the name in the TLS hello, where it is not that of host. Server: TLS for this name, \
              or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.",
         )
@@ -83,7 +78,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "tls",
         Kind::FlagOr("only"),
-        Scope::Both,
+        BOTH,
         "TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing \
          in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing \
          in the clear either.",
@@ -91,7 +86,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "cert",
         Kind::Value("FILE"),
-        Scope::Both,
+        BOTH,
         "Client: certificates in PEM to be trusted beside the system's. Server: its certificate chain \
          (default: acme.sh's for host); it is read anew when it changes.",
     ),
@@ -100,99 +95,94 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "certRaw",
             Kind::Value("BASE64"),
-            Scope::Client,
+            CLIENT,
             "The same as cert, as the text between the lines of a PEM file.",
         )
     },
     option(
         "key",
         Kind::Value("FILE"),
-        Scope::Server,
+        SERVER,
         "The certificate's key, in PEM (default: acme.sh's for host).",
     ),
     option(
         "mux",
         Kind::Value("SESSIONS"),
-        Scope::Both,
+        BOTH,
         "WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server \
          always takes both.",
     ),
     option(
         "header",
         Kind::Values("NAME: VALUE"),
-        Scope::Client,
+        CLIENT,
         "WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.",
     ),
     option(
         "user-agent",
         Kind::Value("TEXT"),
-        Scope::Client,
+        CLIENT,
         "WebSocket and HTTPUpgrade client: what the request's User-Agent says (default: Go-http-client/1.1).",
     ),
-    option("fwmark", Kind::Value("NUMBER"), Scope::Both, "Mark outgoing packets (SO_MARK on Linux)."),
+    option("fwmark", Kind::Value("NUMBER"), BOTH, "Mark outgoing packets (SO_MARK on Linux)."),
     OptionSpec {
         aliases: &["local-addr"],
-        ..option(
-            "localAddr",
-            Kind::Value("HOST"),
-            Scope::Both,
-            "In SS_LOCAL_HOST's place; several hosts with `|`.",
-        )
+        ..option("localAddr", Kind::Value("HOST"), BOTH, "In SS_LOCAL_HOST's place; several hosts with `|`.")
     },
     OptionSpec {
         aliases: &["local-port"],
-        ..option("localPort", Kind::Value("PORT"), Scope::Both, "In SS_LOCAL_PORT's place.")
+        ..option("localPort", Kind::Value("PORT"), BOTH, "In SS_LOCAL_PORT's place.")
     },
     OptionSpec {
         aliases: &["remote-addr"],
         ..option(
             "remoteAddr",
             Kind::Value("HOST"),
-            Scope::Both,
+            BOTH,
             "In SS_REMOTE_HOST's place; several hosts with `|`.",
         )
     },
     OptionSpec {
         aliases: &["remote-port"],
-        ..option("remotePort", Kind::Value("PORT"), Scope::Both, "In SS_REMOTE_PORT's place.")
+        ..option("remotePort", Kind::Value("PORT"), BOTH, "In SS_REMOTE_PORT's place.")
     },
     option(
         "obfs-host",
         Kind::Value("NAME"),
-        Scope::Both,
+        BOTH,
         "Client: the name in the Host header or in the TLS hello (default: the remote's own name). \
          Server: take only connections that ask for this name (default: any).",
     ),
     option(
         "obfs-tls-host",
         Kind::Values("NAMES"),
-        Scope::Server,
+        SERVER,
         "Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no \
          others: who asks for one of these names finds the tunnel, so it is to be none of the website's.",
     ),
     option(
         "obfs-uri",
         Kind::Value("PATH"),
-        Scope::Both,
+        BOTH,
         "Client: the path of the request (default: that of path, or /). Server: take only requests for this \
          path (default: that of path, or any).",
     ),
     option(
         "path",
         Kind::Value("PATH"),
-        Scope::Both,
+        BOTH,
         "The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).",
     ),
     option(
         "http-method",
         Kind::Value("METHOD"),
-        Scope::Both,
+        BOTH,
         "The method of the request that is sent, or taken (default: GET).",
     ),
     option(
         "handshake",
         Kind::Value("WHEN"),
-        Scope::Client,
+        CLIENT,
         "eager: the first bytes travel with the request, as simple-obfs sends them (default). \
          standard: they wait for the answer, which costs a round trip and passes every front proxy.",
     ),
@@ -201,7 +191,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "failover",
             Kind::Value("WEBSITE"),
-            Scope::Server,
+            SERVER,
             "The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one \
              that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or \
              status:NUMBER for everything.",
@@ -212,7 +202,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "failover-tls",
             Kind::Value("HOST:PORT"),
-            Scope::Server,
+            SERVER,
             "The website for visitors who speak TLS, where it is another one than failover. With tls: \
              where TLS goes that is not for the server's own name, or that no client of ours would speak. \
              Always an address.",
@@ -223,7 +213,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "failover-http",
             Kind::Value("HOST:PORT"),
-            Scope::Server,
+            SERVER,
             "With tls: the website for visitors who come without TLS (default: with mode=auto that of \
              failover; else failover-tls, or a page that says that this is a port for HTTPS).",
         )
@@ -233,7 +223,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "failover-h2",
             Kind::Value("HOST:PORT"),
-            Scope::Server,
+            SERVER,
             "With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks \
              HTTP/2 in the clear; `same` is the port of failover.",
         )
@@ -243,7 +233,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "failover-proxy",
             Kind::Value("VERSION"),
-            Scope::Server,
+            SERVER,
             "Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must \
              expect one.",
         )
@@ -251,21 +241,21 @@ pub const OPTIONS: &[OptionSpec] = &[
     option(
         "proxy-protocol",
         Kind::Value("DIRECTION"),
-        Scope::Server,
+        SERVER,
         "in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that \
          says where the visitor came from; without one they are closed.",
     ),
     option(
         "trusted",
         Kind::Values("NETWORKS"),
-        Scope::Server,
+        SERVER,
         "The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about \
          where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.",
     ),
     option(
         "reverse-proxy",
         Kind::Flag,
-        Scope::Server,
+        SERVER,
         "Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.",
     ),
     OptionSpec {
@@ -274,7 +264,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "t",
             Kind::Value("SECONDS"),
-            Scope::Both,
+            BOTH,
             "End a tunnel on which nothing moved for so long (default: 7200).",
         )
     },
@@ -283,14 +273,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "fast-open",
             Kind::Flag,
-            Scope::Both,
+            BOTH,
             "Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.",
         )
     },
     option(
         "mptcp",
         Kind::Flag,
-        Scope::Both,
+        BOTH,
         "Use Multipath TCP between the halves where the system has it, TCP where it has not.",
     ),
     OptionSpec {
@@ -299,7 +289,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "i",
             Kind::Value("INTERFACE"),
-            Scope::Both,
+            BOTH,
             "Send what is dialled out of this network interface (not what stays on this machine).",
         )
     },
@@ -309,7 +299,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "b",
             Kind::Value("ADDRESS"),
-            Scope::Both,
+            BOTH,
             "Dial from this address of this machine; only addresses of its family are dialled then.",
         )
     },
@@ -319,7 +309,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "6",
             Kind::Flag,
-            Scope::Both,
+            BOTH,
             "Of a name's addresses, try IPv6 first (default: the order of the system).",
         )
     },
@@ -329,7 +319,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "d",
             Kind::Value("ADDRESS"),
-            Scope::Both,
+            BOTH,
             "Taken for old configurations and not followed, as simple-obfs does not follow it: names are \
              looked up the way the system is set up. A line in the log says so.",
         )
@@ -340,7 +330,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "V",
             Kind::Flag,
-            Scope::Both,
+            BOTH,
             "On Android: have every socket exempted from the VPN before it dials, by whoever listens on \
              protect_path in the working directory.",
         )
@@ -351,7 +341,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "c",
             Kind::Value("FILE"),
-            Scope::Both,
+            BOTH,
             "Read options from this JSON file, with the names they have here or in simple-obfs. Options and \
              variables that are given otherwise win.",
         )
@@ -362,7 +352,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "a",
             Kind::Value("USER"),
-            Scope::Both,
+            BOTH,
             "Once it listens, go on as this user (name or number) with the user's groups. A second process \
              keeps the right to read cert and key, for their renewal.",
         )
@@ -373,7 +363,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "f",
             Kind::Value("FILE"),
-            Scope::Both,
+            BOTH,
             "Once it listens, write the process id into this file and go on in the background, logging to syslog; under a \
              Shadowsocks program, which watches its plugin, in the foreground.",
         )
@@ -384,21 +374,21 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..option(
             "n",
             Kind::Value("NUMBER"),
-            Scope::Both,
+            BOTH,
             "The most files and connections that may be open (default: as many as the system allows).",
         )
     },
     option(
         "loglevel",
         Kind::Value("LEVEL"),
-        Scope::Both,
+        BOTH,
         "What is logged: error, warning, info (default), debug or none.",
     ),
     OptionSpec {
         aliases: &["verbose"],
         short: Some('v'),
-        ..option("v", Kind::Flag, Scope::Both, "The same as loglevel=debug.")
+        ..option("v", Kind::Flag, BOTH, "The same as loglevel=debug.")
     },
-    option("server", Kind::Flag, Scope::Both, "Be the server half."),
-    option("client", Kind::Flag, Scope::Both, "Be the client half."),
+    option("server", Kind::Flag, BOTH, "Be the server half."),
+    option("client", Kind::Flag, BOTH, "Be the client half."),
 ];

@@ -107,9 +107,8 @@ const HALVES: [&str; 2] = ["ss-local", "ss-server"];
 fn run(half: &str, options: &str) -> Result<Config, String> {
     let mut env = hosted("203.0.113.1:8388", "127.0.0.1:1984", options);
     env.parent = Some(half.to_owned());
-    match read(&env) {
-        Ok(Command::Run(config)) => Ok(*config),
-        Ok(other) => panic!("{options}: {other:?}"),
+    match read(Settings::default(), &env) {
+        Ok(config) => Ok(config),
         Err(error) => {
             let error = error.to_string();
             assert!(!error.contains('\n'), "{options}: {error}");

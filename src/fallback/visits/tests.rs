@@ -93,7 +93,7 @@ async fn proxy_headers_do_not_tell_visitors_apart() {
 async fn what_is_over_is_forgotten() {
     let visits = Visits::default();
     for _ in 0..3 {
-        let mut inside = enter(&visits, PAGE, usize::MAX.min(FEW)).await;
+        let mut inside = enter(&visits, PAGE, FEW).await;
         assert_eq!(inside.len(), FEW);
         let _ = timeout(Duration::from_secs(1), inside.first_mut().unwrap().run(None, pending::<()>())).await;
     }

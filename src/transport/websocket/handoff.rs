@@ -64,7 +64,7 @@ impl<S> Handoff<S> {
                         received.first_message.get_or_insert(received.payload.len());
                     }
                     received.message.get_or_insert(message);
-                    received.payload.extend_from_slice(frames.get(range).unwrap_or_default());
+                    received.payload.extend_from_slice(&frames[range]);
                     continue;
                 }
                 Ok(Step::Event(Event::SessionEnd(id))) => {

@@ -16,6 +16,8 @@
 mod accept;
 mod handoff;
 mod protocol;
+#[cfg(test)]
+mod tests;
 
 pub(super) use accept::accept;
 pub use handoff::{Handoff, Received};

@@ -1,36 +1,13 @@
 //! The command line of `obfs-rs probe`.
 
-use super::error::ConfigError;
-use crate::net::addr::Host;
-use crate::net::addr::{HostPort, parse_port};
-use crate::probe;
+use super::command::{self, CommandError};
+use crate::config::ConfigError;
+use crate::net::addr::{Host, HostPort, parse_port};
+use crate::probe::{self, ProbeConfig};
 use crate::wire::http::host::without_port;
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use std::time::Duration;
-
-/// What `obfs-rs probe` is asked to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeConfig {
-    /// The server that is looked at.
-    pub server: HostPort,
-    /// The website that it must not be told from.
-    pub site: HostPort,
-    /// Visitors speak TLS.
-    pub tls: bool,
-    /// The name that visitors ask for, instead of the server's.
-    pub name: Option<String>,
-    /// The tunnel's path.
-    pub path: Option<String>,
-    /// What makes the random bytes the same as in another run.
-    pub seed: Option<u64>,
-    /// How long a connection on which nothing happens is watched.
-    pub wait: Duration,
-    /// Print JSON.
-    pub json: bool,
-    /// Print every probe.
-    pub verbose: bool,
-}
 
 /// How long a connection on which nothing happens is watched by default, in seconds: longer than hasty
 /// servers wait, and short enough for a run of a minute.
@@ -82,7 +59,7 @@ fn explanation() -> String {
 }
 
 /// The subcommand.
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
@@ -130,11 +107,11 @@ pub fn command() -> Command {
 }
 
 /// Reads the subcommand's flags.
-///
-/// # Errors
-///
-/// A value that it cannot have.
-pub fn parse(matches: &ArgMatches) -> Result<ProbeConfig, ConfigError> {
+pub(super) fn read(matches: &ArgMatches) -> Result<command::Command, CommandError> {
+    Ok(command::Command::Probe(Box::new(parse(matches)?)))
+}
+
+fn parse(matches: &ArgMatches) -> Result<ProbeConfig, ConfigError> {
     let value = |name: &str| matches.get_one::<String>(name);
     let address = |id: &str, name: &str| {
         let text = value(id).map(String::as_str).unwrap_or_default();

@@ -2,24 +2,17 @@
 //!
 //! Source: v2ray-plugin 1.3.1, `main.go`, and the documentation of Go's package `flag`.
 
-use super::cli::{Cli, Parsed};
-use super::endpoints::{Addresses, Setting};
-use super::error::ConfigError;
-use super::options::{self, Kind};
-use super::role::Role;
-use super::sip003::PluginOption;
+use super::command::{Command, CommandError};
+use super::flags::version;
+use crate::config::options::{self, Kind, OPTIONS};
+use crate::config::{Addresses, Dialect, PluginOption, ProcessEnv, Setting, Settings};
 use std::ffi::OsString;
 
 /// The names under which the program has this command line.
 const PROGRAMS: &[&str] = &["v2ray-plugin", "xray-plugin", "ss-v2ray-plugin"];
 
-/// What v2ray-plugin has where nothing is said, on the client half and, with the two addresses in
-/// each other's place, on the server half.
-const DEFAULTS: [(&str, &str); 4] =
-    [("remoteAddr", "127.0.0.1"), ("remotePort", "1080"), ("localAddr", "127.0.0.1"), ("localPort", "1984")];
-
 /// Whether a program of this name has this command line.
-pub fn is_meant(program: &str) -> bool {
+pub(super) fn is_meant(program: &str) -> bool {
     // Packages of releases have the platform in the name: v2ray-plugin_linux_amd64.
     PROGRAMS
         .iter()
@@ -27,21 +20,24 @@ pub fn is_meant(program: &str) -> bool {
 }
 
 /// Reads the command line.
-///
-/// # Errors
-///
-/// A flag that does not exist or lacks its value.
-pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
-    let fail = |text: String| Err(ConfigError::CommandLine(text));
-    let mut cli = Cli::default();
-    let mut parts: [Option<String>; 4] = Default::default();
+pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<Command, CommandError> {
+    match flags(args)? {
+        Ok(options) => Command::run(settings(options), env),
+        Err(text) => Ok(Command::Print(text)),
+    }
+}
+
+/// The flags in their order, or what is to be printed instead.
+fn flags(args: &[OsString]) -> Result<Result<Vec<PluginOption>, String>, CommandError> {
+    let fail = |text: String| Err(CommandError::CommandLine(text));
+    let mut options = Vec::new();
     let mut args = args.iter().skip(1);
     while let Some(arg) = args.next() {
         let Some(arg) = arg.to_str() else {
             return fail(format!("`{}` is not text in UTF-8", arg.to_string_lossy()));
         };
-        let Some(flag) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')).filter(|f| !f.is_empty())
-        else {
+        let flag = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
+        let Some(flag) = flag.filter(|flag| !flag.is_empty()) else {
             return fail(format!("unexpected argument `{arg}`"));
         };
         let (name, mut value) = match flag.split_once('=') {
@@ -49,55 +45,51 @@ pub fn parse(args: &[OsString]) -> Result<Parsed, ConfigError> {
             None => (flag, None),
         };
         match name {
-            "version" => return Ok(Parsed::Print(super::cli::version())),
-            "h" | "help" => return Ok(Parsed::Print(help())),
+            "version" => return Ok(Err(version())),
+            "h" | "help" => return Ok(Err(help())),
             _ => {}
         }
-        let spec = options::find(name);
-        if spec.is_none() {
+        let Some(spec) = options::find(name) else {
             return fail(format!("unknown flag `-{name}`"));
-        }
-        if value.is_none() && spec.is_some_and(|spec| !matches!(spec.kind, Kind::Flag | Kind::FlagOr(_))) {
+        };
+        if value.is_none() && matches!(spec.kind, Kind::Value(_) | Kind::Values(_)) {
             match args.next().and_then(|value| value.to_str()) {
                 Some(next) => value = Some(next.to_owned()),
                 None => return fail(format!("flag `-{name}` needs a value")),
             }
         }
-        match DEFAULTS.iter().position(|(part, _)| *part == name) {
-            Some(part) => parts[part] = value,
-            None => cli.options.push(PluginOption { key: name.to_owned(), value }),
-        }
+        options.push(PluginOption { key: name.to_owned(), value });
     }
-    let server = cli.options.iter().any(|option| {
-        option.key == "server"
-            && !matches!(option.value.as_deref(), Some("0" | "false" | "f" | "F" | "FALSE"))
-    });
-    let mut named = DEFAULTS;
-    if server {
-        // On a server v2ray-plugin's local address is where it listens.
-        parts.rotate_left(2);
-        named.rotate_left(2);
-    }
-    // What nobody says is as v2ray-plugin has it; the environment goes before that.
-    let mut settings = parts
-        .into_iter()
-        .zip(named)
-        .map(|(part, (name, _))| part.map(|value| Setting::new(format!("-{name}"), value)));
-    let mut next = || settings.next().flatten();
-    cli.addresses = Addresses {
-        remote_host: next(),
-        remote_port: next(),
-        local_host: next(),
-        local_port: next(),
-        ..Addresses::default()
+    Ok(Ok(options))
+}
+
+/// What the flags say. On a server v2ray-plugin's local address is where it listens.
+fn settings(mut options: Vec<PluginOption>) -> Settings {
+    let is =
+        |option: &PluginOption, name: &str| options::find(&option.key).is_some_and(|spec| spec.name == name);
+    let mut part = |name: &str| {
+        let setting = |option: &PluginOption| {
+            Setting::new(format!("-{name}"), option.value.clone().unwrap_or_default())
+        };
+        let last = options.iter().rfind(|option| is(option, name)).map(setting);
+        options.retain(|option| !is(option, name));
+        last
     };
-    Ok(Parsed::Run(Box::new(cli)))
+    let remote = [part("remoteAddr"), part("remotePort")];
+    let local = [part("localAddr"), part("localPort")];
+    let no = |value: &str| matches!(value, "0" | "false" | "f" | "F" | "FALSE");
+    let server =
+        options.iter().any(|option| is(option, "server") && !option.value.as_deref().is_some_and(no));
+    let (remote, local) = if server { (local, remote) } else { (remote, local) };
+    let ([remote_host, remote_port], [local_host, local_port]) = (remote, local);
+    let addresses = Addresses { remote_host, remote_port, local_host, local_port };
+    Settings { dialect: Dialect::V2rayPlugin, role: None, options, addresses }
 }
 
 /// The flags, as Go lists them.
 fn help() -> String {
     let mut text = "Usage of v2ray-plugin, as obfs-rs plays it:\n".to_owned();
-    for spec in options::OPTIONS {
+    for spec in OPTIONS {
         let value = match spec.kind {
             Kind::Flag => String::new(),
             Kind::FlagOr(word) => format!("[={word}]"),
@@ -109,27 +101,13 @@ fn help() -> String {
     text
 }
 
-/// The addresses where nobody says them.
-pub fn defaults(role: Role) -> Addresses {
-    let mut defaults = DEFAULTS;
-    if role == Role::Server {
-        defaults.rotate_left(2);
-    }
-    let [remote_host, remote_port, local_host, local_port] =
-        defaults.map(|(name, value)| Some(Setting::new(format!("-{name}"), value)));
-    Addresses { remote_host, remote_port, local_host, local_port, ..Addresses::default() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cli(line: &str) -> Cli {
+    fn cli(line: &str) -> Settings {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        match parse(&args).unwrap() {
-            Parsed::Run(cli) => *cli,
-            other => panic!("{other:?}"),
-        }
+        settings(flags(&args).unwrap().unwrap())
     }
 
     #[test]
@@ -165,7 +143,7 @@ mod tests {
     fn what_is_no_flag_is_an_error() {
         for line in ["p -nonsense", "p word", "p -host", "p -"] {
             let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert!(parse(&args).is_err(), "{line}");
+            assert!(flags(&args).is_err(), "{line}");
         }
     }
 

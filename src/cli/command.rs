@@ -1,0 +1,42 @@
+//! What the program is to do.
+
+use crate::config::{Config, ConfigError, ProcessEnv, Settings};
+#[cfg(feature = "probe")]
+use crate::probe::ProbeConfig;
+use thiserror::Error;
+
+/// What the program is to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Be a half of the plugin.
+    Run(Box<Config>),
+    /// Show on this machine that it works.
+    #[cfg(all(feature = "client", feature = "server"))]
+    Demo,
+    /// Compare a server with the website behind it.
+    #[cfg(feature = "probe")]
+    Probe(Box<ProbeConfig>),
+    /// Print this text and end well: `--help`, `--version`.
+    Print(String),
+}
+
+impl Command {
+    /// To be the half that a command line and the environment ask for.
+    pub(super) fn run(settings: Settings, env: &ProcessEnv) -> Result<Command, CommandError> {
+        Ok(Command::Run(Box::new(crate::config::read(settings, env)?)))
+    }
+}
+
+/// Why it is not clear what the program is to do.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CommandError {
+    /// What was said cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command line is not one.
+    #[error("command line: {0} (see --help)")]
+    CommandLine(String),
+    /// Nothing was said at all. The text says how the program is used.
+    #[error("SS_REMOTE_HOST is not set: this is a plugin, which a Shadowsocks program starts\n\n{0}")]
+    NothingSaid(String),
+}

@@ -1,0 +1,322 @@
+//! The WebSocket connection that carries the sessions: what comes on it, what it has not taken yet, and how
+//! it is closed.
+
+use super::parts::slices;
+use super::timers::UNREAD_MAX;
+use crate::relay::{End, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully};
+use crate::runtime::turn::note_moved;
+use crate::transport::websocket::{self as socket, Handoff, Received, WebSocket};
+use crate::wire::mux::{Decoder, Encoder, Head, Status};
+use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, Role};
+use crate::wire::{FrameSizeError, Step};
+use std::cell::RefCell;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+
+/// Bytes that are read at once.
+pub(super) const SCRATCH: usize = 64 * 1024;
+
+/// Bytes of frames without data that wait for a connection before it is read no further.
+pub(super) const WORDS: usize = 64 * 1024;
+
+/// Room in front of a session's data for both heads.
+pub(super) const HEADS: usize = websocket::Encoder::HEAD + Encoder::HEAD;
+
+thread_local! {
+    static SCRATCH_OF_THREAD: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Lends the buffer that all connections of a thread read into.
+pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH_OF_THREAD.with_borrow_mut(|scratch| work(scratch))
+}
+
+/// What has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The head of a frame of Mux.Cool.
+    Frame(Head),
+    /// Data of a session, where they are in the input.
+    Data(u16, Range<usize>),
+    /// The peer sends nothing more in a session, and still takes what comes for it.
+    HalfClose(u16),
+    /// The peer sends nothing more.
+    End,
+}
+
+/// How far an input has been read.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    at: usize,
+    /// The payload that was found last, as far as it has not been looked at.
+    payload: Range<usize>,
+    /// Whether there was any payload.
+    pub(super) payload_seen: bool,
+}
+
+/// The connection.
+pub(super) struct Link<S> {
+    io: S,
+    role: Role,
+    websocket: WebSocket,
+    decoder: Decoder,
+    /// Data that come belong to a frame that has none for a session.
+    discards: bool,
+    /// What the connection has not taken yet; always whole messages, but for the front of the first.
+    out: WriteBuffer,
+    /// The connection could not be written to. What has come before that is still read.
+    write_error: Option<io::Error>,
+    /// Since when the peer has taken nothing of what is too much to let it send more.
+    unread_since: Option<Instant>,
+}
+
+impl<S: RelayStream> Link<S> {
+    /// A connection whose handshake is done, and what has come on it.
+    pub(super) fn new(handoff: Handoff<S>, role: Role) -> (Link<S>, Received) {
+        let link = Link {
+            io: handoff.io,
+            role,
+            websocket: handoff.websocket,
+            decoder: Decoder::new(),
+            discards: false,
+            out: handoff.write_buf,
+            write_error: handoff.write_error,
+            unread_since: None,
+        };
+        (link, handoff.received)
+    }
+
+    /// The side of the tunnel on which the connection is.
+    fn side(&self) -> Side {
+        match self.role {
+            Role::Server => Side::Accepted,
+            Role::Client => Side::Dialled,
+        }
+    }
+
+    pub(super) fn reset(&self, error: io::Error) -> End {
+        End::Reset(self.side(), error)
+    }
+
+    pub(super) fn malformed(&self, error: ProtocolError) -> End {
+        End::Malformed(self.side(), error)
+    }
+
+    /// Reads once. `Err` when the connection has ended.
+    pub(super) fn poll_read<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &'a mut [u8],
+    ) -> Poll<Result<&'a mut [u8], End>> {
+        let mut buffer = ReadBuf::new(scratch);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.reset(error))),
+            Poll::Ready(Ok(())) => {}
+        }
+        let len = buffer.filled().len();
+        if len == 0 {
+            return Poll::Ready(Err(match self.write_error.take() {
+                Some(error) => self.reset(error),
+                None => End::Closed,
+            }));
+        }
+        // Each byte is read and written.
+        note_moved(2 * len as u64);
+        Poll::Ready(Ok(&mut scratch[..len]))
+    }
+
+    /// The next thing in `input`, of which `cursor` says how far it has been read. `None` when all of it has.
+    pub(super) fn next(
+        &mut self,
+        input: &mut [u8],
+        cursor: &mut Cursor,
+    ) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            let Cursor { payload, .. } = cursor;
+            if let Some(event) = self.next_in_payload(input, payload)? {
+                return Ok(Some(event));
+            }
+            match self.websocket.decode(input, &mut cursor.at)? {
+                Step::NeedMore => return Ok(None),
+                Step::Event(socket::Event::End) => return Ok(Some(Event::End)),
+                Step::Event(socket::Event::SessionEnd(id)) => return Ok(Some(Event::HalfClose(id))),
+                Step::Payload(range) => {
+                    cursor.payload = range;
+                    cursor.payload_seen = true;
+                }
+            }
+        }
+    }
+
+    /// The same in `input[range]`, off which the WebSocket frames have been taken.
+    pub(super) fn next_in_payload(
+        &mut self,
+        input: &[u8],
+        range: &mut Range<usize>,
+    ) -> Result<Option<Event>, ProtocolError> {
+        while range.start < range.end {
+            let payload = input.get(..range.end).ok_or("a range is not in its buffer")?;
+            match self.decoder.decode(payload, &mut range.start)? {
+                Step::NeedMore => break,
+                Step::Payload(_) if self.discards => {}
+                Step::Payload(data) => return Ok(Some(Event::Data(self.decoder.session(), data))),
+                Step::Event(head) => {
+                    self.discards = matches!(head.status, Status::End | Status::KeepAlive);
+                    return Ok(Some(Event::Frame(head)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a WebSocket message of one mux frame of `frame[HEADS..]`. Returns where it begins.
+    pub(super) fn frame(&mut self, encoder: &mut Encoder, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
+        let size = FrameSizeError(frame.len());
+        let start = encoder.encode_in_place(frame.get_mut(websocket::Encoder::HEAD..).ok_or(size)?)?;
+        Ok(start + self.websocket.encode_in_place(frame.get_mut(start..).ok_or(size)?)?)
+    }
+
+    /// Writes frames, which are parts of `buffer`, as far as the connection takes them, and keeps the rest.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, buffer: &[u8], frames: &[Range<usize>]) {
+        let written = match slices(buffer, frames) {
+            Some(slices) => self.out.write_slices(cx, &mut self.io, slices),
+            None => Err(io::Error::other("a frame is not in its buffer")),
+        };
+        if let Err(error) = written {
+            self.break_off(error);
+        }
+    }
+
+    /// Queues a session's data, with [`HEADS`] bytes in front.
+    pub(super) fn queue_data(&mut self, encoder: &mut Encoder, mut frame: Vec<u8>) {
+        match self.frame(encoder, &mut frame) {
+            Ok(start) => self.out.push(&frame[start..]),
+            Err(error) => self.break_off(io::Error::other(error)),
+        }
+    }
+
+    /// Queues a frame of Mux.Cool in a message of its own.
+    pub(super) fn queue_frame(&mut self, frame: &[u8]) {
+        let mut message = vec![0; websocket::Encoder::HEAD];
+        message.extend_from_slice(frame);
+        match self.websocket.encode_in_place(&mut message) {
+            Ok(start) => self.out.push(&message[start..]),
+            Err(error) => self.break_off(io::Error::other(error)),
+        }
+    }
+
+    /// Queues the ping that tells a peer of ours that a session has ended in this direction.
+    pub(super) fn queue_half_close(&mut self, id: u16) {
+        self.out.push(self.websocket.session_end(id).as_bytes());
+    }
+
+    /// Queues a ping that asks whether the peer is there.
+    pub(super) fn queue_ping(&mut self) {
+        self.out.push(self.websocket.ping().as_bytes());
+    }
+
+    /// Whether the peer has answered a ping.
+    pub(super) fn pong_came(&self) -> bool {
+        self.websocket.peer_answers_pings()
+    }
+
+    /// Whether the peer has shown that it knows half-closes.
+    pub(super) fn peer_is_ours(&self) -> bool {
+        self.websocket.peer_knows_half_closes()
+    }
+
+    /// Writes what waits.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
+        if self.write_error.is_some() {
+            // Nobody takes it any more.
+            self.out.clear();
+            return;
+        }
+        if self.websocket.has_control_frames() && self.out.len() < WORDS {
+            self.out.append(|out| self.websocket.take_control_frames(out));
+        }
+        while !self.out.is_empty() {
+            match self.out.poll_write(cx, &mut self.io) {
+                Poll::Ready(Ok(_)) => self.unread_since = None,
+                Poll::Ready(Err(error)) => return self.break_off(error),
+                Poll::Pending => {
+                    if self.is_full() {
+                        self.unread_since.get_or_insert_with(Instant::now);
+                    }
+                    return;
+                }
+            }
+        }
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) {
+            self.break_off(error);
+        }
+    }
+
+    /// The connection takes nothing any more. What its peer had said before is still read, to the end or
+    /// to the next error: that is when it is over.
+    pub(super) fn break_off(&mut self, error: io::Error) {
+        self.write_error.get_or_insert(error);
+    }
+
+    /// Whether it could not be written to.
+    pub(super) fn is_broken(&self) -> bool {
+        self.write_error.is_some()
+    }
+
+    /// Whether nothing waits to be written.
+    pub(super) fn is_drained(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Whether there is something to be written, and somebody to take it.
+    pub(super) fn wants_flush(&self) -> bool {
+        !self.is_broken() && (self.websocket.has_control_frames() || !self.is_drained())
+    }
+
+    /// Whether so much waits that further sessions are better off elsewhere.
+    pub(super) fn is_busy(&self) -> bool {
+        self.out.len() >= SCRATCH
+    }
+
+    /// Whether the peer has so much to read that it is to say no more. One read of the sockets is never
+    /// that much: an end that waits for the other to read would wait for ever.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() >= SCRATCH + WORDS
+    }
+
+    /// Whether the peer is being waited for to read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread_since.is_some()
+    }
+
+    /// Whether it has been waited for long enough.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.unread_since.is_some_and(|since| since.elapsed() >= UNREAD_MAX)
+    }
+
+    /// Makes the closing of the connection a reset.
+    pub(super) fn abort(&mut self) {
+        self.io.abort();
+    }
+
+    /// Has the connection watched by the reactor of this thread.
+    pub(super) fn change_reactor(&mut self) {
+        self.io.change_reactor();
+    }
+
+    /// Closes the connection in the manner of this end: with a reset, or with a close frame.
+    pub(super) async fn close(&mut self, end: &End) {
+        if let End::Reset(..) = end {
+            return self.abort();
+        }
+        let code = if matches!(end, End::Malformed(..)) { CLOSE_PROTOCOL_ERROR } else { CLOSE_NORMAL };
+        let mut last = self.out.take();
+        last.extend_from_slice(&self.websocket.close_frame(code));
+        close_gracefully(&mut self.io, &last).await;
+    }
+}

@@ -1,0 +1,331 @@
+//! The connections of a client, and which of them carries which session.
+
+use super::engine::Engine;
+use super::source::{NewSession, SessionSource};
+use crate::relay::{Outcome, Timeouts, reset};
+use crate::runtime::{balance, watchdog};
+use crate::telemetry;
+use crate::transport::Stream;
+use crate::transport::websocket::Handoff;
+use crate::wire::mux::Encoder;
+use crate::wire::websocket::Role;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// The most sessions in a connection's life, as v2ray's client has it.
+const LIFE: usize = 128;
+
+/// The most connections that are kept without sessions: enough for the next page of a browser. After a
+/// burst the others close at once.
+const SPARE: usize = 8;
+
+/// How long a session waits for the answer to a ping on a connection that was quiet before another one
+/// takes it, at least and at most.
+const PONG_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+
+/// Opens connections that carry sessions.
+pub trait OpenLink: Send + Sync + 'static {
+    /// Why there is none.
+    type Error: Display + Send + Sync;
+
+    /// Opens one. As much of `early` as can go with the handshake does, and is taken from it.
+    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, Self::Error>> + Send;
+}
+
+/// The connections that may take further sessions.
+#[derive(Debug)]
+pub struct Pool<O> {
+    opener: O,
+    /// Sessions of a connection at a time.
+    most: usize,
+    /// How many bytes may go with the handshake.
+    early_data: usize,
+    timeouts: Timeouts,
+    members: Mutex<Vec<Member>>,
+    /// The server does not answer pings, so their answers are not waited for.
+    deaf: AtomicBool,
+    /// When the latest ping was sent that was answered.
+    answered: Mutex<Option<Instant>>,
+}
+
+/// A connection, seen from the outside.
+#[derive(Debug)]
+struct Member {
+    sender: mpsc::Sender<NewSession>,
+    /// Sessions that run now.
+    running: Arc<AtomicUsize>,
+    /// Sessions that it has been given in its life.
+    given: usize,
+    made: Instant,
+    /// The server does not answer on it.
+    doubtful: Arc<AtomicBool>,
+}
+
+impl Member {
+    fn is_open(&self) -> bool {
+        !self.sender.is_closed() && self.given < LIFE
+    }
+
+    /// Whether it can be thought to work, and is younger than that.
+    fn is_good(&self, younger_than: Option<Instant>) -> bool {
+        !self.doubtful.load(Ordering::Acquire) && younger_than.is_none_or(|than| self.made > than)
+    }
+
+    /// Gives it a session. Returns it where there is no room.
+    fn give(&mut self, session: NewSession, most: usize) -> Result<(), NewSession> {
+        if self.running.load(Ordering::Acquire) >= most {
+            return Err(session);
+        }
+        self.running.fetch_add(1, Ordering::AcqRel);
+        self.given += 1;
+        self.sender.try_send(session).map_err(mpsc::error::TrySendError::into_inner)
+    }
+}
+
+impl<O: OpenLink> Pool<O> {
+    /// A pool whose connections carry at most so many sessions at a time.
+    pub fn new(opener: O, most: usize, early_data: usize, timeouts: Timeouts) -> Pool<O> {
+        let (members, deaf, answered) = Default::default();
+        Pool { opener, most, early_data, timeouts, members, deaf, answered }
+    }
+
+    /// Carries a session in one of the connections; makes one where none has room.
+    pub fn carry(self: &Arc<Self>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
+        self.carry_in(NewSession { socket: app, first, peer }, None);
+    }
+
+    /// Carries a session in a connection that is younger than that.
+    fn carry_in(self: &Arc<Self>, session: NewSession, younger_than: Option<Instant>) {
+        let peer = session.peer;
+        if let Some(inbox) = self.give(session, younger_than) {
+            self.open_connection(inbox, peer);
+        }
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the session to a connection that has room, and is younger than that. Where there is none it is
+    /// the first one of a connection to be made.
+    fn give(self: &Arc<Self>, mut session: NewSession, younger_than: Option<Instant>) -> Option<Inbox<O>> {
+        let mut members = self.members();
+        members.retain(Member::is_open);
+        for member in members.iter_mut().filter(|member| member.is_good(younger_than)) {
+            match member.give(session, self.most) {
+                Ok(()) => return None,
+                Err(back) => session = back,
+            }
+        }
+        Some(self.add(&mut members, Some(session)))
+    }
+
+    /// A connection that is to be made without a session, where there is none that is younger than that.
+    fn another(self: &Arc<Self>, younger_than: Instant) -> Option<Inbox<O>> {
+        let mut members = self.members();
+        members.retain(Member::is_open);
+        let is_there = members.iter().any(|member| member.is_good(Some(younger_than)));
+        (!is_there).then(|| self.add(&mut members, None))
+    }
+
+    /// Adds a connection that is to be made.
+    fn add(self: &Arc<Self>, members: &mut Vec<Member>, first: Option<NewSession>) -> Inbox<O> {
+        let (sender, receiver) = mpsc::channel(self.most);
+        let given = usize::from(first.is_some());
+        let running = Arc::new(AtomicUsize::new(given));
+        let doubtful = Arc::new(AtomicBool::new(false));
+        let to_be_proved = members.iter().any(|member| member.doubtful.load(Ordering::Acquire));
+        let made = Instant::now();
+        let inbox = Inbox {
+            receiver,
+            running: Arc::clone(&running),
+            first,
+            doubtful: Arc::clone(&doubtful),
+            to_be_proved,
+            made,
+            opened_in: Duration::ZERO,
+            pool: Arc::clone(self),
+        };
+        members.push(Member { sender, running, given, made, doubtful });
+        inbox
+    }
+
+    /// Takes note of the end of a session. Returns whether its connection is one too many without any.
+    fn ended(&self, running: &AtomicUsize) -> bool {
+        let members = self.members();
+        let idle =
+            |member: &&Member| !member.sender.is_closed() && member.running.load(Ordering::Acquire) == 0;
+        running.fetch_sub(1, Ordering::AcqRel) == 1 && members.iter().filter(idle).count() > SPARE
+    }
+
+    /// Makes a connection and serves it. `peer` is for whom, for the log.
+    fn open_connection(self: &Arc<Self>, mut inbox: Inbox<O>, peer: SocketAddr) {
+        let pool = Arc::clone(self);
+        balance::spawn(watchdog::watched(Some(peer), async move {
+            let began = Instant::now();
+            let result = pool.serve(&mut inbox).await;
+            match &result {
+                Ok(outcome) => telemetry::tunnel_ended(peer, "mux connection", began, outcome),
+                // Whose session it has is told below.
+                Err(error) => debug!(%peer, %error, "no mux connection"),
+            }
+            // Sessions that came when there was no connection yet, or none any more.
+            while let Some(NewSession { socket, first, peer }) = inbox.left().await {
+                match &result {
+                    Ok(_) => pool.carry(socket, first, peer),
+                    Err(error) => {
+                        warn!(%peer, %error, "no tunnel");
+                        reset(&socket);
+                    }
+                }
+            }
+        }));
+    }
+
+    async fn serve(&self, inbox: &mut Inbox<O>) -> Result<Outcome, O::Error> {
+        // With early data, the first session's first frame goes with the request, as far as it fits: its
+        // head is not to be cut.
+        let early = inbox.first.take_if(|_| self.early_data >= Encoder::HEAD);
+        let mut encoder = Encoder::client(1);
+        let mut frame =
+            early.as_ref().and_then(|early| first_frame(&mut encoder, &early.first)).unwrap_or_default();
+        let with_handshake = !frame.is_empty();
+        let opened = self.opener.open(&mut frame).await;
+        let early = match early {
+            Some(early) if with_handshake && opened.is_ok() => Some(early),
+            // It is begun, or told, with the others.
+            early => {
+                inbox.first = early.or(inbox.first.take());
+                None
+            }
+        };
+        let handoff = opened?;
+        inbox.opened_in = inbox.made.elapsed();
+        let mut engine = Engine::new(handoff, inbox, self.timeouts);
+        if let Some(early) = early {
+            engine = engine.with_first(early, encoder, &frame);
+        }
+        Ok(engine.run().await)
+    }
+}
+
+/// The frame of what is said first. `None` where that is nothing.
+fn first_frame(encoder: &mut Encoder, first: &[u8]) -> Option<Vec<u8>> {
+    if first.is_empty() {
+        return None;
+    }
+    let mut frame = vec![0; Encoder::HEAD];
+    frame.extend_from_slice(first);
+    let start = encoder.encode_in_place(&mut frame).ok()?;
+    Some(frame.split_off(start))
+}
+
+/// Where the sessions for one connection come in.
+struct Inbox<O> {
+    receiver: mpsc::Receiver<NewSession>,
+    running: Arc<AtomicUsize>,
+    first: Option<NewSession>,
+    doubtful: Arc<AtomicBool>,
+    /// There are connections on which the server does not answer: does it on this one?
+    to_be_proved: bool,
+    made: Instant,
+    /// How long it took until there was a connection.
+    opened_in: Duration,
+    pool: Arc<Pool<O>>,
+}
+
+impl<O> Inbox<O> {
+    /// The next session that was given to this connection and that it has not begun. No others are taken.
+    async fn left(&mut self) -> Option<NewSession> {
+        self.receiver.close();
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.receiver.recv().await,
+        }
+    }
+}
+
+impl<O: OpenLink> SessionSource for &mut Inbox<O> {
+    const ROLE: Role = Role::Client;
+
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Option<NewSession>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => self.receiver.poll_recv(cx),
+        }
+    }
+
+    fn close(&mut self) {
+        self.receiver.close();
+    }
+
+    fn ended(&mut self) {
+        if self.pool.ended(&self.running) {
+            self.receiver.close();
+        }
+    }
+
+    fn is_to_be_proved(&self) -> bool {
+        self.to_be_proved
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.pool.deaf.load(Ordering::Acquire)
+    }
+
+    fn found_deaf(&mut self) {
+        if !self.pool.deaf.swap(true, Ordering::AcqRel) {
+            debug!("the server answers no pings: connections whose way is dead are found by TCP alone");
+        }
+    }
+
+    fn found_alive(&mut self, asked: Instant) {
+        self.pool.deaf.store(false, Ordering::Release);
+        let mut answered = self.pool.answered();
+        *answered = (*answered).max(Some(asked));
+    }
+
+    fn others_answer(&self, asked: Instant) -> bool {
+        self.pool.answered().is_some_and(|answered| answered > asked)
+    }
+
+    fn set_doubtful(&mut self, doubtful: bool) {
+        self.doubtful.store(doubtful, Ordering::Release);
+    }
+
+    fn give_back(&mut self, session: NewSession, asked: Instant) {
+        self.ended();
+        self.pool.carry_in(session, Some(asked));
+    }
+
+    fn want_another(&mut self, asked: Instant, peer: Option<SocketAddr>) {
+        let Some(peer) = peer else { return };
+        if let Some(inbox) = self.pool.another(asked) {
+            self.pool.open_connection(inbox, peer);
+        }
+    }
+
+    fn pong_timeout(&self) -> Duration {
+        // A way on which it took long to open a connection has long round trips.
+        (2 * self.opened_in).clamp(PONG_TIMEOUT.0, PONG_TIMEOUT.1)
+    }
+
+    fn may_be_many(&self) -> bool {
+        self.pool.most > 1
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use super::*;
+use crate::mux::source::NewSession;
+use crate::relay::test_streams::connection;
+use std::future::pending;
+use std::task::Waker;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::advance;
+
+fn connecting() -> Option<Connecting> {
+    Some(Box::pin(pending()))
+}
+
+fn server(ids: std::ops::Range<u16>) -> Sessions {
+    let mut sessions = Sessions::new(Role::Server, true);
+    ids.for_each(|id| sessions.add(Session::of_peer(id)));
+    sessions
+}
+
+fn deliver(sessions: &mut Sessions, id: u16, len: usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    sessions.deliver(&mut cx, id, &vec![0; len], std::slice::from_ref(&(0..len)), connecting);
+}
+
+fn ended(sessions: &mut Sessions) -> Vec<u16> {
+    std::iter::from_fn(|| sessions.take_closed()).map(|session| session.id()).collect()
+}
+
+#[tokio::test]
+async fn silent_sessions_and_all_are_limited() {
+    let mut sessions = server(0..SILENT as u16);
+    assert!(!sessions.has_room());
+    deliver(&mut sessions, 0, 1);
+    assert!(sessions.has_room(), "one is silent no more");
+    for id in SILENT as u16..SESSIONS as u16 {
+        assert!(sessions.has_room());
+        sessions.add(Session::of_peer(id));
+        deliver(&mut sessions, id, 1);
+    }
+    assert!(!sessions.has_room());
+    sessions.get_mut(3).unwrap().abort();
+    assert!(sessions.get_mut(3).is_none(), "it is over, though it has not been taken out");
+    assert_eq!(ended(&mut sessions), [3]);
+    assert!(sessions.has_room());
+}
+
+#[tokio::test]
+async fn what_waits_for_backends_that_are_dialled_is_limited_for_all() {
+    let mut sessions = server(0..100);
+    let piece = DIALLING_TOTAL / 10;
+    for id in 0..9 {
+        deliver(&mut sessions, id, piece);
+        assert!(!sessions.are_full());
+    }
+    deliver(&mut sessions, 9, piece + 10);
+    assert!(sessions.are_full());
+    for id in 0..10 {
+        sessions.get_mut(id).unwrap().abort();
+    }
+    ended(&mut sessions);
+    assert!(!sessions.are_full());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_silent_session_is_dialled_for_at_a_time() {
+    let mut sessions = server(0..2);
+    advance(SILENCE / 2).await;
+    sessions.add(Session::of_peer(2));
+    sessions.check_silent(|| panic!("it may speak yet"));
+    // A client that has ended its direction waits for a backend that speaks first.
+    sessions.get_mut(2).unwrap().peer_ends();
+    sessions.check_silent(connecting);
+    assert!(sessions.get_mut(2).unwrap().is_connecting());
+    advance(SILENCE).await;
+    sessions.check_silent(|| panic!("one is dialled for"));
+    sessions.get_mut(2).unwrap().abort();
+    ended(&mut sessions);
+    sessions.check_silent(connecting);
+    assert!(sessions.get_mut(0).unwrap().is_connecting(), "the oldest");
+    advance(SILENT_MAX).await;
+    sessions.check_silent(connecting);
+    assert_eq!(ended(&mut sessions).len(), 2);
+}
+
+/// A session of ours whose socket takes nothing more, and its other end.
+async fn stalled(sessions: &mut Sessions, id: u16) -> TcpStream {
+    let (socket, far) = connection().await;
+    let peer = far.local_addr().unwrap();
+    let new = NewSession { socket, first: Vec::new(), peer };
+    sessions.add(Session::of_ours(id, new, Encoder::client(id)));
+    while !sessions.get_mut(id).unwrap().is_full() {
+        deliver(sessions, id, 65_536);
+    }
+    sessions.poll_sockets(&mut Context::from_waker(Waker::noop()));
+    assert!(sessions.are_full());
+    far
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_session_is_reset_when_another_waits_for_an_answer() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _far = stalled(&mut sessions, 1).await;
+    let mut other = stalled(&mut sessions, 2).await;
+    advance(STALL).await;
+    assert!(sessions.are_full(), "nobody waits behind them");
+    other.write_all(b"question").await.unwrap();
+    other.readable().await.unwrap();
+    let mut buffer = vec![0; 65_536];
+    let mut frame = |_: &mut Encoder, _: &mut [u8]| Ok(0);
+    std::future::poll_fn(|cx| {
+        let round = sessions.poll_read(cx, &mut buffer, 8, &mut frame).unwrap();
+        if round.frames.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    while sessions.get_mut(1).is_some() {
+        deliver(&mut sessions, 1, 65_536);
+    }
+    assert_eq!(sessions.tells().collect::<Vec<_>>(), [(1, Tell::End { error: true })]);
+    assert_eq!(ended(&mut sessions), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_are_read_in_turn() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let mut apps = Vec::new();
+    for id in 1..=3 {
+        let (socket, mut app) = connection().await;
+        let peer = app.local_addr().unwrap();
+        app.write_all(&[id; 100]).await.unwrap();
+        socket.readable().await.unwrap();
+        let new = NewSession { socket, first: Vec::new(), peer };
+        sessions.add(Session::of_ours(id.into(), new, Encoder::client(id.into())));
+        apps.push(app);
+    }
+    // There is room for one socket a round.
+    let mut buffer = vec![0; LEAST + 50];
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let mut frame = |_: &mut Encoder, frame: &mut [u8]| {
+            order.push(frame[8]);
+            Ok(4)
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let round = sessions.poll_read(&mut cx, &mut buffer, 8, &mut frame).unwrap();
+        assert_eq!((round.frames.len(), round.used, round.any_ended), (1, 108, false));
+        assert_eq!(round.frames.first(), Some(&(4..108)));
+    }
+    assert_eq!(order, [1, 2, 3]);
+}

@@ -1,0 +1,156 @@
+//! Where sessions come from, and where they go.
+
+use crate::net::Dialer;
+use crate::net::dial::DialError;
+use crate::wire::websocket::Role;
+use std::collections::VecDeque;
+use std::future::ready;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// A session that this end begins.
+#[derive(Debug)]
+pub(super) struct NewSession {
+    /// The application's connection.
+    pub(super) socket: TcpStream,
+    /// What has been read from it.
+    pub(super) first: Vec<u8>,
+    /// Who it is, for the log.
+    pub(super) peer: SocketAddr,
+}
+
+/// A connection to the backend that is being made.
+pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+
+/// Where the sessions of a connection come from or go to, and what its end has to know of other connections.
+pub(super) trait SessionSource {
+    /// Which end this is: a client begins the sessions.
+    const ROLE: Role;
+
+    /// A session that this end begins. `Ready(None)` when there will be no more.
+    fn poll_session(&mut self, _cx: &mut Context<'_>) -> Poll<Option<NewSession>> {
+        Poll::Ready(None)
+    }
+
+    /// No further sessions are wanted; those that are on their way still come.
+    fn close(&mut self) {}
+
+    /// A socket for a session that the peer has begun; `None` where the peer begins none.
+    fn connect(&mut self) -> Option<Connecting> {
+        None
+    }
+
+    /// A session has ended.
+    fn ended(&mut self) {}
+
+    /// Whether the connection begins with a ping, to show that the way works.
+    fn is_to_be_proved(&self) -> bool {
+        false
+    }
+
+    /// Whether the peer is known not to answer pings, so that they say nothing.
+    fn is_deaf(&self) -> bool {
+        false
+    }
+
+    /// The peer has sent payload, and no answer to a ping that it got before.
+    fn found_deaf(&mut self) {}
+
+    /// A ping that was sent at `asked` has been answered.
+    fn found_alive(&mut self, _asked: Instant) {}
+
+    /// Whether a ping on another connection was answered that was sent after `asked`.
+    fn others_answer(&self, _asked: Instant) -> bool {
+        false
+    }
+
+    /// Whether further sessions are better off elsewhere for now: the peer does not answer.
+    fn set_doubtful(&mut self, _doubtful: bool) {}
+
+    /// A session that has not begun, since the ping that was sent at `asked` goes unanswered: for a
+    /// connection that is younger.
+    fn give_back(&mut self, _session: NewSession, _asked: Instant) {}
+
+    /// There should be a connection that is younger than the ping of `asked`, to see whether the way works.
+    /// `peer` is one of those who wait for this one, for the log.
+    fn want_another(&mut self, _asked: Instant, _peer: Option<SocketAddr>) {}
+
+    /// How long a session waits for the answer to a ping before another connection takes it.
+    fn pong_timeout(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Whether the sessions of this connection may ever be more than one at a time.
+    fn may_be_many(&self) -> bool {
+        true
+    }
+}
+
+/// A server's backend, to which its sessions go.
+#[derive(Debug)]
+pub(super) struct Backend {
+    dialer: Arc<Dialer>,
+    /// A connection that was made before it was known what comes.
+    dialled: Option<TcpStream>,
+}
+
+impl Backend {
+    pub(super) fn new(dialer: Arc<Dialer>, dialled: Option<TcpStream>) -> Backend {
+        Backend { dialer, dialled }
+    }
+}
+
+impl SessionSource for Backend {
+    const ROLE: Role = Role::Server;
+
+    fn connect(&mut self) -> Option<Connecting> {
+        Some(match self.dialled.take() {
+            Some(dialled) => Box::pin(ready(Ok(dialled))),
+            None => {
+                let dialer = Arc::clone(&self.dialer);
+                Box::pin(async move { dialer.connect().await })
+            }
+        })
+    }
+}
+
+/// Sessions that have come and not begun: they wait for the peer to show that it is there.
+#[derive(Debug)]
+pub(super) struct Held {
+    queue: VecDeque<NewSession>,
+    /// Since when the first of them waits.
+    since: Instant,
+}
+
+impl Held {
+    pub(super) fn new(now: Instant) -> Held {
+        Held { queue: VecDeque::new(), since: now }
+    }
+
+    /// Since when any wait.
+    pub(super) fn since(&self) -> Option<Instant> {
+        (!self.queue.is_empty()).then_some(self.since)
+    }
+
+    pub(super) fn push(&mut self, session: NewSession, now: Instant) {
+        if self.queue.is_empty() {
+            self.since = now;
+        }
+        self.queue.push_back(session);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<NewSession> {
+        self.queue.pop_front()
+    }
+
+    /// Has them watched by the reactor of this thread.
+    pub(super) fn change_reactor(&mut self) {
+        use crate::relay::RelayStream as _;
+        self.queue.iter_mut().for_each(|session| session.socket.change_reactor());
+    }
+}
