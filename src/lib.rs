@@ -16,7 +16,7 @@
 //! | [`wire`] | the formats as pure functions of bytes: no sockets, no clocks, no tasks |
 //! | [`os`] | the process and its system: parent, signals, background, users, syslog |
 //! | [`runtime`] | the threads that serve, and who notices when one does not go on |
-//! | [`relay`] | two streams become one: half-closes, resets, time-outs, codecs on the way |
+//! | [`relay`] | two streams become one: half-closes, resets, time-outs, protocols on the way |
 //! | [`net`] | addresses, listening, dialling, names, socket options |
 //! | [`telemetry`] | the log |
 //! | [`detect`] | is this connection ours? |

@@ -13,6 +13,7 @@ use obfs_rs::telemetry::{self, Destination};
 
 use std::io::Write as _;
 use std::process::ExitCode;
+#[cfg(any(feature = "probe", all(feature = "client", feature = "server")))]
 use tokio::runtime::Builder;
 use tracing::{debug, info, warn};
 
@@ -37,14 +38,7 @@ fn main() -> ExitCode {
         Ok(Command::Probe(config)) => {
             with_runtime(Builder::new_current_thread(), obfs_rs::probe::run(*config))
         }
-        Ok(Command::Run(config)) => start(*config, &parent).unwrap_or_else(|error| {
-            print_error(&error);
-            if error.is_about_the_configuration() {
-                ExitCode::from(BAD_CONFIGURATION)
-            } else {
-                ExitCode::FAILURE
-            }
-        }),
+        Ok(Command::Run(config)) => start(*config, &parent).unwrap_or_else(|error| fail(&error)),
         Err(error) => {
             // Behind an error there may be a help text of ours, which has lines.
             let text = error.to_string();
@@ -56,6 +50,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says why there is nothing to serve.
+fn fail(error: &StartError) -> ExitCode {
+    print_error(error);
+    if error.is_about_the_configuration() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
+}
+
+#[cfg(any(feature = "probe", all(feature = "client", feature = "server")))]
 fn with_runtime(mut builder: Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
     match builder.enable_all().build() {
         Ok(runtime) => {
@@ -64,10 +65,7 @@ fn with_runtime(mut builder: Builder, work: impl Future<Output = ExitCode>) -> E
             runtime.shutdown_background();
             code
         }
-        Err(error) => {
-            print_error(&StartError::Runtime(error));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&StartError::Runtime(error)),
     }
 }
 

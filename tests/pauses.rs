@@ -92,32 +92,32 @@ async fn assert_a_pause_is_survived(mode: &str, mut reader: TcpStream, mut backe
 
 #[tokio::test]
 async fn obfs_http_and_httpupgrade() {
-    let ((reader, app), (far, backend)) = (connection().await, connection().await);
+    let ((reader, app), (dialled, backend)) = (connection().await, connection().await);
     let (client, server) = connection().await;
     half(app, client, raw());
-    half(server, far, raw());
+    half(server, dialled, raw());
     assert_a_pause_is_survived("the raw stream behind an upgrade", reader, backend).await;
 }
 
 #[tokio::test]
 async fn obfs_tls() {
-    let ((reader, app), (far, backend)) = (connection().await, connection().await);
+    let ((reader, app), (dialled, backend)) = (connection().await, connection().await);
     let opening = fake_tls::opening("a", b"first".to_vec(), fake_tls::Cut::Syn).unwrap();
     let (client, mut server) = connection().await;
     let mut hello = vec![0; opening.flight.len()];
     half(app, client, fake_tls::client_flows(opening));
     server.read_exact(&mut hello).await.unwrap();
     let received = ReceivedHello::parse(&hello).unwrap().unwrap();
-    half(server, far, fake_tls::server_flows(&received, hello));
+    half(server, dialled, fake_tls::server_flows(&received, hello));
     assert_a_pause_is_survived("obfs=tls", reader, backend).await;
 }
 
 #[tokio::test]
 async fn websocket_frames() {
-    let ((reader, app), (far, backend)) = (connection().await, connection().await);
+    let ((reader, app), (dialled, backend)) = (connection().await, connection().await);
     let (client, server) = connection().await;
     half(app, client, frames(Role::Client));
-    half(server, far, frames(Role::Server));
+    half(server, dialled, frames(Role::Server));
     assert_a_pause_is_survived("WebSocket", reader, backend).await;
 }
 
@@ -150,16 +150,16 @@ async fn in_tls(
 
 #[tokio::test]
 async fn httpupgrade_in_tls() {
-    let ((mut reader, app), (far, backend)) = (connection().await, connection().await);
+    let ((mut reader, app), (dialled, backend)) = (connection().await, connection().await);
     reader.write_all(b"first").await.unwrap();
-    in_tls(app, raw(), |server| half(server, far, raw())).await;
+    in_tls(app, raw(), |server| half(server, dialled, raw())).await;
     assert_a_pause_is_survived("HTTPUpgrade in TLS", reader, backend).await;
 }
 
 #[tokio::test]
 async fn websocket_frames_in_tls() {
-    let ((mut reader, app), (far, backend)) = (connection().await, connection().await);
+    let ((mut reader, app), (dialled, backend)) = (connection().await, connection().await);
     reader.write_all(b"first").await.unwrap();
-    in_tls(app, frames(Role::Client), |server| half(server, far, frames(Role::Server))).await;
+    in_tls(app, frames(Role::Client), |server| half(server, dialled, frames(Role::Server))).await;
     assert_a_pause_is_survived("WebSocket in TLS", reader, backend).await;
 }

@@ -5,6 +5,7 @@ use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::{self, Upgrade};
 use crate::wire::tls::client_hello::{self, ClientHello};
 
+#[cfg(feature = "server")]
 pub mod read;
 pub mod rules;
 

@@ -165,7 +165,7 @@ pub struct Mux<S, I> {
 
 impl<S: RelayStream, I: Incoming> Mux<S, I> {
     /// A connection whose handshake is done.
-    pub fn new(handoff: Handoff<S>, incoming: I, timeouts: Timeouts) -> Self {
+    pub fn new(mut handoff: Handoff<S>, incoming: I, timeouts: Timeouts) -> Self {
         Mux {
             wire: handoff.io,
             websocket: handoff.websocket,
@@ -176,7 +176,7 @@ impl<S: RelayStream, I: Incoming> Mux<S, I> {
             sessions: Vec::new(),
             turn: 0,
             next_id: 1,
-            out: handoff.write_buf,
+            out: handoff.write_buf.take(),
             written: 0,
             no_more: I::SERVER,
             crowded: false,

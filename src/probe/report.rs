@@ -298,7 +298,7 @@ impl Report {
         if let_in > 0 {
             let _ = writeln!(
                 out,
-                "\n{let_in} probes were granted an upgrade which the site refuses. NoCertificateVerification asks finds the tunnel:\n\
+                "\n{let_in} probes were granted an upgrade which the site refuses. Whoever asks finds the tunnel:\n\
                  give the server a path that nobody guesses (obfs-uri=/… or path=/…), and its clients the same."
             );
         }

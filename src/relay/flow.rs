@@ -4,6 +4,7 @@
 //! written from there at once. Only what the receiver does not take is kept, so a flow that waits
 //! owns no buffer.
 
+use super::bulk::{Bulk, WORTH_SPLICING};
 use super::outcome::{EndSeen, FlowError};
 use super::pieces::Pieces;
 use super::protocol::{Direction, Protocol};
@@ -18,12 +19,6 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-
-/// A read of so many bytes is one of a flow that keeps coming: what waits for its turn is shorter.
-const LARGE: usize = 32 * 1024;
-
-/// The kernel is not asked to carry fewer bytes than that: they cost less as they are.
-const WORTH_SPLICING: u64 = LARGE as u64;
 
 /// Bytes that are read at once for a visitor, who may ask for much and read nothing: what it does not take
 /// has to be kept.
@@ -49,37 +44,6 @@ pub(super) enum Waits {
     Sink,
     /// Neither: the flow is over, or its protocol wants nothing for now.
     Nothing,
-}
-
-/// How much a flow moves at a time, by which it is decided whether the kernel is to carry it.
-#[derive(Debug, Default)]
-struct Bulk {
-    /// Large reads in a row.
-    large_reads: u8,
-    /// Steps of splicing in a row that moved less than half of a large read.
-    small_moves: u8,
-    on: bool,
-}
-
-impl Bulk {
-    /// Two of them are a beginning: pages, pictures and handshakes are smaller.
-    const LARGE_READS: u8 = 2;
-    /// A pause of the sender shows as one small move; a flow that has become an exchange, as many.
-    const SMALL_MOVES: u8 = 8;
-
-    fn note_read(&mut self, n: usize) {
-        self.large_reads = if n >= LARGE { self.large_reads + 1 } else { 0 };
-        if self.large_reads >= Self::LARGE_READS {
-            *self = Bulk { on: true, ..Bulk::default() };
-        }
-    }
-
-    fn note_splice(&mut self, n: usize) {
-        self.small_moves = if n < LARGE / 2 { self.small_moves + 1 } else { 0 };
-        if self.small_moves >= Self::SMALL_MOVES {
-            *self = Bulk::default();
-        }
-    }
 }
 
 /// One direction of a relay. The protocol is lent to it by the [relay](super::Relay), to which it belongs.
@@ -128,8 +92,8 @@ impl Flow {
     }
 
     /// Has bytes for the sink wait, `payload` of them payload. They do not go through the protocol.
-    pub(super) fn put(&mut self, bytes: Vec<u8>, payload: usize) {
-        self.pending = bytes.into();
+    pub(super) fn put(&mut self, bytes: WriteBuffer, payload: usize) {
+        self.pending = bytes;
         self.payload = payload as u64;
     }
 
@@ -248,19 +212,14 @@ impl Flow {
     ///
     /// `last` says that the other direction is over: then both streams are closed as soon as this one
     /// is, and a TCP sink need not be told apart from that.
-    pub(super) fn poll<P, S, D>(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        protocol: &mut P,
-        source: &mut S,
-        sink: &mut D,
+        protocol: &mut impl Protocol,
+        source: &mut impl RelayStream,
+        sink: &mut impl RelayStream,
         last: bool,
-    ) -> Poll<Result<(), FlowError>>
-    where
-        P: Protocol,
-        S: RelayStream,
-        D: RelayStream,
-    {
+    ) -> Poll<Result<(), FlowError>> {
         let before = self.moved;
         let result = loop {
             // Each byte is read and written. (What is in a pipe leaves it at once, as far as it can.)
@@ -289,19 +248,14 @@ impl Flow {
         Poll::Ready(result)
     }
 
-    fn step<P, S, D>(
+    fn step(
         &mut self,
         cx: &mut Context<'_>,
-        protocol: &mut P,
-        source: &mut S,
-        sink: &mut D,
+        protocol: &mut impl Protocol,
+        source: &mut impl RelayStream,
+        sink: &mut impl RelayStream,
         last: bool,
-    ) -> Poll<Result<(), FlowError>>
-    where
-        P: Protocol,
-        S: RelayStream,
-        D: RelayStream,
-    {
+    ) -> Poll<Result<(), FlowError>> {
         self.waits = Waits::Sink;
         if self.all_is_written() {
             self.put_what_is_due(protocol);
@@ -357,16 +311,16 @@ impl Flow {
     /// Whether the kernel is to take the next step.
     fn is_spliceable(&self, protocol: &impl Protocol) -> bool {
         let much = || protocol.passthrough_len(self.direction) >= WORTH_SPLICING;
-        self.bulk.on && (self.spliced.holds_bytes() || much())
+        self.bulk.is_on() && (self.spliced.holds_bytes() || much())
     }
 
     /// The flow breaks off. What the protocol held back had come before that, and goes to the sink as far
     /// as it takes it at once.
-    fn release_on_error<D: AsyncWrite + Unpin>(
+    fn release_on_error(
         &mut self,
         cx: &mut Context<'_>,
         protocol: &mut impl Protocol,
-        sink: &mut D,
+        sink: &mut (impl AsyncWrite + Unpin),
         error: &FlowError,
     ) {
         let mut held = Vec::new();
@@ -410,18 +364,13 @@ impl Flow {
     }
 
     /// Reads once and writes what came of it.
-    fn copy<P, S, D>(
+    fn copy(
         &mut self,
         cx: &mut Context<'_>,
-        protocol: &mut P,
-        source: &mut S,
-        sink: &mut D,
-    ) -> Poll<Result<(), FlowError>>
-    where
-        P: Protocol,
-        S: RelayStream,
-        D: RelayStream,
-    {
+        protocol: &mut impl Protocol,
+        source: &mut impl RelayStream,
+        sink: &mut impl RelayStream,
+    ) -> Poll<Result<(), FlowError>> {
         with_scratch(|Scratch { bytes, pieces }| {
             let limit = bytes.len().min(self.max_read).min(protocol.read_limit(self.direction));
             if limit == 0 {

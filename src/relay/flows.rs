@@ -3,6 +3,7 @@
 use super::flow::Flow;
 use super::outcome::EndSeen;
 use super::protocol::{Direction, Protocol};
+use super::write_buffer::WriteBuffer;
 
 /// Both directions of a tunnel, and the protocol that they share. Each may begin with bytes that were read
 /// before.
@@ -28,8 +29,13 @@ impl<P: Protocol> Flows<P> {
 
     /// A direction begins with these bytes for its sink, `payload` of them payload. They do not go through
     /// the protocol.
-    pub fn with_pending(mut self, direction: Direction, bytes: Vec<u8>, payload: usize) -> Self {
-        self.flow(direction).put(bytes, payload);
+    pub fn with_pending(
+        mut self,
+        direction: Direction,
+        bytes: impl Into<WriteBuffer>,
+        payload: usize,
+    ) -> Self {
+        self.flow(direction).put(bytes.into(), payload);
         self
     }
 

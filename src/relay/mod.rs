@@ -32,6 +32,7 @@ mod acked {
         None
     }
 }
+mod bulk;
 mod close;
 mod flow;
 mod flows;
@@ -46,6 +47,8 @@ mod splice;
 mod splice;
 mod stall;
 mod stream;
+#[cfg(test)]
+pub(crate) mod test_streams;
 #[cfg(test)]
 mod tests;
 mod timeouts;

@@ -10,8 +10,9 @@ use super::*;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
+use test_streams::connection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -60,30 +61,22 @@ enum Way {
 
 const BOTH: [Way; 2] = [Way::Kernel, Way::Copy];
 
-/// The two ends of a connection over loopback.
-async fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (dialled.unwrap(), accepted.unwrap().0)
-}
-
 /// A relay between an application and a backend, and the two.
 async fn relay(way: Way, timeouts: Timeouts) -> (TcpStream, TcpStream, JoinHandle<Outcome>) {
-    let (app, near) = connection().await;
-    let (backend, far) = connection().await;
+    let (app, accepted) = connection().await;
+    let (backend, dialled) = connection().await;
     // What the kernel holds for a slow reader is lost with a reset.
-    socket2::SockRef::from(&near).set_send_buffer_size(NEAR_BUFFER).unwrap();
+    socket2::SockRef::from(&accepted).set_send_buffer_size(ACCEPTED_BUFFER).unwrap();
     let flows = Flows::new(Identity);
     let running = match way {
-        Way::Kernel => tokio::spawn(Relay::new(near, far, flows, timeouts).run()),
-        Way::Copy => tokio::spawn(Relay::new(Copied(near), Copied(far), flows, timeouts).run()),
+        Way::Kernel => tokio::spawn(Relay::new(accepted, dialled, flows, timeouts).run()),
+        Way::Copy => tokio::spawn(Relay::new(Copied(accepted), Copied(dialled), flows, timeouts).run()),
     };
     (app, backend, running)
 }
 
-/// How much the kernel holds on the near side, half of it for itself.
-const NEAR_BUFFER: usize = 256 * 1024;
+/// How much the kernel holds on the accepted side, half of it for itself.
+const ACCEPTED_BUFFER: usize = 256 * 1024;
 
 const PATIENT: Timeouts =
     Timeouts { idle: Duration::from_secs(60), half_closed: Duration::from_secs(60), send: None };
@@ -224,10 +217,10 @@ async fn silence_ends_a_relay_sooner_when_one_side_has_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_read_before_go_first() {
     for pending in [&b"read before "[..], b""] {
-        let (mut app, near) = connection().await;
-        let (mut backend, far) = connection().await;
+        let (mut app, accepted) = connection().await;
+        let (mut backend, dialled) = connection().await;
         let flows = Flows::new(Identity).with_payload(Direction::Up, pending.to_vec());
-        let running = tokio::spawn(Relay::new(near, far, flows, PATIENT).run());
+        let running = tokio::spawn(Relay::new(accepted, dialled, flows, PATIENT).run());
         app.write_all(b"and after").await.unwrap();
         drop(app);
         let mut got = Vec::new();
@@ -241,9 +234,9 @@ async fn bytes_read_before_go_first() {
 /// Each tunnel has this for as long as it lives.
 #[tokio::test]
 async fn a_running_relay_has_room_for_one_relay() {
-    let (_app, near) = connection().await;
-    let (_backend, far) = connection().await;
-    let relay = Relay::new(near, far, Flows::new(Identity), PATIENT);
+    let (_app, accepted) = connection().await;
+    let (_backend, dialled) = connection().await;
+    let relay = Relay::new(accepted, dialled, Flows::new(Identity), PATIENT);
     let size = size_of_val(&relay);
     assert!(size_of_val(&relay.run()) < 2 * size, "{size}");
 }

@@ -89,9 +89,9 @@ type HandedOff = (Outcome, Holding, Option<TcpStream>);
 
 /// A relay of bytes that are held, as [`relay`] makes it.
 async fn holding(up: Holding) -> (TcpStream, TcpStream, JoinHandle<HandedOff>) {
-    let (app, near) = connection().await;
-    let (backend, far) = connection().await;
-    let relay = Relay::new(near, far, Flows::new(up), PATIENT);
+    let (app, accepted) = connection().await;
+    let (backend, dialled) = connection().await;
+    let relay = Relay::new(accepted, dialled, Flows::new(up), PATIENT);
     (app, backend, tokio::spawn(relay.run_or_hand_off()))
 }
 
@@ -113,15 +113,15 @@ async fn the_accepted_stream_is_handed_off_at_the_very_byte() {
     soon(backend.read_to_end(&mut got)).await.unwrap();
     assert!(got == up);
     let mut app = soon(sending).await.unwrap();
-    let (outcome, protocol, near) = soon(running).await.unwrap();
+    let (outcome, protocol, accepted) = soon(running).await.unwrap();
     assert!(matches!(outcome.end, End::HandedOff) && outcome.up == 9_000_001, "{outcome:?}");
-    let mut near = near.unwrap();
+    let mut accepted = accepted.unwrap();
     assert_eq!(protocol.held, b"held, out");
     app.write_all(b"more").await.unwrap();
     let mut more = [0; 4];
-    soon(near.read_exact(&mut more)).await.unwrap();
-    near.write_all(b"back").await.unwrap();
-    drop(near);
+    soon(accepted.read_exact(&mut more)).await.unwrap();
+    accepted.write_all(b"back").await.unwrap();
+    drop(accepted);
     let mut back = Vec::new();
     soon(app.read_to_end(&mut back)).await.unwrap();
     assert_eq!((&more, &back[..]), (b"more", &b"back"[..]));
@@ -172,12 +172,12 @@ impl RelayStream for Gated {
 /// What the dialled side has said is written first, however long that takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_handed_off_before_the_dialled_side_has_been_heard_out() {
-    let (mut app, near) = connection().await;
-    let (mut backend, far) = connection().await;
+    let (mut app, accepted) = connection().await;
+    let (mut backend, dialled) = connection().await;
     let gate = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
     let flows = Flows::new(Holding { room: 1000, ..Holding::default() });
-    let near = Gated(near, Arc::clone(&gate));
-    let running = tokio::spawn(Relay::new(near, far, flows, PATIENT).run_or_hand_off());
+    let accepted = Gated(accepted, Arc::clone(&gate));
+    let running = tokio::spawn(Relay::new(accepted, dialled, flows, PATIENT).run_or_hand_off());
     let asked = async |times: usize| {
         while gate.1.load(Ordering::SeqCst) < times {
             tokio::task::yield_now().await;
@@ -192,16 +192,16 @@ async fn nothing_is_handed_off_before_the_dialled_side_has_been_heard_out() {
     let mut answer = [0; 6];
     soon(app.read_exact(&mut answer)).await.unwrap();
     assert_eq!(&answer, b"answer");
-    let (outcome, protocol, near) = soon(running).await.unwrap();
-    assert!(matches!(outcome.end, End::HandedOff) && near.is_some(), "{outcome:?}");
+    let (outcome, protocol, accepted) = soon(running).await.unwrap();
+    assert!(matches!(outcome.end, End::HandedOff) && accepted.is_some(), "{outcome:?}");
     assert_eq!(protocol.held, b"out");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_is_bounded_and_goes_at_its_deadline() {
     let deadline = Instant::now() + Duration::from_millis(100);
-    let codec = Holding { room: 1000, deadline: Some(deadline), ..Holding::default() };
-    let (mut app, mut backend, _running) = holding(codec).await;
+    let protocol = Holding { room: 1000, deadline: Some(deadline), ..Holding::default() };
+    let (mut app, mut backend, _running) = holding(protocol).await;
     app.write_all(&[7; 1500]).await.unwrap();
     let mut got = [0; 1000];
     soon(backend.read_exact(&mut got)).await.unwrap();

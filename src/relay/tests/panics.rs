@@ -19,10 +19,10 @@ impl Protocol for Faulty {
 
 #[tokio::test]
 async fn a_panic_resets_both_sides() {
-    let (mut app, near) = connection().await;
-    let (mut backend, far) = connection().await;
+    let (mut app, accepted) = connection().await;
+    let (mut backend, dialled) = connection().await;
     let timeouts = Timeouts::new(Duration::from_secs(300));
-    let running = tokio::spawn(Relay::new(near, far, Flows::new(Faulty), timeouts).run());
+    let running = tokio::spawn(Relay::new(accepted, dialled, Flows::new(Faulty), timeouts).run());
     app.write_all(b"some").await.unwrap();
     let mut some = [0; 4];
     backend.read_exact(&mut some).await.unwrap();

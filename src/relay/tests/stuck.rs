@@ -32,17 +32,17 @@ async fn at_rest(count: &AtomicUsize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_that_cannot_be_served_wakes_nobody() {
     for way in BOTH {
-        let (_app, near) = connection().await;
-        let (mut backend, far) = connection().await;
+        let (_app, accepted) = connection().await;
+        let (mut backend, dialled) = connection().await;
         let flows =
             Flows::new(Holding::with(b"held", Instant::now())).with_payload(Direction::Up, vec![7; MUCH]);
         let count = Arc::new(AtomicUsize::new(0));
         let running: JoinHandle<Outcome> = match way {
             Way::Kernel => {
-                tokio::spawn(counted(Arc::clone(&count), Relay::new(near, far, flows, PATIENT).run()))
+                tokio::spawn(counted(Arc::clone(&count), Relay::new(accepted, dialled, flows, PATIENT).run()))
             }
             Way::Copy => {
-                let relay = Relay::new(Copied(near), Copied(far), flows, PATIENT);
+                let relay = Relay::new(Copied(accepted), Copied(dialled), flows, PATIENT);
                 tokio::spawn(counted(Arc::clone(&count), relay.run()))
             }
         };
@@ -107,7 +107,7 @@ async fn what_was_said_before_a_reset_arrives_at_a_slow_reader() {
         assert!(matches!(outcome.end, End::Reset(Side::Dialled, _)), "{way:?}: {outcome:?}");
         assert!(got > 0 && got <= sent, "{way:?}: {got} of {sent}");
         let lost = outcome.down as usize - got;
-        assert!(lost <= 2 * NEAR_BUFFER, "{way:?}: {lost} of {} were not passed on", outcome.down);
+        assert!(lost <= 2 * ACCEPTED_BUFFER, "{way:?}: {lost} of {} were not passed on", outcome.down);
     }
 }
 

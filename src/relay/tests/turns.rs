@@ -1,62 +1,13 @@
 //! A relay leaves its thread to others after so many bytes, and works on where it is moved.
 
 use super::*;
+use crate::relay::test_streams::Torrent;
 use crate::runtime::turn::{self, TURN};
 
-/// A stream that always has more to bring, up to a bound that no turn may reach, and takes everything.
-struct Torrent {
-    tcp: TcpStream,
-    left: usize,
-}
-
-impl Torrent {
-    const BOUND: usize = 64 << 20;
-
-    async fn new() -> Torrent {
-        Torrent { tcp: connection().await.0, left: Torrent::BOUND }
-    }
-}
-
-impl AsyncRead for Torrent {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let n = buf.remaining().min(self.left);
-        self.left -= n;
-        buf.put_slice(&vec![0; n]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Torrent {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl RelayStream for Torrent {
-    fn abort(&mut self) {
-        self.tcp.abort();
-    }
-
-    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
-        self.tcp.is_broken(cx)
-    }
-}
-
 async fn torrents() -> Relay<Torrent, Torrent, Identity> {
-    let (near, far) = (Torrent::new().await, Torrent::new().await);
-    Relay::new(near, far, Flows::new(Identity), PATIENT)
+    let message = || vec![0; 256 * 1024];
+    let (accepted, dialled) = (Torrent::new(message()).await.0, Torrent::new(message()).await.0);
+    Relay::new(accepted, dialled, Flows::new(Identity), PATIENT)
 }
 
 #[tokio::test]
@@ -77,7 +28,7 @@ async fn a_torrent_lets_others_run_and_the_system_be_asked_for_news() {
     let relay = torrents().await;
     let (mut here, mut there) = connection().await;
     let running = tokio::spawn(relay.run());
-    // Each round trip needs the reactor twice; the torrent has far more turns than that, and no end of
+    // Each round trip needs the reactor twice; the torrent has dialled more turns than that, and no end of
     // its own before they are over.
     let rounds = 16;
     for _ in 0..rounds {
@@ -99,9 +50,9 @@ fn a_relay_that_is_moved_is_watched_by_the_reactor_of_its_new_thread() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let (app, backend, mut relay) = first.block_on(async {
-        let (app, near) = connection().await;
-        let (backend, far) = connection().await;
-        let mut relay = Box::pin(Relay::new(near, far, Flows::new(Identity), PATIENT).run());
+        let (app, accepted) = connection().await;
+        let (backend, dialled) = connection().await;
+        let mut relay = Box::pin(Relay::new(accepted, dialled, Flows::new(Identity), PATIENT).run());
         let polled = poll_fn(|cx| Poll::Ready(relay.as_mut().poll(cx).is_pending())).await;
         assert!(polled, "there is nothing to pass yet");
         (app.into_std().unwrap(), backend.into_std().unwrap(), relay)

@@ -56,8 +56,8 @@ pub(in crate::transport) async fn accept(
                 return Err(NotAccepted::Broken(error));
             }
             // Nothing was said; the code says what has happened.
-            handoff.write_buf.extend_from_slice(&handoff.websocket.close_frame(CLOSE_NORMAL));
-            close_gracefully(&mut handoff.io, &handoff.write_buf).await;
+            handoff.write_buf.push(&handoff.websocket.close_frame(CLOSE_NORMAL));
+            close_gracefully(&mut handoff.io, &handoff.write_buf.take()).await;
             Err(match end_seen {
                 Some(EndSeen::Malformed(error)) => NotAccepted::Malformed(error),
                 _ => NotAccepted::Empty,

@@ -5,8 +5,9 @@
 //! here, in its order, and the stage that comes next gets it as if it had read it itself.
 
 use super::{Event, WebSocket};
-use crate::relay::{EndSeen, Flows, read_some};
+use crate::relay::{EndSeen, Flows, WriteBuffer, read_some};
 use crate::wire::Step;
+use std::future::poll_fn;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -20,7 +21,7 @@ pub struct Handoff<S> {
     /// What has come.
     pub received: Received,
     /// Control frames of which the connection has not taken all; the front of one may be gone.
-    pub write_buf: Vec<u8>,
+    pub write_buf: WriteBuffer,
     /// The connection could not be written to. What the peer has said before is still read.
     pub write_error: Option<io::Error>,
 }
@@ -45,7 +46,7 @@ impl<S> Handoff<S> {
     /// A connection whose handshake is done. `early` came with the handshake.
     pub fn new(io: S, websocket: WebSocket, early: Vec<u8>) -> Handoff<S> {
         let received = Received { payload: early, ..Received::default() };
-        Handoff { io, websocket, received, write_buf: Vec::new(), write_error: None }
+        Handoff { io, websocket, received, write_buf: WriteBuffer::default(), write_error: None }
     }
 
     /// Takes frames that have been read. What follows an end is void.
@@ -108,14 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handoff<S> {
         if self.write_error.is_some() {
             return Ok(());
         }
-        if self.websocket.has_control_frames() {
-            self.websocket.take_control_frames(&mut self.write_buf);
+        let Handoff { io, websocket, write_buf, .. } = self;
+        if websocket.has_control_frames() {
+            write_buf.append(|out| websocket.take_control_frames(out));
         }
-        while !self.write_buf.is_empty() {
-            match self.io.write(&self.write_buf).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => drop(self.write_buf.drain(..n)),
-            }
+        while !write_buf.is_empty() {
+            poll_fn(|cx| write_buf.poll_write(cx, io)).await?;
         }
         self.io.flush().await
     }
