@@ -17,7 +17,7 @@ pub enum FramingError {
     /// A line with a bare CR or LF, a folded one, or one with a name or value that is none.
     #[error("a malformed header line")]
     Field,
-    /// More than [`MAX_HEAD`].
+    /// More than `MAX_HEAD`.
     #[error("a head over {MAX_HEAD} bytes")]
     LongHead,
     /// `Content-Length` that is no number, or is there more than once.
@@ -50,7 +50,7 @@ pub enum FramingError {
     /// An answer without a request.
     #[error("an answer that nobody asked for")]
     Unasked,
-    /// More than [`MAX_PENDING`] requests without an answer.
+    /// More than `MAX_PENDING` requests without an answer.
     #[error("more than {MAX_PENDING} requests without an answer")]
     TooMany,
     /// An answer to a request whose body waits for a `100`: it may come yet, or not (RFC 9110
