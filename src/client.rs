@@ -9,7 +9,7 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{self, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::telemetry;
-use crate::transport::websocket::Handoff;
+use crate::transport::websocket::OpenWebSocket;
 use crate::transport::{NotOpened, Opener, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +44,10 @@ struct Links {
 impl OpenLink for Links {
     type Error = NotOpened;
 
-    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, NotOpened>> + Send {
+    fn open(
+        &self,
+        early: &mut Vec<u8>,
+    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send {
         self.opener.websocket(&self.config, early)
     }
 }

@@ -8,7 +8,7 @@ use super::timers::{TICK, Timers};
 use crate::relay::{End, Outcome, RelayStream, Timeouts};
 use crate::runtime::turn::{self, TURN, end_turn};
 use crate::runtime::watchdog::{self, Stage};
-use crate::transport::websocket::{Handoff, Received};
+use crate::transport::websocket::{OpenWebSocket, Received};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::future::poll_fn;
@@ -37,7 +37,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     const IS_CLIENT: bool = matches!(I::ROLE, Role::Client);
 
     /// A connection whose handshake is done.
-    pub(super) fn new(handoff: Handoff<S>, source: I, timeouts: Timeouts) -> Self {
+    pub(super) fn new(handoff: OpenWebSocket<S>, source: I, timeouts: Timeouts) -> Self {
         let now = Instant::now();
         let (exchange, received) = Exchange::new(handoff, source);
         Engine {

@@ -8,7 +8,7 @@ use super::state::Tell;
 use crate::relay::{End, EndSeen, Outcome, ProtocolError, RelayStream};
 use crate::runtime::turn::note_moved;
 use crate::telemetry;
-use crate::transport::websocket::{Handoff, Received};
+use crate::transport::websocket::{OpenWebSocket, Received};
 use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use crate::wire::websocket::Role;
 use std::io;
@@ -45,7 +45,7 @@ pub(super) struct Exchange<S, I> {
 
 impl<S: RelayStream, I: SessionSource> Exchange<S, I> {
     /// A connection whose handshake is done, and what has come on it.
-    pub(super) fn new(handoff: Handoff<S>, source: I) -> (Self, Received) {
+    pub(super) fn new(handoff: OpenWebSocket<S>, source: I) -> (Self, Received) {
         let (link, received) = Link::new(handoff, I::ROLE);
         let sessions = Sessions::new(I::ROLE, source.may_be_many());
         let exchange =

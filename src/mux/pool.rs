@@ -6,7 +6,7 @@ use crate::relay::{Outcome, Timeouts, reset};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry;
 use crate::transport::Stream;
-use crate::transport::websocket::Handoff;
+use crate::transport::websocket::OpenWebSocket;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::fmt::Display;
@@ -37,7 +37,10 @@ pub trait OpenLink: Send + Sync + 'static {
     type Error: Display + Send + Sync;
 
     /// Opens one. As much of `early` as can go with the handshake does, and is taken from it.
-    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, Self::Error>> + Send;
+    fn open(
+        &self,
+        early: &mut Vec<u8>,
+    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, Self::Error>> + Send;
 }
 
 /// The connections that may take further sessions.

@@ -19,14 +19,14 @@ struct Opener {
 impl OpenLink for Opener {
     type Error = &'static str;
 
-    async fn open(&self, early: &mut Vec<u8>) -> Result<Handoff<Stream>, Self::Error> {
+    async fn open(&self, early: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, Self::Error> {
         if let Some(time) = self.fails_after {
             sleep(time).await;
             return Err("away");
         }
         let (near, far) = connection().await;
         let _ = self.opened.send((far, std::mem::take(early)));
-        Ok(Handoff::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
+        Ok(OpenWebSocket::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
     }
 }
 
