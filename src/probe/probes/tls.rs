@@ -1,6 +1,6 @@
 //! TLS at the port: hellos in every condition, records that should not come, and whole handshakes.
 
-use super::context::ProbeContext;
+use super::ProbeContext;
 use crate::probe::hello;
 use crate::probe::script::{Action, Entry, Noise, Offer, OfferedName, Probe};
 use crate::wire::fake_tls;
