@@ -111,7 +111,7 @@ pub fn conclude(rounds: &[ProbeResult]) -> Option<ProbeResult> {
     if rounds.contains(&ProbeResult::Same) {
         return Some(ProbeResult::Same);
     }
-    let Some((last, before)) = rounds.split_last() else { return None };
+    let (last, before) = rounds.split_last()?;
     let before: BTreeSet<_> =
         before.iter().flat_map(ProbeResult::differences).map(|difference| difference.kind).collect();
     let mut repeated = last.differences().to_vec();

@@ -3,7 +3,8 @@
 mod handshake_messages;
 
 use super::seen::Seen;
-use crate::wire::tls::{MESSAGE_HEAD, Reader, content_type, extension, handshake_type};
+use crate::wire::Reader;
+use crate::wire::tls::{MESSAGE_HEAD, content_type, extension, handshake_type};
 use rustls::{NamedGroup, SignatureScheme};
 use sha1::{Digest as _, Sha1};
 

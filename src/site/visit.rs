@@ -90,7 +90,7 @@ impl<'a> Visit<'a> {
     ) -> Visit<'a> {
         let connection = Connection::new(visitor, bytes);
         let here = Here { origin, tls: connection.tls };
-        Visit { site, rules, connection, here, buffers: HeaderBuffers::new(), requests: 0, began }
+        Visit { site, rules, connection, here, buffers: HeaderBuffers::default(), requests: 0, began }
     }
 
     /// Answers requests until one of the two has had enough, or a client shows itself.
@@ -250,7 +250,7 @@ impl<'a> Visit<'a> {
             self.buffers = if alone && !self.connection.bytes.is_empty() {
                 self.buffers.for_next()
             } else {
-                HeaderBuffers::new()
+                HeaderBuffers::default()
             };
             return After::Ready;
         }
