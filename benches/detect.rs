@@ -3,7 +3,7 @@
 
 #![expect(clippy::disallowed_types, reason = "it measures")]
 
-use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules};
+use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules, detect};
 use obfs_rs::wire::fake_tls::SentHello;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -93,11 +93,11 @@ fn main() {
     ];
     println!("{:22} {:>6} {:>8} {:>12}", "first bytes", "bytes", "ns", "allocations");
     for (name, bytes) in &kinds {
-        assert_ne!(rules.detect(bytes), Detection::NeedMore, "{name}");
+        assert_ne!(detect(bytes, &rules), Detection::NeedMore, "{name}");
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         let began = Instant::now();
         for _ in 0..ROUNDS {
-            black_box(rules.detect(black_box(bytes)));
+            black_box(detect(black_box(bytes), &rules));
         }
         let each = began.elapsed().as_nanos() / u128::from(ROUNDS);
         let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) / u64::from(ROUNDS);

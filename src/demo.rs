@@ -73,7 +73,7 @@ async fn demonstrate() -> Result<bool> {
             },
             failover: Failover { plain: Website::Port(loopback(site.port())), ..Failover::default() },
             auto: false,
-            routes: Vec::new(),
+            names: Vec::new(),
             tls: None,
             fronts: TrustedProxies::default(),
         },

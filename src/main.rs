@@ -34,8 +34,6 @@ fn main() -> ExitCode {
             obfs_rs::runtime::block_on(tokio::runtime::Builder::new_multi_thread(), obfs_rs::demo::run())
                 .unwrap_or_else(|error| fail(&StartError::Runtime(error)))
         }
-        #[cfg(not(all(feature = "client", feature = "server")))]
-        Ok(Command::Demo) => fail(&StartError::LeftOut),
         #[cfg(feature = "probe")]
         Ok(Command::Probe(config)) => obfs_rs::runtime::block_on(
             tokio::runtime::Builder::new_current_thread(),

@@ -2,37 +2,11 @@
 //! is behind the port finds the connection closed.
 
 use crate::config::Website;
-use crate::detect::Rules;
-use crate::fallback::Claimed;
-use crate::net::conn_info::ConnInfo;
+use crate::detect::{Handoff, Rules};
 use crate::transport::Stream;
-use tokio::time::Instant;
 
-/// No website.
-#[derive(Debug)]
-pub enum Site {
-    /// Where there is one elsewhere, or none.
-    Bare,
-    /// Where a port speaks TLS only.
-    HttpsOnly,
-}
-
-impl Site {
-    /// None.
-    pub fn new(_: &Website) -> Site {
-        Site::Bare
-    }
-
-    /// Closes the connection.
-    pub async fn serve(
-        &self,
-        _: &Rules,
-        visitor: Stream,
-        _: &ConnInfo,
-        _: Vec<u8>,
-        _: Instant,
-    ) -> Option<Claimed> {
-        drop(visitor);
-        None
-    }
+/// Closes the connection.
+pub async fn serve(_: &Website, c: Handoff<Stream>, _: &Rules) -> (u64, Option<Handoff<Stream>>) {
+    drop(c);
+    (0, None)
 }

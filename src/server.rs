@@ -1,40 +1,42 @@
-//! The server half: accept, look at the first bytes, open the disguise, dial Shadowsocks, relay; or
-//! hand the visitor to the website.
+//! The server half: accept, detect what comes, and open a tunnel to Shadowsocks; or hand the visitor to the
+//! website.
 
-use crate::config::{ServerConfig, TunnelConfig};
-use crate::detect::read::{self, Arrival};
-use crate::detect::{GuessedProtocol, Rules};
-use crate::fallback::{Claimed, Fallback, Place};
+use crate::config::{Layer, Route, Routes, ServerConfig, TunnelConfig};
+use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
+use crate::fallback::{Fallback, Served, Visit};
+use crate::mux;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{Outcome, Timeouts};
+use crate::relay::Timeouts;
 use crate::service::{Half, Service, StartError};
-use crate::transport::tls::Acceptor;
-use crate::transport::{Accepted, Kind, NotAccepted, Stream, proxy_protocol};
-use crate::wire::http::Upgrade;
-use crate::{mux, telemetry, transport};
+use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream, proxy_protocol};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
-mod tls;
+mod ended;
+mod handshake;
+
+use ended::{Ended, Error};
+use handshake::{Handshake, OwnTls};
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    routes: Routes,
+    /// Which connections are ours inside TLS, and which requests behind the first in the clear.
+    inside: Rules,
+    in_the_clear: Rules,
     backend: Arc<Dialer>,
     fallback: Fallback,
     timeouts: Timeouts,
-    tls: Option<Acceptor>,
-    /// Which connections are ours inside TLS.
-    inside: Rules,
+    tls: Option<OwnTls>,
 }
 
 impl Server {
@@ -45,7 +47,7 @@ impl Server {
     /// One of them cannot be had, or the certificate cannot.
     pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Service<Server>, StartError> {
         let h2 = config.failover.h2.is_some();
-        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
+        let tls = config.tls.as_ref().map(|tls| OwnTls::new(tls, h2)).transpose()?;
         let refuse_ourselves = |own: &OwnAddresses| {
             let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
             found.map_or(Ok(()), |(name, (address, own))| {
@@ -59,115 +61,121 @@ impl Server {
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
         refuse_ourselves(&own)?;
-        let fallback = Fallback::new(&config, &behind, timeouts, &own)?;
-        let inside = config.rules.inside_tls();
-        let server = Server { config, backend, fallback, timeouts, tls, inside };
-        server.tell_about_fake_tls();
+        let routes = Routes::new(&config.failover, &config.names, tls.is_some());
+        let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
+        let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
+        let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
+        if let Some(tls) = &server.tls {
+            tls.tell_about_fake_tls(&server.config);
+        }
         Ok(Service::new(listeners, server))
-    }
-
-    /// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-    fn tell_about_fake_tls(&self) {
-        let Server { config, tls: Some(tls), .. } = self else { return };
-        if config.fake_tls_is_left_out() {
-            info!(
-                "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
-            );
-        }
-        let names = config.rules.fake_tls.iter().flat_map(|rule| &rule.server_names);
-        for _ in names.filter(|name| tls.has_name(name.as_bytes())) {
-            warn!(
-                "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
-                 these clients another name"
-            );
-        }
     }
 }
 
 impl Half for Server {
     fn start(&self) {
         if let Some(tls) = &self.tls {
-            tls.watch_files();
+            tls.acceptor.watch_files();
         }
     }
 
-    async fn serve(self: Arc<Server>, visitor: TcpStream, peer: SocketAddr) {
-        self.serve_visitor(visitor, peer).await;
+    async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
+        let began = Instant::now();
+        let mut info = ConnInfo::new(peer);
+        // The stages before the relay are large and short: they are on the heap for as long as they run, so that a
+        // tunnel does not carry them through its life.
+        let ended = match Box::pin(self.open(tcp, &mut info, began)).await {
+            Ok(Opened::Tunnel(tunnel)) => Ok(Ended::Tunnel(tunnel.await)),
+            Ok(Opened::Visit(visit)) => Ok(Ended::Visit(visit)),
+            Err(error) => Err(error),
+        };
+        ended::tell(&info, began, ended);
     }
 }
 
+/// What comes of a connection.
+enum Opened {
+    /// A tunnel that stands, to be run.
+    Tunnel(Relaying),
+    /// A visitor was at the website.
+    Visit(Visit),
+}
+
 impl Server {
-    async fn serve_visitor(&self, mut visitor: TcpStream, peer: SocketAddr) {
-        let began = Instant::now();
-        let mut peer = ConnInfo::new(peer);
+    /// The life of a connection, until its tunnel stands or it is over. `info` is what is known of where it came
+    /// from in the end.
+    async fn open(&self, mut tcp: TcpStream, info: &mut ConnInfo, began: Instant) -> Result<Opened, Error> {
         // A website may want to be told, or to say where it is, and a certificate may be for an address.
         let failover = &self.config.failover;
-        if (self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is())
-            && peer.load_local_addr(&visitor).is_err()
+        if self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is() {
+            info.load_local_addr(&tcp).map_err(Error::Gone)?;
+        }
+        if self.config.fronts.sends_proxy_header(info.visitor.ip())
+            // Where the proxy speaks for itself, the ends of the socket are the right ones.
+            && let Some(addresses) = Box::pin(proxy_protocol::receive(&mut tcp)).await?
         {
-            return debug!(%peer, "gone already");
+            info.apply_proxy_header(addresses);
         }
-        if self.config.fronts.sends_proxy_header(peer.visitor.ip()) {
-            match Box::pin(proxy_protocol::receive(&mut visitor)).await {
-                Ok(Some(addresses)) => peer.apply_proxy_header(addresses),
-                // Where the proxy speaks for itself, the ends of the socket are the right ones.
-                Ok(None) => {}
-                Err(error) => return error.tell(peer),
-            }
-        }
-        // The stages before the relay are large and short: each is on the heap for as long as it runs,
-        // so that a tunnel does not carry them through its life.
-        let place = |speech| self.place(speech);
-        let arrival = read::read(&mut visitor, &peer, &self.config.rules, &self.fallback, place);
-        let arrival = Box::pin(arrival).await;
-        peer.read_forwarded_for(arrival.bytes(), &self.config.fronts);
-        let opened = match arrival {
-            Arrival::Http(upgrade, bytes) => self.tunnel(visitor.into(), self.kind(upgrade), bytes).await,
-            Arrival::FakeTls(hello, bytes) => self.tunnel(visitor.into(), Kind::FakeTls(hello), bytes).await,
-            // On the heap: whoever comes without TLS has no room for it.
-            Arrival::Tls(bytes, site) => {
-                return Box::pin(self.tls(visitor, bytes, site, &mut peer, began)).await;
-            }
-            Arrival::Visitor(bytes, site) => {
-                let place = self.place(self.config.rules.speech(&bytes));
-                if place == Place::Tls && self.tls.is_some() && !self.fallback.has(place) {
-                    // Nobody else is there to say what is wrong with it.
-                    return Box::pin(self.tls(visitor, bytes, None, &mut peer, began)).await;
-                }
-                match Box::pin(self.fallback.receive(visitor.into(), &peer, place, bytes, site, began)).await
-                {
-                    None => return,
-                    Some(Claimed { visitor, upgrade, bytes }) => {
-                        // A proxy in front may speak for another user than before.
-                        peer.read_forwarded_for(&bytes, &self.config.fronts);
-                        self.tunnel(visitor, self.kind(upgrade), bytes).await
+        let undecided = self.fallback.undecided();
+        let mut c = Handoff::new(Stream::from(tcp), *info, began);
+        loop {
+            let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
+            // A proxy in front may speak for another user than before.
+            c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
+            *info = c.info;
+            let sni = seen.server_name();
+            let of_certificate =
+                |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
+            let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
+                Route::Tunnel(kind) => return self.tunnel(c, kind).await.map(Opened::Tunnel),
+                Route::TerminateTls(otherwise) => {
+                    match Box::pin(handshake::accept(&self.tls, c, otherwise, undecided)).await? {
+                        Handshake::Done(inside) => {
+                            c = inside;
+                            continue;
+                        }
+                        Handshake::PassThrough(outside, site, reason) => {
+                            c = outside;
+                            (site, reason)
+                        }
                     }
                 }
+                Route::Fallback(site) => (site, "it is not for a client of ours".into()),
+            };
+            if let Some(sni) = sni {
+                debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
             }
-            Arrival::Gone(error) => Err(TunnelError::Gone(error)),
-        };
-        note(&peer, began, opened);
-    }
-
-    /// Where visitors go by what they speak to the port.
-    fn place(&self, speech: GuessedProtocol) -> Place {
-        match speech {
-            GuessedProtocol::Tls => Place::Tls,
-            GuessedProtocol::Plain if self.tls.is_some() => Place::Clear,
-            GuessedProtocol::Plain => Place::Plain,
+            let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
+            match Box::pin(self.fallback.serve(c, site, rules)).await? {
+                Served::Done(visit) => return Ok(Opened::Visit(visit)),
+                Served::Upgrade(next, requests) => {
+                    debug!(peer = %next.info, "upgrade after {requests} requests to the website");
+                    c = *next;
+                }
+            }
         }
     }
 
-    /// Which kind of tunnel an upgrade that is taken asks for.
-    fn kind(&self, upgrade: Upgrade) -> Kind {
-        if self.config.rules.websocket() { Kind::Web(upgrade) } else { Kind::Http(upgrade) }
+    /// What a connection is, and what it seems to speak: of its first bytes, of the first inside TLS, or of a later
+    /// request.
+    async fn detect(&self, c: &mut Handoff<Stream>) -> io::Result<(Layer, VisitorProtocol, Detection)> {
+        let (layer, rules) = match &c.io {
+            Stream::Tls(tls) if tls.is_h2() => {
+                return Ok((Layer::Tls, VisitorProtocol::H2, Detection::Visitor));
+            }
+            Stream::Tls(_) => (Layer::Tls, &self.inside),
+            Stream::Tcp(_) => (Layer::Clear, &self.config.rules),
+        };
+        let info = c.info;
+        let dial = |protocol| self.fallback.dial_early(self.routes.upstream_for(layer, protocol), info);
+        let seen = read::read(c, rules, self.fallback.undecided(), dial).await?;
+        Ok((layer, rules.guess_protocol(&c.read_buf), seen))
     }
 
-    /// Opens a tunnel on a connection of which `bytes` were read, and runs it.
-    async fn tunnel(&self, client: Stream, kind: Kind, bytes: Vec<u8>) -> Result<Outcome, TunnelError> {
-        // The stages before the relay are large and short: each is on the heap for as long as it runs, so
-        // that a tunnel does not carry them through its life.
-        match Box::pin(transport::accept(client, kind, bytes, &self.backend)).await? {
+    /// Opens a tunnel for a client, which is to be run.
+    async fn tunnel(&self, c: Handoff<Stream>, kind: ClientKind) -> Result<Relaying, Error> {
+        let (io, read_buf) = c.into_parts();
+        Ok(match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => {
                 let backend = match dialled {
                     Some(backend) => backend,
@@ -180,35 +188,11 @@ impl Server {
                         }
                     },
                 };
-                Ok(tunnel.relay(backend, self.timeouts).await)
+                tunnel.relay(backend, self.timeouts)
             }
             Accepted::Mux(handoff, dialled) => {
-                let mux = mux::serve(*handoff, Arc::clone(&self.backend), dialled, self.timeouts);
-                Ok(Box::pin(mux).await)
+                Box::pin(mux::serve(*handoff, Arc::clone(&self.backend), dialled, self.timeouts))
             }
-        }
+        })
     }
-}
-
-/// Tells the log how a client fared.
-fn note(peer: &ConnInfo, began: Instant, opened: Result<Outcome, TunnelError>) {
-    match opened {
-        Ok(outcome) => telemetry::tunnel_ended(peer, "tunnel", began, &outcome),
-        Err(TunnelError::NotAccepted(NotAccepted::Empty)) => {
-            debug!(%peer, "closed before its first byte: no tunnel")
-        }
-        Err(TunnelError::Gone(error) | TunnelError::NotAccepted(NotAccepted::Broken(error))) => {
-            debug!(%peer, %error, "gone before there was a tunnel")
-        }
-        Err(error) => warn!(%peer, %error, "no tunnel"),
-    }
-}
-
-/// Why a client got no tunnel.
-#[derive(Debug, Error)]
-enum TunnelError {
-    #[error("the connection broke: {0}")]
-    Gone(io::Error),
-    #[error(transparent)]
-    NotAccepted(#[from] NotAccepted),
 }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules};
+use obfs_rs::detect::{ClientKind, Detection, FakeTlsRule, HttpRule, Rules, detect};
 
 fuzz_target!(|data: &[u8]| {
     // The first byte says where the rest is cut.
@@ -23,11 +23,11 @@ fuzz_target!(|data: &[u8]| {
             tls: true,
             tls_alone: false,
         };
-        let whole = rules.detect(bytes);
+        let whole = detect(bytes, &rules);
         let at = usize::from(cut) * (bytes.len() + 1) / 256;
-        let first = rules.detect(&bytes[..at]);
+        let first = detect(&bytes[..at], &rules);
         assert!(first == Detection::NeedMore || first == whole, "cut at {at}: {first:?}, then {whole:?}");
-        if let Detection::Http(upgrade) = &whole {
+        if let Detection::Client(ClientKind::Web(upgrade)) = &whole {
             assert!(upgrade.head_len <= bytes.len());
             let _ = (upgrade.key(bytes), upgrade.protocol(bytes));
         }

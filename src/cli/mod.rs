@@ -2,9 +2,9 @@
 //!
 //! | name | words |
 //! | --- | --- |
-//! | `obfs-local`, `obfs-server` | simple-obfs's ([`simple_obfs`]) |
-//! | `v2ray-plugin` and its like | v2ray-plugin's ([`v2ray_plugin`]) |
-//! | any other | our own ([`own`]), with `probe` ([`mod@probe`]) among the subcommands |
+//! | `obfs-local`, `obfs-server` | simple-obfs's (`simple_obfs`) |
+//! | `v2ray-plugin` and its like | v2ray-plugin's (`v2ray_plugin`) |
+//! | any other | our own (`own`), with `probe` (`probe`) among the subcommands |
 //!
 //! Each fills [`Settings`](crate::config::Settings), and [`config`](crate::config) makes a configuration of
 //! them, with the environment and the file.

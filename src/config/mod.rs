@@ -21,6 +21,7 @@ pub mod options;
 mod process;
 mod read;
 mod role;
+pub mod routes;
 mod server;
 mod settings;
 pub mod sip003;
@@ -43,6 +44,7 @@ pub use options::UnknownOption;
 pub use process::ProcessConfig;
 pub use read::{Config, Half, read};
 pub use role::{Role, RoleReason};
+pub use routes::{Layer, Route, Routes, UpstreamConfig};
 pub use server::ServerConfig;
 pub use settings::Settings;
 pub use sip003::PluginOption;
@@ -50,7 +52,7 @@ pub use tls::{ExtraRoot, TlsClientConfig, TlsServerConfig};
 pub use tunnel::{DEFAULT_IDLE_TIMEOUT, TunnelConfig};
 pub use values::Handshake;
 pub use web::{WebBody, WebConfig};
-pub use website::{Clear, Failover, Website};
+pub use website::{Failover, Website};
 
 #[cfg(test)]
 mod tests;

@@ -39,16 +39,24 @@ impl NamePattern {
         })
     }
 
-    /// Whether a hello's name is meant, and how closely: a longer match goes before a shorter one.
-    fn matches(&self, name: &[u8]) -> Option<usize> {
+    /// Whether a hello's name is meant.
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
         let name = name.strip_suffix(b".").unwrap_or(name);
         match self {
-            NamePattern::Exact(wanted) => name.eq_ignore_ascii_case(wanted.as_bytes()).then_some(usize::MAX),
+            NamePattern::Exact(wanted) => name.eq_ignore_ascii_case(wanted.as_bytes()),
             NamePattern::Below(suffix) => {
-                let start = name.len().checked_sub(suffix.len()).filter(|&start| start > 0)?;
-                let end = name.get(start..)?;
-                end.eq_ignore_ascii_case(suffix.as_bytes()).then_some(suffix.len())
+                let start = name.len().checked_sub(suffix.len()).filter(|&start| start > 0);
+                let end = start.and_then(|start| name.get(start..));
+                end.is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes()))
             }
+        }
+    }
+
+    /// How closely it describes the names that it matches: a closer one goes before another.
+    pub(super) fn closeness(&self) -> usize {
+        match self {
+            NamePattern::Exact(_) => usize::MAX,
+            NamePattern::Below(suffix) => suffix.len(),
         }
     }
 }
@@ -60,22 +68,6 @@ impl fmt::Display for NameRoute {
             NamePattern::Below(suffix) => write!(f, "*{suffix} to {}", self.site),
         }
     }
-}
-
-/// The route for a hello's name: of several that match, the closest, and of these the first.
-pub fn route<'a>(
-    routes: impl IntoIterator<Item = &'a NameRoute>,
-    name: &[u8],
-) -> Option<(usize, &'a NameRoute)> {
-    let mut best: Option<(usize, usize, &NameRoute)> = None;
-    for (index, route) in routes.into_iter().enumerate() {
-        if let Some(length) = route.pattern.matches(name)
-            && best.is_none_or(|(longest, ..)| length > longest)
-        {
-            best = Some((length, index, route));
-        }
-    }
-    best.map(|(_, index, route)| (index, route))
 }
 
 /// Whether an option `sni` is a server's: a name of a client has no colon.
@@ -136,27 +128,6 @@ mod tests {
         Options::new(
             values.iter().map(|value| PluginOption { key: "sni".into(), value: Some((*value).into()) }),
         )
-    }
-
-    #[test]
-    fn the_closest_route_is_taken() {
-        let routes = routes(&options(&[
-            "*.example.com:127.0.0.1:1",
-            "www.Example.com:127.0.0.1:2",
-            "*.b.example.com:[::1]:3",
-            "plain.example:host.example:4",
-        ]))
-        .unwrap();
-        let port = |name: &str| route(&routes, name.as_bytes()).map(|(_, route)| route.site.port);
-        assert_eq!(port("a.example.com"), Some(1));
-        assert_eq!(port("x.a.example.com"), Some(1));
-        assert_eq!(port("WWW.example.com"), Some(2));
-        assert_eq!(port("www.example.com."), Some(2));
-        assert_eq!(port("c.b.EXAMPLE.com"), Some(3));
-        assert_eq!(port("plain.example"), Some(4));
-        for none in ["example.com", ".example.com", "wwwexample.com", "plain.example.org", ""] {
-            assert_eq!(port(none), None, "{none}");
-        }
     }
 
     #[test]

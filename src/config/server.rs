@@ -9,7 +9,7 @@ use super::tls::{Tls, TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
 use super::values::{fake_tls_names, handshake, method, path, shown};
 use super::web;
-use super::website::{Clear, Failover, check_folder, failover};
+use super::website::{Failover, Website, check_folder, failover};
 use crate::detect::{FakeTlsRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
 use crate::net::trusted::TrustedProxies;
@@ -32,7 +32,7 @@ pub struct ServerConfig {
     /// The TLS of our own name.
     pub tls: Option<TlsServerConfig>,
     /// Where TLS for other names goes.
-    pub routes: Vec<NameRoute>,
+    pub names: Vec<NameRoute>,
     /// Who stands in front, and is believed.
     pub fronts: TrustedProxies,
 }
@@ -41,20 +41,16 @@ impl ServerConfig {
     /// What is dialled, each with what says it in messages.
     pub fn behind(&self) -> impl Iterator<Item = (&'static str, &HostPort)> {
         let Failover { plain, tls, h2, clear, .. } = &self.failover;
-        let clear = match clear {
-            Clear::Site(site) => Some(site),
-            Clear::Plain | Clear::Refused => None,
-        };
         [
             ("failover", plain.port()),
             ("failover-tls", tls.as_ref()),
-            ("failover-http", clear),
+            ("failover-http", clear.as_ref().and_then(Website::port)),
             ("failover-h2", h2.as_ref()),
             ("the backend", Some(&self.backend)),
         ]
         .into_iter()
         .filter_map(|(name, address)| Some((name, address?)))
-        .chain(self.routes.iter().map(|route| ("sni", &route.site)))
+        .chain(self.names.iter().map(|route| ("sni", &route.site)))
     }
 }
 
@@ -90,7 +86,7 @@ impl fmt::Display for ServerConfig {
             }
         }
         self.failover.fmt(f)?;
-        for route in &self.routes {
+        for route in &self.names {
             write!(f, ", {route}")?;
         }
         self.fronts.fmt(f)
@@ -138,7 +134,7 @@ pub(super) fn server(
     if tls.is_none() && options.get("cert").is_some() && options.get("key").is_some() {
         options.warn("options `cert` and `key` are not used: `tls` is missing".to_owned());
     }
-    let routes = names::routes(options)?;
+    let names = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)
         && let Some(sni) = names::first(options, true)
@@ -148,14 +144,14 @@ pub(super) fn server(
     let rules = Rules {
         http: http_rule(options, disguises)?,
         fake_tls: fake_tls_rule(options, auto || takes(Disguise::FakeTls), demand)?,
-        tls: tls.is_some() || !routes.is_empty(),
+        tls: tls.is_some() || !names.is_empty(),
         // Where TLS is written beside a disguise, nothing comes in the clear.
         tls_alone: demand == Some(Tls::Only) || (demand.is_some() && !auto),
     };
     let failover = failover(options, tls.is_some(), auto && !rules.tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
-    Ok(ServerConfig { listen, backend, auto, rules, failover, tls, routes, fronts })
+    Ok(ServerConfig { listen, backend, auto, rules, failover, tls, names, fronts })
 }
 
 /// The name of `obfs-host`, as a server compares it.

@@ -273,10 +273,10 @@ fn where_tls_is_written_nothing_comes_in_the_clear() {
         let server = server(&format!("server;{options};{CERTIFICATE};failover=a:1"));
         assert_eq!(server.rules.tls_alone, alone, "{options}");
         // What comes in the clear all the same is told that this is a port for HTTPS.
-        assert_eq!(matches!(server.failover.clear, Clear::Refused), alone, "{options}");
+        assert_eq!(server.failover.clear == Some(Website::HttpsOnly), alone, "{options}");
     }
     let both = server(&format!("server;mode=websocket;tls;{CERTIFICATE};failover-http=b:2"));
-    assert!(matches!(both.failover.clear, Clear::Site(_)));
+    assert!(matches!(both.failover.clear, Some(Website::Port(_))));
     // The string of both halves.
     let ClientDisguise::Web(web) = client("client;mode=websocket;tls=only;obfs-tls-host=a.example").disguise
     else {

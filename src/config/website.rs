@@ -26,6 +26,8 @@ pub enum Website {
     Folder(PathBuf),
     /// The same status for everything: 204, or 400 to 599.
     Status(u16),
+    /// What nginx says to those who speak HTTP in the clear at a port for TLS: a page that says so.
+    HttpsOnly,
 }
 
 impl Website {
@@ -51,6 +53,7 @@ impl fmt::Display for Website {
             Website::Redirect(url) => write!(f, "a redirect to {url}"),
             Website::Folder(path) => write!(f, "the folder {}", path.display()),
             Website::Status(status) => write!(f, "status {status} for everything"),
+            Website::HttpsOnly => f.write_str("a page that says so"),
         }
     }
 }
@@ -65,22 +68,11 @@ pub struct Failover {
     pub tls: Option<HostPort>,
     /// Those who speak HTTP/2 within TLS.
     pub h2: Option<HostPort>,
-    /// On a server with a certificate, those who come without TLS.
-    pub clear: Clear,
+    /// On a server with a certificate, those who come without TLS; `None` for what those within TLS meet:
+    /// the port serves both.
+    pub clear: Option<Website>,
     /// The PROXY header that tells the websites who came.
     pub proxy: Option<proxy_protocol::Version>,
-}
-
-/// What visitors meet who come to a port for TLS without it.
-#[derive(Debug, Clone, Default)]
-pub enum Clear {
-    /// What those within TLS meet: the port serves both.
-    #[default]
-    Plain,
-    /// This website.
-    Site(HostPort),
-    /// What nginx tells them: that this is a port for HTTPS.
-    Refused,
 }
 
 impl fmt::Display for Failover {
@@ -94,10 +86,8 @@ impl fmt::Display for Failover {
         if let Some(h2) = &self.h2 {
             write!(f, ", for HTTP/2 {h2}")?;
         }
-        match &self.clear {
-            Clear::Plain => {}
-            Clear::Site(site) => write!(f, ", without TLS {site}")?,
-            Clear::Refused => f.write_str(", without TLS a page that says so")?,
+        if let Some(site) = &self.clear {
+            write!(f, ", without TLS {site}")?;
         }
         match self.proxy {
             Some(version) => write!(f, " with PROXY {version}"),
@@ -145,14 +135,14 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
         }
         // An address that is given alone serves both kinds of visitors.
         let plain = plain.or_else(|| tls.clone().map(Website::Port)).unwrap_or_default();
-        return Ok(Failover { plain, tls: tls.or(port), h2, clear: Clear::Plain, proxy });
+        return Ok(Failover { plain, tls: tls.or(port), h2, clear: None, proxy });
     }
     let clear = match (clear, &tls) {
-        (Some(site), _) => Clear::Site(site),
-        (None, tls) if auto && (plain.is_some() || tls.is_none()) => Clear::Plain,
+        (Some(site), _) => Some(Website::Port(site)),
+        (None, tls) if auto && (plain.is_some() || tls.is_none()) => None,
         // The website's own port for TLS knows what to say.
-        (None, Some(tls)) => Clear::Site(tls.clone()),
-        (None, None) => Clear::Refused,
+        (None, Some(tls)) => Some(Website::Port(tls.clone())),
+        (None, None) => Some(Website::HttpsOnly),
     };
     Ok(Failover { plain: plain.unwrap_or_default(), tls, h2, clear, proxy })
 }

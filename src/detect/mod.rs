@@ -1,114 +1,114 @@
-//! Which kind of first bytes are these? Asked of every connection to a server half, answered as a pure
-//! function of the bytes.
+//! Is this connection ours? Asked in the same way of the first bytes of a connection, of the first bytes inside
+//! TLS, and of a later request to the website; answered as a pure function of the bytes.
 
 use crate::wire::fake_tls::ReceivedHello;
-use crate::wire::http::{self, Upgrade};
+use crate::wire::http::{Upgrade, UpgradeDetector, UpgradeParse};
 use crate::wire::tls::client_hello::{self, ClientHello};
 
+pub mod handoff;
 #[cfg(feature = "server")]
 pub mod read;
 pub mod rules;
 
 pub use crate::wire::http::HttpRule;
-pub use rules::{FakeTlsRule, Rules};
+pub use handoff::{Handoff, Upstream, UpstreamId};
+pub use rules::{FakeTlsRule, Rules, VisitorProtocol};
 
-/// What the first bytes of a connection are.
+/// What the bytes are, from detection to the route that is taken for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detection {
     /// Not decided: the bytes could still become a client's.
     NeedMore,
-    /// An upgrade request that is taken.
-    Http(Upgrade),
-    /// A hello of `obfs=tls` that is taken.
-    FakeTls(ReceivedHello),
+    /// A client of ours.
+    Client(ClientKind),
     /// A complete hello of real TLS.
-    Tls,
+    Tls(TlsHello),
     /// Anybody else.
     Visitor,
 }
 
-/// What a visitor speaks, as far as its first byte tells: each has a website of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuessedProtocol {
-    /// HTTP in the clear, or anything that is not TLS.
-    Plain,
-    /// TLS: a handshake record (RFC 8446 section 5.1).
-    Tls,
+/// What a client of ours asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientKind {
+    /// An upgrade as simple-obfs's clients ask for it, behind which the stream is raw.
+    Http(Upgrade),
+    /// An upgrade to WebSocket, or v2ray-plugin's HTTPUpgrade.
+    Web(Upgrade),
+    /// simple-obfs's look-alike of TLS.
+    FakeTls(ReceivedHello),
 }
 
-impl Rules {
-    /// Decides what the first bytes of a connection are, as early as they allow. More bytes never
-    /// change a verdict other than [`Detection::NeedMore`].
-    pub fn detect(&self, bytes: &[u8]) -> Detection {
-        if bytes.is_empty() {
-            return Detection::NeedMore;
-        }
-        match self.speech(bytes) {
-            GuessedProtocol::Plain if self.tls_alone => Detection::Visitor,
-            GuessedProtocol::Plain => {
-                self.http.as_ref().map_or(Detection::Visitor, |rule| detect_http(bytes, rule))
-            }
-            GuessedProtocol::Tls => match &self.fake_tls {
-                Some(rule) => match detect_fake_tls(bytes, rule) {
-                    Detection::Visitor if self.tls => detect_tls(bytes),
-                    verdict => verdict,
-                },
-                None if self.tls => detect_tls(bytes),
-                None => Detection::Visitor,
-            },
-        }
-    }
+/// What a hello of real TLS says, as far as its route depends on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsHello {
+    /// The name of the server, as it is written.
+    pub server_name: Option<Vec<u8>>,
+    /// Whether it says which protocols it offers inside (ALPN).
+    pub has_alpn: bool,
+    /// Whether HTTP/2 is one of them.
+    pub offers_h2: bool,
+    /// Whether HTTP/1.1 is one of them.
+    pub offers_http1: bool,
+    /// Whether it says that an attempt with a newer version failed (RFC 7507).
+    pub is_fallback: bool,
+}
 
-    /// The same for bytes as they come, with what is known of those before.
-    pub fn detect_next(&self, detector: &mut Detector, bytes: &[u8]) -> Detection {
-        let seen = std::mem::replace(&mut detector.seen, bytes.len());
-        match (self.speech(bytes), &self.http) {
-            _ if bytes.is_empty() => Detection::NeedMore,
-            (GuessedProtocol::Plain, _) if self.tls_alone => Detection::Visitor,
-            (GuessedProtocol::Plain, Some(rule)) => {
-                let http = detector.http.get_or_insert_default();
-                of_http(http.detect(bytes, rule))
-            }
-            (GuessedProtocol::Plain, None) => Detection::Visitor,
-            (GuessedProtocol::Tls, _) if detector.records.may_decide(seen, bytes) => self.detect(bytes),
-            (GuessedProtocol::Tls, _) => Detection::NeedMore,
-        }
+impl Detection {
+    /// The name that a hello of real TLS asks for, fit for a log; empty, if it asks for none.
+    pub fn server_name(&self) -> Option<String> {
+        let Detection::Tls(hello) = self else { return None };
+        Some(hello.server_name.as_deref().unwrap_or_default().escape_ascii().to_string())
     }
+}
 
-    /// The rules for what is inside TLS.
-    pub fn inside_tls(&self) -> Rules {
-        Rules { http: self.http.clone(), ..Rules::default() }
-    }
-
-    /// The rules for further requests of those who speak in the clear.
-    pub fn in_the_clear(&self) -> Rules {
-        Rules { http: self.http.clone().filter(|_| !self.tls_alone), ..Rules::default() }
-    }
-
-    /// Whether upgrade requests may ask for WebSocket frames.
-    pub fn websocket(&self) -> bool {
-        self.http.as_ref().is_some_and(|rule| rule.web_path.is_some())
-    }
-
-    /// What a connection with these first bytes speaks. One that says nothing is taken for what the
-    /// port is chiefly for.
-    pub fn speech(&self, bytes: &[u8]) -> GuessedProtocol {
-        const HANDSHAKE: u8 = 0x16;
-        match bytes.first() {
-            Some(&HANDSHAKE) => GuessedProtocol::Tls,
-            None if self.http.is_none() => GuessedProtocol::Tls,
-            _ => GuessedProtocol::Plain,
+impl TlsHello {
+    /// Whether a client of ours may have sent this. It does not offer HTTP/2, which it could not speak if it
+    /// were taken, unless `h2` is answered here, too; some clients, and some proxies in front, offer nothing.
+    pub fn alpn_fits_a_client(&self, h2: bool) -> bool {
+        match self.offers_h2 {
+            _ if self.is_fallback => false,
+            true => h2,
+            false => !self.has_alpn || self.offers_http1,
         }
     }
 }
 
-/// What is known of the first bytes of a connection while more of them come, so that they need not be looked
-/// at from the beginning each time.
+/// Decides what bytes are, as early as they allow. More bytes never change a detection other than
+/// [`Detection::NeedMore`].
+pub fn detect(bytes: &[u8], rules: &Rules) -> Detection {
+    Detector::default().detect(bytes, rules)
+}
+
+/// Detects what bytes are while they come: what is known of the first ones need not be looked at again.
 #[derive(Debug, Default)]
 pub struct Detector {
     seen: usize,
-    http: Option<http::UpgradeDetector>,
+    http: Option<UpgradeDetector>,
     records: Records,
+}
+
+impl Detector {
+    /// What all bytes are that have come; they begin with those of the last call, and the rules are the same.
+    pub fn detect(&mut self, bytes: &[u8], rules: &Rules) -> Detection {
+        let seen = std::mem::replace(&mut self.seen, bytes.len());
+        match (rules.guess_protocol(bytes), &rules.http) {
+            _ if bytes.is_empty() => Detection::NeedMore,
+            (VisitorProtocol::Tls, _) if self.records.may_decide(seen, bytes) => detect_hello(bytes, rules),
+            (VisitorProtocol::Tls, _) => Detection::NeedMore,
+            (_, Some(rule)) if !rules.tls_alone => {
+                let http = self.http.get_or_insert_default();
+                match http.detect(bytes, rule) {
+                    UpgradeParse::NeedMore => Detection::NeedMore,
+                    UpgradeParse::Upgrade(upgrade) if rule.web_path.is_some() => {
+                        Detection::Client(ClientKind::Web(upgrade))
+                    }
+                    UpgradeParse::Upgrade(upgrade) => Detection::Client(ClientKind::Http(upgrade)),
+                    UpgradeParse::Other => Detection::Visitor,
+                }
+            }
+            _ => Detection::Visitor,
+        }
+    }
 }
 
 /// Where the records of a hello end.
@@ -147,349 +147,34 @@ impl Records {
     }
 }
 
-fn detect_http(bytes: &[u8], rule: &HttpRule) -> Detection {
-    of_http(http::detect_upgrade(bytes, rule))
-}
-
-fn of_http(verdict: http::UpgradeParse) -> Detection {
-    match verdict {
-        http::UpgradeParse::NeedMore => Detection::NeedMore,
-        http::UpgradeParse::Upgrade(upgrade) => Detection::Http(upgrade),
-        http::UpgradeParse::Other => Detection::Visitor,
-    }
-}
-
-fn detect_fake_tls(bytes: &[u8], rule: &FakeTlsRule) -> Detection {
-    match ReceivedHello::parse(bytes) {
-        Ok(None) => Detection::NeedMore,
-        Ok(Some(hello)) if rule.takes(bytes.get(hello.server_name.clone()).unwrap_or_default()) => {
-            Detection::FakeTls(hello)
+/// A hello that is taken as that of `obfs=tls`, or else of real TLS.
+fn detect_hello(bytes: &[u8], rules: &Rules) -> Detection {
+    if let Some(rule) = &rules.fake_tls {
+        match ReceivedHello::parse(bytes) {
+            Ok(None) => return Detection::NeedMore,
+            Ok(Some(hello)) if rule.takes(bytes.get(hello.server_name.clone()).unwrap_or_default()) => {
+                return Detection::Client(ClientKind::FakeTls(hello));
+            }
+            Ok(Some(_)) | Err(_) => {}
         }
-        Ok(Some(_)) | Err(_) => Detection::Visitor,
     }
-}
-
-fn detect_tls(bytes: &[u8]) -> Detection {
+    if !rules.tls {
+        return Detection::Visitor;
+    }
     match client_hello::body(bytes) {
         Ok(None) => Detection::NeedMore,
-        Ok(Some(body)) if ClientHello::parse(&body).is_ok() => Detection::Tls,
-        Ok(Some(_)) | Err(_) => Detection::Visitor,
+        Ok(Some(body)) => ClientHello::parse(&body).map_or(Detection::Visitor, |hello| {
+            Detection::Tls(TlsHello {
+                server_name: hello.server_name.map(<[u8]>::to_vec),
+                has_alpn: hello.has_alpn(),
+                offers_h2: hello.offers(b"h2"),
+                offers_http1: hello.offers(b"http/1.1"),
+                is_fallback: hello.is_fallback,
+            })
+        }),
+        Err(_) => Detection::Visitor,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::fake_tls::SentHello;
-    use proptest::prelude::*;
-
-    fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
-        Rules {
-            http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
-            fake_tls: fake_tls.map(|name| FakeTlsRule {
-                server_names: name.split_terminator(',').map(str::to_owned).collect(),
-            }),
-            ..Rules::default()
-        }
-    }
-
-    fn hello(name: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        SentHello::new(&mut rand::rng(), 0).encode(name, b"payload", &mut bytes).unwrap();
-        bytes
-    }
-
-    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-
-    /// The verdict, which must be the same whatever the pieces.
-    fn detect(rules: &Rules, bytes: &[u8]) -> Detection {
-        let first =
-            (0..=bytes.len()).map(|cut| rules.detect(&bytes[..cut])).find(|v| *v != Detection::NeedMore);
-        let whole = rules.detect(bytes);
-        assert_eq!(first.unwrap_or(Detection::NeedMore), whole);
-        // Step by step it is the same, with what is known of the bytes before.
-        let mut detector = Detector::default();
-        let mut steps = (0..=bytes.len()).map(|cut| rules.detect_next(&mut detector, &bytes[..cut]));
-        let stepped = steps.find(|verdict| *verdict != Detection::NeedMore);
-        assert_eq!(stepped.unwrap_or(Detection::NeedMore), whole);
-        assert_eq!(rules.detect_next(&mut Detector::default(), bytes), whole);
-        whole
-    }
-
-    #[test]
-    fn each_kind_is_taken_where_it_is_wanted() {
-        for (http, fake_tls) in [(true, None), (true, Some("")), (false, Some(""))] {
-            let rules = rules(http, fake_tls);
-            assert_eq!(matches!(detect(&rules, UPGRADE), Detection::Http(_)), http);
-            assert_eq!(matches!(detect(&rules, &hello("a")), Detection::FakeTls(_)), fake_tls.is_some());
-            assert_eq!(detect(&rules, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Detection::Visitor);
-            assert_eq!(detect(&rules, b"\x16\x03\x01\x00\x00"), Detection::Visitor);
-        }
-    }
-
-    #[test]
-    fn a_server_name_is_compared_where_there_is_one() {
-        let rules = rules(false, Some("other.example,www.example.com"));
-        assert!(matches!(detect(&rules, &hello("WWW.example.com")), Detection::FakeTls(_)));
-        assert!(matches!(detect(&rules, &hello("www.example.com:8443")), Detection::FakeTls(_)));
-        assert_eq!(detect(&rules, &hello("other.example.com")), Detection::Visitor);
-        assert_eq!(detect(&rules, &hello("")), Detection::Visitor);
-    }
-
-    /// A server for every kind of client, with a certificate.
-    fn auto() -> Rules {
-        Rules {
-            http: Some(HttpRule {
-                method: "GET".into(),
-                path: Some("/".into()),
-                host: None,
-                web_path: Some("/stream".into()),
-            }),
-            fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
-            tls: true,
-            tls_alone: false,
-        }
-    }
-
-    /// The first flight of a rustls client.
-    fn real_hello() -> Vec<u8> {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        let name = "www.example.com".try_into().unwrap();
-        let mut client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-        let mut bytes = Vec::new();
-        client.write_tls(&mut bytes).unwrap();
-        bytes
-    }
-
-    fn request(path: &str, headers: &[&str]) -> Vec<u8> {
-        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{headers}\r\n"
-        )
-        .into_bytes()
-    }
-
-    /// What a kind of client sends first, and what that is. `None`: a visitor.
-    fn kinds() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
-        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-        let version = "Sec-WebSocket-Version: 13";
-        let early = "Sec-WebSocket-Protocol: aGVsbG8";
-        vec![
-            ("obfs=http", request("/", &[key, "Content-Length: 3"]), Some("raw")),
-            ("obfs=http at another path", request("/stream", &[key]), None),
-            ("HTTPUpgrade", request("/stream", &[]), Some("raw")),
-            ("HTTPUpgrade at another path", request("/", &[]), None),
-            ("HTTPUpgrade with early data", request("/stream", &[early]), Some("early")),
-            ("WebSocket", request("/stream", &[key, version]), Some("frames")),
-            ("WebSocket, a query", request("/stream?ed=2048", &[key, version]), Some("frames")),
-            ("WebSocket with early data", request("/stream", &[key, version, early]), Some("early frames")),
-            ("the website's own WebSocket", request("/chat", &[key, version]), None),
-            ("obfs=tls", hello("www.example.com"), Some("fake TLS")),
-            ("real TLS", real_hello(), Some("TLS")),
-            ("TLS that is none", b"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00".to_vec(), None),
-            ("a page", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), None),
-            ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), None),
-            ("anything", b"\x05\x01\x00".to_vec(), None),
-        ]
-    }
-
-    fn kind(verdict: &Detection) -> Option<&'static str> {
-        match verdict {
-            Detection::Http(Upgrade { versioned: true, protocol: Some(_), .. }) => Some("early frames"),
-            Detection::Http(Upgrade { versioned: false, protocol: Some(_), .. }) => Some("early"),
-            Detection::Http(Upgrade { versioned: true, .. }) => Some("frames"),
-            Detection::Http(Upgrade { versioned: false, .. }) => Some("raw"),
-            Detection::FakeTls(_) => Some("fake TLS"),
-            Detection::Tls => Some("TLS"),
-            Detection::Visitor => None,
-            Detection::NeedMore => Some("undecided"),
-        }
-    }
-
-    #[test]
-    fn every_kind_is_told_from_the_others() {
-        for (name, bytes, wanted) in kinds() {
-            assert_eq!(kind(&detect(&auto(), &bytes)), wanted, "{name}");
-            // What follows changes nothing.
-            let more = [&bytes[..], b"more of it, whatever it is"].concat();
-            assert_eq!(kind(&detect(&auto(), &more)), wanted, "{name}");
-        }
-    }
-
-    /// What is wrong with a request, and how much of it a web server needs to see to refuse it.
-    fn refused() -> Vec<(String, usize)> {
-        let ends = |start: &str, more: &str| (format!("{start}{more}"), start.len());
-        let rest = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        let line = "GET / HTTP/1.1\r\nHost: a\r\n";
-        let mut all: Vec<(String, usize)> = [
-            "Host: a\r\n",
-            "Content-Length: 1\r\nContent-Length: 1\r\n",
-            "If-Match: a\r\nX: y\r\nIf-Match: a\r\n",
-        ]
-        .iter()
-        .map(|fields| ends(&format!("{line}{fields}"), rest))
-        .collect();
-        for path in ["/..", "/a/../..", "/%00", "/a%", "/%zz"] {
-            all.push(ends(&format!("GET {path} HTTP/1.1\r\n"), &format!("Host: a\r\n{rest}")));
-        }
-        for host in ["a b", "a/b", "a..b", ":80", ""] {
-            all.push(ends(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), rest));
-        }
-        all.push(ends("GET / HTTP/1.1\r\nHost: a\r\nX: a\0", &format!("\r\n{rest}")));
-        all
-    }
-
-    #[test]
-    fn what_a_web_server_refuses_is_a_visitors_at_that_byte() {
-        let rules = rules(true, None);
-        for (text, refused) in refused() {
-            let bytes = text.as_bytes();
-            for end in 0..=bytes.len() {
-                let wanted = if end < refused { Detection::NeedMore } else { Detection::Visitor };
-                assert_eq!(rules.detect(&bytes[..end]), wanted, "{:?}", &text[..end]);
-            }
-            let mut detector = Detector::default();
-            for end in 0..=refused {
-                let wanted = if end < refused { Detection::NeedMore } else { Detection::Visitor };
-                assert_eq!(rules.detect_next(&mut detector, &bytes[..end]), wanted, "{:?}", &text[..end]);
-            }
-        }
-    }
-
-    /// Where the operator has named a path, it is a client's, though no web server would take it.
-    #[test]
-    fn a_path_of_the_operators_own_is_not_judged() {
-        let odd = "/a/%zz/../../..";
-        let mut rules = rules(true, None);
-        rules.http.as_mut().unwrap().path = Some(odd.into());
-        let request = request(odd, &[]);
-        assert_eq!(kind(&detect(&rules, &request)), Some("raw"));
-        let twice = [&request[..request.len() - 2], b"Host: a\r\n\r\n"].concat();
-        assert_eq!(detect(&rules, &twice), Detection::Visitor);
-    }
-
-    /// The first read tells whom the method tells, however much it brings.
-    #[test]
-    fn a_long_first_read_is_looked_at() {
-        for rules in [auto(), rules(true, None)] {
-            for bytes in [vec![0x95; 517], vec![b'A'; 5000], b"POST /".repeat(100), b"GET x".repeat(100)] {
-                let told = rules.detect_next(&mut Detector::default(), &bytes);
-                assert_eq!(told, rules.detect(&bytes), "{}", bytes.escape_ascii());
-                assert_eq!(told, Detection::Visitor, "{}", bytes.escape_ascii());
-            }
-        }
-    }
-
-    /// Each byte of a long head or hello in a read of its own: what that costs does not grow with what came
-    /// before.
-    #[test]
-    fn single_bytes_are_not_read_from_the_beginning() {
-        let rule = &auto().http.unwrap();
-        let mut http = http::UpgradeDetector::default();
-        let head = [&b"GET /stream HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'a'; 8000]].concat();
-        for end in 0..=head.len() {
-            assert_eq!(http.detect(&head[..end], rule), http::UpgradeParse::NeedMore);
-        }
-        // Not even where each of them matters.
-        let spaces = [&b"GET /stream"[..], &[b' '; 8000]].concat();
-        let mut http = http::UpgradeDetector::default();
-        let told =
-            (0..=spaces.len()).find(|&end| http.detect(&spaces[..end], rule) == http::UpgradeParse::Other);
-        assert!(told.is_some_and(|end| end < 300), "{told:?}");
-        let mut hello = Vec::new();
-        SentHello::new(&mut rand::rng(), 0).encode("a", &[0; 40_000], &mut hello).unwrap();
-        let mut records = Records::default();
-        let looks = (1..=hello.len()).filter(|&end| records.may_decide(end - 1, &hello[..end])).count();
-        assert!(looks < Records::FEW + 10, "{looks}");
-    }
-
-    #[test]
-    fn where_tls_is_demanded_nothing_is_taken_in_the_clear() {
-        let alone = Rules { tls_alone: true, ..auto() };
-        for (name, bytes, wanted) in kinds() {
-            let wanted = wanted.filter(|kind| matches!(*kind, "fake TLS" | "TLS"));
-            assert_eq!(kind(&detect(&alone, &bytes)), wanted, "{name}");
-        }
-        assert_eq!(kind(&detect(&alone.in_the_clear(), &request("/stream", &[]))), None);
-        assert_eq!(kind(&detect(&alone.inside_tls(), &request("/stream", &[]))), Some("raw"));
-        assert_eq!(kind(&detect(&auto().in_the_clear(), &request("/stream", &[]))), Some("raw"));
-    }
-
-    #[test]
-    fn inside_tls_there_is_no_tls() {
-        let inside = auto().inside_tls();
-        assert_eq!(detect(&inside, &real_hello()), Detection::Visitor);
-        assert_eq!(detect(&inside, &hello("a")), Detection::Visitor);
-        assert_eq!(kind(&detect(&inside, &request("/stream", &[]))), Some("raw"));
-    }
-
-    proptest! {
-        /// Looking on tells what looking at all of it tells, whatever the pieces, and never anything else.
-        #[test]
-        fn looking_on_is_like_looking_anew(
-            which in 0..16_usize,
-            flip in proptest::option::of((0..600_usize, any::<u8>())),
-            cuts in proptest::collection::vec(1..300_usize, 1..20),
-            long in 0..9000_usize,
-        ) {
-            let mut bytes = match kinds().get(which) {
-                Some((_, bytes, _)) => bytes.clone(),
-                None => request("/stream", &[&format!("X: {}", "x".repeat(long))]),
-            };
-            if let Some((at, byte)) = flip {
-                let at = at % bytes.len();
-                bytes[at] = byte;
-            }
-            let rules = auto();
-            let mut detector = Detector::default();
-            let (mut end, mut cuts) = (0, cuts.iter().cycle());
-            let mut told = Detection::NeedMore;
-            while told == Detection::NeedMore && end < bytes.len() {
-                end = bytes.len().min(end + cuts.next().unwrap());
-                told = rules.detect_next(&mut detector, &bytes[..end]);
-            }
-            let whole = rules.detect(&bytes);
-            if told != Detection::NeedMore {
-                prop_assert_eq!(&told, &whole);
-            }
-            // No client is overlooked; of visitors no more than a line, or a record, is waited for.
-            if told == Detection::NeedMore && whole != Detection::NeedMore {
-                prop_assert_eq!(&whole, &Detection::Visitor);
-                let inside = bytes[0] == 0x16 || !bytes.ends_with(b"\n");
-                prop_assert!(inside, "{:?}", bytes.escape_ascii().to_string());
-            }
-        }
-
-        #[test]
-        fn no_bytes_panic_and_no_cut_changes_a_verdict(
-            which in 0..15_usize,
-            spoilt in proptest::collection::vec((0..600_usize, any::<u8>()), 0..4),
-            noise in proptest::collection::vec(any::<u8>(), 0..64),
-        ) {
-            let mut bytes = kinds().swap_remove(which).1;
-            for (at, byte) in spoilt {
-                if let Some(old) = bytes.get_mut(at) { *old = byte; }
-            }
-            bytes.extend(noise);
-            detect(&auto(), &bytes);
-        }
-
-        #[test]
-        fn nor_do_bytes_of_any_kind(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            detect(&auto(), &bytes);
-        }
-    }
-
-    #[test]
-    fn silence_is_taken_for_what_the_port_is_for() {
-        assert_eq!(rules(true, Some("")).speech(b""), GuessedProtocol::Plain);
-        assert_eq!(rules(false, Some("")).speech(b""), GuessedProtocol::Tls);
-        assert_eq!(rules(true, None).speech(b"\x16"), GuessedProtocol::Tls);
-        assert_eq!(rules(false, Some("")).speech(b"G"), GuessedProtocol::Plain);
-    }
-}
+mod tests;

@@ -4,13 +4,14 @@
 //! and one that is for us may be any of them. So the relay to the website looks at where messages begin
 //! and end ([`framing`](crate::wire::http::framing)) and touches nothing. The bytes pass as they come,
 //! but for those of a head that may yet turn out to be a client's: they are held back until that is
-//! known, or for [`HOLD`]. When it is, and the website has answered all that was asked before it, the
+//! known, or for [`HOLD`](requests::HOLD). When it is, and the website has answered all that was asked before it, the
 //! relay hands the visitor off.
 //!
 //! Whatever is unclear makes the connection the website's for good. Nothing is looked at from there on,
 //! and what was held back goes on its way: it is as if we were not there.
 
 mod answers;
+mod exchange;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -18,19 +19,11 @@ mod tests;
 use crate::detect::Rules;
 use crate::net::budget::Budget;
 use crate::relay::{Direction, Pieces, Protocol, ProtocolError};
-use crate::wire::http::Upgrade;
-use crate::wire::http::framing::{FramingError, MessageBody, MessageHead, PendingRequests};
+use crate::wire::http::framing::FramingError;
 use answers::Answers;
+use exchange::Exchange;
 use requests::Requests;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long the beginning of a head that may be a client's is held back. A client's head comes in one go,
-/// or nearly so; whoever takes longer is a visitor.
-pub const HOLD: Duration = Duration::from_secs(1);
-
-/// The most bytes that are held back.
-pub const MAX_HELD: usize = 64 * 1024;
 
 /// Follows what a visitor and a website say, and holds back what may be for us.
 #[derive(Debug)]
@@ -38,25 +31,6 @@ pub struct Follow<'r> {
     requests: Requests<'r>,
     answers: Answers,
     exchange: Exchange,
-}
-
-/// What is known from both directions.
-#[derive(Debug, Default)]
-struct Exchange {
-    pending: PendingRequests,
-    /// Why the connection is the website's for good, if it is.
-    unclear: Option<FramingError>,
-}
-
-impl Exchange {
-    /// The connection is the website's for good. The first reason counts.
-    fn give_up(&mut self, why: FramingError) {
-        self.unclear.get_or_insert(why);
-    }
-
-    fn is_clear(&self) -> bool {
-        self.unclear.is_none()
-    }
 }
 
 impl<'r> Follow<'r> {
@@ -75,10 +49,10 @@ impl<'r> Follow<'r> {
         self.exchange.unclear
     }
 
-    /// The upgrade that was asked for, all bytes from its first on, and how many requests the website got
-    /// before it. `None` if there was none.
-    pub fn into_claim(self) -> Option<(Upgrade, Vec<u8>, u64)> {
-        self.requests.into_claim()
+    /// All bytes from the first of the request for an upgrade on, and how many requests the website got before
+    /// it. `None` if there was none.
+    pub fn into_upgrade(self) -> Option<(Vec<u8>, u64)> {
+        self.requests.into_upgrade()
     }
 }
 
@@ -149,22 +123,5 @@ impl Protocol for Follow<'_> {
 
     fn wants_handoff(&self) -> bool {
         self.requests.wants_handoff(&self.exchange)
-    }
-}
-
-/// The message that comes.
-#[derive(Debug)]
-enum Message {
-    Head(MessageHead),
-    Body(MessageBody),
-}
-
-impl Message {
-    /// Bytes of it that need not be looked at.
-    fn passthrough_len(&self) -> u64 {
-        match self {
-            Message::Head(_) => 0,
-            Message::Body(body) => body.passthrough_len(),
-        }
     }
 }

@@ -1,25 +1,22 @@
 //! Visitors: whoever is no client of ours meets the website behind the server, as if we were not there.
 
-use crate::config::{Clear, ServerConfig, Website};
-use crate::detect::Rules;
-use crate::net::addr::HostPort;
+use crate::config::{Routes, UpstreamConfig, Website};
+use crate::detect::{Handoff, Rules, Upstream, UpstreamId};
 use crate::net::budget::Budget;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
-use crate::relay::{Direction, Flows, Identity, Relay, RelayStream as _, Timeouts};
-use crate::site::Site;
-use crate::telemetry;
+use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _, Timeouts};
+use crate::site;
 use crate::transport::Stream;
-use crate::transport::tls::{TlsError, TlsStream, UpstreamTls};
-use crate::wire::http::Upgrade;
+use crate::transport::tls::{TlsError, UpstreamTls};
+use crate::wire::http::framing::FramingError;
 use crate::wire::proxy_protocol::Version;
-use std::fmt::Display;
+use std::io;
+use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tracing::{debug, warn};
 
 mod follow;
 mod visits;
@@ -34,98 +31,91 @@ const UNDECIDED: usize = 32 * 1024 * 1024;
 /// Where visitors go.
 #[derive(Debug)]
 pub struct Fallback {
-    plain: Option<Dialer>,
-    tls: Option<Dialer>,
-    h2: Option<Dialer>,
-    clear: ClearSite,
-    names: Vec<Dialer>,
-    /// What is served from here, where there is no address to go to.
-    own: Site,
-    /// Where the website has nothing but TLS: how those get there whose TLS was answered by us.
-    again: Option<UpstreamTls>,
-    /// The PROXY header that the websites are told with who came.
-    proxy: Option<Version>,
+    /// By their place in the routing table.
+    upstreams: Vec<Place>,
     timeouts: Timeouts,
     undecided: Budget,
     visits: Visits,
-    /// Who is no visitor, also of those who come later on a visitor's connection.
-    rules: Rules,
-    /// The same for those who come to a port for TLS without it.
-    clear_rules: Rules,
 }
 
-/// Where those go who come to a port for TLS without it.
+/// What is behind the server, or on it.
 #[derive(Debug)]
-enum ClearSite {
-    Plain,
-    Other(Box<Dialer>),
-    Refused,
+enum Place {
+    /// A server at another port.
+    Port(Box<Port>),
+    /// A website that is served from here.
+    Own(Website),
 }
 
-/// Which of the websites.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The one for HTTP.
-    Plain,
-    /// The one for those who come to a port for TLS without it.
-    Clear,
-    /// The one for TLS, raw.
-    Tls,
-    /// The one for what was inside TLS.
-    Inside,
-    /// The one for HTTP/2, which was inside TLS.
-    H2,
-    /// The one for this route of names, raw TLS.
-    Name(usize),
+/// A server at another port.
+#[derive(Debug)]
+struct Port {
+    dialer: Dialer,
+    /// How visitors get there whose TLS was answered by us, where the website has nothing but TLS.
+    tls: Option<UpstreamTls>,
+    /// Its visitors speak HTTP/1, so that their requests can be told apart.
+    http1: bool,
+    /// The PROXY header that it is told with who came.
+    proxy_header: Option<Version>,
+}
+
+/// How a visit went on.
+#[derive(Debug)]
+pub enum Served {
+    /// It is over.
+    Done(Visit),
+    /// The visitor asks, behind so many requests, for an upgrade that is ours. The website has answered all that
+    /// it was asked before.
+    Upgrade(Box<Handoff<Stream>>, u64),
+}
+
+/// What there is to tell of a visit that is over.
+#[derive(Debug)]
+pub enum Visit {
+    /// It was at another port. There may have been a reason not to look for upgrade requests any more.
+    Relayed(Outcome, Option<FramingError>),
+    /// So many requests were answered from here.
+    Answered(u64),
+}
+
+/// Why a visitor did not get to the website. It was reset, as where no website listens.
+#[derive(Debug, Error)]
+pub enum NoVisit {
+    /// The website cannot be dialled.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// There is no TLS with the website.
+    #[error(transparent)]
+    Tls(#[from] io::Error),
+    /// The visitor is one of ever more that say the same and get no answer.
+    #[error("does it lead back here?")]
+    Circle,
 }
 
 impl Fallback {
-    /// Visitors go to these websites; without an address, to one that is served from here. Who asks for an
-    /// upgrade that is taken is none, though it came as one.
+    /// Visitors go to these websites.
     ///
     /// # Errors
     ///
     /// TLS with the website cannot be set up.
     pub fn new(
-        config: &ServerConfig,
+        routes: &Routes,
         sockets: &SocketOptions,
         timeouts: Timeouts,
         own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
-        let dialer = |site: &HostPort| Dialer::new(vec![site.clone()], sockets.clone()).without(own.clone());
-        let sites = &config.failover;
-        let only_tls = config.tls.is_some() && sites.plain == Website::Bare && sites.tls.is_some();
+        let place = |&UpstreamConfig { ref website, tls, http1, proxy_header }: &UpstreamConfig| {
+            let Website::Port(address) = website else { return Ok(Place::Own(website.clone())) };
+            let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
+            let tls = tls.then(UpstreamTls::new).transpose()?;
+            Ok(Place::Port(Box::new(Port { dialer, tls, http1, proxy_header })))
+        };
         Ok(Fallback {
-            plain: sites.plain.port().map(dialer),
-            tls: sites.tls.as_ref().map(dialer),
-            h2: sites.h2.as_ref().map(dialer),
-            clear: match &sites.clear {
-                Clear::Plain => ClearSite::Plain,
-                Clear::Site(site) => ClearSite::Other(Box::new(dialer(site))),
-                Clear::Refused => ClearSite::Refused,
-            },
-            names: config.routes.iter().map(|route| dialer(&route.site)).collect(),
-            own: Site::new(&sites.plain),
-            again: only_tls.then(UpstreamTls::new).transpose()?,
-            proxy: sites.proxy,
+            upstreams: routes.upstreams.iter().map(place).collect::<Result<_, TlsError>>()?,
             timeouts: timeouts.of_visitors(),
             undecided: Budget::new(UNDECIDED),
             visits: Visits::default(),
-            rules: config.rules.inside_tls(),
-            clear_rules: config.rules.in_the_clear(),
         })
-    }
-
-    fn site(&self, place: Place) -> Option<&Dialer> {
-        match (place, &self.clear) {
-            (Place::Plain, _) | (Place::Clear, ClearSite::Plain) => self.plain.as_ref(),
-            (Place::Clear, ClearSite::Other(site)) => Some(site),
-            (Place::Clear, ClearSite::Refused) => None,
-            (Place::Inside, _) if self.again.is_none() => self.plain.as_ref(),
-            (Place::Tls | Place::Inside, _) => self.tls.as_ref(),
-            (Place::H2, _) => self.h2.as_ref(),
-            (Place::Name(index), _) => self.names.get(index),
-        }
     }
 
     /// What all connections may hold together which have not shown what they are.
@@ -133,167 +123,111 @@ impl Fallback {
         &self.undecided
     }
 
-    /// Who is no visitor at this place.
-    fn rules(&self, place: Place) -> &Rules {
-        if place == Place::Clear { &self.clear_rules } else { &self.rules }
-    }
-
-    /// Whether there is a website of this kind.
-    pub fn has(&self, place: Place) -> bool {
-        self.site(place).is_some()
-    }
-
     /// A connection to the website for somebody who may yet turn out to be a client.
-    pub async fn dial_early(&self, place: Place, peer: &ConnInfo) -> Option<TcpStream> {
-        self.dial(place, self.site(place)?, peer).await.ok()
+    pub async fn dial_early(&self, id: Option<UpstreamId>, info: ConnInfo) -> Option<Upstream> {
+        let Some(Place::Port(port)) = self.upstreams.get(id?.0) else { return None };
+        Some(Upstream { id: id?, tcp: port.dial(&info).await.ok()? })
     }
 
-    /// A connection to a website, which is told first of all who came, if it wants to know.
-    async fn dial(&self, place: Place, site: &Dialer, peer: &ConnInfo) -> Result<TcpStream, DialError> {
-        let mut site = site.connect().await?;
-        // Servers of other names are nothing of ours, and expect nothing.
-        let to_be_told = !matches!(place, Place::Name(_));
-        if let Some(version) = self.proxy.filter(|_| to_be_told) {
-            // A fresh socket has room for it. One that broke at once is a visitor's to see, as without it.
-            let _ = site.write_all(&peer.proxy_header(version)).await;
-        }
-        Ok(site)
-    }
-
-    /// Takes a visitor, with the bytes that were read from it, and sees it through. Returns it if it
-    /// turns out to be a client after all.
-    pub async fn receive(
+    /// Sees a visitor through, or to the request that shows that it is a client after all: one that `rules` take.
+    ///
+    /// # Errors
+    ///
+    /// The website cannot be reached.
+    pub async fn serve(
         &self,
-        visitor: Stream,
-        peer: &ConnInfo,
-        place: Place,
-        bytes: Vec<u8>,
-        dialled: Option<TcpStream>,
-        began: Instant,
-    ) -> Option<Claimed> {
-        let Some(dialer) = self.site(place) else {
-            let own = match (place, &self.clear) {
-                (Place::Clear, ClearSite::Refused) => &Site::HttpsOnly,
-                _ => &self.own,
-            };
-            return Box::pin(own.serve(self.rules(place), visitor, peer, bytes, began)).await;
+        mut c: Handoff<Stream>,
+        id: UpstreamId,
+        rules: &Rules,
+    ) -> Result<Served, NoVisit> {
+        let port = match self.upstreams.get(id.0) {
+            Some(Place::Port(port)) => port,
+            Some(Place::Own(website)) => return Ok(serve_here(website, c, rules).await),
+            // Every row of the table leads to one of its upstreams.
+            None => return Ok(serve_here(&Website::Bare, c, rules).await),
         };
-        let mut visit = match self.visits.begin(&bytes).await {
+        let mut visit = match self.visits.begin(&c.read_buf).await {
             Ok(visit) => visit,
-            Err(NoAnswers) => return goes_round(visitor, peer),
-        };
-        let site = match dialled {
-            Some(site) => site,
-            None => match Box::pin(self.dial(place, dialer, peer)).await {
-                Ok(site) => site,
-                Err(error) => return unreachable(visitor, peer, &error),
-            },
-        };
-        let answers = visit.answers(&site);
-        if matches!(place, Place::Plain | Place::Clear | Place::Inside) && self.rules(place).http.is_some() {
-            // On the heap: only those who are followed have the room for it.
-            let followed = self.follow(self.rules(place), visitor, site.into(), peer, bytes, began);
-            return Box::pin(visit.run(answers, followed)).await;
-        }
-        let flows = Flows::new(Identity).with_payload(Direction::Up, bytes).modest();
-        let relay = Relay::new(visitor, site, flows, self.timeouts);
-        let outcome = visit.run(answers, relay.run()).await;
-        telemetry::tunnel_ended(peer, "visitor", began, &outcome);
-        None
-    }
-
-    /// The same for a visitor whose TLS was answered by us: to the website it goes in the clear, or in TLS
-    /// again where that is all it has.
-    pub async fn receive_inside(
-        &self,
-        mut visitor: TlsStream,
-        peer: &ConnInfo,
-        bytes: Vec<u8>,
-        dialled: Option<TcpStream>,
-        began: Instant,
-    ) -> Option<Claimed> {
-        let (Some(again), Some(dialer)) = (&self.again, &self.tls) else {
-            visitor.close_notify_unless_peer_closed();
-            return self.receive(visitor.into(), peer, Place::Inside, bytes, dialled, began).await;
-        };
-        let mut visit = match self.visits.begin(&bytes).await {
-            Ok(visit) => visit,
-            Err(NoAnswers) => return goes_round(visitor.into(), peer),
-        };
-        let site = match dialled {
-            Some(site) => Ok(site),
-            None => Box::pin(self.dial(Place::Inside, dialer, peer)).await,
-        };
-        let site = match site {
-            Ok(site) => Box::pin(again.connect(site, &visitor)).await,
-            Err(error) => return unreachable(visitor.into(), peer, &error),
-        };
-        match site {
-            Ok(site) => {
-                let answers = visit.answers(site.tcp());
-                let followed = self.follow(&self.rules, visitor.into(), site.into(), peer, bytes, began);
-                Box::pin(visit.run(answers, followed)).await
+            Err(NoAnswers) => {
+                c.io.abort();
+                return Err(NoVisit::Circle);
             }
-            Err(error) => unreachable(visitor.into(), peer, &error),
+        };
+        let site = match Box::pin(port.connect(&mut c, id)).await {
+            Ok(site) => site,
+            Err(error) => {
+                c.io.abort();
+                return Err(error);
+            }
+        };
+        let answers = visit.answers(site.tcp());
+        if port.http1 && rules.http.is_some() {
+            // On the heap: only those who are followed have the room for it.
+            let followed = self.follow(c, site, rules);
+            return Ok(Box::pin(visit.run(answers, followed)).await);
         }
+        let (io, bytes) = c.into_parts();
+        let flows = Flows::new(Identity).with_payload(Direction::Up, bytes).modest();
+        let relay = Relay::new(io, site, flows, self.timeouts);
+        Ok(Served::Done(Visit::Relayed(visit.run(answers, relay.run()).await, None)))
     }
 
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
-    async fn follow(
-        &self,
-        rules: &Rules,
-        visitor: Stream,
-        site: Stream,
-        peer: &ConnInfo,
-        mut bytes: Vec<u8>,
-        began: Instant,
-    ) -> Option<Claimed> {
+    async fn follow(&self, c: Handoff<Stream>, site: Stream, rules: &Rules) -> Served {
+        let Handoff { io, mut read_buf, info, began, .. } = c;
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
-        let decided = !bytes.is_empty();
+        let decided = !read_buf.is_empty();
         let mut flows = Flows::new(Follow::new(rules, &self.undecided, decided)).modest();
-        flows.feed(Direction::Up, &mut bytes);
-        drop(bytes);
-        let relay = Relay::new(visitor, site, flows, self.timeouts);
-        let (outcome, follow, visitor) = relay.run_or_hand_off().await;
-        telemetry::tunnel_ended(peer, "visitor", began, &outcome);
-        let Some(visitor) = visitor else {
-            if let Some(why) = follow.unclear() {
-                debug!(%peer, %why, "its connection was the website's for good");
+        flows.feed(Direction::Up, &mut read_buf);
+        drop(read_buf);
+        let (outcome, follow, io) = Relay::new(io, site, flows, self.timeouts).run_or_hand_off().await;
+        let unclear = follow.unclear();
+        match (io, follow.into_upgrade()) {
+            (Some(io), Some((read_buf, requests))) => {
+                let c = Handoff { io, read_buf, info, began, upstream: None };
+                Served::Upgrade(Box::new(c), requests)
             }
-            return None;
-        };
-        let (upgrade, bytes, requests) = follow.into_claim()?;
-        debug!(%peer, requests, "a visitor at the website became a client");
-        Some(Claimed { visitor, upgrade, bytes })
+            _ => Served::Done(Visit::Relayed(outcome, unclear)),
+        }
     }
 }
 
-/// A visitor meets what it would meet where no website listens.
-fn unreachable<C>(mut visitor: Stream, peer: &ConnInfo, error: &impl Display) -> Option<C> {
-    warn!(%peer, %error, "the website cannot be reached");
-    visitor.abort();
-    None
+/// Serves a website of our own.
+async fn serve_here(website: &Website, mut c: Handoff<Stream>, rules: &Rules) -> Served {
+    c.io.close_notify_unless_peer_closed();
+    match Box::pin(site::serve(website, c, rules)).await {
+        (requests, Some(c)) => Served::Upgrade(Box::new(c), requests),
+        (requests, None) => Served::Done(Visit::Answered(requests)),
+    }
 }
 
-/// A visitor is one of ever more that say the same and get no answer.
-fn goes_round<C>(mut visitor: Stream, peer: &ConnInfo) -> Option<C> {
-    warn!(
-        %peer,
-        "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
-         here? One of them is reset"
-    );
-    visitor.abort();
-    None
-}
+impl Port {
+    /// A connection to the website for this visitor, unless it was dialled already: in TLS where that is all it
+    /// has.
+    async fn connect(&self, c: &mut Handoff<Stream>, id: UpstreamId) -> Result<Stream, NoVisit> {
+        let tcp = match c.upstream.take().filter(|upstream| upstream.id == id) {
+            Some(Upstream { tcp, .. }) => tcp,
+            None => self.dial(&c.info).await?,
+        };
+        match (&self.tls, &mut c.io) {
+            (Some(tls), Stream::Tls(visitor)) => Ok(tls.connect(tcp, visitor).await?.into()),
+            (_, visitor) => {
+                // HTTP/2 has words of its own for an end.
+                if self.http1 {
+                    visitor.close_notify_unless_peer_closed();
+                }
+                Ok(tcp.into())
+            }
+        }
+    }
 
-/// A visitor that came to the website first, and then, on the same connection, asked for an upgrade that
-/// is ours. The website has answered all it was asked.
-#[derive(Debug)]
-pub struct Claimed {
-    /// Its connection.
-    pub visitor: Stream,
-    /// What it asks for.
-    pub upgrade: Upgrade,
-    /// The request, and what came behind it.
-    pub bytes: Vec<u8>,
+    /// A connection to the website, which is told first of all who came, if it wants to know.
+    async fn dial(&self, info: &ConnInfo) -> Result<TcpStream, DialError> {
+        let mut site = self.dialer.connect().await?;
+        if let Some(version) = self.proxy_header {
+            // A fresh socket has room for it. One that broke at once is a visitor's to see, as without it.
+            let _ = site.write_all(&info.proxy_header(version)).await;
+        }
+        Ok(site)
+    }
 }

@@ -138,3 +138,6 @@ fn beginning(mut bytes: &[u8]) -> &[u8] {
     }
     &bytes[..bytes.len().min(BEGINNING)]
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,34 +28,34 @@
 //! The format has no flow control: what has come for a session whose socket takes nothing has to be
 //! kept, or all sessions wait. So, for each connection:
 //!
-//! - up to [`SOFT`] bytes are kept for a session, and the others notice nothing;
+//! - up to `SOFT` bytes are kept for a session, and the others notice nothing;
 //! - then the connection is not read until the socket takes something again, so a receiver that is slow
 //!   slows its sender down and loses nothing;
-//! - where the socket has taken nothing at all for [`STALL`] and there have been other sessions (or for
-//!   [`STALL_ALONE`], where there never were), the connection is read on, and the stalled session is
-//!   reset, alone, when it has [`HARD`] bytes waiting, or when [`TOTAL`] are waiting for all.
+//! - where the socket has taken nothing at all for `STALL` and there have been other sessions (or for
+//!   `STALL_ALONE`, where there never were), the connection is read on, and the stalled session is
+//!   reset, alone, when it has `HARD` bytes waiting, or when `TOTAL` are waiting for all.
 //!
-//! There are at most [`SESSIONS`] sessions in a connection; more are refused with an end and an error. On
+//! There are at most `SESSIONS` sessions in a connection; more are refused with an end and an error. On
 //! the end that begins the sessions, a socket counts as stalled only while another session waits for an
 //! answer: as long as nobody does, the connection is not read, and further sessions go to other
 //! connections (see `liveness.rs`).
 //!
-//! A server dials at a session's first data. Sessions without data are at most [`SILENT`], of which one at
-//! a time is dialled for when it has said nothing for [`SILENCE`], since its backend may speak first; and
-//! each is ended after [`SILENT_MAX`]. While backends are being dialled, [`DIALLING`] bytes wait for one and
-//! [`DIALLING_TOTAL`] for all; then the connection is not read.
+//! A server dials at a session's first data. Sessions without data are at most `SILENT`, of which one at
+//! a time is dialled for when it has said nothing for `SILENCE`, since its backend may speak first; and
+//! each is ended after `SILENT_MAX`. While backends are being dialled, `DIALLING` bytes wait for one and
+//! `DIALLING_TOTAL` for all; then the connection is not read.
 //!
-//! What the connection itself has not taken is at most one read of the sockets and [`WORDS`] bytes of
+//! What the connection itself has not taken is at most one read of the sockets and `WORDS` bytes of
 //! frames that end sessions or answer pings; then it is not read, and it is over when its peer takes
-//! nothing for [`UNREAD_MAX`].
+//! nothing for `UNREAD_MAX`.
 //!
 //! # How sessions end
 //!
 //! v2ray's client takes no data of a session in which it has said the end. So does xray's server. So a
 //! client that has no more to send says the end only when the other direction has ended; a server of
-//! ours learns of it by a ping (see [`websocket`](super::websocket)). A foreign server does not, and
-//! the session ends when nothing comes from it for [`CLIENT_GRACE`]. A server that has said the end of
-//! a session takes data for it as long as they keep coming, at least every [`SERVER_GRACE`].
+//! ours learns of it by a ping (see [`websocket`](crate::transport::websocket)). A foreign server does not, and
+//! the session ends when nothing comes from it for `CLIENT_GRACE`. A server that has said the end of
+//! a session takes data for it as long as they keep coming, at least every `SERVER_GRACE`.
 
 mod engine;
 mod exchange;

@@ -1,13 +1,14 @@
 //! A visitor's connection: what was read of it and not understood yet, how answers get onto it, and the
 //! ways to end it.
 
-use super::body::RequestBody;
-use super::buffers::HeaderBuffers;
 use super::folder::Source;
+use crate::detect::Handoff;
 use crate::relay::{RelayStream as _, SEND_TIMEOUT, has_ended, read_some};
 use crate::runtime::blocking;
 use crate::transport::Stream;
 use crate::wire::http::chunked::MalformedChunk;
+use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::request::buffers::HeaderBuffers;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -29,7 +30,7 @@ const PIECE: usize = 64 * 1024;
 
 /// What came of waiting for bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum ReadResult {
     Bytes,
     /// The visitor's end, or that of the connection.
     End,
@@ -37,44 +38,42 @@ pub enum Came {
     Nothing,
 }
 
-/// A connection.
+/// A connection, in its buffer what was read and not understood yet.
 pub struct Connection {
-    pub visitor: Stream,
-    /// What was read and not understood yet.
-    pub bytes: Vec<u8>,
+    pub c: Handoff<Stream>,
     /// Whether it is inside TLS.
     pub tls: bool,
 }
 
 impl Connection {
-    /// A connection of which these bytes were read before.
-    pub fn new(visitor: Stream, bytes: Vec<u8>) -> Connection {
-        let tls = visitor.is_tls();
-        Connection { visitor, bytes, tls }
+    /// What was read before comes first.
+    pub fn new(c: Handoff<Stream>) -> Connection {
+        let tls = c.io.is_tls();
+        Connection { c, tls }
     }
 
     /// Forgets so many bytes.
     pub fn take(&mut self, length: usize) {
-        self.bytes.drain(..length.min(self.bytes.len()));
+        self.c.read_buf.drain(..length.min(self.c.read_buf.len()));
     }
 
     /// Reads what comes next, before a deadline.
-    pub async fn read(&mut self, deadline: Instant) -> Came {
-        match timeout_at(deadline, read_some(&mut self.visitor, &mut self.bytes, CHUNK)).await {
-            Ok(Ok(1..)) => Came::Bytes,
-            Ok(Ok(0) | Err(_)) => Came::End,
-            Err(_) => Came::Nothing,
+    pub async fn read(&mut self, deadline: Instant) -> ReadResult {
+        match timeout_at(deadline, read_some(&mut self.c.io, &mut self.c.read_buf, CHUNK)).await {
+            Ok(Ok(1..)) => ReadResult::Bytes,
+            Ok(Ok(0) | Err(_)) => ReadResult::End,
+            Err(_) => ReadResult::Nothing,
         }
     }
 
     /// Reads what comes, before `end` and before there was silence for too long. Returns whether some has.
     async fn read_within(&mut self, end: Instant) -> bool {
-        self.read(end.min(Instant::now() + LINGER_SILENCE)).await == Came::Bytes
+        self.read(end.min(Instant::now() + LINGER_SILENCE)).await == ReadResult::Bytes
     }
 
     /// Reads what is there, at most so many bytes. `None` if that is nothing yet.
     async fn read_now(&mut self, most: usize) -> Option<io::Result<usize>> {
-        let mut read = pin!(read_some(&mut self.visitor, &mut self.bytes, most));
+        let mut read = pin!(read_some(&mut self.c.io, &mut self.c.read_buf, most));
         poll_fn(|cx| match read.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => Poll::Ready(None),
@@ -84,7 +83,7 @@ impl Connection {
 
     /// Reads what is there until there are so many bytes.
     pub async fn read_up_to(&mut self, most: usize) {
-        while let left @ 1.. = most.saturating_sub(self.bytes.len())
+        while let left @ 1.. = most.saturating_sub(self.c.read_buf.len())
             && matches!(self.read_now(left).await, Some(Ok(1..)))
         {}
     }
@@ -95,7 +94,7 @@ impl Connection {
         /// Whoever sends faster than this is read waits for the answer first.
         const MOST: usize = 1024 * 1024 / CHUNK;
         for _ in 0..MOST {
-            let taken = body.take(&self.bytes)?;
+            let taken = body.take(&self.c.read_buf)?;
             self.take(taken);
             if body.is_over() {
                 return Ok(false);
@@ -114,7 +113,7 @@ impl Connection {
     pub async fn skip_the_rest(&mut self, body: &mut RequestBody) -> bool {
         let end = Instant::now() + LINGER;
         loop {
-            let Ok(taken) = body.take(&self.bytes) else { return false };
+            let Ok(taken) = body.take(&self.c.read_buf) else { return false };
             self.take(taken);
             if body.is_over() {
                 return true;
@@ -155,7 +154,7 @@ impl Connection {
                 })
                 .await?;
             // nginx takes a visitor who has closed its half for gone, once it has had to wait.
-            if n == 0 || (waited && has_ended(self.visitor.tcp()).await) {
+            if n == 0 || (waited && has_ended(self.c.io.tcp()).await) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             bytes = bytes.get(n..).unwrap_or_default();
@@ -170,43 +169,43 @@ impl Connection {
         mut write: impl FnMut(&mut Stream, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
         loop {
-            let before = self.visitor.drained();
-            match timeout(SEND_TIMEOUT, poll_fn(|cx| write(&mut self.visitor, cx))).await {
+            let before = self.c.io.drained();
+            match timeout(SEND_TIMEOUT, poll_fn(|cx| write(&mut self.c.io, cx))).await {
                 Ok(result) => return result,
-                Err(_) if self.visitor.drained() != before => {}
+                Err(_) if self.c.io.drained() != before => {}
                 Err(late) => return Err(late.into()),
             }
         }
     }
 
-    /// Closes the connection; patiently, or when the visitor is sending, so that what it sends does not
-    /// reset the connection before it has read the answer.
-    pub async fn close(&mut self, patiently: bool) {
-        let patiently = patiently || !self.bytes.is_empty();
-        if !patiently && !matches!(self.read_now(CHUNK).await, Some(Ok(1..))) {
-            return self.part().await;
+    /// Closes the connection where nothing more comes; lingering, where something does or may (`lingering_close`):
+    /// what the visitor sends must not reset the connection before it has read the answer.
+    pub async fn close(&mut self, lingering: bool) {
+        let lingering = lingering || !self.c.read_buf.is_empty();
+        if !lingering && !matches!(self.read_now(CHUNK).await, Some(Ok(1..))) {
+            return self.close_notify().await;
         }
-        if !matches!(timeout(LINGER_SILENCE, self.visitor.shutdown()).await, Ok(Ok(()))) {
+        if !matches!(timeout(LINGER_SILENCE, self.c.io.shutdown()).await, Ok(Ok(()))) {
             return;
         }
         let end = Instant::now() + LINGER;
         while self.read_within(end).await {
-            self.bytes.clear();
+            self.c.read_buf.clear();
         }
     }
 
     /// Closes the connection without regard for what still comes. What nginx would not have read yet
     /// makes a reset of it.
-    pub fn cut(&mut self, buffers: HeaderBuffers) {
-        if self.bytes.len() > buffers.left() {
-            self.visitor.abort();
+    pub fn close_now(&mut self, buffers: HeaderBuffers) {
+        if self.c.read_buf.len() > buffers.left() {
+            self.c.io.abort();
         }
     }
 
-    /// Says goodbye where the protocol has words for it.
-    pub async fn part(&mut self) {
+    /// Ends TLS in order, if that is spoken.
+    pub async fn close_notify(&mut self) {
         if self.tls {
-            let _ = timeout(LINGER_SILENCE, self.visitor.shutdown()).await;
+            let _ = timeout(LINGER_SILENCE, self.c.io.shutdown()).await;
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::websocket::{self, Handoff, WebSocket};
 use super::{Stream, Tunnel, fake_tls, http};
+use crate::detect::ClientKind;
 use crate::net::Dialer;
 use crate::net::dial::DialError;
 use crate::relay::ProtocolError;
-use crate::wire::fake_tls::ReceivedHello;
 use crate::wire::http::Upgrade;
 use crate::wire::websocket::{Role, decode_early_data};
 use std::io;
@@ -14,17 +14,6 @@ use tokio::net::TcpStream;
 
 /// The most early data that is taken, in bytes: as much as the longest header line carries.
 const EARLY_DATA: usize = 8192;
-
-/// What a client asks for.
-#[derive(Debug)]
-pub enum Kind {
-    /// An upgrade as simple-obfs's clients ask for it, behind which the stream is raw.
-    Http(Upgrade),
-    /// An upgrade to WebSocket, or v2ray-plugin's HTTPUpgrade.
-    Web(Upgrade),
-    /// simple-obfs's look-alike of TLS.
-    FakeTls(ReceivedHello),
-}
 
 /// What stands.
 pub enum Accepted {
@@ -41,7 +30,7 @@ pub enum NotAccepted {
     #[error("the connection broke: {0}")]
     Broken(io::Error),
     /// The backend was dialled before it was known what comes, and cannot be reached.
-    #[error("Shadowsocks cannot be reached: {0}")]
+    #[error("Shadowsocks: {0}")]
     Backend(DialError),
     /// The client's bytes are not what its format says.
     #[error("{0}")]
@@ -59,20 +48,20 @@ pub enum NotAccepted {
 /// WebSocket says nothing for a while, cannot be reached.
 pub async fn accept(
     mut client: Stream,
-    kind: Kind,
+    kind: ClientKind,
     mut bytes: Vec<u8>,
     backend: &Dialer,
 ) -> Result<Accepted, NotAccepted> {
     let tunnel = match kind {
-        Kind::Http(upgrade) => {
+        ClientKind::Http(upgrade) => {
             // Proxies in front hold the tunnel until they have seen the answer, so it does not wait for
             // anything.
             let granted = http::grant(&mut client, upgrade.key(&bytes), None).await;
             bytes.drain(..upgrade.head_len.min(bytes.len()));
             http::accepted(client, granted, bytes)
         }
-        Kind::FakeTls(hello) => Tunnel::accepted(client, fake_tls::server_flows(&hello, bytes), None),
-        Kind::Web(upgrade) => return web(client, upgrade, bytes, backend).await,
+        ClientKind::FakeTls(hello) => Tunnel::accepted(client, fake_tls::server_flows(&hello, bytes), None),
+        ClientKind::Web(upgrade) => return web(client, upgrade, bytes, backend).await,
     };
     Ok(Accepted::Tunnel(tunnel, None))
 }

@@ -17,7 +17,7 @@ pub mod tls;
 mod tunnel;
 pub mod websocket;
 
-pub use accept::{Accepted, Kind, NotAccepted, accept};
+pub use accept::{Accepted, NotAccepted, accept};
 pub use open::{NotOpened, Opener};
 pub use stream::Stream;
 pub use tunnel::{Relaying, Tunnel};

@@ -40,6 +40,13 @@ impl Stream {
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
     }
+
+    /// From now on no close_notify is sent to a peer that has ended its direction, as nginx sends none.
+    pub fn close_notify_unless_peer_closed(&mut self) {
+        if let Stream::Tls(tls) = self {
+            tls.close_notify_unless_peer_closed();
+        }
+    }
 }
 
 impl From<TcpStream> for Stream {

@@ -1,6 +1,6 @@
 //! From the website to the visitor.
 
-use super::{Exchange, Message};
+use super::exchange::{Exchange, Message};
 use crate::wire::http::framing::{FramingError, MessageHead};
 
 /// Follows the answers of a website. They pass untouched and at once.

@@ -1,13 +1,20 @@
 //! From the visitor to the website.
 
-use super::{Exchange, HOLD, MAX_HELD, Message};
-use crate::detect::{Detection, Detector, Rules};
+use super::exchange::{Exchange, Message};
+use crate::detect::{ClientKind, Detection, Detector, Rules};
 use crate::net::budget::Share;
 use crate::relay::Pieces;
-use crate::wire::http::Upgrade;
 use crate::wire::http::framing::{FramingError, MessageHead, RequestFraming};
 use std::mem::take;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long the beginning of a head that may be a client's is held back. A client's head comes in one go,
+/// or nearly so; whoever takes longer is a visitor.
+pub(super) const HOLD: Duration = Duration::from_secs(1);
+
+/// The most bytes that are held back.
+pub(super) const MAX_HELD: usize = 64 * 1024;
 
 /// Follows the requests of a visitor, and holds back what may be for us.
 #[derive(Debug)]
@@ -26,8 +33,8 @@ pub(super) struct Requests<'r> {
     detector: Detector,
     /// Since when.
     since: Option<Instant>,
-    /// What is held is this.
-    claim: Option<Upgrade>,
+    /// What is held is a request for an upgrade, and what is behind it.
+    upgrade: bool,
     /// Requests that the website got.
     count: u64,
 }
@@ -37,7 +44,7 @@ enum Whose {
     /// Nobody knows yet.
     Unknown,
     /// Ours.
-    Ours(Upgrade),
+    Ours,
     /// The website's.
     Theirs,
 }
@@ -53,15 +60,15 @@ impl<'r> Requests<'r> {
             share,
             detector: Detector::default(),
             since: None,
-            claim: None,
+            upgrade: false,
             count: 0,
         }
     }
 
-    /// The upgrade that was asked for, all bytes from its first on, and how many requests the website got
-    /// before it. `None` if there was none.
-    pub(super) fn into_claim(self) -> Option<(Upgrade, Vec<u8>, u64)> {
-        self.claim.map(|upgrade| (upgrade, self.held, self.count))
+    /// All bytes from the first of the request for an upgrade on, and how many requests the website got before
+    /// it. `None` if there was none.
+    pub(super) fn into_upgrade(self) -> Option<(Vec<u8>, u64)> {
+        self.upgrade.then_some((self.held, self.count))
     }
 
     /// Looks at the next bytes and says how many of them pass; the others are held. What was held before
@@ -88,15 +95,15 @@ impl<'r> Requests<'r> {
                         let before = self.held.len();
                         match self.whose(rest, ended) {
                             // One that could be read in two ways is nobody's but the website's.
-                            Whose::Ours(upgrade)
+                            Whose::Ours
                                 if matches!(request, Some(Ok(_) | Err(FramingError::Last)))
                                     && self.hold(rest, before) =>
                             {
-                                self.claim = Some(upgrade);
+                                self.upgrade = true;
                                 return Ok(at);
                             }
                             Whose::Unknown if self.hold(rest, before) => return Ok(at),
-                            Whose::Unknown | Whose::Ours(_) | Whose::Theirs => {
+                            Whose::Unknown | Whose::Ours | Whose::Theirs => {
                                 self.decided = true;
                                 self.share.free();
                                 self.held.truncate(before);
@@ -128,14 +135,18 @@ impl<'r> Requests<'r> {
         let before = self.held.len();
         let verdict = if before == 0 {
             self.detector = Detector::default();
-            self.rules.detect_next(&mut self.detector, rest)
+            self.detector.detect(rest, self.rules)
         } else {
             self.held.extend_from_slice(rest);
-            self.rules.detect_next(&mut self.detector, &self.held)
+            self.detector.detect(&self.held, self.rules)
         };
         match (verdict, ended) {
             (Detection::NeedMore, None) => Whose::Unknown,
-            (Detection::Http(upgrade), Some(n)) if upgrade.head_len == before + n => Whose::Ours(upgrade),
+            (Detection::Client(ClientKind::Http(upgrade) | ClientKind::Web(upgrade)), Some(n))
+                if upgrade.head_len == before + n =>
+            {
+                Whose::Ours
+            }
             _ => Whose::Theirs,
         }
     }
@@ -167,14 +178,14 @@ impl<'r> Requests<'r> {
         let n = self.held.len();
         out.append(&mut take(&mut self.held));
         self.share.free();
-        self.claim = None;
+        self.upgrade = false;
         self.decided = true;
         n
     }
 
     /// Passes on what is the website's, and returns how much that is.
     pub(super) fn forward(&mut self, exchange: &mut Exchange, input: &[u8], out: &mut Pieces) -> usize {
-        if exchange.is_clear() && self.claim.is_some() {
+        if exchange.is_clear() && self.upgrade {
             // It has been read. Where that was too much, no more is.
             let _ = self.share.grow_to(self.held.len() + input.len());
             self.held.extend_from_slice(input);
@@ -221,7 +232,7 @@ impl<'r> Requests<'r> {
             return 0;
         }
         let mut limit = MAX_HELD.saturating_sub(self.held.len());
-        if self.claim.is_some() {
+        if self.upgrade {
             limit = limit.min(self.share.left());
         }
         usize::try_from(self.passthrough_len(exchange)).unwrap_or(usize::MAX).saturating_add(limit)
@@ -229,7 +240,7 @@ impl<'r> Requests<'r> {
 
     /// When a head that has not ended is the website's.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.since.filter(|_| !self.held.is_empty() && self.claim.is_none()).map(|since| since + HOLD)
+        self.since.filter(|_| !self.held.is_empty() && !self.upgrade).map(|since| since + HOLD)
     }
 
     /// Whether what is held back is the website's now.
@@ -240,6 +251,6 @@ impl<'r> Requests<'r> {
 
     /// Whether a request for us has come, and all before it is answered.
     pub(super) fn wants_handoff(&self, exchange: &Exchange) -> bool {
-        self.claim.is_some() && exchange.is_clear() && exchange.pending.is_empty()
+        self.upgrade && exchange.is_clear() && exchange.pending.is_empty()
     }
 }

@@ -1,5 +1,6 @@
 //! What is held back and what is ours, on bytes alone.
 
+use super::requests::{HOLD, MAX_HELD};
 use super::*;
 use crate::detect::HttpRule;
 use Direction::{Down, Up};
@@ -55,8 +56,8 @@ fn follow(rules: &Rules, bytes: &[u8], pieces: &[usize]) -> Followed {
         assert!(at - passed.len() <= MAX_HELD);
     }
     let unclear = follow.unclear();
-    match follow.into_claim() {
-        Some((_, held, _)) => {
+    match follow.into_upgrade() {
+        Some((held, _)) => {
             assert_eq!([&passed[..], &held].concat(), &bytes[..at]);
             Followed { claim: Some(passed.len()), unclear }
         }
@@ -146,7 +147,7 @@ fn a_head_that_is_decided_is_the_websites_and_the_next_is_not() {
     assert!(!follow.wants_handoff(), "the website has not answered");
     follow.exchange.pending.answered();
     assert!(follow.wants_handoff() && follow.read_limit(Up) == 0);
-    assert_eq!(follow.into_claim().map(|(_, bytes, count)| (bytes, count)), Some((UPGRADE.into(), 1)));
+    assert_eq!(follow.into_upgrade(), Some((UPGRADE.into(), 1)));
 }
 
 /// Only what may be a client's waits, and no longer than that.
@@ -203,7 +204,7 @@ fn what_is_held_is_released_when_the_website_says_something_unclear() {
         assert_eq!(out, format!("{UPGRADE}payload").as_bytes());
         assert!([Up, Down].map(|direction| follow.passthrough_len(direction)) == [u64::MAX; 2]);
         assert_eq!(pass(&mut follow, Up, UPGRADE.as_bytes()), UPGRADE.as_bytes());
-        assert!(follow.into_claim().is_none());
+        assert!(follow.into_upgrade().is_none());
     }
 }
 
@@ -240,7 +241,7 @@ fn only_so_much_is_held() {
         assert_eq!(pass(&mut follow, Up, &piece), b"");
     }
     assert!(!follow.wants_handoff());
-    assert_eq!(follow.into_claim().map(|(_, bytes, _)| bytes.len()), Some(MAX_HELD));
+    assert_eq!(follow.into_upgrade().map(|(bytes, _)| bytes.len()), Some(MAX_HELD));
 }
 
 #[test]

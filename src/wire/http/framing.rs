@@ -20,10 +20,10 @@ pub use pending::{PendingRequests, RequestFraming};
 use thiserror::Error;
 
 /// The longest head that is followed, in bytes; the trailers of a chunked body count as one.
-pub const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
 
 /// The most requests that wait for their answers.
-pub const MAX_PENDING: usize = 32;
+const MAX_PENDING: usize = 32;
 
 /// Why it is not clear where the next message on a connection begins, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,7 +34,7 @@ pub enum FramingError {
     /// A line with a bare CR or LF, a folded one, or one with a name or value that is none.
     #[error("a malformed header line")]
     Field,
-    /// More than [`MAX_HEAD`].
+    /// More than `MAX_HEAD`.
     #[error("a head over {MAX_HEAD} bytes")]
     LongHead,
     /// `Content-Length` that is no number, or is there more than once.
@@ -67,7 +67,7 @@ pub enum FramingError {
     /// An answer without a request.
     #[error("an answer that nobody asked for")]
     Unasked,
-    /// More than [`MAX_PENDING`] requests without an answer.
+    /// More than `MAX_PENDING` requests without an answer.
     #[error("more than {MAX_PENDING} requests without an answer")]
     TooMany,
     /// An answer to a request whose body waits for a `100`: it may come yet, or not (RFC 9110

@@ -196,7 +196,7 @@ fn second_request(kind: Kind) {
         assert_eq!(recv_to_end(&site, STEP), (vec![], End::Fin));
         let requests = exchanges.len() + 2;
         scene.server.child.wait_line("how many requests came before", |line| {
-            line.contains("became a client") && line.contains(&format!("requests={requests}"))
+            line.contains(&format!("upgrade after {requests} requests to the website"))
         });
     });
 }
@@ -345,6 +345,6 @@ fn an_upgrade_may_come_after_a_long_silence() {
         assert_101(&visitor);
         assert_echo(&visitor, b"hello");
         assert_eq!(recv_to_end(&site, STEP), (vec![], End::Fin));
-        scene.server.child.wait_text("requests=0");
+        scene.server.child.wait_text("upgrade after 0 requests");
     });
 }

@@ -98,7 +98,7 @@ fn mixes(kind: fronts::Kind, server_options: &'static str, client_options: &'sta
             .child
             .lines()
             .iter()
-            .filter(|line| line.contains("became a client") && !line.contains("requests=0"))
+            .filter(|line| line.contains("upgrade after ") && !line.contains("upgrade after 0 requests"))
             .count();
         assert!(later >= 5, "only {later} of 35 upgrades came later; {}", server.child.show_log());
     });

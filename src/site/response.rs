@@ -1,8 +1,8 @@
-//! Answers as nginx writes them: the order of the headers, the error pages, the words.
+//! Responses as nginx writes them: the order of the headers, the error pages, the words.
 
 use super::folder::Source;
-use super::head::ResponseStyle;
 use crate::wire::http;
+use crate::wire::http::request::head::ResponseStyle;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,9 +14,9 @@ pub enum Content {
     File(Box<Source>),
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub content_type: Option<Cow<'static, str>>,
     pub length: Option<u64>,
@@ -27,22 +27,22 @@ pub struct Answer {
     /// Further headers.
     pub fields: Vec<(&'static str, Vec<u8>)>,
     pub content: Content,
-    /// nginx begins to read the body before it gives such an answer: whoever waits for leave to send it
+    /// nginx begins to read the body before it gives such a response: whoever waits for leave to send it
     /// gets it, and a body that is none is answered instead.
     pub reads_body: bool,
     /// The connection ends with it.
     pub ends: bool,
     /// Nothing that still comes is waited for then.
-    pub abrupt: bool,
+    pub no_linger: bool,
     /// The connection is closed behind it although it says otherwise: what nginx does where it notices
     /// late that there is an error.
-    pub cut: bool,
+    pub close_now: bool,
 }
 
-impl Answer {
-    /// An answer without a body.
-    pub fn new(status: u16) -> Answer {
-        Answer {
+impl Response {
+    /// A response without a body.
+    pub fn new(status: u16) -> Response {
+        Response {
             status,
             content_type: None,
             length: None,
@@ -52,21 +52,21 @@ impl Answer {
             content: Content::Nothing,
             reads_body: false,
             ends: false,
-            abrupt: false,
-            cut: false,
+            no_linger: false,
+            close_now: false,
         }
     }
 
     /// The page for a status; 494 to 498 are numbers of nginx's own. Where there is no page it is empty.
-    pub fn page(code: u16, style: ResponseStyle) -> Answer {
+    pub fn page(code: u16, style: ResponseStyle) -> Response {
         let page = page(code, style.padded);
-        Answer {
+        Response {
             content_type: page.as_ref().map(|_| "text/html".into()),
             length: Some(page.as_ref().map_or(0, |page| page.len() as u64)),
             content: page.map_or(Content::Nothing, Content::Page),
             ends: matches!(code, 400 | 413 | 414 | 495..=497 | 500 | 501),
-            abrupt: matches!(code, 400 | 495..=497),
-            ..Answer::new(if matches!(code, 494..=497) { 400 } else { code })
+            no_linger: matches!(code, 400 | 495..=497),
+            ..Response::new(if matches!(code, 494..=497) { 400 } else { code })
         }
     }
 
@@ -176,10 +176,10 @@ mod tests {
 
     #[test]
     fn a_head_and_its_page() {
-        let answer = Answer::page(404, ResponseStyle::default());
-        let Content::Page(page) = &answer.content else { panic!("{answer:?}") };
+        let response = Response::page(404, ResponseStyle::default());
+        let Content::Page(page) = &response.content else { panic!("{response:?}") };
         assert_eq!(
-            String::from_utf8(answer.head(true, UNIX_EPOCH)).unwrap(),
+            String::from_utf8(response.head(true, UNIX_EPOCH)).unwrap(),
             format!(
                 "HTTP/1.1 404 Not Found\r\nServer: nginx\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
                  Content-Type: text/html\r\nContent-Length: {}\r\nConnection: keep-alive\r\n\r\n",
@@ -187,24 +187,24 @@ mod tests {
             )
         );
         assert!(page.contains("<title>404 Not Found</title>") && page.ends_with("</html>\r\n"), "{page}");
-        let padded = Answer::page(404, ResponseStyle { padded: true, ..ResponseStyle::default() });
-        assert!(padded.length > answer.length);
+        let padded = Response::page(404, ResponseStyle { padded: true, ..ResponseStyle::default() });
+        assert!(padded.length > response.length);
     }
 
     #[test]
     fn a_status_without_words_has_no_page() {
-        let answer = Answer::page(418, ResponseStyle::default());
-        let head = String::from_utf8(answer.head(false, UNIX_EPOCH)).unwrap();
+        let response = Response::page(418, ResponseStyle::default());
+        let head = String::from_utf8(response.head(false, UNIX_EPOCH)).unwrap();
         assert!(head.starts_with("HTTP/1.1 418 \r\nServer"), "{head}");
         assert!(head.contains("\r\nContent-Length: 0\r\nConnection: close\r\n"), "{head}");
-        assert!(matches!(answer.content, Content::Nothing));
+        assert!(matches!(response.content, Content::Nothing));
     }
 
     #[test]
     fn http_in_the_clear_where_tls_is_spoken() {
-        let answer = Answer::page(497, ResponseStyle::default());
-        assert_eq!((answer.status, answer.ends), (400, true));
-        let Content::Page(page) = answer.content else { panic!("{answer:?}") };
+        let response = Response::page(497, ResponseStyle::default());
+        assert_eq!((response.status, response.ends), (400, true));
+        let Content::Page(page) = response.content else { panic!("{response:?}") };
         assert!(page.contains("<title>400 The plain HTTP request was sent to HTTPS port</title>"), "{page}");
         assert!(page.contains("<h1>400 Bad Request</h1></center>\r\n<center>The plain"), "{page}");
     }
