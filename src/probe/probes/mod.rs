@@ -5,7 +5,7 @@ mod strangers;
 mod tls;
 mod upgrades;
 
-use super::script::{Noise, Offer, Probe};
+use super::script::{Noise, Offer, Probe, says};
 
 /// What all visitors of a run know.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub fn tls(context: &mut ProbeContext) -> Vec<Probe> {
 
 /// What every website answers: without it nothing can be said of the others.
 pub fn control(context: &ProbeContext, tls: bool) -> Probe {
-    let probe = Probe::says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
+    let probe = says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
     if tls { probe.inside(Offer::usual()) } else { probe }
 }
 
