@@ -81,7 +81,7 @@ impl<S: RelayStream> Link<S> {
             io: handoff.io,
             role,
             websocket: handoff.websocket,
-            decoder: Decoder::new(),
+            decoder: Decoder::default(),
             discards: false,
             out: handoff.write_buf,
             write_error: handoff.write_error,

@@ -31,7 +31,6 @@ pub enum DifferenceKind {
     Connection,
     /// What a TLS handshake agreed on.
     Handshake,
-    /// What came.
     Answer,
     /// How the connection ended.
     End,
@@ -52,16 +51,11 @@ impl DifferenceKind {
     }
 }
 
-/// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// In what.
     pub kind: DifferenceKind,
-    /// In which part of it.
     pub what: String,
-    /// What the site did there.
     pub site: String,
-    /// What the server did there.
     pub server: String,
     /// More time would not have made it go away.
     pub for_good: bool,
@@ -87,7 +81,6 @@ impl Difference {
 /// How two visits compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Where they differ.
     pub differences: Vec<Difference>,
     /// They are the same as far as both were watched, and one went on at the very end of that.
     pub at_the_edge: bool,
@@ -96,14 +89,14 @@ pub struct Comparison {
 /// Compares a visit to the site with one to the server.
 pub fn compare(site: &Seen, server: &Seen, mask: &Mask) -> Comparison {
     let mut found = Comparison::default();
-    if let (End::Failed(a), End::Failed(b)) = (&site.end, &server.end)
-        && a == b
-    {
-        return found;
-    }
-    if let Some(difference) = connections(site, server) {
-        found.differences.push(difference);
-        return found;
+    match (site.failure(), server.failure()) {
+        (None, None) => {}
+        (a, b) if a == b => return found,
+        (a, b) => {
+            let [a, b] = [a, b].map(|failure| failure.unwrap_or("there is one"));
+            found.differences.push(Difference::new(DifferenceKind::Connection, "the connection", a, b));
+            return found;
+        }
     }
     if let (Some(site), Some(server)) = (&site.tls, &server.tls) {
         found.differences.extend(handshakes(site, server));
@@ -124,17 +117,6 @@ pub fn compare(site: &Seen, server: &Seen, mask: &Mask) -> Comparison {
     }
     found.differences.extend(times(site, server));
     found
-}
-
-fn connections(site: &Seen, server: &Seen) -> Option<Difference> {
-    let failure = |seen: &Seen| match &seen.end {
-        End::Failed(why) => why.clone(),
-        _ => "there is one".to_owned(),
-    };
-    let failed = |seen: &Seen| matches!(seen.end, End::Failed(_));
-    (failed(site) || failed(server)).then(|| {
-        Difference::new(DifferenceKind::Connection, "the connection", failure(site), failure(server))
-    })
 }
 
 fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {

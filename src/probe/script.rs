@@ -30,7 +30,6 @@ pub enum Entry {
 /// What the hello of a TLS handshake offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// The server name.
     pub name: OfferedName,
     /// The application protocols (RFC 7301), none: without the extension.
     pub alpn: Vec<&'static str>,
@@ -59,11 +58,8 @@ impl Offer {
 /// A visitor, and a name for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// What it does, for people.
     pub name: String,
-    /// How the connection begins.
     pub entry: Entry,
-    /// What is done on it.
     pub steps: Vec<Action>,
     /// It is about what happens when nothing happens: watched for twice as long.
     pub patient: bool,
@@ -122,7 +118,6 @@ impl Probe {
 pub struct Noise(u64);
 
 impl Noise {
-    /// Begins at a seed.
     pub fn new(seed: u64) -> Noise {
         Noise(seed)
     }
@@ -135,7 +130,6 @@ impl Noise {
         z ^ (z >> 31)
     }
 
-    /// So many bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(length + 8);
         while out.len() < length {
@@ -145,7 +139,6 @@ impl Noise {
         out
     }
 
-    /// The same as an array.
     pub fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         out.copy_from_slice(&self.bytes(N));

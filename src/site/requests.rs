@@ -79,7 +79,7 @@ impl<'a> Requests<'a> {
     pub fn new(website: &'a Website, rules: &'a Rules, c: Handoff<Stream>) -> Requests<'a> {
         let server = ServerAddr { address: c.info.local_addr(), tls: c.io.is_tls() };
         let connection = Connection::new(c);
-        Requests { website, rules, connection, server, buffers: HeaderBuffers::new(), count: 0 }
+        Requests { website, rules, connection, server, buffers: HeaderBuffers::default(), count: 0 }
     }
 
     /// Answers requests until one of the two has had enough, or a client shows itself. Returns how many it were,
@@ -234,7 +234,7 @@ impl<'a> Requests<'a> {
             self.buffers = if alone && !self.connection.c.read_buf.is_empty() {
                 self.buffers.for_next()
             } else {
-                HeaderBuffers::new()
+                HeaderBuffers::default()
             };
             return After::Ready;
         }

@@ -75,7 +75,7 @@ async fn file_at(root: &Path, request: &Request, server: ServerAddr) -> Response
         Ok(Ok(Found::File(..))) if request.method == Method::Post => Response::page(405, request.style),
         Ok(Ok(Found::File(file, path))) => file_response(file, &path, request),
         Ok(Ok(Found::Folder(path))) => {
-            let mut path = [encode(&path).as_slice(), b"/"].concat();
+            let mut path = [encode(&path).as_bytes(), b"/"].concat();
             if !request.target.query.is_empty() {
                 path.push(b'?');
                 path.extend_from_slice(&request.target.query);

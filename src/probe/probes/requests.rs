@@ -1,12 +1,11 @@
 //! Requests: those of browsers and crawlers, and malformed ones.
 
-use super::context::ProbeContext;
+use super::ProbeContext;
 use crate::probe::script::{Action, Probe};
 use std::time::Duration;
 
 use Action::{Fin, Listen, Send};
 
-/// All of them.
 pub fn all(context: &mut ProbeContext) -> Vec<Probe> {
     let mut all = ordinary(context);
     all.extend(bodies(context));

@@ -1,6 +1,6 @@
 //! Those who break off, those who say nothing, those who speak something else, and random bytes.
 
-use super::context::ProbeContext;
+use super::ProbeContext;
 use crate::probe::script::{Action, Probe};
 use std::time::Duration;
 

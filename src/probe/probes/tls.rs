@@ -1,6 +1,6 @@
 //! TLS at the port: hellos in every condition, records that should not come, and whole handshakes.
 
-use super::context::ProbeContext;
+use super::ProbeContext;
 use crate::probe::hello;
 use crate::probe::script::{Action, Entry, Noise, Offer, OfferedName, Probe};
 use crate::wire::fake_tls;
@@ -25,12 +25,10 @@ pub fn at_a_plain_port(context: &mut ProbeContext) -> Vec<Probe> {
 /// The look-alike of simple-obfs's client, whose session ticket is payload.
 fn of_simple_obfs(noise: &mut Noise) -> Vec<u8> {
     let name = format!("{}.example", noise.word(9));
-    let random =
-        fake_tls::Random { gmt_unix_time: u32::from_be_bytes(noise.array()), random_bytes: noise.array() };
+    let hello = fake_tls::SentHello { random: noise.array(), session_id: noise.array() };
     let mut bytes = Vec::new();
     // (short enough for a record, whatever the seed)
-    let _ =
-        fake_tls::SentHello { random, session_id: noise.array() }.encode(&name, &noise.bytes(60), &mut bytes);
+    let _ = hello.encode(&name, &noise.bytes(60), &mut bytes);
     bytes
 }
 

@@ -1,6 +1,6 @@
 //! Requests for a tunnel with a wrong path or a wrong form.
 
-use super::context::ProbeContext;
+use super::ProbeContext;
 use crate::probe::script::{Action, Probe};
 use crate::wire::http::{HeaderOrder, UpgradeRequest};
 use crate::wire::websocket::key;
@@ -13,12 +13,8 @@ const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 /// The example of RFC 6455 section 1.3.
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// All of them.
 pub fn all(context: &mut ProbeContext) -> Vec<Probe> {
-    let mut all = to_nowhere(context);
-    all.extend(spoilt(context));
-    all.extend(beside_the_tunnel(context));
-    all
+    [to_nowhere(context), spoilt(context), beside_the_tunnel(context)].concat()
 }
 
 /// As v2ray-plugin's client, written in Go, asks.

@@ -4,8 +4,8 @@
 //! Sources: RFC 8446 sections 4.1.2 (ClientHello) and 5.1 (records), RFC 6066 section 3 (server_name),
 //! RFC 7301 section 3.1 (application_layer_protocol_negotiation), RFC 7507 (TLS_FALLBACK_SCSV).
 
-use super::read::Reader;
 use super::{HOST_NAME, MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
+use crate::wire::Reader;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 

@@ -1,7 +1,6 @@
 //! The body of a message (RFC 9112 sections 6 and 7).
 
-use super::error::FramingError;
-use super::head::MessageHead;
+use super::{FramingError, MessageHead};
 use crate::wire::http::chunked::Chunks;
 
 /// A body, as far as it has not come.
@@ -69,7 +68,7 @@ impl MessageBody {
                 MessageBody::Trailers(trailers) => {
                     let Some(n) = trailers.read(rest)? else { return Ok(None) };
                     // RFC 9110 section 6.5.1: a sender must not send these.
-                    if trailers.is_chunked() || trailers.length().is_some() {
+                    if trailers.chunked || trailers.length.is_some() {
                         return Err(FramingError::NoBody);
                     }
                     *self = MessageBody::Sized(0);

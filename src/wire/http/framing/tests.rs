@@ -1,6 +1,5 @@
 //! What is followed, what is unclear, and that neither depends on the pieces.
 
-use super::error::{MAX_HEAD, MAX_PENDING};
 use super::*;
 use proptest::prelude::*;
 

@@ -88,7 +88,7 @@ impl Fields {
 }
 
 /// A head that is being read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestReader {
     buffers: HeaderBuffers,
     /// Bytes that have been understood.
@@ -99,8 +99,8 @@ pub struct RequestReader {
     keep_alive: Option<bool>,
     style: ResponseStyle,
     fields: Fields,
-    /// Whether what the head says is kept. Otherwise all that matters is whether it is refused.
-    keeps: bool,
+    /// What the head says is not kept: all that matters is whether it is refused.
+    judges_only: bool,
     /// The request line is taken as it is.
     any_line: bool,
     /// The last line has come.
@@ -110,24 +110,13 @@ pub struct RequestReader {
 impl RequestReader {
     /// A reader for a head that goes into these buffers.
     pub fn new(buffers: HeaderBuffers) -> RequestReader {
-        RequestReader {
-            buffers,
-            at: 0,
-            line: None,
-            host: None,
-            keep_alive: None,
-            style: ResponseStyle::default(),
-            fields: Fields::default(),
-            keeps: true,
-            any_line: false,
-            ended: false,
-        }
+        RequestReader { buffers, ..RequestReader::default() }
     }
 
     /// A reader that only says whether the first head on a connection is [refused](Self::is_refused). With
     /// `any_line` the request line is taken as it is.
     pub fn for_judging(any_line: bool) -> RequestReader {
-        RequestReader { keeps: false, any_line, ..RequestReader::new(HeaderBuffers::new()) }
+        RequestReader { judges_only: true, any_line, ..RequestReader::default() }
     }
 
     /// Whether a web server refuses these bytes, all of the head that have come, however they go on. It
@@ -181,27 +170,19 @@ impl RequestReader {
                 Some(_) => self.header_line(rest),
             };
             match stop {
-                Ok((length, false)) => {
+                Ok((length, is_last)) => {
                     self.at += length;
-                    if let Some((_, HttpVersion::V09, _)) = self.line {
-                        self.ended = true;
+                    self.ended = is_last || matches!(self.line, Some((_, HttpVersion::V09, _)));
+                    if self.ended {
                         return Ok(true);
                     }
                 }
-                Ok((length, true)) => {
-                    self.at += length;
-                    self.ended = true;
-                    return Ok(true);
-                }
                 Err(Stop::More) if self.buffers.clone().take(rest.len(), false) => return Ok(false),
-                Err(Stop::More) => return Err(self.refuse(self.too_long())),
+                Err(Stop::More) if self.line.is_none() => return Err(self.refuse(414)),
+                Err(Stop::More) => return Err(self.refuse(TOO_LARGE)),
                 Err(Stop::Refuse(status)) => return Err(self.refuse(status)),
             }
         }
-    }
-
-    fn too_long(&self) -> u16 {
-        if self.line.is_none() { 414 } else { TOO_LARGE }
     }
 
     fn refuse(&self, status: u16) -> Refusal {
@@ -223,9 +204,9 @@ impl RequestReader {
         }
         let target = Target::parse(line.target).ok_or(Stop::Refuse(400))?;
         if let Some(host) = line.host {
-            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?).filter(|_| self.keeps);
+            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?).filter(|_| !self.judges_only);
         }
-        let target = if self.keeps { target } else { Target::default() };
+        let target = if self.judges_only { Target::default() } else { target };
         self.line = Some((line.method, line.version, target));
         Ok(length)
     }
@@ -263,14 +244,14 @@ impl RequestReader {
             (Some(_), true) => return Err(Stop::Refuse(400)),
             (Some(_), false) => return Ok(()),
             (None, _) => {
-                let value = if self.keeps { value } else { &[] };
+                let value = if self.judges_only { &[] } else { value };
                 self.fields.0.push((name, value.to_vec()));
             }
         }
         match name {
             "host" => {
                 let host = host_name(value).ok_or(Stop::Refuse(400))?;
-                if self.keeps {
+                if !self.judges_only {
                     self.host.get_or_insert(host);
                 }
             }
