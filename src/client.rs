@@ -81,7 +81,7 @@ impl Half for Client {
     async fn serve(self: Arc<Client>, mut app: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         let Some(first) = first_bytes(&mut app).await else {
-            debug!(%peer, "closed before its first byte: no tunnel");
+            debug!(%peer, "closed before sending anything");
             return;
         };
         if let Some(pool) = &self.pool {
@@ -96,7 +96,7 @@ impl Half for Client {
             Err(error) => {
                 // Its end in order would look like that of an answer.
                 relay::reset(&app);
-                warn!(%peer, %error, "no tunnel");
+                warn!(%peer, stage = error.stage(), %error, "tunnel failed");
             }
         }
     }
