@@ -1,10 +1,10 @@
 //! The head of a request: its lines put together, within the limits and with the checks of nginx.
 
-use super::body::RequestBody;
 use super::buffers::HeaderBuffers;
 use super::line::{Field, HttpVersion, Method, Stop, header_line, request_line};
 use super::target::Target;
 use crate::wire::http::chunked::Chunks;
+use crate::wire::http::framing::MessageBody;
 
 /// What of a request decides how its answer is written, as far as it is known when something is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Request {
     /// Whether the visitor expects to send another request.
     pub keep_alive: bool,
     pub style: ResponseStyle,
-    pub body: RequestBody,
+    pub body: MessageBody,
     /// `Expect: 100-continue`.
     pub expects: bool,
     fields: Fields,
@@ -49,7 +49,7 @@ pub struct Refusal {
     pub style: ResponseStyle,
     /// Bytes that have been understood.
     pub consumed: usize,
-    pub body: RequestBody,
+    pub body: MessageBody,
 }
 
 impl Refusal {
@@ -186,7 +186,7 @@ impl RequestReader {
     }
 
     fn refuse(&self, status: u16) -> Refusal {
-        Refusal { status, style: self.style, consumed: self.at, body: RequestBody::NONE }
+        Refusal { status, style: self.style, consumed: self.at, body: MessageBody::Sized(0) }
     }
 
     /// Returns the length of the line.
@@ -269,8 +269,8 @@ impl RequestReader {
             return Err(self.refuse(400));
         }
         let mut body = match fields.get("content-length").map(length) {
-            None => RequestBody::NONE,
-            Some(Some(length)) => RequestBody::Length(length),
+            None => MessageBody::Sized(0),
+            Some(Some(length)) => MessageBody::Sized(length),
             Some(None) => return Err(self.refuse(400)),
         };
         let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
@@ -282,7 +282,7 @@ impl RequestReader {
             if !is_chunked {
                 return refuse(501, body);
             }
-            body = RequestBody::Chunked(Chunks::lenient());
+            body = MessageBody::Chunked(Chunks::lenient());
         }
         if matches!(method, Method::Connect | Method::Trace) {
             return refuse(405, body);
