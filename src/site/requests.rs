@@ -161,7 +161,7 @@ impl<'a> Requests<'a> {
             Ok(Some(request)) => Next::Request(Box::new(request)),
             Err(refusal) => Next::Refused(refusal),
         };
-        self.buffers = reading.buffers();
+        self.buffers = reading.buffers;
         match detect(&self.connection.c.read_buf, self.rules) {
             Detection::Client(_) => Some(Next::Upgrade),
             _ => Some(next),

@@ -14,5 +14,5 @@ pub mod upgrade;
 pub use syntax::{MAX_HEAD, date, first_line};
 pub use upgrade::{
     HeaderOrder, HttpRule, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeParse, UpgradeRequest,
-    detect_upgrade, switching_protocols,
+    switching_protocols,
 };

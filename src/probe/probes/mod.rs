@@ -92,7 +92,7 @@ mod tests {
     /// Nothing that a server with this path would rightly take as its own is sent.
     #[test]
     fn no_probe_is_a_clients_request_for_the_tunnels_path() {
-        use crate::wire::http::{HttpRule, UpgradeParse, detect_upgrade};
+        use crate::wire::http::{HttpRule, UpgradeDetector, UpgradeParse};
         for path in ["/secret-path", "/"] {
             for probe in plain(&mut context(Some(path), 3)) {
                 let said: Vec<u8> = probe
@@ -108,7 +108,7 @@ mod tests {
                 let rule =
                     HttpRule { method: "GET".into(), path: Some(path.into()), web_path: None, host: None };
                 assert!(
-                    !matches!(detect_upgrade(&said, &rule), UpgradeParse::Upgrade(_)),
+                    !matches!(UpgradeDetector::default().detect(&said, &rule), UpgradeParse::Upgrade(_)),
                     "{path}: {}",
                     probe.name
                 );

@@ -90,7 +90,8 @@ impl Fields {
 /// A head that is being read.
 #[derive(Debug, Default)]
 pub struct RequestReader {
-    buffers: HeaderBuffers,
+    /// As far as they are filled.
+    pub buffers: HeaderBuffers,
     /// Bytes that have been understood.
     at: usize,
     line: Option<(Method, HttpVersion, Target)>,
@@ -134,11 +135,6 @@ impl RequestReader {
         let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.buffers.skip(blank);
         blank
-    }
-
-    /// The buffers, as far as they are filled.
-    pub fn buffers(&self) -> HeaderBuffers {
-        self.buffers
     }
 
     /// Reads on in all bytes of the head that have come. `None` when it has not ended.
