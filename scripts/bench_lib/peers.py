@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .procs import BenchError, find_program
 
@@ -130,6 +130,20 @@ CONTENDERS = [
     _OURS_OBFS[1],
     *_websocket("ours", "ours", OURS),
 ]
+
+
+def earlier(contenders, binary):
+    """Our contenders once more, with another binary of ours."""
+    return [
+        replace(
+            contender,
+            name=contender.name.replace("ours", "earlier"),
+            title=contender.title.replace("ours", "earlier"),
+            programs=(binary, binary),
+        )
+        for contender in contenders
+        if contender.ours
+    ]
 
 
 def opening_matches(kind, data):

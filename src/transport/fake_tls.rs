@@ -4,7 +4,7 @@ use super::answer::Unanswered;
 use super::{NotOpened, Stream, Tunnel};
 use crate::net::{self, Dialer};
 use crate::relay::{Direction, Flows, Pieces, Protocol, ProtocolError};
-use crate::wire::fake_tls::{Random, ReceivedHello, RecordDecoder, RecordEncoder, SentHello, ServerEncoder};
+use crate::wire::fake_tls::{ReceivedHello, RecordDecoder, RecordEncoder, SentHello, random};
 use crate::wire::{Decoder as _, Encoder, Step};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,11 +48,8 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// The flows of a client.
-pub type ClientFlows = Flows<Framing<RecordEncoder>>;
-
-/// The flows of a server.
-pub type ServerFlows = Flows<Framing<ServerEncoder>>;
+/// The flows of either half.
+pub type RecordFlows = Flows<Framing>;
 
 /// What a client says before it has heard anything.
 #[derive(Debug)]
@@ -74,7 +71,7 @@ pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Openin
     let mut flight = Vec::new();
     SentHello::new(&mut rand::rng(), now()).encode(server_name, &first, &mut flight)?;
     for record in rest.chunks_mut(RecordEncoder::PAYLOAD) {
-        RecordEncoder.encode(record, &mut flight);
+        RecordEncoder::after_client_hello().encode(record, &mut flight);
         flight.extend_from_slice(record);
     }
     Ok(Opening { flight, payload })
@@ -82,21 +79,21 @@ pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Openin
 
 /// The flows of a client, of whose opening is given what has not been sent yet: it goes out at once,
 /// and nothing waits for the server's.
-pub fn client_flows(opening: Opening) -> ClientFlows {
+pub fn client_flows(opening: Opening) -> RecordFlows {
     let Opening { flight, payload } = opening;
-    let decoder = RecordDecoder::from_server_hello();
-    let framing = Framing { encoded: Direction::Up, encoder: RecordEncoder, decoder };
+    let (encoder, decoder) = (RecordEncoder::after_client_hello(), RecordDecoder::from_server_hello());
+    let framing = Framing { encoded: Direction::Up, encoder, decoder };
     Flows::new(framing).with_pending(Direction::Up, flight, payload)
 }
 
 /// The flows of a server that has received a hello; `bytes` begin with it. Its own hello goes out with
 /// the first bytes from Shadowsocks: the apps read the length of that payload from a fixed place, and
 /// it must not be zero.
-pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
+pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> RecordFlows {
     let mut records = bytes.split_off(hello.length.min(bytes.len()));
     let first = bytes[hello.payload.clone()].to_vec();
-    let random = Random::new(&mut rand::rng(), now());
-    let encoder = ServerEncoder::new(random, hello.session_id);
+    let random = random(&mut rand::rng(), now());
+    let encoder = RecordEncoder::from_server_hello(random, hello.session_id);
     let decoder = RecordDecoder::after_client_hello();
     let mut flows =
         Flows::new(Framing { encoded: Direction::Down, encoder, decoder }).with_payload(Direction::Up, first);
@@ -106,16 +103,16 @@ pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
 
 /// One direction is payload that becomes records, the other one records that become payload.
 #[derive(Debug)]
-pub struct Framing<E> {
+pub struct Framing {
     /// Which one becomes records.
     encoded: Direction,
     /// What makes them.
-    encoder: E,
+    encoder: RecordEncoder,
     /// What reads those that come the other way.
     decoder: RecordDecoder,
 }
 
-impl<E: Encoder> Protocol for Framing<E> {
+impl Protocol for Framing {
     fn forward(
         &mut self,
         direction: Direction,
@@ -124,7 +121,7 @@ impl<E: Encoder> Protocol for Framing<E> {
     ) -> Result<usize, ProtocolError> {
         let (mut at, mut payload_len) = (0, 0);
         if direction == self.encoded {
-            for payload in input.chunks_mut(E::PAYLOAD) {
+            for payload in input.chunks_mut(RecordEncoder::PAYLOAD) {
                 let end = at + payload.len();
                 out.head(|head| self.encoder.encode(payload, head));
                 out.input(at..end);
@@ -151,8 +148,8 @@ impl<E: Encoder> Protocol for Framing<E> {
 /// The server cannot be reached, or the name is too long for a hello.
 pub(super) async fn open(
     dialer: &Dialer,
-    fast_open: bool,
     server_name: &str,
+    fast_open: bool,
     first: Vec<u8>,
 ) -> Result<Tunnel, NotOpened> {
     let opening = |first, cut| opening(server_name, first, cut).map_err(NotOpened::Malformed);

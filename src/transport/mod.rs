@@ -16,22 +16,23 @@ pub mod websocket;
 
 pub use stream::Stream;
 pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
-pub use websocket::Accepted;
+pub use websocket::{Accepted, WebOpener};
 
-use crate::config::{ClientDisguise, WebConfig};
+use crate::config::{ClientDisguise, Handshake, RequestConfig};
 use crate::detect::ClientKind;
 use crate::net::Dialer;
-use tls::{Connector, TlsError};
-use websocket::OpenWebSocket;
+use tls::TlsError;
 
 /// Opens tunnels.
 #[derive(Debug)]
-pub struct Opener {
-    disguise: ClientDisguise,
-    dialer: Dialer,
-    /// Whether what is said first may leave before there is a connection.
-    fast_open: bool,
-    tls: Option<Connector>,
+pub enum Opener {
+    /// With simple-obfs's `obfs=http`.
+    Http(Dialer, RequestConfig, Handshake),
+    /// With simple-obfs's `obfs=tls`: this name in the hello, and whether what is said first may leave before
+    /// there is a connection.
+    FakeTls(Dialer, String, bool),
+    /// With v2ray-plugin's disguises.
+    Web(WebOpener),
 }
 
 impl Opener {
@@ -41,19 +42,11 @@ impl Opener {
     ///
     /// The roots for TLS cannot be had.
     pub fn new(disguise: ClientDisguise, dialer: Dialer, fast_open: bool) -> Result<Opener, TlsError> {
-        let tls = match &disguise {
-            ClientDisguise::Web(web) => web.tls.as_ref().map(Connector::new).transpose()?,
-            ClientDisguise::Http(..) | ClientDisguise::FakeTls { .. } => None,
-        };
-        Ok(Opener { disguise, dialer, fast_open, tls })
-    }
-
-    /// How many sessions of Mux.Cool share a connection, and its settings. `None` where each has its own.
-    pub fn mux(&self) -> Option<&WebConfig> {
-        match &self.disguise {
-            ClientDisguise::Web(web) if web.mux > 0 => Some(web),
-            _ => None,
-        }
+        Ok(match disguise {
+            ClientDisguise::Http(request, handshake) => Opener::Http(dialer, request, handshake),
+            ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, fast_open),
+            ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
+        })
     }
 
     /// Opens a tunnel in which `first` is said first.
@@ -62,38 +55,11 @@ impl Opener {
     ///
     /// The server cannot be reached, or does not grant it.
     pub async fn open(&self, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
-        match &self.disguise {
-            ClientDisguise::Http(request, handshake) => {
-                http::open(&self.dialer, request, *handshake, first).await
-            }
-            ClientDisguise::FakeTls { server_name } => {
-                fake_tls::open(&self.dialer, self.fast_open, server_name, first).await
-            }
-            ClientDisguise::Web(web) => websocket::open(self.connect().await?, web, first).await,
+        match self {
+            Opener::Http(dialer, request, handshake) => http::open(dialer, request, *handshake, first).await,
+            Opener::FakeTls(dialer, name, fast_open) => fake_tls::open(dialer, name, *fast_open, first).await,
+            Opener::Web(web) => web.open(first).await,
         }
-    }
-
-    /// Opens a WebSocket connection. As much of `first` as the configuration allows goes with the request,
-    /// and is taken from it.
-    ///
-    /// # Errors
-    ///
-    /// The server cannot be reached, or does not grant it.
-    pub async fn websocket(
-        &self,
-        config: &WebConfig,
-        first: &mut Vec<u8>,
-    ) -> Result<OpenWebSocket<Stream>, NotOpened> {
-        websocket::open_frames(self.connect().await?, config, first).await
-    }
-
-    /// Dials a server of v2ray-plugin's kind, through TLS if that is asked for.
-    async fn connect(&self) -> Result<Stream, NotOpened> {
-        let server = self.dialer.connect().await?;
-        Ok(match &self.tls {
-            None => server.into(),
-            Some(tls) => tls.connect(server).await?.into(),
-        })
     }
 }
 

@@ -23,7 +23,7 @@ mod tests;
 
 pub use accept::Accepted;
 pub(super) use accept::accept;
-pub(super) use open::{open, open_frames};
+pub use open::WebOpener;
 
 use crate::relay::{EndSeen, Flows, ProtocolError, WriteBuffer, read_some};
 use crate::wire::websocket::{Control, ControlFrame, Decoder, Encoder, Role, close, ping, pong};

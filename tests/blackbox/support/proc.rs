@@ -75,8 +75,12 @@ impl Proc {
         stat(self.pid).is_some_and(|s| s.started == self.started && !matches!(s.state.as_str(), "Z" | "X"))
     }
 
+    /// Waits until the process has ended with all its threads: the first of them may show as ended while others
+    /// still hold the files.
     pub fn wait_gone(&self, limit: Duration) -> bool {
-        eventually(limit, || !self.alive())
+        let tasks = format!("/proc/{}/task", self.pid);
+        let others = || std::fs::read_dir(&tasks).is_ok_and(|tasks| tasks.count() > 1);
+        eventually(limit, || !self.alive() && !others())
     }
 }
 
