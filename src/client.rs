@@ -90,7 +90,7 @@ impl Half for Client {
             Err(error) => {
                 // Its end in order would look like that of an answer.
                 relay::reset(&app);
-                warn!(%peer, %error, "tunnel failed");
+                warn!(%peer, stage = error.stage(), %error, "tunnel failed");
             }
         }
     }

@@ -1,8 +1,8 @@
 //! `obfs=tls` against a captured stream of simple-obfs 0.0.5, and against every way to cut it.
 
 use obfs_rs::wire::fake_tls::{
-    FIRST_FLIGHT_HEAD, NotFakeTls, RECORD_PAYLOAD, Random, ReceivedHello, RecordDecoder, RecordEncoder,
-    SKIPPED, SentHello, ServerEncoder, UnexpectedRecord,
+    FIRST_FLIGHT_HEAD, NotFakeTls, RECORD_PAYLOAD, ReceivedHello, RecordDecoder, RecordEncoder, SKIPPED,
+    SentHello, UnexpectedRecord, random,
 };
 use obfs_rs::wire::{Decoder, Encoder, Step};
 use proptest::collection::vec;
@@ -91,13 +91,6 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("enough bytes")
 }
 
-fn random_at(bytes: &[u8], at: usize) -> Random {
-    Random {
-        gmt_unix_time: u32::from_be_bytes(array(&bytes[at..at + 4])),
-        random_bytes: array(&bytes[at + 4..at + 32]),
-    }
-}
-
 fn captured_hello() -> (&'static [u8], ReceivedHello) {
     let hello = ReceivedHello::parse(&VECTOR.up).expect("a hello").expect("whole");
     (&VECTOR.up[..hello.length], hello)
@@ -115,7 +108,7 @@ fn the_captured_hello_is_understood() {
 #[test]
 fn our_hello_is_the_captured_one() {
     let (bytes, ReceivedHello { session_id, .. }) = captured_hello();
-    let hello = SentHello { random: random_at(bytes, 11), session_id };
+    let hello = SentHello { random: array(&bytes[11..43]), session_id };
     let mut ours = Vec::new();
     hello.encode(SERVER_NAME, &VECTOR.payload_up[..517], &mut ours).expect("it fits");
     assert_eq!(ours, bytes);
@@ -130,7 +123,7 @@ fn our_stream_to_the_server_is_the_captured_one() {
     while let Some(head) = VECTOR.up.get(at..at + 5) {
         let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
         let (payload, rest) = left.split_at(length);
-        ours.extend(encode(&mut RecordEncoder, payload, RECORD_PAYLOAD));
+        ours.extend(encode(&mut RecordEncoder::after_client_hello(), payload, RECORD_PAYLOAD));
         (left, at) = (rest, at + 5 + length);
     }
     assert!(left.is_empty());
@@ -140,7 +133,7 @@ fn our_stream_to_the_server_is_the_captured_one() {
 #[test]
 fn our_stream_to_the_client_is_the_captured_one() {
     let (_, hello) = captured_hello();
-    let mut server = ServerEncoder::new(random_at(&VECTOR.down, 11), hello.session_id);
+    let mut server = RecordEncoder::from_server_hello(array(&VECTOR.down[11..43]), hello.session_id);
     let mut ours = Vec::new();
     let mut left = &VECTOR.payload_down[..];
     let mut at = SKIPPED;
@@ -156,7 +149,7 @@ fn our_stream_to_the_client_is_the_captured_one() {
 
 #[test]
 fn an_app_that_skips_105_bytes_finds_the_first_length() {
-    let mut server = ServerEncoder::new(random_at(&VECTOR.down, 11), [9; 32]);
+    let mut server = RecordEncoder::from_server_hello(array(&VECTOR.down[11..43]), [9; 32]);
     let flight = encode(&mut server, b"first payload", RECORD_PAYLOAD);
     assert_eq!(flight[SKIPPED..FIRST_FLIGHT_HEAD], [0, 13]);
     assert_eq!(&flight[FIRST_FLIGHT_HEAD..], b"first payload");
@@ -277,15 +270,15 @@ proptest! {
         prop_assert_eq!(received.length, stream.len());
         prop_assert_eq!(received.session_id, hello.session_id);
         prop_assert_eq!(&stream[received.server_name], name.as_bytes());
-        stream.extend(encode(&mut RecordEncoder, &payload[first..], size));
+        stream.extend(encode(&mut RecordEncoder::after_client_hello(), &payload[first..], size));
         prop_assert_eq!(serve(&stream, []), payload);
     }
 
     #[test]
     fn what_a_server_sends_its_client_reads(length in sizes(), size in 1..=RECORD_PAYLOAD) {
         let payload: Vec<u8> = (0..length).map(|i| (i * 31) as u8).collect();
-        let random = Random::new(&mut rand::rng(), 1_700_000_000);
-        let stream = encode(&mut ServerEncoder::new(random, [7; 32]), &payload, size);
+        let random = random(&mut rand::rng(), 1_700_000_000);
+        let stream = encode(&mut RecordEncoder::from_server_hello(random, [7; 32]), &payload, size);
         let frames = length.div_ceil(size);
         let overhead = if frames == 0 { 0 } else { FIRST_FLIGHT_HEAD + (frames - 1) * 5 };
         prop_assert_eq!(stream.len(), overhead + length);

@@ -44,7 +44,7 @@ fn streams(capture: &Capture) -> [Vec<u8>; 2] {
 
 /// The frames of a stream that arrives in these pieces.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Head, Vec<u8>)> {
-    let mut decoder = mux::Decoder::new();
+    let mut decoder = mux::Decoder::default();
     let mut frames: Vec<(Head, Vec<u8>)> = Vec::new();
     for piece in pieces {
         let mut at = 0;

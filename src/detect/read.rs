@@ -17,8 +17,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// is dialled: its time-outs begin then, as if the visitor had come to it.
 const HESITATION: Duration = Duration::from_millis(250);
 
-/// Bytes that are read at once, or as many as are there already.
-const CHUNK: usize = 4096;
+/// Bytes that are read at once, or as many as are there already; what they cost is what has come. A website
+/// closes on bytes that it cannot read, and with a reset, as by itself, only if all of them are there: nothing
+/// of what a visitor says in one go is left for a second write.
+const CHUNK: usize = 16 * 1024;
 
 /// What a connection costs beside its bytes.
 const BESIDE: usize = 4096;

@@ -71,7 +71,7 @@ impl<S: RelayStream> Link<S> {
             io: handoff.io,
             side: if role == Role::Server { Side::Accepted } else { Side::Dialled },
             websocket: handoff.websocket,
-            decoder: Decoder::new(),
+            decoder: Decoder::default(),
             discards: false,
             out: handoff.write_buf,
             write_error: handoff.write_error,

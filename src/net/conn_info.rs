@@ -69,7 +69,7 @@ impl ConnInfo {
 }
 
 /// A socket for both families has IPv4 in IPv6's clothes.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
         ip => SocketAddr::new(ip, address.port()),

@@ -139,41 +139,31 @@ impl Names {
             false
         });
         for (index, name, port) in due {
-            let question = Question { names: Arc::clone(self), index, answer: None };
-            let look_up = self.look_up;
-            let spawned = blocking::NAMES.spawn(move || {
-                let mut question = question;
-                question.answer = Some(look_up(&name, port));
+            let (names, look_up) = (Arc::clone(self), self.look_up);
+            tokio::spawn(async move {
+                let answer = blocking::NAMES.run(move || look_up(&name, port)).await;
+                names.answered(index, answer.and_then(|answer| answer));
             });
-            if let Err(error) = spawned {
-                // (the question has ended with the work that was dropped)
-                self.known.send_modify(|all| {
-                    if let Some(known) = all.get_mut(index) {
-                        known.error = Some(error.to_string());
-                    }
-                });
-            }
         }
         asking
     }
 
     /// Waits until there is an answer to every question, or an address and `enough` of waiting.
     pub(super) async fn answers(&self, enough: Duration, most: Duration) {
-        let mut known = self.known.subscribe();
-        let all = known.wait_for(|all| all.iter().all(|known| !known.asking));
-        if timeout(enough, all).await.is_ok() {
+        if self.all_answers(enough).await {
             return;
         }
+        let mut known = self.known.subscribe();
         let any = known.wait_for(|all| {
             all.iter().all(|known| !known.asking) || all.iter().any(|known| !known.addresses.is_empty())
         });
         let _ = timeout(most.saturating_sub(enough), any).await;
     }
 
-    /// Waits until no question is without an answer.
-    pub(super) async fn all_answers(&self, most: Duration) {
+    /// Waits until no question is without an answer. False if that takes longer.
+    pub(super) async fn all_answers(&self, most: Duration) -> bool {
         let mut known = self.known.subscribe();
-        let _ = timeout(most, known.wait_for(|all| all.iter().all(|known| !known.asking))).await;
+        timeout(most, known.wait_for(|all| all.iter().all(|known| !known.asking))).await.is_ok()
     }
 
     /// Whether a name has never been looked up with success.
@@ -196,20 +186,6 @@ impl Names {
                 Err(error) => known.error = Some(error.to_string()),
             }
         });
-    }
-}
-
-/// A question that is out. However it ends, those who wait hear of it.
-struct Question {
-    names: Arc<Names>,
-    index: usize,
-    answer: Option<io::Result<Vec<SocketAddr>>>,
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        let answer = self.answer.take().unwrap_or_else(|| Err(io::Error::other("the look-up broke off")));
-        self.names.answered(self.index, answer);
     }
 }
 
@@ -328,7 +304,7 @@ mod tests {
         let names = names(|_, _| panic!("as the test wants it"));
         assert!(names.refresh());
         names.answers(LONG, LONG).await;
-        assert_eq!(names.errors(), "www.example.com: the look-up broke off");
+        assert_eq!(names.errors(), "www.example.com: the work broke off");
     }
 
     /// Waits for a thread's answer without letting the clock of the test run on.

@@ -15,10 +15,8 @@ pub struct Network {
 impl Network {
     /// Reads `ADDRESS` or `ADDRESS/PREFIX`, IPv6 with or without brackets. `None` if it is neither.
     pub fn parse(text: &str) -> Option<Network> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
+        let (address, prefix) =
+            text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
         let written: IpAddr = match bare {
             Some(bare) => IpAddr::V6(bare.parse().ok()?),
@@ -33,13 +31,11 @@ impl Network {
             None => bits,
         };
         // ::ffff:10.0.0.0/104 is 10.0.0.0/8; with fewer than 96 bits it is more than IPv4.
-        match written.to_canonical() {
-            address if bits == self::bits(address) => Some(Network { address, prefix }),
-            address => match prefix.checked_sub(96) {
-                Some(prefix) => Some(Network { address, prefix }),
-                None => Some(Network { address: written, prefix }),
-            },
-        }
+        let address = written.to_canonical();
+        Some(match prefix.checked_sub(bits - self::bits(address)) {
+            Some(prefix) => Network { address, prefix },
+            None => Network { address: written, prefix },
+        })
     }
 
     /// How many bits an address of its family has.
@@ -49,17 +45,10 @@ impl Network {
 
     /// Whether an address is in it. IPv4 in IPv6's clothes is IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        let address = address.to_canonical();
+        let differing = number(self.address) ^ number(address);
+        self.address.is_ipv4() == address.is_ipv4()
+            && differing.checked_shr(u32::from(self.bits() - self.prefix)).unwrap_or(0) == 0
     }
 }
 
@@ -67,12 +56,17 @@ fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.prefix {
-            prefix if prefix == bits(self.address) => self.address.fmt(f),
-            prefix => write!(f, "{}/{prefix}", self.address),
-        }
+        let Network { address, prefix } = self;
+        if *prefix == self.bits() { address.fmt(f) } else { write!(f, "{address}/{prefix}") }
     }
 }
 

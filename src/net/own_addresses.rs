@@ -1,34 +1,26 @@
 //! Addresses under which this process would meet itself.
 
 use super::Listeners;
+use super::conn_info::canonical;
 use crate::net::addr::{Host, HostPort};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
-/// The addresses that a half listens on.
+/// The addresses that a half listens on, each with whether an IPv6 wildcard leaves IPv4 to others.
 #[derive(Debug, Clone, Default)]
-pub struct OwnAddresses(Vec<Own>);
-
-#[derive(Debug, Clone, Copy)]
-struct Own {
-    address: SocketAddr,
-    /// Whether an IPv6 wildcard leaves IPv4 to others.
-    only_v6: bool,
-}
+pub struct OwnAddresses(Vec<(SocketAddr, bool)>);
 
 impl OwnAddresses {
     /// Of these sockets.
     pub fn of(listeners: &Listeners) -> OwnAddresses {
         let own = listeners.addresses_and_families();
-        OwnAddresses(own.map(|(address, only_v6)| Own { address: canonical(address), only_v6 }).collect())
+        OwnAddresses(own.map(|(address, only_v6)| (canonical(address), only_v6)).collect())
     }
 
     /// Of what is going to be listened on, as far as that is known before: a mistake is best told by one who
     /// has never listened. (Whether an IPv6 wildcard leaves IPv4 to others is a setting of the system.)
     pub fn to_be(addresses: &[HostPort]) -> OwnAddresses {
         let known = addresses.iter().filter_map(|HostPort { host, port }| match host {
-            Host::Ip(ip) if *port != 0 => {
-                Some(Own { address: canonical(SocketAddr::new(*ip, *port)), only_v6: true })
-            }
+            Host::Ip(ip) if *port != 0 => Some((canonical(SocketAddr::new(*ip, *port)), true)),
             _ => None,
         });
         OwnAddresses(known.collect())
@@ -48,9 +40,8 @@ impl OwnAddresses {
                 }
                 Host::Name(_) => return None,
             };
-            let own: Option<Vec<SocketAddr>> =
-                addresses.into_iter().map(|address| self.reached_by(address, is_local)).collect();
-            Some((target, own?.first().copied()?))
+            let own: Option<Vec<_>> = addresses.into_iter().map(|address| self.reached_by(address)).collect();
+            Some((target, *own?.first()?))
         })
     }
 
@@ -58,17 +49,15 @@ impl OwnAddresses {
     /// leads to.
     pub fn remove_from(&self, addresses: &mut Vec<SocketAddr>) -> Option<(SocketAddr, SocketAddr)> {
         let mut removed = None;
-        addresses.retain(|&address| match self.reached_by(address, is_local) {
-            Some(own) => {
-                removed = Some((address, own));
-                false
-            }
-            None => true,
+        addresses.retain(|&address| {
+            let own = self.reached_by(address);
+            removed = own.map(|own| (address, own)).or(removed);
+            own.is_none()
         });
         removed.filter(|_| addresses.is_empty())
     }
 
-    fn reached_by(&self, target: SocketAddr, is_local: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
+    fn reached_by(&self, target: SocketAddr) -> Option<SocketAddr> {
         let target = canonical(target);
         // Who dials "any address" gets the loopback.
         let ip = match target.ip() {
@@ -76,14 +65,14 @@ impl OwnAddresses {
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        let reached = self.0.iter().find(|Own { address, only_v6 }| {
+        let reached = self.0.iter().find(|(address, only_v6)| {
             let takes_all = match address.ip() {
                 IpAddr::V4(own) => own.is_unspecified() && ip.is_ipv4(),
                 IpAddr::V6(own) => own.is_unspecified() && (ip.is_ipv6() || !only_v6),
             };
             address.port() == target.port() && (address.ip() == ip || takes_all && is_local(ip))
         });
-        reached.map(|own| own.address)
+        reached.map(|(address, _)| *address)
     }
 }
 
@@ -98,23 +87,12 @@ fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || source() == Some(ip)
 }
 
-/// A socket for both families has IPv4 in IPv6's clothes.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
-            SocketAddr::new(v6.ip().to_canonical(), v6.port())
-        }
-        address => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn own(addresses: &[(&str, bool)]) -> OwnAddresses {
-        let parse =
-            |(address, only_v6): &(&str, bool)| Own { address: address.parse().unwrap(), only_v6: *only_v6 };
+        let parse = |(address, only_v6): &(&str, bool)| (address.parse().unwrap(), *only_v6);
         OwnAddresses(addresses.iter().map(parse).collect())
     }
 

@@ -37,11 +37,8 @@ pub fn limit(wait: Duration) -> Duration {
 /// The two that are compared.
 #[derive(Debug)]
 pub struct Pair {
-    /// The server.
     pub server: SocketAddr,
-    /// The website behind it.
     pub site: SocketAddr,
-    /// The name in hellos.
     pub server_name: Option<String>,
     /// How long a connection is watched on which nothing happens.
     pub wait: Duration,
@@ -63,7 +60,15 @@ impl Pair {
                 (number, pair.examine(&probe).await)
             });
         }
-        let progress = Progress::new(names.len());
+        // How far it is, for people who wait.
+        let (began, total, is_terminal) = (Instant::now(), names.len(), std::io::stderr().is_terminal());
+        let show = |line: &str| {
+            if is_terminal {
+                let _ = write!(std::io::stderr(), "\r{line}");
+            }
+        };
+        let progress = |done| show(&format!("{done} of {total} probes, {} s ", began.elapsed().as_secs()));
+        progress(0);
         let all = async {
             let mut done = 0;
             while let Some(finished) = running.join_next().await {
@@ -73,11 +78,11 @@ impl Pair {
                     *result = Some(examined);
                 }
                 done += 1;
-                progress.show(done);
+                progress(done);
             }
         };
         let _ = timeout(limit(self.wait), all).await;
-        progress.clear();
+        show(&format!("{:40}\r", ""));
         let unfinished = |name| Examined { name, verdict: None, seen: None, notes: Vec::new() };
         let results = results.into_iter().zip(names);
         results.map(|(result, name)| result.unwrap_or_else(|| unfinished(name))).collect()
@@ -90,7 +95,7 @@ impl Pair {
     }
 
     async fn control_of(&self, address: SocketAddr) -> Option<String> {
-        let seen = self.play(address, &self.control, self.wait).await;
+        let seen = self.play(address, &self.control, self.wait, Duration::ZERO).await;
         match &seen.tls {
             _ if !seen.bytes.is_empty() => None,
             Some(Handshake { outcome: Err(why), .. }) => {
@@ -104,9 +109,9 @@ impl Pair {
     async fn examine(&self, probe: &Probe) -> Examined {
         let watch = self.wait * if probe.patient { 2 } else { 1 };
         let (first, mut of_server, second) = tokio::join!(
-            self.play(self.site, probe, watch),
-            self.play(self.server, probe, watch),
-            self.after(LATER, self.site, probe, watch),
+            self.play(self.site, probe, watch, Duration::ZERO),
+            self.play(self.server, probe, watch, Duration::ZERO),
+            self.play(self.site, probe, watch, LATER),
         );
         let mut of_site = vec![first, second];
         let mut rounds = vec![judge::judge(&of_site, &of_server)];
@@ -116,17 +121,14 @@ impl Pair {
             }
             let watch = judge::next_watch(&rounds, watch);
             // In turn, so that it is not for who comes first.
-            let (site, server) = if rounds.len() % 2 == 1 {
-                tokio::join!(
-                    self.after(HEAD_START, self.site, probe, watch),
-                    self.play(self.server, probe, watch)
-                )
-            } else {
-                tokio::join!(
-                    self.play(self.site, probe, watch),
-                    self.after(HEAD_START, self.server, probe, watch)
-                )
+            let [pause, other] = match rounds.len() % 2 {
+                1 => [HEAD_START, Duration::ZERO],
+                _ => [Duration::ZERO, HEAD_START],
             };
+            let (site, server) = tokio::join!(
+                self.play(self.site, probe, watch, pause),
+                self.play(self.server, probe, watch, other),
+            );
             of_site.push(site);
             of_server = server;
             rounds.push(judge::judge(&of_site, &of_server));
@@ -150,40 +152,8 @@ impl Pair {
         Examined { name: probe.name.clone(), verdict: Some(verdict), seen, notes }
     }
 
-    async fn play(&self, address: SocketAddr, probe: &Probe, watch: Duration) -> Seen {
-        play(address, probe, self.server_name.as_deref(), watch).await
-    }
-
-    async fn after(&self, pause: Duration, address: SocketAddr, probe: &Probe, watch: Duration) -> Seen {
+    async fn play(&self, address: SocketAddr, probe: &Probe, watch: Duration, pause: Duration) -> Seen {
         sleep(pause).await;
-        self.play(address, probe, watch).await
-    }
-}
-
-/// How far it is, for people who wait.
-struct Progress {
-    began: Instant,
-    total: usize,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(total: usize) -> Progress {
-        let progress = Progress { began: Instant::now(), total, shown: std::io::stderr().is_terminal() };
-        progress.show(0);
-        progress
-    }
-
-    fn show(&self, done: usize) {
-        if self.shown {
-            let seconds = self.began.elapsed().as_secs();
-            let _ = write!(std::io::stderr(), "\r{done} of {} probes, {seconds} s ", self.total);
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r{:40}\r", "");
-        }
+        play(address, probe, self.server_name.as_deref(), watch).await
     }
 }

@@ -25,41 +25,37 @@ enum Part<'a> {
 fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = bytes;
-    while let Some(start) = find_head(rest) {
+    while let Some(start) = heads(rest).next() {
         let (before, head) = rest.split_at(start);
-        if !before.is_empty() {
-            parts.push(Part::Other(before));
-        }
         let (status, mut lines) = split_line(head);
-        parts.push(Part::Other(status));
+        parts.extend([Part::Other(before), Part::Other(status)]);
         loop {
             let (line, behind) = split_line(lines);
             lines = behind;
             match header(line) {
                 Some(header) => parts.push(header),
                 None => {
-                    if !line.is_empty() {
-                        parts.push(Part::Other(line));
-                    }
+                    parts.push(Part::Other(line));
                     break;
                 }
             }
         }
         rest = lines;
     }
-    if !rest.is_empty() {
-        parts.push(Part::Other(rest));
-    }
+    parts.push(Part::Other(rest));
+    parts.retain(|part| *part != Part::Other(&[]));
     parts
 }
 
-/// Where the next status line is: also behind a body, whose length is not known here.
-fn find_head(bytes: &[u8]) -> Option<usize> {
-    let is_status_line = |window: &[u8]| {
-        matches!(window, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', code @ ..]
-            if code.iter().all(u8::is_ascii_digit))
-    };
-    bytes.windows(b"HTTP/1.1 200".len()).position(is_status_line)
+/// Where status lines are: also behind bodies, whose lengths are not known here.
+fn heads(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let windows = bytes.windows(b"HTTP/1.1 200".len()).enumerate();
+    windows.filter_map(|(at, window)| match window {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', code @ ..] => {
+            code.iter().all(u8::is_ascii_digit).then_some(at)
+        }
+        _ => None,
+    })
 }
 
 /// The first line with its end, and what is behind.
@@ -143,15 +139,9 @@ pub fn clocks_apart(one: &[u8], other: &[u8]) -> Option<Duration> {
 
 /// The first status line, and how many there are.
 pub fn status(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let start = find_head(bytes)?;
+    let start = heads(bytes).next()?;
     let line = split_line(bytes.get(start..)?).0.trim_ascii_end();
-    let mut count = 0;
-    let mut rest = bytes;
-    while let Some(at) = find_head(rest) {
-        count += 1;
-        rest = rest.get(at + 1..).unwrap_or_default();
-    }
-    Some((line, count))
+    Some((line, heads(bytes).count()))
 }
 
 #[cfg(test)]

@@ -25,13 +25,23 @@ pub enum ProbeResult {
     NotCompared(String),
 }
 
+impl ProbeResult {
+    /// In what the server differs from the site.
+    pub fn differences(&self) -> &[Difference] {
+        match self {
+            ProbeResult::Differs(differences) => differences,
+            _ => &[],
+        }
+    }
+}
+
 /// Judges a server's answer by the site's: each that the site gave is right.
 pub fn judge(of_site: &[Seen], server: &Seen) -> ProbeResult {
     if let Some(why) = nothing_to_compare(of_site, server) {
         return ProbeResult::NotCompared(why);
     }
     let mask = mask(of_site);
-    let reached = |site: &&Seen| !matches!(site.end, End::Failed(_));
+    let reached = |site: &&Seen| site.failure().is_none();
     let is_too_short = |site: &&Seen| site.end == End::Open && site.until + SHORTER < server.until;
     let mut comparable: Vec<_> = of_site.iter().filter(reached).filter(|site| !is_too_short(site)).collect();
     if comparable.is_empty() {
@@ -59,13 +69,9 @@ pub fn judge(of_site: &[Seen], server: &Seen) -> ProbeResult {
 /// Why a probe has compared nothing, if it has not. What both ends do to a visitor is a likeness only where
 /// there was a connection: a network that fails fails both.
 fn nothing_to_compare(of_site: &[Seen], server: &Seen) -> Option<String> {
-    let failure = |seen: &Seen| match &seen.end {
-        End::Failed(why) => Some(why.clone()),
-        _ => None,
-    };
-    let last = of_site.last().and_then(failure);
-    if of_site.iter().all(|site| failure(site).is_some()) || (last.is_some() && failure(server).is_some()) {
-        return last.map(|why| match failure(server) {
+    let last = of_site.last().and_then(Seen::failure);
+    if of_site.iter().all(|site| site.failure().is_some()) || (last.is_some() && server.failure().is_some()) {
+        return last.map(|why| match server.failure() {
             Some(other) if other == why => format!("neither could be visited: {why}"),
             Some(other) => format!("neither could be visited: {why}; the server: {other}"),
             None => format!("the site could not be visited: {why}"),
@@ -105,15 +111,10 @@ pub fn conclude(rounds: &[ProbeResult]) -> Option<ProbeResult> {
     if rounds.contains(&ProbeResult::Same) {
         return Some(ProbeResult::Same);
     }
-    let differences = |verdict: &ProbeResult| match verdict {
-        ProbeResult::Differs(differences) => differences.clone(),
-        _ => Vec::new(),
-    };
-    let mut repeated = rounds.last().map(differences).unwrap_or_default();
-    let before: BTreeSet<_> = rounds
-        .split_last()
-        .map(|(_, before)| before.iter().flat_map(differences).map(|difference| difference.kind).collect())
-        .unwrap_or_default();
+    let (last, before) = rounds.split_last()?;
+    let before: BTreeSet<_> =
+        before.iter().flat_map(ProbeResult::differences).map(|difference| difference.kind).collect();
+    let mut repeated = last.differences().to_vec();
     repeated.retain(|difference| before.contains(&difference.kind));
     let unstable = rounds.iter().rev().find(|verdict| matches!(verdict, ProbeResult::Unstable(_)));
     let is_last = rounds.len() >= ROUNDS;
@@ -136,9 +137,9 @@ pub fn conclude(rounds: &[ProbeResult]) -> Option<ProbeResult> {
 /// For how long the next round is watched, where the first was for `watch`: another time, so that what
 /// lay at its edge does not lie at the edge again; the same, where time would not help.
 pub fn next_watch(rounds: &[ProbeResult], watch: Duration) -> Duration {
-    match (rounds.last(), rounds.len()) {
-        (Some(ProbeResult::Differs(differences)), _) if differences.iter().any(|d| d.for_good) => watch,
-        (_, 1) => watch * 2,
+    match rounds {
+        [.., last] if last.differences().iter().any(|difference| difference.for_good) => watch,
+        [_] => watch * 2,
         _ => watch * 3 / 2,
     }
 }

@@ -17,7 +17,6 @@
 //! is bounded: [`AT_ONCE`], [`MOST_VISITS`], [`limit`].
 
 mod compare;
-mod config;
 mod examine;
 mod hello;
 mod http_answer;
@@ -32,10 +31,9 @@ mod tls;
 mod tls_answer;
 mod tls_fingerprint;
 
-pub use config::ProbeConfig;
-
 use crate::net::addr::{Host, HostPort};
 use crate::net::look_up;
+use crate::wire::http::host::without_port;
 use examine::Pair;
 use probes::ProbeContext;
 use report::Report;
@@ -57,6 +55,29 @@ const DIFFERS: u8 = 1;
 
 /// The exit code when it could not be found out: no connection, or not in time.
 const NOT_KNOWN: u8 = 2;
+
+/// What `obfs-rs probe` is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// The server that is looked at.
+    pub server: HostPort,
+    /// The website that it must not be told from.
+    pub site: HostPort,
+    /// Visitors speak TLS.
+    pub tls: bool,
+    /// The name that visitors ask for, instead of the server's.
+    pub name: Option<String>,
+    /// The tunnel's path.
+    pub path: Option<String>,
+    /// What makes the random bytes the same as in another run.
+    pub seed: Option<u64>,
+    /// How long a connection on which nothing happens is watched.
+    pub wait: Duration,
+    /// Print JSON.
+    pub json: bool,
+    /// Print every probe.
+    pub verbose: bool,
+}
 
 /// Runs all probes and prints what differs.
 pub async fn run(config: ProbeConfig) -> ExitCode {
@@ -91,7 +112,8 @@ pub async fn run(config: ProbeConfig) -> ExitCode {
         examined,
         moot: moot(&before, &after),
     };
-    if report.alike() == 0 && report.differing() == 0 && report.moot.is_empty() {
+    let differing = report.count("differs");
+    if report.count("same") == 0 && differing == 0 && report.moot.is_empty() {
         report.moot.push("no probe could be compared".to_owned());
     }
     let text = if config.json { report.json() } else { report.text(config.verbose) };
@@ -100,14 +122,15 @@ pub async fn run(config: ProbeConfig) -> ExitCode {
     for why in &report.moot {
         print_error(&format!("this run shows nothing: {why}"));
     }
-    if report.unfinished() > 0 {
+    let (unfinished, not_compared) = (report.count("unfinished"), report.count("not compared"));
+    if unfinished > 0 {
         let limit = limit(config.wait).as_secs();
-        print_error(&format!("{} probes were not finished within {limit} s", report.unfinished()));
+        print_error(&format!("{unfinished} probes were not finished within {limit} s"));
     }
-    if report.not_compared() > 0 {
-        print_error(&format!("{} probes found nothing to compare", report.not_compared()));
+    if not_compared > 0 {
+        print_error(&format!("{not_compared} probes found nothing to compare"));
     }
-    match (report.differing(), report.unfinished() + report.not_compared() + report.moot.len()) {
+    match (differing, unfinished + not_compared + report.moot.len()) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(NOT_KNOWN),
         _ => ExitCode::from(DIFFERS),
@@ -141,17 +164,15 @@ fn print_error(what: &str) {
 /// called here.
 fn names(config: &ProbeConfig) -> (String, Option<String>) {
     let usual = if config.tls { 443 } else { 80 };
-    match (&config.name, &config.server) {
-        (Some(name), _) => (name.clone(), Some(crate::wire::http::host::without_port(name).to_owned())),
-        (None, HostPort { host, port }) => {
-            let name = match host {
-                Host::Name(name) => Some(name.clone()),
-                Host::Ip(_) => None,
-            };
-            let host = if *port == usual { host.to_string() } else { config.server.to_string() };
-            (host, name)
-        }
+    if let Some(name) = &config.name {
+        return (name.clone(), Some(without_port(name).to_owned()));
     }
+    let HostPort { host, port } = &config.server;
+    let name = match host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Ip(_) => None,
+    };
+    (if *port == usual { host.to_string() } else { config.server.to_string() }, name)
 }
 
 /// The first address of a host that can be connected to, which is used from then on.

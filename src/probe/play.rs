@@ -38,7 +38,7 @@ pub async fn play(address: SocketAddr, probe: &Probe, server_name: Option<&str>,
     let layer = match &probe.entry {
         Entry::Wire => None,
         Entry::Handshake(offer) | Entry::Inside(offer) => match Layer::new(offer, server_name) {
-            Ok(layer) => Some(layer.without_limit()),
+            Ok(layer) => Some(layer),
             Err(error) => return Seen::failed(error.to_string()),
         },
     };
@@ -63,7 +63,7 @@ pub async fn play(address: SocketAddr, probe: &Probe, server_name: Option<&str>,
         deadline: now + probe.pauses() + LONGEST + watch,
         last_arrival: now,
         watch,
-        seen: Seen { end: End::Open, ..Seen::failed("") },
+        seen: Seen::default(),
     };
     visit.run().await
 }

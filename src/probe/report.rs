@@ -15,12 +15,9 @@ const START: usize = 60;
 /// Two things shorter than this together stand on one line.
 const ONE_LINE: usize = 70;
 
-/// A run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The server, as the user called it.
     pub server: String,
-    /// The site, likewise.
     pub site: String,
     /// Whether it was asked over TLS.
     pub tls: bool,
@@ -39,9 +36,7 @@ pub struct Summary {
     pub headline: String,
     /// The same with its length.
     pub answer: String,
-    /// How it ended.
     pub end: String,
-    /// How many bytes came.
     pub bytes: usize,
     /// When the first did, in milliseconds.
     pub first_byte: Option<u128>,
@@ -55,7 +50,6 @@ pub struct Summary {
 const GRANTED: &[u8] = b"HTTP/1.1 101 ";
 
 impl Summary {
-    /// Of a visit.
     pub fn of(seen: &Seen) -> Summary {
         let (headline, length) = answer(seen);
         Summary {
@@ -122,7 +116,6 @@ fn answer(seen: &Seen) -> (String, String) {
 /// What came of a probe.
 #[derive(Debug, Clone)]
 pub struct Examined {
-    /// The probe.
     pub name: String,
     /// What is said of it; `None` if there was no time.
     pub verdict: Option<ProbeResult>,
@@ -133,13 +126,6 @@ pub struct Examined {
 }
 
 impl Examined {
-    fn differences(&self) -> &[Difference] {
-        match &self.verdict {
-            Some(ProbeResult::Differs(differences)) => differences,
-            _ => &[],
-        }
-    }
-
     fn status(&self) -> &'static str {
         match &self.verdict {
             Some(ProbeResult::Same | ProbeResult::Unclear) => "same",
@@ -199,8 +185,8 @@ impl Examined {
     }
 
     fn json(&self) -> Value {
-        let differences: Vec<_> = self
-            .differences()
+        let differences = self.verdict.as_ref().map(ProbeResult::differences).unwrap_or_default();
+        let differences: Vec<_> = differences
             .iter()
             .map(|Difference { kind, what, site, server, .. }| {
                 json!({ "kind": kind.name(), "what": what, "site": site, "server": server })
@@ -220,28 +206,9 @@ impl Examined {
 }
 
 impl Report {
-    fn count(&self, status: &str) -> usize {
+    /// How many probes have this [status](Examined::status).
+    pub fn count(&self, status: &str) -> usize {
         self.examined.iter().filter(|examined| examined.status() == status).count()
-    }
-
-    /// How many probes tell the server from the site.
-    pub fn differing(&self) -> usize {
-        self.count("differs")
-    }
-
-    /// How many probes there was no time for.
-    pub fn unfinished(&self) -> usize {
-        self.count("unfinished")
-    }
-
-    /// How many probes found nothing to compare.
-    pub fn not_compared(&self) -> usize {
-        self.count("not compared")
-    }
-
-    /// How many probes found the server like the site.
-    pub fn alike(&self) -> usize {
-        self.count("same")
     }
 
     /// Each note once, with the number of probes that it comes from. The lengths of records vary a little
@@ -312,11 +279,11 @@ impl Report {
         for why in &self.moot {
             let _ = writeln!(out, "\nThis run shows nothing: {why}.");
         }
-        let _ = write!(out, "\n{} probes, {} differ", self.examined.len(), self.differing());
+        let _ = write!(out, "\n{} probes, {} differ", self.examined.len(), self.count("differs"));
         for (count, what) in [
             (self.count("unstable"), "not compared since the site itself varies"),
-            (self.not_compared(), "found nothing to compare"),
-            (self.unfinished(), "not finished"),
+            (self.count("not compared"), "found nothing to compare"),
+            (self.count("unfinished"), "not finished"),
             (notes.len(), "notes"),
         ] {
             if count > 0 {
@@ -344,10 +311,10 @@ impl Report {
             "counts": {
                 "probes": self.examined.len(),
                 "same": self.count("same"),
-                "differ": self.differing(),
+                "differ": self.count("differs"),
                 "unstable": self.count("unstable"),
-                "not_compared": self.not_compared(),
-                "unfinished": self.unfinished(),
+                "not_compared": self.count("not compared"),
+                "unfinished": self.count("unfinished"),
                 "notes": notes.len(),
             },
             "notes": notes,

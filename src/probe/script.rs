@@ -30,7 +30,6 @@ pub enum Entry {
 /// What the hello of a TLS handshake offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// The server name.
     pub name: OfferedName,
     /// The application protocols (RFC 7301), none: without the extension.
     pub alpn: Vec<&'static str>,
@@ -59,11 +58,8 @@ impl Offer {
 /// A visitor, and a name for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// What it does, for people.
     pub name: String,
-    /// How the connection begins.
     pub entry: Entry,
-    /// What is done on it.
     pub steps: Vec<Action>,
     /// It is about what happens when nothing happens: watched for twice as long.
     pub patient: bool,
@@ -73,25 +69,6 @@ impl Probe {
     /// A visitor of the bare port.
     pub fn new(name: impl Into<String>, steps: Vec<Action>) -> Probe {
         Probe { name: name.into(), entry: Entry::Wire, steps, patient: false }
-    }
-
-    /// One who says one thing and waits.
-    pub fn says(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
-        Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec())])
-    }
-
-    /// One who says one thing and ends its direction.
-    pub fn says_and_ends(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
-        Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec()), Action::Fin])
-    }
-
-    /// One who says it in pieces of so many bytes, with a pause after each.
-    pub fn slowly(name: impl Into<String>, bytes: impl AsRef<[u8]>, piece: usize, pause: Duration) -> Probe {
-        let pieces = bytes.as_ref().chunks(piece.max(1));
-        Probe::new(
-            name,
-            pieces.flat_map(|piece| [Action::Send(piece.to_vec()), Action::Pause(pause)]).collect(),
-        )
     }
 
     /// The same, watched for longer.
@@ -116,13 +93,28 @@ impl Probe {
     }
 }
 
+/// A visitor who says one thing and waits.
+pub fn says(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
+    Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec())])
+}
+
+/// One who says one thing and ends its direction.
+pub fn says_and_ends(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
+    Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec()), Action::Fin])
+}
+
+/// One who says it in pieces of so many bytes, with a pause after each.
+pub fn says_slowly(name: impl Into<String>, bytes: impl AsRef<[u8]>, piece: usize, pause: Duration) -> Probe {
+    let pieces = bytes.as_ref().chunks(piece.max(1));
+    Probe::new(name, pieces.flat_map(|piece| [Action::Send(piece.to_vec()), Action::Pause(pause)]).collect())
+}
+
 /// Bytes that look random and are the same for the same seed, in every version of this program:
 /// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
 #[derive(Debug, Clone)]
 pub struct Noise(u64);
 
 impl Noise {
-    /// Begins at a seed.
     pub fn new(seed: u64) -> Noise {
         Noise(seed)
     }
@@ -135,7 +127,6 @@ impl Noise {
         z ^ (z >> 31)
     }
 
-    /// So many bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(length + 8);
         while out.len() < length {
@@ -145,7 +136,6 @@ impl Noise {
         out
     }
 
-    /// The same as an array.
     pub fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         out.copy_from_slice(&self.bytes(N));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a visitor saw. Times count from when the connection was there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// What came: over the wire, or inside TLS where that is where the visitor was.
     pub bytes: Vec<u8>,
@@ -11,7 +11,6 @@ pub struct Seen {
     pub arrivals: Vec<(Duration, usize)>,
     /// How many bytes had come at the end of each [`Action::Listen`](super::script::Action::Listen).
     pub marks: Vec<usize>,
-    /// How it ended.
     pub end: End,
     /// When it ended, or until when it was watched.
     pub until: Duration,
@@ -22,13 +21,14 @@ pub struct Seen {
 }
 
 /// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum End {
     /// The other side ended its direction.
     Fin,
     /// The other side broke it off.
     Reset,
     /// Not at all, for as long as it was watched.
+    #[default]
     Open,
     /// The visitor had enough: the rest of a long answer is not read.
     Unread,
@@ -56,13 +56,10 @@ pub struct Handshake {
 /// What a TLS handshake agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreed {
-    /// The protocol version.
     pub version: String,
-    /// The cipher suite.
     pub suite: String,
     /// The group of the key exchange.
     pub group: String,
-    /// The application protocol.
     pub alpn: Option<String>,
     /// The certificates as they were sent, the server's own first.
     pub certificates: Vec<Vec<u8>>,
@@ -71,14 +68,14 @@ pub struct Agreed {
 impl Seen {
     /// A visit that did not come to be.
     pub fn failed(why: impl Into<String>) -> Seen {
-        Seen {
-            bytes: Vec::new(),
-            arrivals: Vec::new(),
-            marks: Vec::new(),
-            end: End::Failed(why.into()),
-            until: Duration::ZERO,
-            session_id: Vec::new(),
-            tls: None,
+        Seen { end: End::Failed(why.into()), ..Seen::default() }
+    }
+
+    /// Why the visit did not come to be, or broke off.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.end {
+            End::Failed(why) => Some(why),
+            _ => None,
         }
     }
 
@@ -95,7 +92,6 @@ impl Seen {
         }
     }
 
-    /// When the first byte came.
     pub fn first_byte(&self) -> Option<Duration> {
         self.arrivals.first().map(|&(time, _)| time)
     }

@@ -55,13 +55,10 @@ impl Layer {
             Some(Ok(name)) => name,
             _ => ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         };
-        Ok(Layer {
-            connection: ClientConnection::new(Arc::new(config), name)?,
-            flight: Vec::new(),
-            failure: None,
-            was_open: false,
-            close_notify: false,
-        })
+        let mut connection = ClientConnection::new(Arc::new(config), name)?;
+        // So that `say` takes all of it.
+        connection.set_buffer_limit(None);
+        Ok(Layer { connection, flight: Vec::new(), failure: None, was_open: false, close_notify: false })
     }
 
     /// Whether what is said goes inside now.
@@ -69,7 +66,6 @@ impl Layer {
         self.failure.is_none() && !self.connection.is_handshaking()
     }
 
-    /// Whether there is nothing to be hoped for any more.
     pub fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
@@ -101,45 +97,31 @@ impl Layer {
         }
     }
 
-    /// Says this inside, where it is open.
     pub fn say(&mut self, bytes: &[u8]) {
         let _ = self.connection.writer().write_all(bytes);
     }
 
-    /// Says that nothing more will be said.
     pub fn close(&mut self) {
         self.connection.send_close_notify();
     }
 
-    /// Appends what is to go over the wire.
     pub fn take_wire(&mut self, out: &mut Vec<u8>) {
         while self.connection.wants_write() && self.connection.write_tls(out).is_ok_and(|n| n > 0) {}
     }
 
-    /// So that [`say`](Self::say) takes all of it.
-    pub fn without_limit(mut self) -> Layer {
-        self.connection.set_buffer_limit(None);
-        self
-    }
-
     /// What was seen of TLS, once it is over.
     pub fn seen(self, is_subject: bool) -> Handshake {
+        fn name(agreed: Option<impl std::fmt::Debug>) -> String {
+            agreed.map(|agreed| format!("{agreed:?}")).unwrap_or_default()
+        }
         let connection = &self.connection;
+        let certificates = connection.peer_certificates().unwrap_or_default();
         let agreed = || Agreed {
-            version: connection.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default(),
-            suite: connection
-                .negotiated_cipher_suite()
-                .map(|suite| format!("{:?}", suite.suite()))
-                .unwrap_or_default(),
-            group: connection
-                .negotiated_key_exchange_group()
-                .map(|group| format!("{:?}", group.name()))
-                .unwrap_or_default(),
+            version: name(connection.protocol_version()),
+            suite: name(connection.negotiated_cipher_suite().map(|suite| suite.suite())),
+            group: name(connection.negotiated_key_exchange_group().map(|group| group.name())),
             alpn: connection.alpn_protocol().map(|name| name.escape_ascii().to_string()),
-            certificates: connection
-                .peer_certificates()
-                .map(|chain| chain.iter().map(|certificate| certificate.to_vec()).collect())
-                .unwrap_or_default(),
+            certificates: certificates.iter().map(|certificate| certificate.to_vec()).collect(),
         };
         let is_open = self.was_open || !connection.is_handshaking();
         let (outcome, alert) = match (is_open, self.failure) {

@@ -3,7 +3,8 @@
 mod handshake_messages;
 
 use super::seen::Seen;
-use crate::wire::tls::{MESSAGE_HEAD, Reader, content_type, extension, handshake_type};
+use crate::wire::Reader;
+use crate::wire::tls::{MESSAGE_HEAD, content_type, extension, handshake_type};
 use rustls::{NamedGroup, SignatureScheme};
 use sha1::{Digest as _, Sha1};
 
@@ -16,18 +17,14 @@ const RETRY: [u8; 32] = [
 /// An answer, cut into what counts and what only shows which library made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsAnswer {
-    /// What counts, in its order.
     pub items: Vec<Item>,
-    /// What shows the library.
     pub style: Style,
 }
 
 /// Something that was said, and the version of the record that it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The version of the record.
     pub version: u16,
-    /// What it was.
     pub what: What,
 }
 
@@ -44,7 +41,6 @@ pub enum What {
     Message(u8),
     /// An alert: its level and what it says.
     Alert(u8, u8),
-    /// ChangeCipherSpec.
     ChangeCipherSpec,
     /// Records that cannot be read, of this type. However many of them stand together in a first flight
     /// count as one.
@@ -58,15 +54,12 @@ pub enum What {
 pub struct ServerHello {
     /// It asks for another hello.
     pub retry: bool,
-    /// The version that was chosen.
     pub version: u16,
     /// The version in the old field.
     pub legacy_version: u16,
-    /// The suite that was chosen.
     pub suite: u16,
     /// What became of the client's session id.
     pub session: Session,
-    /// The compression method that was chosen.
     pub compression: u8,
     /// The group of the key share.
     pub group: Option<u16>,

@@ -10,11 +10,8 @@ const SAME_LENGTH: usize = 16;
 /// Something that only shows the library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// What it is about.
     pub what: &'static str,
-    /// What the site's library does.
     pub site: String,
-    /// What the server's does.
     pub server: String,
 }
 
@@ -28,7 +25,6 @@ pub fn compare(of_site: &[Seen], server: &Seen) -> Vec<Note> {
     first
 }
 
-/// What two visits tell of the libraries.
 pub fn notes(site: &Seen, server: &Seen) -> Vec<Note> {
     let style = |seen: &Seen| match &seen.tls {
         Some(handshake) => tls_answer::read(&handshake.flight, &[], usize::MAX).style,

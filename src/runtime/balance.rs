@@ -107,7 +107,7 @@ pub(crate) fn join(workers: &Arc<Workers>, index: usize) -> Option<Joined> {
         return None;
     }
     turn::set_reactor(u32::try_from(index).unwrap_or(u32::MAX));
-    workers.board.take_seat(index, handle.clone());
+    workers.board.set_handle(index, Some(handle.clone()));
     let workers = Arc::clone(workers);
     let own = Gauge::new(handle);
     let worker = Worker {
@@ -125,7 +125,7 @@ pub(crate) fn join(workers: &Arc<Workers>, index: usize) -> Option<Joined> {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.workers.board.leave_seat(self.index);
+        self.workers.board.set_handle(self.index, None);
     }
 }
 

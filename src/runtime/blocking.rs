@@ -58,12 +58,12 @@ impl ThreadPool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a thread do this, and does not wait for it.
+    /// A place for one more piece of work, and a thread that will come for it.
     ///
     /// # Errors
     ///
-    /// No thread can be started and there is none, or too much waits already. The work is dropped.
-    pub fn spawn(&'static self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// No thread can be started and there is none, or too much waits already.
+    fn place(&'static self) -> io::Result<MutexGuard<'static, State>> {
         let mut state = self.state();
         if state.waiting.len() >= self.queue {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "too much waits for a thread"));
@@ -79,10 +79,23 @@ impl ThreadPool {
                 }
             }
         }
-        state.waiting.push_back(Box::new(work));
-        drop(state);
+        Ok(state)
+    }
+
+    /// Puts work in its place. Nothing comes of it if it panics.
+    fn put<T: Send + 'static>(
+        &self,
+        mut place: MutexGuard<'_, State>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (tell, told) = oneshot::channel();
+        place.waiting.push_back(Box::new(move || {
+            // Whoever asked may have gone.
+            let _ = tell.send(work());
+        }));
+        drop(place);
         self.news.notify_one();
-        Ok(())
+        told
     }
 
     /// Has a thread do this.
@@ -94,12 +107,8 @@ impl ThreadPool {
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (tell, told) = oneshot::channel();
-        self.spawn(move || {
-            // Whoever asked may have gone.
-            let _ = tell.send(work());
-        })?;
-        told.await.map_err(|_| io::Error::other("the work broke off"))
+        let told = self.put(self.place()?, work);
+        told.await.map_err(broke_off)
     }
 
     /// The same; where no thread can be had, it is done here and now. For what is short on a sound disk:
@@ -112,20 +121,11 @@ impl ThreadPool {
         &'static self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (tell, told) = oneshot::channel();
-        let (give, given) = std::sync::mpsc::sync_channel(1);
-        // The work is handed over apart from the job, so that it is still here when there is no thread.
-        let spawned = self.spawn(move || {
-            if let Ok(work) = given.recv() {
-                let work: Box<dyn FnOnce() -> T + Send> = work;
-                let _ = tell.send(work());
-            }
-        });
-        if spawned.is_err() {
-            return Ok(work());
-        }
-        let _ = give.send(Box::new(work));
-        told.await.map_err(|_| io::Error::other("the work broke off"))
+        let told = match self.place() {
+            Ok(place) => self.put(place, work),
+            Err(_) => return Ok(work()),
+        };
+        told.await.map_err(broke_off)
     }
 
     /// What a thread does.
@@ -149,6 +149,10 @@ impl ThreadPool {
             }
         }
     }
+}
+
+fn broke_off(_: oneshot::error::RecvError) -> io::Error {
+    io::Error::other("the work broke off")
 }
 
 #[cfg(test)]
@@ -175,19 +179,18 @@ mod tests {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         for number in 0..2 {
             let (held, tell) = (std::sync::Arc::clone(&held), tell.clone());
-            POOL.spawn(move || {
+            drop(POOL.put(POOL.place().unwrap(), move || {
                 tell.send(number).unwrap();
                 let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            })
-            .unwrap();
+            }));
         }
         for _ in 0..2 {
             told.recv().await.unwrap();
         }
         for _ in 0..3 {
-            POOL.spawn(|| {}).unwrap();
+            drop(POOL.put(POOL.place().unwrap(), || {}));
         }
-        assert_eq!(POOL.spawn(|| {}).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(POOL.run(|| {}).await.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(POOL.state().threads, 2);
         drop(hold);
         // The queue is worked off.

@@ -31,20 +31,11 @@ impl Board {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes that a thread has begun.
-    pub(super) fn take_seat(&self, index: usize, handle: Handle) {
+    /// Notes that a thread has begun, or that it has ended (`None`).
+    pub(super) fn set_handle(&self, index: usize, handle: Option<Handle>) {
         self.with(|seats| {
             if let Some(seat) = seats.get_mut(index) {
-                seat.handle = Some(handle);
-            }
-        });
-    }
-
-    /// Notes that a thread has ended.
-    pub(super) fn leave_seat(&self, index: usize) {
-        self.with(|seats| {
-            if let Some(seat) = seats.get_mut(index) {
-                *seat = Seat::default();
+                *seat = Seat { handle, ..Seat::default() };
             }
         });
     }

@@ -8,14 +8,15 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::Thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tracing::field::{DisplayValue, display};
 use tracing::{error, info, warn};
 
 /// How often it is looked.
@@ -27,7 +28,6 @@ const STUCK_AFTER: u32 = 5;
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Stage {
     /// Its first bytes are read.
     Detect,
@@ -43,11 +43,6 @@ pub enum Stage {
     OwnSite,
 }
 
-impl Stage {
-    const ALL: [Stage; 6] =
-        [Stage::Detect, Stage::Dial, Stage::TlsHandshake, Stage::Relay, Stage::Mux, Stage::OwnSite];
-}
-
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -61,43 +56,17 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Whose turn it is: an address and a stage, in words that can be read while they are written.
+/// Whose turn it is, and at which stage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct TurnOwner {
-    ip: [u32; 4],
-    /// The port, then one more than the stage, then whether there is a peer.
-    rest: u32,
+    peer: Option<SocketAddr>,
+    stage: Option<Stage>,
 }
 
 impl TurnOwner {
-    const PEER: u32 = 1 << 24;
-
-    fn of(peer: Option<SocketAddr>) -> TurnOwner {
-        let Some(peer) = peer else { return TurnOwner::default() };
-        let ip = match peer.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        let bits = ip.to_bits();
-        #[expect(clippy::cast_possible_truncation, reason = "the parts of a number")]
-        let ip = [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32];
-        TurnOwner { ip, rest: u32::from(peer.port()) | TurnOwner::PEER }.at(Stage::Detect)
-    }
-
-    fn at(self, stage: Stage) -> TurnOwner {
-        TurnOwner { rest: self.rest & !(0xff << 16) | (stage as u32 + 1) << 16, ..self }
-    }
-
-    fn peer(&self) -> Option<SocketAddr> {
-        let bits = self.ip.iter().fold(0_u128, |bits, &part| bits << 32 | u128::from(part));
-        let port = u16::try_from(self.rest & 0xffff).ok()?;
-        let ip = Ipv6Addr::from_bits(bits).to_canonical();
-        (self.rest & TurnOwner::PEER != 0).then_some(SocketAddr::new(ip, port))
-    }
-
-    fn stage(&self) -> Option<Stage> {
-        let number = (self.rest >> 16 & 0xff).checked_sub(1)?;
-        Stage::ALL.get(usize::try_from(number).ok()?).copied()
+    /// As they stand in the log.
+    fn fields(&self) -> (Option<DisplayValue<SocketAddr>>, Option<DisplayValue<Stage>>) {
+        (self.peer.map(display), self.stage.map(display))
     }
 }
 
@@ -108,17 +77,19 @@ struct Heartbeat {
     first: bool,
     /// Grows by two with each turn of a task. Odd while the thread is at work.
     turns: AtomicU32,
-    ip: [AtomicU32; 4],
-    rest: AtomicU32,
+    owner: Mutex<TurnOwner>,
 }
 
 impl Heartbeat {
-    fn begin_turn(&self, turn: &TurnOwner) {
-        for (word, part) in self.ip.iter().zip(turn.ip) {
-            word.store(part, Ordering::Relaxed);
-        }
-        self.rest.store(turn.rest, Ordering::Relaxed);
+    fn owner(&self) -> MutexGuard<'_, TurnOwner> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a turn of this one. Returns whose the last was, at the stage that it came to.
+    fn begin_turn(&self, owner: TurnOwner) -> TurnOwner {
+        let last = std::mem::replace(&mut *self.owner(), owner);
         self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(2), Ordering::Release);
+        last
     }
 
     fn is_at_work(&self) -> bool {
@@ -142,13 +113,6 @@ impl Heartbeat {
             watchdog.unpark();
         }
     }
-
-    /// Whose turn it is, and its number.
-    fn read(&self) -> (u32, TurnOwner) {
-        let turns = self.turns.load(Ordering::Acquire);
-        let ip = [0, 1, 2, 3].map(|index: usize| self.ip[index].load(Ordering::Relaxed));
-        (turns, TurnOwner { ip, rest: self.rest.load(Ordering::Relaxed) })
-    }
 }
 
 thread_local! {
@@ -158,7 +122,7 @@ thread_local! {
 static HEARTBEATS: Mutex<Vec<Arc<Heartbeat>>> = Mutex::new(Vec::new());
 static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 static ASLEEP: AtomicBool = AtomicBool::new(false);
-static PANICS: AtomicU64 = AtomicU64::new(0);
+static PANICS: AtomicU32 = AtomicU32::new(0);
 
 /// A runtime for one thread, which is watched.
 #[derive(Debug)]
@@ -210,15 +174,17 @@ impl EventLoop {
 pin_project_lite::pin_project! {
     /// A task whose turns are counted.
     pub struct Watched<F> {
-        turn: TurnOwner,
+        owner: TurnOwner,
         #[pin]
         task: F,
     }
 }
 
 /// Counts the turns of a task, which serves the connection of this peer, if any.
-pub fn watched<F: Future>(peer: Option<SocketAddr>, task: F) -> Watched<F> {
-    Watched { turn: TurnOwner::of(peer), task }
+pub fn watched<F>(peer: Option<SocketAddr>, task: F) -> Watched<F> {
+    // A socket for both families has IPv4 in IPv6's clothes.
+    let peer = peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+    Watched { owner: TurnOwner { peer, stage: peer.map(|_| Stage::Detect) }, task }
 }
 
 impl<F: Future> Future for Watched<F> {
@@ -228,11 +194,9 @@ impl<F: Future> Future for Watched<F> {
         let this = self.project();
         HEARTBEAT.with(|heartbeat| {
             let Some(heartbeat) = heartbeat.get() else { return this.task.poll(cx) };
-            heartbeat.begin_turn(this.turn);
+            heartbeat.begin_turn(*this.owner);
             let polled = this.task.poll(cx);
-            // The stage may have become another.
-            this.turn.rest = heartbeat.rest.load(Ordering::Relaxed);
-            heartbeat.begin_turn(&TurnOwner::default());
+            *this.owner = heartbeat.begin_turn(TurnOwner::default());
             polled
         })
     }
@@ -242,15 +206,14 @@ impl<F: Future> Future for Watched<F> {
 pub fn stage(stage: Stage) {
     HEARTBEAT.with(|heartbeat| {
         if let Some(heartbeat) = heartbeat.get() {
-            let turn = TurnOwner { ip: [0; 4], rest: heartbeat.rest.load(Ordering::Relaxed) }.at(stage);
-            heartbeat.rest.store(turn.rest, Ordering::Relaxed);
+            heartbeat.owner().stage = Some(stage);
         }
     });
 }
 
 /// Whose turn it is on this thread.
 fn current() -> TurnOwner {
-    HEARTBEAT.with(|heartbeat| heartbeat.get().map(|heartbeat| heartbeat.read().1).unwrap_or_default())
+    HEARTBEAT.with(|heartbeat| heartbeat.get().map(|heartbeat| *heartbeat.owner()).unwrap_or_default())
 }
 
 /// Starts the thread that looks. Where none can be had, it goes on without.
@@ -303,24 +266,16 @@ fn watch() {
         )]
         std::thread::sleep(TICK);
         for (heartbeat, seen) in heartbeats.iter().zip(&mut seen) {
-            let (turns, turn) = heartbeat.read();
-            match seen.observe(turns) {
-                None => {}
-                Some(true) => {
-                    let peer = turn.peer().map(tracing::field::display);
-                    let stage = turn.stage().map(tracing::field::display);
-                    let seconds = TICK.as_secs() * u64::from(STUCK_AFTER);
-                    error!(peer, stage, "a thread has not returned to its event loop for {seconds} s");
-                    if heartbeat.first {
-                        set_main_thread_stuck(true);
-                    }
-                }
-                Some(false) => {
-                    info!("a thread that did not return to its event loop has returned");
-                    if heartbeat.first {
-                        set_main_thread_stuck(false);
-                    }
-                }
+            let Some(stuck) = seen.observe(heartbeat.turns.load(Ordering::Acquire)) else { continue };
+            if stuck {
+                let (peer, stage) = heartbeat.owner().fields();
+                let seconds = TICK.as_secs() * u64::from(STUCK_AFTER);
+                error!(peer, stage, "a thread has not returned to its event loop for {seconds} s");
+            } else {
+                info!("a thread that did not return to its event loop has returned");
+            }
+            if heartbeat.first {
+                set_main_thread_stuck(stuck);
             }
         }
     }
@@ -342,10 +297,8 @@ pub fn log_panics() {
         let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let message = message.unwrap_or("?").replace('\n', " ");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let turn = current();
         if tracing::dispatcher::has_been_set() {
-            let peer = turn.peer().map(tracing::field::display);
-            let stage = turn.stage().map(tracing::field::display);
+            let (peer, stage) = current().fields();
             error!(place, peer, stage, count, "panicked: {message}");
         } else {
             crate::os::stderr::print_error(&format_args!("panicked at {place}: {message}"));
@@ -359,15 +312,14 @@ mod tests {
 
     #[test]
     fn a_turn_says_whose_it_is() {
-        assert_eq!((TurnOwner::of(None).peer(), TurnOwner::of(None).stage()), (None, None));
-        for peer in ["192.0.2.1:443", "[2001:db8::1]:65535", "[::1]:1"] {
-            let peer: SocketAddr = peer.parse().unwrap();
-            let turn = TurnOwner::of(Some(peer));
-            assert_eq!((turn.peer(), turn.stage()), (Some(peer), Some(Stage::Detect)));
-            for stage in Stage::ALL {
-                let turn = turn.at(stage);
-                assert_eq!((turn.peer(), turn.stage()), (Some(peer), Some(stage)));
-            }
+        assert_eq!(watched(None, ()).owner, TurnOwner::default());
+        for (peer, shown) in [
+            ("192.0.2.1:443", "192.0.2.1:443"),
+            ("[2001:db8::1]:65535", "[2001:db8::1]:65535"),
+            ("[::ffff:192.0.2.1]:1", "192.0.2.1:1"),
+        ] {
+            let owner = watched(Some(peer.parse().unwrap()), ()).owner;
+            assert_eq!(owner, TurnOwner { peer: Some(shown.parse().unwrap()), stage: Some(Stage::Detect) });
         }
     }
 
@@ -401,7 +353,7 @@ mod tests {
                     (at_work, current())
                 });
                 let (before, after) = tokio::spawn(task).await.unwrap();
-                assert_eq!(before, TurnOwner::of(Some(peer)).at(Stage::Relay));
+                assert_eq!(before, TurnOwner { peer: Some(peer), stage: Some(Stage::Relay) });
                 assert_eq!(after, before, "the stage stays the connection's");
                 assert_eq!(current(), TurnOwner::default());
             });

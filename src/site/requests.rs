@@ -6,8 +6,7 @@ use super::response::{Content, Response};
 use crate::config::Website;
 use crate::detect::{Detection, Handoff, Rules, detect};
 use crate::transport::Stream;
-use crate::wire::http::chunked::MalformedChunk;
-use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::framing::MessageBody;
 use crate::wire::http::request::buffers::HeaderBuffers;
 use crate::wire::http::request::head::{Refusal, Request, RequestReader, ResponseStyle};
 use std::io;
@@ -54,7 +53,7 @@ enum Next {
 struct Exchange {
     answer: Response,
     style: ResponseStyle,
-    body: RequestBody,
+    body: MessageBody,
     keep_alive: bool,
     /// The visitor waits for leave to send the body.
     expects: bool,
@@ -79,7 +78,7 @@ impl<'a> Requests<'a> {
     pub fn new(website: &'a Website, rules: &'a Rules, c: Handoff<Stream>) -> Requests<'a> {
         let server = ServerAddr { address: c.info.local_addr(), tls: c.io.is_tls() };
         let connection = Connection::new(c);
-        Requests { website, rules, connection, server, buffers: HeaderBuffers::new(), count: 0 }
+        Requests { website, rules, connection, server, buffers: HeaderBuffers::default(), count: 0 }
     }
 
     /// Answers requests until one of the two has had enough, or a client shows itself. Returns how many it were,
@@ -162,7 +161,7 @@ impl<'a> Requests<'a> {
             Ok(Some(request)) => Next::Request(Box::new(request)),
             Err(refusal) => Next::Refused(refusal),
         };
-        self.buffers = reading.buffers();
+        self.buffers = reading.buffers;
         match detect(&self.connection.c.read_buf, self.rules) {
             Detection::Client(_) => Some(Next::Upgrade),
             _ => Some(next),
@@ -208,8 +207,8 @@ impl<'a> Requests<'a> {
         }
         let ended = match self.connection.skip_what_came(&mut body).await {
             Ok(ended) => ended,
-            Err(MalformedChunk) => {
-                body = RequestBody::NONE;
+            Err(_) => {
+                body = MessageBody::Sized(0);
                 if answer.reads_body {
                     answer = Response::page(400, style);
                 }
@@ -234,7 +233,7 @@ impl<'a> Requests<'a> {
             self.buffers = if alone && !self.connection.c.read_buf.is_empty() {
                 self.buffers.for_next()
             } else {
-                HeaderBuffers::new()
+                HeaderBuffers::default()
             };
             return After::Ready;
         }

@@ -7,7 +7,7 @@ use super::ranges::{Multipart, Part, Selection, content_range, select};
 use super::response::{Content, Response};
 use crate::config::Website;
 use crate::runtime::blocking;
-use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::framing::MessageBody;
 use crate::wire::http::request::head::Request;
 use crate::wire::http::request::line::Method;
 use crate::wire::http::request::target::{Target, encode};
@@ -23,7 +23,7 @@ pub(super) async fn respond(website: &Website, request: &Request, server: Server
     if *website == Website::HttpsOnly {
         return Some(Response::page(497, style));
     }
-    if matches!(request.body, RequestBody::Length(length) if length > MAX_BODY) {
+    if matches!(request.body, MessageBody::Sized(length) if length > MAX_BODY) {
         return Some(Response::page(413, style));
     }
     let response = match (website, request.method) {
@@ -75,7 +75,7 @@ async fn file_at(root: &Path, request: &Request, server: ServerAddr) -> Response
         Ok(Ok(Found::File(..))) if request.method == Method::Post => Response::page(405, request.style),
         Ok(Ok(Found::File(file, path))) => file_response(file, &path, request),
         Ok(Ok(Found::Folder(path))) => {
-            let mut path = [encode(&path).as_slice(), b"/"].concat();
+            let mut path = [encode(&path).as_bytes(), b"/"].concat();
             if !request.target.query.is_empty() {
                 path.push(b'?');
                 path.extend_from_slice(&request.target.query);

@@ -75,7 +75,7 @@ async fn web(
 ) -> Result<Accepted, NotAccepted> {
     // What is base64 is safe to echo.
     let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
-    let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA).ok());
+    let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA));
     let protocol = protocol.filter(|_| early.is_some());
     let granted = http::grant(&mut client, upgrade.key(&bytes), protocol).await;
     let early = early.unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::framing::Framing;
 use crate::relay::{Direction, Flows, ProtocolError};
 use crate::wire::Encoder as _;
-use crate::wire::fake_tls::{Random, ReceivedHello, RecordDecoder, RecordEncoder, SentHello, ServerEncoder};
+use crate::wire::fake_tls::{ReceivedHello, RecordDecoder, RecordEncoder, SentHello, random};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the kernel will cut a client's first flight.
@@ -46,11 +46,8 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// The flows of a client.
-pub type ClientFlows = Flows<Framing<RecordEncoder, RecordDecoder>>;
-
-/// The flows of a server.
-pub type ServerFlows = Flows<Framing<ServerEncoder, RecordDecoder>>;
+/// The flows of either half.
+pub type RecordFlows = Flows<Framing<RecordEncoder, RecordDecoder>>;
 
 /// What a client says before it has heard anything.
 #[derive(Debug)]
@@ -72,7 +69,7 @@ pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Openin
     let mut flight = Vec::new();
     SentHello::new(&mut rand::rng(), now()).encode(server_name, &first, &mut flight)?;
     for record in rest.chunks_mut(RecordEncoder::PAYLOAD) {
-        RecordEncoder.encode(record, &mut flight);
+        RecordEncoder::after_client_hello().encode(record, &mut flight);
         flight.extend_from_slice(record);
     }
     Ok(Opening { flight, payload })
@@ -80,21 +77,21 @@ pub fn opening(server_name: &str, mut first: Vec<u8>, cut: Cut) -> Result<Openin
 
 /// The flows of a client, of whose opening is given what has not been sent yet: it goes out at once,
 /// and nothing waits for the server's.
-pub fn client_flows(opening: Opening) -> ClientFlows {
+pub fn client_flows(opening: Opening) -> RecordFlows {
     let Opening { flight, payload } = opening;
-    let decoder = RecordDecoder::from_server_hello();
-    let framing = Framing { encoded: Direction::Up, encoder: RecordEncoder, decoder };
+    let (encoder, decoder) = (RecordEncoder::after_client_hello(), RecordDecoder::from_server_hello());
+    let framing = Framing { encoded: Direction::Up, encoder, decoder };
     Flows::new(framing).with_pending(Direction::Up, flight, payload)
 }
 
 /// The flows of a server that has received a hello; `bytes` begin with it. Its own hello goes out with
 /// the first bytes from Shadowsocks: the apps read the length of that payload from a fixed place, and
 /// it must not be zero.
-pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> ServerFlows {
+pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> RecordFlows {
     let mut records = bytes.split_off(hello.length.min(bytes.len()));
     let first = bytes[hello.payload.clone()].to_vec();
-    let random = Random::new(&mut rand::rng(), now());
-    let encoder = ServerEncoder::new(random, hello.session_id);
+    let random = random(&mut rand::rng(), now());
+    let encoder = RecordEncoder::from_server_hello(random, hello.session_id);
     let decoder = RecordDecoder::after_client_hello();
     let mut flows =
         Flows::new(Framing { encoded: Direction::Down, encoder, decoder }).with_payload(Direction::Up, first);

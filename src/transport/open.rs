@@ -52,6 +52,17 @@ pub enum NotOpened {
     Malformed(ProtocolError),
 }
 
+impl NotOpened {
+    /// Where it failed, for the log.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            NotOpened::Dial(_) => "dial",
+            NotOpened::Tls(_) => "tls",
+            NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",
+        }
+    }
+}
+
 impl Opener {
     /// Opens tunnels of this kind to what the dialer dials.
     ///

@@ -12,8 +12,11 @@ pub mod forwarded_for;
 pub mod http;
 pub mod mux;
 pub mod proxy_protocol;
+mod reader;
 pub mod tls;
 pub mod websocket;
+
+pub use reader::Reader;
 
 /// Turns payload into frames.
 pub trait Encoder {

@@ -11,6 +11,7 @@
 //!                                 command    transport  behind   address  nation   ports
 //! ```
 
+use super::Reader;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
@@ -26,6 +27,11 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// What version 2 begins with: signature, version and command, family and transport, length.
 const FIXED: usize = 16;
+
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
+const TCP_OVER_IPV4: u8 = 0x11;
+const TCP_OVER_IPV6: u8 = 0x21;
 
 /// The longest header that is taken, in bytes: nginx's limit. The addresses take 52 at the most (232 for
 /// UNIX sockets), and what proxies say beside them (names, certificates) some hundred.
@@ -159,10 +165,6 @@ fn port(text: &str) -> Result<u16, InvalidHeader> {
 
 /// Version 2.
 fn binary(bytes: &[u8]) -> Result<Option<Header>, InvalidHeader> {
-    const LOCAL: u8 = 0x20;
-    const PROXY: u8 = 0x21;
-    const TCP_OVER_IPV4: u8 = 0x11;
-    const TCP_OVER_IPV6: u8 = 0x21;
     let Some(&command) = bytes.get(12) else { return Ok(None) };
     if !matches!(command, LOCAL | PROXY) {
         return Err(InvalidHeader::Command(command));
@@ -185,80 +187,55 @@ fn binary(bytes: &[u8]) -> Result<Option<Header>, InvalidHeader> {
     if too_short {
         return Err(InvalidHeader::Short(len));
     }
-    let Some(mut block) = bytes.get(FIXED..len) else { return Ok(None) };
+    let Some(block) = bytes.get(FIXED..len) else { return Ok(None) };
     let addresses = match (command, family) {
-        (PROXY, TCP_OVER_IPV4) => block_ends::<4>(&mut block),
-        (PROXY, TCP_OVER_IPV6) => block_ends::<16>(&mut block),
+        (PROXY, TCP_OVER_IPV4) => block_ends::<4>(block),
+        (PROXY, TCP_OVER_IPV6) => block_ends::<16>(block),
         _ => None,
     };
     Ok(Some(Header { addresses, len }))
 }
 
 /// Two addresses of `N` bytes, then two ports.
-fn block_ends<const N: usize>(block: &mut &[u8]) -> Option<Addresses>
+fn block_ends<const N: usize>(block: &[u8]) -> Option<Addresses>
 where
     IpAddr: From<[u8; N]>,
 {
-    let (source, destination) = (take::<N>(block)?, take::<N>(block)?);
-    let (from, to) = (u16::from_be_bytes(take(block)?), u16::from_be_bytes(take(block)?));
+    let mut block = Reader(block);
+    let (source, destination) = (block.array::<N>()?, block.array::<N>()?);
+    let (from, to) = (block.u16()?, block.u16()?);
     Some(Addresses {
         source: SocketAddr::new(source.into(), from),
         destination: SocketAddr::new(destination.into(), to),
     })
 }
 
-fn take<const N: usize>(block: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, rest) = block.split_first_chunk::<N>()?;
-    *block = rest;
-    Some(*head)
-}
-
 impl Addresses {
     /// The header with these addresses. Where one is IPv4 and the other IPv6, both are written as IPv6.
     pub fn encode(&self, version: Version) -> Vec<u8> {
-        let ports = (self.source.port(), self.destination.port());
-        match (self.source.ip().to_canonical(), self.destination.ip().to_canonical()) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => match version {
-                Version::V1 => encode_line("TCP4", source, destination, ports),
-                Version::V2 => encode_binary(0x11, &source.octets(), &destination.octets(), ports),
-            },
-            (source, destination) => {
-                let (source, destination) = (as_ipv6(source), as_ipv6(destination));
-                match version {
-                    Version::V1 => encode_line("TCP6", source, destination, ports),
-                    Version::V2 => encode_binary(0x21, &source.octets(), &destination.octets(), ports),
-                }
+        let (from, to) = (self.source.port(), self.destination.port());
+        let ends = [self.source, self.destination].map(|end| end.ip().to_canonical());
+        let is_ipv4 = ends.iter().all(IpAddr::is_ipv4);
+        let [source, destination] = ends.map(|ip| match ip {
+            IpAddr::V4(ip) if !is_ipv4 => ip.to_ipv6_mapped().into(),
+            ip => ip,
+        });
+        if version == Version::V1 {
+            let family = if is_ipv4 { "TCP4" } else { "TCP6" };
+            return format!("PROXY {family} {source} {destination} {from} {to}\r\n").into_bytes();
+        }
+        let (family, length) = if is_ipv4 { (TCP_OVER_IPV4, 12) } else { (TCP_OVER_IPV6, 36) };
+        let mut header = [SIGNATURE, &[PROXY, family, 0, length]].concat();
+        for address in [source, destination] {
+            match address {
+                IpAddr::V4(address) => header.extend(address.octets()),
+                IpAddr::V6(address) => header.extend(address.octets()),
             }
         }
+        header.extend(from.to_be_bytes());
+        header.extend(to.to_be_bytes());
+        header
     }
-}
-
-fn as_ipv6(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    }
-}
-
-fn encode_line<A: fmt::Display>(family: &str, source: A, destination: A, ports: (u16, u16)) -> Vec<u8> {
-    let (from, to) = ports;
-    format!("PROXY {family} {source} {destination} {from} {to}\r\n").into_bytes()
-}
-
-fn encode_binary<const N: usize>(
-    family: u8,
-    source: &[u8; N],
-    destination: &[u8; N],
-    (from, to): (u16, u16),
-) -> Vec<u8> {
-    let mut header = Vec::with_capacity(FIXED + 2 * N + 4);
-    header.extend_from_slice(SIGNATURE);
-    header.extend_from_slice(&[0x21, family, 0, 2 * N as u8 + 4]);
-    header.extend_from_slice(source);
-    header.extend_from_slice(destination);
-    header.extend_from_slice(&from.to_be_bytes());
-    header.extend_from_slice(&to.to_be_bytes());
-    header
 }
 
 #[cfg(test)]

@@ -21,9 +21,7 @@ mod handshake;
 
 pub use decode::{Control, Decoder, Error};
 pub use encode::{ControlFrame, Encoder, close, frame_in_place, ping, pong};
-pub use handshake::{
-    EarlyDataError, accept_key, decode_early_data, encode_early_data, key, split_early_data,
-};
+pub use handshake::{accept_key, decode_early_data, encode_early_data, key, split_early_data};
 
 /// Which end of the connection we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

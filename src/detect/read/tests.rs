@@ -210,3 +210,13 @@ async fn one_that_breaks_is_nobodys() {
     let seen = read(&mut c, &rules(), &Budget::new(1 << 20), dead).await;
     assert_eq!(seen.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
+
+/// A website that closes on it resets the connection only if nothing of it comes later.
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_one_go_is_read_at_once() {
+    let (mut peer, mut c) = accepted();
+    peer.write_all(&[b'?'; 9000]).await.unwrap();
+    let seen = read(&mut c, &rules(), &Budget::new(1 << 20), dead).await;
+    assert!(matches!(seen, Ok(Detection::Visitor)), "{seen:?}");
+    assert_eq!(c.read_buf.len(), 9000);
+}

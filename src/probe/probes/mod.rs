@@ -1,14 +1,39 @@
 //! The list of probes.
 
-mod context;
 mod requests;
 mod strangers;
 mod tls;
 mod upgrades;
 
-pub use context::ProbeContext;
+use super::script::{Noise, Offer, Probe, says};
 
-use super::script::{Offer, Probe};
+/// What all visitors of a run know.
+#[derive(Debug, Clone)]
+pub struct ProbeContext {
+    /// The value of `Host`.
+    pub host: String,
+    /// The server name in hellos, where `Host` holds a name.
+    pub server_name: Option<String>,
+    /// A path at which there is nothing, neither a page nor a tunnel.
+    pub nowhere: String,
+    /// The tunnel's path, if the user gives it. No request goes there that a server has to take.
+    pub tunnel: Option<String>,
+    pub noise: Noise,
+}
+
+impl ProbeContext {
+    /// With a random path from the seed.
+    pub fn new(host: String, server_name: Option<String>, tunnel: Option<String>, seed: u64) -> ProbeContext {
+        let mut noise = Noise::new(seed);
+        let nowhere = format!("/{}", noise.word(14));
+        ProbeContext { host, server_name, nowhere, tunnel, noise }
+    }
+
+    /// A request without a body.
+    pub fn request(&self, line: &str, headers: &str) -> String {
+        format!("{line} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host)
+    }
+}
 
 /// The probes for a port that speaks HTTP.
 pub fn plain(context: &mut ProbeContext) -> Vec<Probe> {
@@ -35,7 +60,7 @@ pub fn tls(context: &mut ProbeContext) -> Vec<Probe> {
 
 /// What every website answers: without it nothing can be said of the others.
 pub fn control(context: &ProbeContext, tls: bool) -> Probe {
-    let probe = Probe::says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
+    let probe = says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
     if tls { probe.inside(Offer::usual()) } else { probe }
 }
 
@@ -67,7 +92,7 @@ mod tests {
     /// Nothing that a server with this path would rightly take as its own is sent.
     #[test]
     fn no_probe_is_a_clients_request_for_the_tunnels_path() {
-        use crate::wire::http::{HttpRule, UpgradeParse, detect_upgrade};
+        use crate::wire::http::{HttpRule, UpgradeDetector, UpgradeParse};
         for path in ["/secret-path", "/"] {
             for probe in plain(&mut context(Some(path), 3)) {
                 let said: Vec<u8> = probe
@@ -83,7 +108,7 @@ mod tests {
                 let rule =
                     HttpRule { method: "GET".into(), path: Some(path.into()), web_path: None, host: None };
                 assert!(
-                    !matches!(detect_upgrade(&said, &rule), UpgradeParse::Upgrade(_)),
+                    !matches!(UpgradeDetector::default().detect(&said, &rule), UpgradeParse::Upgrade(_)),
                     "{path}: {}",
                     probe.name
                 );

@@ -54,40 +54,21 @@ pub(super) const EXTENSION_HEAD: usize = 4;
 /// length of the name.
 pub(super) const NAME_HEAD: usize = 2 + 1 + 2;
 
-/// The random of a hello: 32 bytes of which the first four are a clock (RFC 5246 section
-/// 7.4.1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Random {
-    /// Seconds since 1970.
-    pub gmt_unix_time: u32,
-    /// The random rest.
-    pub random_bytes: [u8; 28],
-}
-
-impl Random {
-    /// A new one, at `now` seconds since 1970.
-    pub fn new(rng: &mut impl rand::Rng, now: u64) -> Self {
-        let mut random_bytes = [0; 28];
-        rng.fill_bytes(&mut random_bytes);
-        // The field has four bytes; in 2106 every implementation starts again at 0.
-        let gmt_unix_time = now as u32;
-        Self { gmt_unix_time, random_bytes }
-    }
-
-    pub(super) fn to_bytes(self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        let (time, rest) = bytes.split_at_mut(4);
-        time.copy_from_slice(&self.gmt_unix_time.to_be_bytes());
-        rest.copy_from_slice(&self.random_bytes);
-        bytes
-    }
+/// A new random for a hello, at `now` seconds since 1970: the first four of its bytes are a clock (RFC 5246
+/// section 7.4.1.2).
+pub fn random(rng: &mut impl rand::Rng, now: u64) -> [u8; 32] {
+    let mut random = [0; 32];
+    rng.fill_bytes(&mut random);
+    // The field has four bytes; in 2106 every implementation starts again at 0.
+    random[..4].copy_from_slice(&(now as u32).to_be_bytes());
+    random
 }
 
 /// A hello to be sent: what is random in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentHello {
-    /// The random.
-    pub random: Random,
+    /// The [random].
+    pub random: [u8; 32],
     /// The session to be resumed, random too. The server echoes it.
     pub session_id: [u8; 32],
 }
@@ -113,10 +94,9 @@ impl SentHello {
 
     /// A new one, at `now` seconds since 1970.
     pub fn new(rng: &mut impl rand::Rng, now: u64) -> Self {
-        let random = Random::new(rng, now);
         let mut session_id = [0; SESSION_ID];
         rng.fill_bytes(&mut session_id);
-        Self { random, session_id }
+        Self { random: random(rng, now), session_id }
     }
 
     /// The most bytes of payload for which the hello is at most `limit` bytes long.
@@ -138,17 +118,16 @@ impl SentHello {
             (extension::SERVER_NAME, server_name(name.as_bytes())),
         ];
         let others = OTHER_EXTENSIONS.iter().map(|(kind, body)| (*kind, body.to_vec()));
-        out.reserve(length);
-        HelloBuilder {
+        let hello = HelloBuilder {
             record_version: RECORD_VERSION,
             version: CLIENT_VERSION,
-            random: self.random.to_bytes(),
+            random: self.random,
             session_id: self.session_id.to_vec(),
             suites: SUITES.to_vec(),
             compression: COMPRESSION.to_vec(),
             extensions: first.into_iter().chain(others).collect(),
-        }
-        .write_record(out);
+        };
+        out.extend(hello.record());
         Ok(())
     }
 }

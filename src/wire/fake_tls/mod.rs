@@ -17,8 +17,8 @@
 //!
 //! | half | writes | reads |
 //! | --- | --- | --- |
-//! | client | [`SentHello::encode`], then [`RecordEncoder`] | [`RecordDecoder::from_server_hello`] |
-//! | server | [`ServerEncoder`] | [`ReceivedHello::parse`], then [`RecordDecoder::after_client_hello`] |
+//! | client | [`SentHello::encode`], then [`RecordEncoder::after_client_hello`] | [`RecordDecoder::from_server_hello`] |
+//! | server | [`RecordEncoder::from_server_hello`] | [`ReceivedHello::parse`], then [`RecordDecoder::after_client_hello`] |
 //!
 //! The client apps (mihomo, sing-box, leaf and others) do not parse the server's first flight:
 //! they skip 105 bytes of it, [`SKIPPED`], and read a length. So its layout never changes.
@@ -27,9 +27,9 @@ mod hello;
 mod received_hello;
 mod record;
 
-pub use hello::{HelloTooLong, Random, SentHello};
+pub use hello::{HelloTooLong, SentHello, random};
 pub use received_hello::{NotFakeTls, ReceivedHello};
-pub use record::{RecordDecoder, RecordEncoder, ServerEncoder, UnexpectedRecord};
+pub use record::{RecordDecoder, RecordEncoder, UnexpectedRecord};
 
 /// The most payload bytes in a record that we write (RFC 5246 section 6.2.1: 2^14).
 ///

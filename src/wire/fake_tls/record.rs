@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::hello::{Random, SESSION_ID};
+use super::hello::SESSION_ID;
 use super::{FIRST_FLIGHT_HEAD, RECORD_PAYLOAD};
 use crate::wire::tls::RECORD_HEAD;
 use crate::wire::{Decoder, Encoder, Step};
@@ -30,47 +30,38 @@ const CHANGE_CIPHER_SPEC: [u8; 6] = [0x14, 0x03, 0x03, 0x00, 0x01, 0x01];
 const FINISHED: [u8; 3] = [0x16, 0x03, 0x03];
 const APPLICATION_DATA: [u8; 3] = [0x17, 0x03, 0x03];
 
-/// Turns payload into application data records, `17 03 03 len`.
+/// Turns payload into application data records, `17 03 03 len`; that of a server into its first flight before.
 ///
-/// For the client once its hello is out; a server uses [`ServerEncoder`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RecordEncoder;
+/// The first flight takes the first payload with it and is one frame, which should be one write:
+/// simple-obfs's client ends a connection whose first read brings these heads without payload.
+#[derive(Debug, Clone)]
+pub struct RecordEncoder {
+    /// The random and the session id of the server's hello, as long as it is not out.
+    server_hello: Option<([u8; 32], [u8; SESSION_ID])>,
+}
+
+impl RecordEncoder {
+    /// The client's writer, for what follows its hello.
+    pub fn after_client_hello() -> Self {
+        Self { server_hello: None }
+    }
+
+    /// The server's writer, for all that goes to the client whose hello had this session id.
+    pub fn from_server_hello(random: [u8; 32], session_id: [u8; 32]) -> Self {
+        Self { server_hello: Some((random, session_id)) }
+    }
+}
 
 impl Encoder for RecordEncoder {
     const PAYLOAD: usize = RECORD_PAYLOAD;
 
     fn encode(&mut self, payload: &mut [u8], head: &mut Vec<u8>) {
-        record_head(APPLICATION_DATA, payload, head);
-    }
-}
-
-/// Turns the server's payload into its first flight, then into application data records.
-///
-/// The first flight takes the first payload with it and is one frame, which should be one write:
-/// simple-obfs's client ends a connection whose first read brings these heads without payload.
-#[derive(Debug, Clone)]
-pub struct ServerEncoder {
-    hello: Option<(Random, [u8; SESSION_ID])>,
-}
-
-impl ServerEncoder {
-    /// For the client whose hello had this session id.
-    pub fn new(random: Random, session_id: [u8; 32]) -> Self {
-        let hello = Some((random, session_id));
-        Self { hello }
-    }
-}
-
-impl Encoder for ServerEncoder {
-    const PAYLOAD: usize = RECORD_PAYLOAD;
-
-    fn encode(&mut self, payload: &mut [u8], head: &mut Vec<u8>) {
-        let Some((random, session_id)) = self.hello.take() else {
+        let Some((random, session_id)) = self.server_hello.take() else {
             return record_head(APPLICATION_DATA, payload, head);
         };
         head.reserve(FIRST_FLIGHT_HEAD);
         head.extend(SERVER_HELLO_HEAD);
-        head.extend(random.to_bytes());
+        head.extend(random);
         head.push(SESSION_ID as u8);
         head.extend(session_id);
         head.extend(SERVER_HELLO_TAIL);
@@ -243,7 +234,7 @@ mod tests {
     use super::super::SKIPPED;
     use super::*;
 
-    const RANDOM: Random = Random { gmt_unix_time: 1, random_bytes: [2; 28] };
+    const RANDOM: [u8; 32] = [2; 32];
 
     fn encode(encoder: &mut impl Encoder, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
@@ -264,13 +255,13 @@ mod tests {
     }
 
     fn server_flight(payload: &[u8]) -> Vec<u8> {
-        let mut encoder = ServerEncoder::new(RANDOM, [3; 32]);
+        let mut encoder = RecordEncoder::from_server_hello(RANDOM, [3; 32]);
         encode(&mut encoder, payload)
     }
 
     #[test]
     fn the_first_flight_is_written_once() {
-        let mut server = ServerEncoder::new(RANDOM, [3; 32]);
+        let mut server = RecordEncoder::from_server_hello(RANDOM, [3; 32]);
         assert_eq!(encode(&mut server, b"x").len(), FIRST_FLIGHT_HEAD + 1);
         assert_eq!(encode(&mut server, b"y"), b"\x17\x03\x03\0\x01y");
     }
@@ -278,7 +269,7 @@ mod tests {
     #[test]
     fn a_full_record_is_the_longest() {
         let full = vec![7; RECORD_PAYLOAD];
-        let record = encode(&mut RecordEncoder, &full);
+        let record = encode(&mut RecordEncoder::after_client_hello(), &full);
         assert_eq!(record[..5], [0x17, 0x03, 0x03, 0x40, 0x00]);
         assert_eq!(decode(&mut RecordDecoder::after_client_hello(), &record), Ok(full));
     }
@@ -286,7 +277,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "16385 bytes in one record")]
     fn a_longer_one_is_our_own_mistake() {
-        encode(&mut RecordEncoder, &[0; RECORD_PAYLOAD + 1]);
+        encode(&mut RecordEncoder::after_client_hello(), &[0; RECORD_PAYLOAD + 1]);
     }
 
     #[test]
@@ -322,7 +313,7 @@ mod tests {
     #[test]
     fn each_field_of_each_head_is_judged() {
         let mut stream = server_flight(b"payload");
-        stream.extend(encode(&mut RecordEncoder, b"more"));
+        stream.extend(encode(&mut RecordEncoder::after_client_hello(), b"more"));
         let second = FIRST_FLIGHT_HEAD + 7;
         for (at, record, fields) in [
             (0, "ServerHello", 5),

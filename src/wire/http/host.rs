@@ -3,6 +3,8 @@
 //! Sources: RFC 3986 section 2 (percent-encoding), RFC 5890 and UTS 46 (names beyond ASCII), Go 1.19
 //! `net/url` (which characters of a path v2ray-plugin's client escapes).
 
+use std::fmt::Write as _;
+
 /// The longest name that is looked at, in bytes (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
@@ -86,33 +88,29 @@ pub fn escape_as_go(target: &str) -> String {
     let escapes = path.bytes().filter(|&b| b == b'%').count();
     // Every escape that is one takes two bytes off.
     let all_are_escapes = decoded(path).count() + 2 * escapes == path.len();
-    if all_are_escapes && path.bytes().all(|b| plain(b) || b"!'()*[]%".contains(&b)) {
-        return format!("{path}{}", escape_unprintable(query));
-    }
     let mut escaped = String::with_capacity(target.len() + 16);
-    decoded(path).for_each(|byte| push(&mut escaped, byte, plain(byte)));
-    escaped.push_str(&escape_unprintable(query));
-    escaped
+    if all_are_escapes && path.bytes().all(|b| plain(b) || b"!'()*[]%".contains(&b)) {
+        escaped.push_str(path);
+    } else {
+        decoded(path).for_each(|byte| push_escaped(&mut escaped, byte, plain(byte)));
+    }
+    escaped + &escape_unprintable(query)
 }
 
 /// A request target with escapes for what cannot stand in a request line: spaces, controls, and bytes
 /// beyond ASCII.
 pub fn escape_unprintable(target: &str) -> String {
     let mut escaped = String::with_capacity(target.len());
-    target.bytes().for_each(|byte| push(&mut escaped, byte, byte.is_ascii_graphic()));
+    target.bytes().for_each(|byte| push_escaped(&mut escaped, byte, byte.is_ascii_graphic()));
     escaped
 }
 
-fn push(escaped: &mut String, byte: u8, plain: bool) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+/// Appends a byte, as an escape where it is not plain.
+pub(super) fn push_escaped(escaped: &mut String, byte: u8, plain: bool) {
     if plain {
         escaped.push(char::from(byte));
-        return;
-    }
-    escaped.push('%');
-    for nibble in [byte >> 4, byte & 15] {
-        escaped.push(DIGITS.get(usize::from(nibble)).copied().unwrap_or('0'));
+    } else {
+        let _ = write!(escaped, "%{byte:02X}");
     }
 }
 

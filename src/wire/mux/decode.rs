@@ -17,11 +17,6 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for the beginning of a stream.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Reads on in `input`, as [`wire::Decoder`](crate::wire::Decoder) does. It only reads, so that the
     /// input can be shared meanwhile. An event is the head of a frame; payload behind it is data of that frame,
     /// which may come in several pieces, [`Head::data`] bytes in all.

@@ -4,6 +4,7 @@ use super::{
     ADDRESS_DOMAIN, ADDRESS_IPV4, ADDRESS_IPV6, METADATA_MAX, METADATA_MIN, NETWORK_TCP, NETWORK_UDP,
     OPTION_DATA, OPTION_ERROR, STATUS_END, STATUS_KEEP_ALIVE, STATUS_NEW,
 };
+use crate::wire::Reader;
 
 /// The answer of [`is_mux_stream`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +44,10 @@ pub fn is_mux_stream(first: &[u8]) -> IsMux {
     let mut rest = first;
     loop {
         match Frame::read(rest) {
-            Frame::New => return IsMux::Yes,
-            Frame::Other => return IsMux::No,
-            Frame::Partial => return IsMux::NeedMore,
-            Frame::Skipped(after) => rest = after,
+            Some(Frame::New) => return IsMux::Yes,
+            Some(Frame::Other) => return IsMux::No,
+            Some(Frame::Skipped(after)) => rest = after,
+            None => return IsMux::NeedMore,
         }
     }
 }
@@ -58,10 +59,9 @@ pub fn is_mux_message(first: &[u8]) -> bool {
     let mut rest = first;
     loop {
         match Frame::read(rest) {
-            Frame::New => return true,
-            Frame::Other | Frame::Partial => return false,
-            Frame::Skipped([]) => return true,
-            Frame::Skipped(after) => rest = after,
+            Some(Frame::New | Frame::Skipped([])) => return true,
+            Some(Frame::Other) | None => return false,
+            Some(Frame::Skipped(after)) => rest = after,
         }
     }
 }
@@ -72,69 +72,50 @@ enum Frame<'a> {
     /// One that may come before, without data; what comes after it.
     Skipped(&'a [u8]),
     Other,
-    Partial,
 }
 
 impl<'a> Frame<'a> {
-    fn read(bytes: &'a [u8]) -> Self {
-        // From the front to the back: what is there is judged before the rest is asked for.
-        let Some((&high, after)) = bytes.split_first() else {
-            return Self::Partial;
-        };
+    /// From the front to the back: what is there is judged before the rest is asked for. `None`: it is cut.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut bytes = Reader(bytes);
+        let high = bytes.u8()?;
         if usize::from(high) > METADATA_MAX >> 8 {
-            return Self::Other;
+            return Some(Self::Other);
         }
-        let Some((&low, after)) = after.split_first() else {
-            return Self::Partial;
-        };
-        let metadata = usize::from(u16::from_be_bytes([high, low]));
-        let opens = match metadata {
-            METADATA_MIN => false,
+        let metadata = usize::from(u16::from_be_bytes([high, bytes.u8()?]));
+        let wanted: &[u8] = match metadata {
+            METADATA_MIN => &[STATUS_END, STATUS_KEEP_ALIVE],
             // The least is a name of one byte.
-            10..=METADATA_MAX => true,
-            _ => return Self::Other,
+            10..=METADATA_MAX => &[STATUS_NEW],
+            _ => return Some(Self::Other),
         };
-        let [_, _, status, after @ ..] = after else {
-            return Self::Partial;
-        };
-        let wanted: &[u8] = if opens { &[STATUS_NEW] } else { &[STATUS_END, STATUS_KEEP_ALIVE] };
-        if !wanted.contains(status) {
-            return Self::Other;
+        let [_, _, status] = bytes.array()?;
+        if !wanted.contains(&status) {
+            return Some(Self::Other);
         }
-        let Some((&option, after)) = after.split_first() else {
-            return Self::Partial;
+        let allowed = match status {
+            STATUS_NEW => OPTION_DATA,
+            STATUS_END => OPTION_ERROR,
+            _ => 0,
         };
-        if !opens {
-            let allowed = if *status == STATUS_END { OPTION_ERROR } else { 0 };
-            return if option & !allowed == 0 { Self::Skipped(after) } else { Self::Other };
+        if bytes.u8()? & !allowed != 0 {
+            return Some(Self::Other);
         }
-        if option & !OPTION_DATA != 0 {
-            return Self::Other;
+        if status != STATUS_NEW {
+            return Some(Self::Skipped(bytes.0));
         }
-        Self::read_target(after, metadata - METADATA_MIN)
-    }
-
-    /// The rest of a frame that begins a session: `room` bytes of metadata, 6 at the least.
-    fn read_target(bytes: &'a [u8], room: usize) -> Self {
-        let Some((&network, after)) = bytes.split_first() else {
-            return Self::Partial;
-        };
-        if !matches!(network, NETWORK_TCP | NETWORK_UDP) {
-            return Self::Other;
+        if !matches!(bytes.u8()?, NETWORK_TCP | NETWORK_UDP) {
+            return Some(Self::Other);
         }
-        let [_, _, kind, after @ ..] = after else {
-            return Self::Partial;
-        };
-        let room = room - 4;
-        let fits = match *kind {
+        let [_, _, kind] = bytes.array()?;
+        // What the metadata have beside the session id, status, option, network, port and type.
+        let room = metadata - METADATA_MIN - 4;
+        let fits = match kind {
             ADDRESS_IPV4 => room >= 4,
             ADDRESS_IPV6 => room >= 16,
-            ADDRESS_DOMAIN => match after.first() {
-                Some(&length) => (1..room).contains(&length.into()),
-                None => return Self::Partial,
-            },
+            ADDRESS_DOMAIN => (1..room).contains(&bytes.u8()?.into()),
             _ => false,
         };
-        if fits { Self::New } else { Self::Other }
+        Some(if fits { Self::New } else { Self::Other })
     }
 }

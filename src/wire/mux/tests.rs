@@ -11,7 +11,7 @@ struct Outcome {
 
 /// Decodes a stream that arrives in these pieces.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::default();
     let mut outcome = Outcome::default();
     'pieces: for piece in pieces {
         let mut at = 0;

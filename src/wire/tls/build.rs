@@ -40,10 +40,10 @@ impl HelloBuilder {
         self
     }
 
-    /// Appends the handshake message with its head.
-    fn write_message(&self, out: &mut Vec<u8>) {
-        out.push(handshake_type::CLIENT_HELLO);
-        prefixed::<3>(out, |out| {
+    /// The handshake message with its head.
+    pub fn message(&self) -> Vec<u8> {
+        let mut message = vec![handshake_type::CLIENT_HELLO];
+        prefixed::<3>(&mut message, |out| {
             out.extend(self.version.to_be_bytes());
             out.extend(self.random);
             prefixed::<1>(out, |out| out.extend_from_slice(&self.session_id));
@@ -56,27 +56,12 @@ impl HelloBuilder {
                 }
             });
         });
-    }
-
-    /// Appends the message in one record.
-    pub fn write_record(&self, out: &mut Vec<u8>) {
-        out.push(content_type::HANDSHAKE);
-        out.extend(self.record_version.to_be_bytes());
-        prefixed::<2>(out, |out| self.write_message(out));
-    }
-
-    /// The handshake message with its head.
-    pub fn message(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.write_message(&mut out);
-        out
+        message
     }
 
     /// The message in one record.
     pub fn record(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.write_record(&mut out);
-        out
+        record(content_type::HANDSHAKE, self.record_version, &self.message())
     }
 }
 

@@ -4,8 +4,8 @@
 //! Sources: RFC 8446 sections 4.1.2 (ClientHello) and 5.1 (records), RFC 6066 section 3 (server_name),
 //! RFC 7301 section 3.1 (application_layer_protocol_negotiation), RFC 7507 (TLS_FALLBACK_SCSV).
 
-use super::read::Reader;
 use super::{HOST_NAME, MESSAGE_HEAD, RECORD_HEAD, content_type, extension, handshake_type};
+use crate::wire::Reader;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -110,16 +110,8 @@ fn without_head(message: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// Reads the [body] of a hello.
-    ///
-    /// # Errors
-    ///
-    /// Its lengths do not fit together.
-    pub fn parse(body: &'a [u8]) -> Result<ClientHello<'a>, NotAHello> {
-        ClientHello::read(body).ok_or(NotAHello)
-    }
-
-    fn read(body: &'a [u8]) -> Option<ClientHello<'a>> {
+    /// Reads the [body] of a hello. `None`: its lengths do not fit together.
+    pub fn parse(body: &'a [u8]) -> Option<ClientHello<'a>> {
         let mut reader = Reader(body);
         // legacy_version and random
         reader.take(2 + 32)?;

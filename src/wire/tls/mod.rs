@@ -5,11 +5,9 @@
 
 mod build;
 pub mod client_hello;
-mod read;
 
 pub use build::{HelloBuilder, list8, list16, numbers, record, server_name};
 pub use client_hello::ClientHello;
-pub use read::Reader;
 
 /// Bytes of a record's head: content type, version, length.
 pub const RECORD_HEAD: usize = 5;

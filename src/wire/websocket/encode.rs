@@ -58,13 +58,11 @@ pub fn frame_in_place(frame: &mut [u8], key: Option<[u8; 4]>) -> Result<usize, F
 }
 
 /// The head of a binary message of `payload`, which is masked where there is a key.
-fn binary(payload: &mut [u8], key: Option<[u8; 4]>) -> HeadBuffer {
-    let mut head = HeadBuffer::new(Opcode::Binary, key.is_some(), payload.len());
+fn binary(payload: &mut [u8], key: Option<[u8; 4]>) -> FrameBytes<{ Encoder::HEAD }> {
     if let Some(key) = key {
-        head.put(&key);
         mask(key, payload);
     }
-    head
+    FrameBytes::new(Opcode::Binary, key, payload.len())
 }
 
 /// A key for the next frame of this end.
@@ -75,17 +73,21 @@ fn fresh_key(role: Role) -> Option<[u8; 4]> {
     }
 }
 
-/// A head under construction.
-struct HeadBuffer {
-    bytes: [u8; Encoder::HEAD],
+/// The first bytes of a frame, or all of them: at most `N`.
+#[derive(Debug, Clone)]
+pub struct FrameBytes<const N: usize> {
+    bytes: [u8; N],
     len: usize,
 }
 
-impl HeadBuffer {
-    /// All but the masking key.
-    fn new(opcode: Opcode, masked: bool, length: usize) -> Self {
-        let mut head = Self { bytes: [0; Encoder::HEAD], len: 0 };
-        let masked = if masked { MASKED } else { 0 };
+/// A control frame, ready to be sent: head, masking key and payload.
+pub type ControlFrame = FrameBytes<{ 2 + 4 + CONTROL_PAYLOAD }>;
+
+impl<const N: usize> FrameBytes<N> {
+    /// The head of a frame with so much payload.
+    fn new(opcode: Opcode, key: Option<[u8; 4]>, length: usize) -> Self {
+        let mut head = Self { bytes: [0; N], len: 0 };
+        let masked = if key.is_some() { MASKED } else { 0 };
         head.put(&[FIN | opcode as u8]);
         if length <= CONTROL_PAYLOAD {
             head.put(&[masked | length as u8]);
@@ -96,6 +98,7 @@ impl HeadBuffer {
             head.put(&[masked | LENGTH_64_BIT]);
             head.put(&(length as u64).to_be_bytes());
         }
+        head.put(key.as_ref().map_or(&[], |key| key));
         head
     }
 
@@ -104,53 +107,33 @@ impl HeadBuffer {
         self.len += bytes.len();
     }
 
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// A control frame, ready to be sent.
-#[derive(Debug, Clone)]
-pub struct ControlFrame {
-    bytes: [u8; ControlFrame::MAX],
-    len: usize,
-}
-
-impl ControlFrame {
-    /// The longest control frame, in bytes: head, masking key and payload.
-    pub const MAX: usize = 2 + 4 + CONTROL_PAYLOAD;
-
-    /// The frame's bytes.
+    /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+}
 
-    fn new(opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> Self {
-        let payload = &payload[..payload.len().min(CONTROL_PAYLOAD)];
-        let mut head = HeadBuffer::new(opcode, key.is_some(), payload.len());
-        if let Some(key) = key {
-            head.put(&key);
-        }
-        let len = head.len + payload.len();
-        let mut bytes = [0; Self::MAX];
-        bytes[..head.len].copy_from_slice(head.as_bytes());
-        bytes[head.len..len].copy_from_slice(payload);
-        if let Some(key) = key {
-            mask(key, &mut bytes[head.len..len]);
-        }
-        Self { bytes, len }
+fn control(role: Role, opcode: Opcode, payload: &[u8]) -> ControlFrame {
+    let payload = &payload[..payload.len().min(CONTROL_PAYLOAD)];
+    let key = fresh_key(role);
+    let mut frame = ControlFrame::new(opcode, key, payload.len());
+    let head = frame.len;
+    frame.put(payload);
+    if let Some(key) = key {
+        mask(key, &mut frame.bytes[head..frame.len]);
     }
+    frame
 }
 
 /// A ping (RFC 6455, section 5.5.2) with up to [`CONTROL_PAYLOAD`] bytes of `payload`; the rest,
 /// for which the frame has no room, is left out.
 pub fn ping(role: Role, payload: &[u8]) -> ControlFrame {
-    ControlFrame::new(Opcode::Ping, payload, fresh_key(role))
+    control(role, Opcode::Ping, payload)
 }
 
 /// The answer to a ping (RFC 6455, section 5.5.3): the ping's own payload. Cut as in [`ping`].
 pub fn pong(role: Role, payload: &[u8]) -> ControlFrame {
-    ControlFrame::new(Opcode::Pong, payload, fresh_key(role))
+    control(role, Opcode::Pong, payload)
 }
 
 /// A close frame (RFC 6455, section 5.5.1), with a code or without, and a reason, which is for the
@@ -168,7 +151,7 @@ pub fn close(role: Role, code: Option<u16>, reason: &str) -> ControlFrame {
             len += char.encode_utf8(room).len();
         }
     }
-    ControlFrame::new(Opcode::Close, &payload[..len], fresh_key(role))
+    control(role, Opcode::Close, &payload[..len])
 }
 
 #[cfg(test)]

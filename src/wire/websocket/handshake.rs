@@ -7,7 +7,6 @@ use base64::alphabet;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
-use thiserror::Error;
 
 /// What a server appends to the key before it hashes it (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -27,17 +26,6 @@ pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(hash)
 }
 
-/// Why the value of `Sec-WebSocket-Protocol` is not early data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum EarlyDataError {
-    /// It is not base64; it may be the name of a real subprotocol.
-    #[error("the early data are not base64")]
-    NotBase64,
-    /// There is more of it than the caller allows.
-    #[error("the early data are longer than {0} bytes")]
-    TooLong(usize),
-}
-
 /// Every way that base64 is written in is read: the caller turns the URL-safe alphabet into the
 /// standard one, the padding may be there or not, and stray bits in the last digit do not matter
 /// (they do not to Go, in which the deployed servers are written).
@@ -52,16 +40,13 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 ///
 /// `value` is base64, URL-safe or standard or both, padded or not: what xray's server takes. At
 /// most `limit` bytes are decoded. An empty value is no data. A server that takes the data echoes
-/// the header, value and all.
-///
-/// # Errors
-///
-/// If it is something else, or too long.
-pub fn decode_early_data(value: &[u8], limit: usize) -> Result<Vec<u8>, EarlyDataError> {
+/// the header, value and all. `None` if it is something else, perhaps the name of a real subprotocol, or
+/// too long.
+pub fn decode_early_data(value: &[u8], limit: usize) -> Option<Vec<u8>> {
     let value = value.trim_ascii();
     // Four digits make three bytes; the padding is at most two characters.
     if value.len() > limit.div_ceil(3).saturating_mul(4).saturating_add(2) {
-        return Err(EarlyDataError::TooLong(limit));
+        return None;
     }
     let standard: Vec<u8> = value
         .iter()
@@ -71,11 +56,7 @@ pub fn decode_early_data(value: &[u8], limit: usize) -> Result<Vec<u8>, EarlyDat
             byte => *byte,
         })
         .collect();
-    let data = LENIENT.decode(standard).map_err(|_| EarlyDataError::NotBase64)?;
-    if data.len() > limit {
-        return Err(EarlyDataError::TooLong(limit));
-    }
-    Ok(data)
+    LENIENT.decode(standard).ok().filter(|data| data.len() <= limit)
 }
 
 /// The value of `Sec-WebSocket-Protocol` that carries `data`: URL-safe base64 without padding,
@@ -134,16 +115,16 @@ mod tests {
     fn early_data_is_read_in_every_kind_of_base64() {
         let data = [0xfb, 0xff, 0xbf, 0xfe];
         for value in ["-_-__g", "+/+//g", "+/+//g==", "-_-__g==", "-_+//g", " -_-__g ", "-_-__h"] {
-            assert_eq!(decode_early_data(value.as_bytes(), 2048).as_deref(), Ok(&data[..]), "{value}");
+            assert_eq!(decode_early_data(value.as_bytes(), 2048).as_deref(), Some(&data[..]), "{value}");
         }
         assert_eq!(encode_early_data(&data), "-_-__g");
-        assert_eq!(decode_early_data(b"", 2048), Ok(Vec::new()));
+        assert_eq!(decode_early_data(b"", 2048), Some(Vec::new()));
     }
 
     #[test]
-    fn early_data_that_is_none_is_named() {
+    fn what_is_no_early_data_is_not_taken_for_some() {
         for value in ["chat, superchat", "v1.api", "A", "AAAAA", "AA=A", "\u{e9}"] {
-            assert_eq!(decode_early_data(value.as_bytes(), 2048), Err(EarlyDataError::NotBase64), "{value}");
+            assert_eq!(decode_early_data(value.as_bytes(), 2048), None, "{value}");
         }
     }
 
@@ -153,13 +134,12 @@ mod tests {
             for length in 0..20 {
                 let data = vec![0xa5; length];
                 for value in [encode_early_data(&data), STANDARD.encode(&data)] {
-                    let expected =
-                        if length <= limit { Ok(data.clone()) } else { Err(EarlyDataError::TooLong(limit)) };
+                    let expected = (length <= limit).then(|| data.clone());
                     assert_eq!(decode_early_data(value.as_bytes(), limit), expected);
                 }
             }
         }
-        assert!(decode_early_data(b"AAAA", usize::MAX).is_ok());
+        assert!(decode_early_data(b"AAAA", usize::MAX).is_some());
     }
 
     #[test]
@@ -191,12 +171,12 @@ mod tests {
         #[test]
         fn early_data_survives_the_round_trip(data in prop::collection::vec(any::<u8>(), 0..300)) {
             let value = encode_early_data(&data);
-            prop_assert_eq!(decode_early_data(value.as_bytes(), 300), Ok(data));
+            prop_assert_eq!(decode_early_data(value.as_bytes(), 300), Some(data));
         }
 
         #[test]
         fn foreign_values_never_panic(value in prop::collection::vec(any::<u8>(), 0..64), limit in 0..64usize) {
-            if let Ok(data) = decode_early_data(&value, limit) {
+            if let Some(data) = decode_early_data(&value, limit) {
                 prop_assert!(data.len() <= limit);
             }
         }

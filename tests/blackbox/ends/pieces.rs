@@ -8,7 +8,7 @@ use crate::support::plugin::{Ours, client, server};
 use crate::support::websocket::{BINARY, CLOSE, PONG, frame, mux};
 use crate::support::{STEP, millis, secs, within};
 use obfs_rs::wire::Encoder as _;
-use obfs_rs::wire::fake_tls::{Random, SentHello, ServerEncoder};
+use obfs_rs::wire::fake_tls::{RecordEncoder, SentHello};
 use obfs_rs::wire::websocket::accept_key;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -210,7 +210,7 @@ fn server_says(format: Format, head: &str, messages: &[Vec<u8>], ending: Ending)
     let words: Vec<u8> = match format {
         Format::Http | Format::HttpUpgrade => messages.concat(),
         Format::FakeTls => {
-            let mut encoder = ServerEncoder::new(Random::new(&mut rand::rng(), 0), [7; 32]);
+            let mut encoder = RecordEncoder::from_server_hello([1; 32], [7; 32]);
             let mut flight = Vec::new();
             for piece in messages.iter().flat_map(|message| message.chunks(16_384)) {
                 let mut piece = piece.to_vec();

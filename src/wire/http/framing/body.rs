@@ -1,17 +1,16 @@
 //! The body of a message (RFC 9112 sections 6 and 7).
 
-use super::error::FramingError;
-use super::head::MessageHead;
+use super::{FramingError, MessageHead};
 use crate::wire::http::chunked::Chunks;
 
-/// A body, as far as it has not come.
-#[derive(Debug, Clone)]
+/// A body, as far as it has not come. Its content is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageBody {
     /// So many bytes.
     Sized(u64),
     /// Chunks.
     Chunked(Chunks),
-    /// What stands behind the last chunk.
+    /// What stands behind the last chunk of a body that is read strictly.
     Trailers(MessageHead),
 }
 
@@ -64,12 +63,16 @@ impl MessageBody {
                     if !chunks.is_over() {
                         return Ok(None);
                     }
+                    if chunks.includes_trailers() {
+                        *self = MessageBody::Sized(0);
+                        return Ok(Some(at));
+                    }
                     *self = MessageBody::Trailers(MessageHead::of_trailers());
                 }
                 MessageBody::Trailers(trailers) => {
                     let Some(n) = trailers.read(rest)? else { return Ok(None) };
                     // RFC 9110 section 6.5.1: a sender must not send these.
-                    if trailers.is_chunked() || trailers.length().is_some() {
+                    if trailers.chunked || trailers.length.is_some() {
                         return Err(FramingError::NoBody);
                     }
                     *self = MessageBody::Sized(0);

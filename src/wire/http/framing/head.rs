@@ -1,10 +1,10 @@
 //! The head of a message (RFC 9112 sections 2 to 5), read byte by byte.
 
-use super::error::{FramingError, MAX_HEAD};
+use super::{FramingError, MAX_HEAD};
 use crate::wire::http::syntax::{is_token_byte, is_value_byte};
 
 /// A head on its way, and what it says about what follows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageHead {
     place: HeadPlace,
     /// Bytes so far.
@@ -12,16 +12,16 @@ pub struct MessageHead {
     word: Word,
     field: BodyField,
     /// The request is a HEAD.
-    is_head: bool,
-    status: u16,
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    expects: bool,
+    pub(super) is_head: bool,
+    pub(super) status: u16,
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    pub(super) close: bool,
+    pub(super) expects: bool,
 }
 
 /// What the next byte belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum HeadPlace {
     Method,
     Target,
@@ -32,6 +32,7 @@ enum HeadPlace {
     Reason,
     /// A CR has come.
     LineFeed,
+    #[default]
     FieldStart,
     Name,
     Value,
@@ -41,8 +42,9 @@ enum HeadPlace {
 }
 
 /// The headers that say something about bodies and connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum BodyField {
+    #[default]
     Other,
     ContentLength,
     TransferEncoding,
@@ -51,34 +53,19 @@ enum BodyField {
 }
 
 impl MessageHead {
-    fn at(place: HeadPlace) -> MessageHead {
-        MessageHead {
-            place,
-            len: 0,
-            word: Word::default(),
-            field: BodyField::Other,
-            is_head: false,
-            status: 0,
-            length: None,
-            chunked: false,
-            close: false,
-            expects: false,
-        }
-    }
-
     /// A request's head of which nothing has come.
     pub fn of_request() -> MessageHead {
-        MessageHead::at(HeadPlace::Method)
+        MessageHead { place: HeadPlace::Method, ..MessageHead::default() }
     }
 
     /// An answer's.
     pub fn of_answer() -> MessageHead {
-        MessageHead::at(HeadPlace::Status(0))
+        MessageHead { place: HeadPlace::Status(0), ..MessageHead::default() }
     }
 
     /// The trailers of a chunked body: a head without its start line.
     pub(super) fn of_trailers() -> MessageHead {
-        MessageHead::at(HeadPlace::FieldStart)
+        MessageHead { place: HeadPlace::FieldStart, ..MessageHead::default() }
     }
 
     /// Reads on. The head ends after so many bytes of `input`; `None`: not in it.
@@ -212,30 +199,6 @@ impl MessageHead {
         }
         Ok(())
     }
-
-    pub(super) fn is_head(&self) -> bool {
-        self.is_head
-    }
-
-    pub(super) fn status(&self) -> u16 {
-        self.status
-    }
-
-    pub(super) fn length(&self) -> Option<u64> {
-        self.length
-    }
-
-    pub(super) fn is_chunked(&self) -> bool {
-        self.chunked
-    }
-
-    pub(super) fn closes(&self) -> bool {
-        self.close
-    }
-
-    pub(super) fn expects(&self) -> bool {
-        self.expects
-    }
 }
 
 /// Digits and nothing else, of a number that fits.
@@ -246,7 +209,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// The last word that was read, as far as it can be one that matters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Word {
     bytes: [u8; 20],
     len: usize,

@@ -1,8 +1,6 @@
 //! The requests on a connection, and what follows their heads and the heads of their answers.
 
-use super::body::MessageBody;
-use super::error::{FramingError, MAX_PENDING};
-use super::head::MessageHead;
+use super::{FramingError, MAX_PENDING, MessageBody, MessageHead};
 
 /// What a request says.
 #[derive(Debug, Clone)]
@@ -22,15 +20,15 @@ impl RequestFraming {
     ///
     /// It is not clear what follows, or this is the last request.
     pub fn of(head: &MessageHead) -> Result<RequestFraming, FramingError> {
-        let body = match (head.is_chunked(), head.length()) {
+        let body = match (head.chunked, head.length) {
             (true, Some(_)) => return Err(FramingError::Both),
             (true, None) => MessageBody::chunked(),
             (false, length) => MessageBody::Sized(length.unwrap_or(0)),
         };
-        if head.closes() {
+        if head.close {
             return Err(FramingError::Last);
         }
-        Ok(RequestFraming { is_head: head.is_head(), waits: head.expects() && !body.is_over(), body })
+        Ok(RequestFraming { is_head: head.is_head, waits: head.expects && !body.is_over(), body })
     }
 }
 
@@ -80,11 +78,10 @@ impl PendingRequests {
         if self.is_empty() {
             return Err(FramingError::Unasked);
         }
-        let (chunked, length) = (head.is_chunked(), head.length());
+        let MessageHead { status, chunked, length, .. } = *head;
         if chunked && length.is_some() {
             return Err(FramingError::Both);
         }
-        let status = head.status();
         let has_none = matches!(status, 100..200 | 204 | 304) || self.heads & 1 == 1;
         // RFC 9110 section 8.6 and RFC 9112 section 6.1: these have no length either.
         if matches!(status, 100..200 | 204) && (chunked || length.is_some_and(|length| length > 0)) {
@@ -100,7 +97,7 @@ impl PendingRequests {
         if self.waiting && self.count == 1 {
             return Err(FramingError::Expected);
         }
-        if head.closes() {
+        if head.close {
             return Err(FramingError::Last);
         }
         match (has_none, chunked, length) {

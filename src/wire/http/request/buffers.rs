@@ -10,21 +10,23 @@ pub struct HeaderBuffers {
     large: usize,
 }
 
+/// The buffers for a request that comes alone.
+impl Default for HeaderBuffers {
+    fn default() -> HeaderBuffers {
+        HeaderBuffers { at: 0, size: HeaderBuffers::SMALL, large: 0 }
+    }
+}
+
 impl HeaderBuffers {
     /// The longest line, in bytes with its end.
     pub const LINE: usize = 8 * 1024;
     const SMALL: usize = 1024;
     const MOST: usize = 4;
 
-    /// The buffers for a request that comes alone.
-    pub fn new() -> HeaderBuffers {
-        HeaderBuffers { at: 0, size: HeaderBuffers::SMALL, large: 0 }
-    }
-
     /// The buffers for the next request, of which bytes have come with this one.
     pub fn for_next(self) -> HeaderBuffers {
         let large = usize::from(self.large > 0);
-        if self.at < self.size { HeaderBuffers { large, ..self } } else { HeaderBuffers::new() }
+        if self.at < self.size { HeaderBuffers { large, ..self } } else { HeaderBuffers::default() }
     }
 
     /// How many bytes nginx would have read beyond the head, at the most.

@@ -1,10 +1,10 @@
 //! The head of a request: its lines put together, within the limits and with the checks of nginx.
 
-use super::body::RequestBody;
 use super::buffers::HeaderBuffers;
 use super::line::{Field, HttpVersion, Method, Stop, header_line, request_line};
 use super::target::Target;
 use crate::wire::http::chunked::Chunks;
+use crate::wire::http::framing::MessageBody;
 
 /// What of a request decides how its answer is written, as far as it is known when something is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Request {
     /// Whether the visitor expects to send another request.
     pub keep_alive: bool,
     pub style: ResponseStyle,
-    pub body: RequestBody,
+    pub body: MessageBody,
     /// `Expect: 100-continue`.
     pub expects: bool,
     fields: Fields,
@@ -49,7 +49,7 @@ pub struct Refusal {
     pub style: ResponseStyle,
     /// Bytes that have been understood.
     pub consumed: usize,
-    pub body: RequestBody,
+    pub body: MessageBody,
 }
 
 impl Refusal {
@@ -88,9 +88,10 @@ impl Fields {
 }
 
 /// A head that is being read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestReader {
-    buffers: HeaderBuffers,
+    /// As far as they are filled.
+    pub buffers: HeaderBuffers,
     /// Bytes that have been understood.
     at: usize,
     line: Option<(Method, HttpVersion, Target)>,
@@ -99,8 +100,8 @@ pub struct RequestReader {
     keep_alive: Option<bool>,
     style: ResponseStyle,
     fields: Fields,
-    /// Whether what the head says is kept. Otherwise all that matters is whether it is refused.
-    keeps: bool,
+    /// What the head says is not kept: all that matters is whether it is refused.
+    judges_only: bool,
     /// The request line is taken as it is.
     any_line: bool,
     /// The last line has come.
@@ -110,24 +111,13 @@ pub struct RequestReader {
 impl RequestReader {
     /// A reader for a head that goes into these buffers.
     pub fn new(buffers: HeaderBuffers) -> RequestReader {
-        RequestReader {
-            buffers,
-            at: 0,
-            line: None,
-            host: None,
-            keep_alive: None,
-            style: ResponseStyle::default(),
-            fields: Fields::default(),
-            keeps: true,
-            any_line: false,
-            ended: false,
-        }
+        RequestReader { buffers, ..RequestReader::default() }
     }
 
     /// A reader that only says whether the first head on a connection is [refused](Self::is_refused). With
     /// `any_line` the request line is taken as it is.
     pub fn for_judging(any_line: bool) -> RequestReader {
-        RequestReader { keeps: false, any_line, ..RequestReader::new(HeaderBuffers::new()) }
+        RequestReader { judges_only: true, any_line, ..RequestReader::default() }
     }
 
     /// Whether a web server refuses these bytes, all of the head that have come, however they go on. It
@@ -145,11 +135,6 @@ impl RequestReader {
         let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.buffers.skip(blank);
         blank
-    }
-
-    /// The buffers, as far as they are filled.
-    pub fn buffers(&self) -> HeaderBuffers {
-        self.buffers
     }
 
     /// Reads on in all bytes of the head that have come. `None` when it has not ended.
@@ -181,31 +166,23 @@ impl RequestReader {
                 Some(_) => self.header_line(rest),
             };
             match stop {
-                Ok((length, false)) => {
+                Ok((length, is_last)) => {
                     self.at += length;
-                    if let Some((_, HttpVersion::V09, _)) = self.line {
-                        self.ended = true;
+                    self.ended = is_last || matches!(self.line, Some((_, HttpVersion::V09, _)));
+                    if self.ended {
                         return Ok(true);
                     }
                 }
-                Ok((length, true)) => {
-                    self.at += length;
-                    self.ended = true;
-                    return Ok(true);
-                }
                 Err(Stop::More) if self.buffers.clone().take(rest.len(), false) => return Ok(false),
-                Err(Stop::More) => return Err(self.refuse(self.too_long())),
+                Err(Stop::More) if self.line.is_none() => return Err(self.refuse(414)),
+                Err(Stop::More) => return Err(self.refuse(TOO_LARGE)),
                 Err(Stop::Refuse(status)) => return Err(self.refuse(status)),
             }
         }
     }
 
-    fn too_long(&self) -> u16 {
-        if self.line.is_none() { 414 } else { TOO_LARGE }
-    }
-
     fn refuse(&self, status: u16) -> Refusal {
-        Refusal { status, style: self.style, consumed: self.at, body: RequestBody::NONE }
+        Refusal { status, style: self.style, consumed: self.at, body: MessageBody::Sized(0) }
     }
 
     /// Returns the length of the line.
@@ -223,9 +200,9 @@ impl RequestReader {
         }
         let target = Target::parse(line.target).ok_or(Stop::Refuse(400))?;
         if let Some(host) = line.host {
-            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?).filter(|_| self.keeps);
+            self.host = Some(host_name(host).ok_or(Stop::Refuse(400))?).filter(|_| !self.judges_only);
         }
-        let target = if self.keeps { target } else { Target::default() };
+        let target = if self.judges_only { Target::default() } else { target };
         self.line = Some((line.method, line.version, target));
         Ok(length)
     }
@@ -263,14 +240,14 @@ impl RequestReader {
             (Some(_), true) => return Err(Stop::Refuse(400)),
             (Some(_), false) => return Ok(()),
             (None, _) => {
-                let value = if self.keeps { value } else { &[] };
+                let value = if self.judges_only { &[] } else { value };
                 self.fields.0.push((name, value.to_vec()));
             }
         }
         match name {
             "host" => {
                 let host = host_name(value).ok_or(Stop::Refuse(400))?;
-                if self.keeps {
+                if !self.judges_only {
                     self.host.get_or_insert(host);
                 }
             }
@@ -288,8 +265,8 @@ impl RequestReader {
             return Err(self.refuse(400));
         }
         let mut body = match fields.get("content-length").map(length) {
-            None => RequestBody::NONE,
-            Some(Some(length)) => RequestBody::Length(length),
+            None => MessageBody::Sized(0),
+            Some(Some(length)) => MessageBody::Sized(length),
             Some(None) => return Err(self.refuse(400)),
         };
         let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
@@ -301,7 +278,7 @@ impl RequestReader {
             if !is_chunked {
                 return refuse(501, body);
             }
-            body = RequestBody::Chunked(Chunks::lenient());
+            body = MessageBody::Chunked(Chunks::lenient());
         }
         if matches!(method, Method::Connect | Method::Trace) {
             return refuse(405, body);

@@ -19,7 +19,7 @@ fn read(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
 
 /// As a connection does it.
 fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Option<Request>, Refusal> {
-    let mut reading = RequestReader::new(HeaderBuffers::new());
+    let mut reading = RequestReader::new(HeaderBuffers::default());
     let mut come = Vec::new();
     for piece in bytes.chunks(piece) {
         come.extend_from_slice(piece);

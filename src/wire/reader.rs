@@ -16,14 +16,19 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
     /// A number of one byte.
     pub fn u8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
+        self.array().map(u8::from_be_bytes)
     }
 
     /// A number of two bytes.
     pub fn u16(&mut self) -> Option<u16> {
-        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
+        self.array().map(u16::from_be_bytes)
     }
 
     /// The bytes behind their length in one byte.
