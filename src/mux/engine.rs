@@ -135,14 +135,13 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             && let Some(session) = self.starts.next(cx, &mut self.link)
         {
             let mut encoder = Encoder::client(self.next_id);
-            match session.first_frame(&mut encoder) {
-                Ok(frame) => {
-                    self.starts.sent(session.first.len());
-                    self.begin_session(session, encoder, &frame);
-                    self.link.poll_flush(cx);
-                }
-                Err(error) => self.link.break_off(io::Error::other(error)),
-            }
+            let frame = session.first_frame(&mut encoder).unwrap_or_else(|error| {
+                self.link.break_off(io::Error::other(error));
+                Vec::new()
+            });
+            self.starts.sent(session.first.len());
+            self.begin_session(session, encoder, &frame);
+            self.link.poll_flush(cx);
         }
     }
 
