@@ -7,7 +7,7 @@ use super::source::{Held, NewSession, SessionSource};
 use super::timers::{TICK, Timers};
 use crate::relay::{End, Outcome, RelayStream, Timeouts};
 use crate::runtime::turn::{self, TURN, end_turn};
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use crate::transport::websocket::{Handoff, Received};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -61,7 +61,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
 
     /// Serves the sessions until the connection is over, or can take no more of them.
     pub(super) async fn run(mut self) -> Outcome {
-        watchdog::stage(Stage::Mux);
+        watchdog::stage("mux");
         let end = poll_fn(|cx| {
             if let Some(received) = self.received.take() {
                 self.begin(cx, received);
