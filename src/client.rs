@@ -1,7 +1,7 @@
 //! The client half: accept, dial, open the disguise, relay.
 
-use crate::config::{ClientConfig, TunnelConfig, WebConfig};
-use crate::mux::{OpenLink, Pool};
+use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::mux::Pool;
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
@@ -9,8 +9,7 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{self, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::telemetry;
-use crate::transport::websocket::Handoff;
-use crate::transport::{NotOpened, Opener, Stream};
+use crate::transport::{Opener, WebOpener};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,25 +27,17 @@ const FIRST_BYTES: usize = 16 * 1024;
 /// The client half: what all its connections share.
 #[derive(Debug)]
 pub struct Client {
-    opener: Arc<Opener>,
+    opener: Opening,
     timeouts: Timeouts,
-    /// The connections that sessions share, where they do.
-    pool: Option<Arc<Pool<Links>>>,
 }
 
-/// Opens the connections of the pool.
+/// Into what an application's connection goes.
 #[derive(Debug)]
-struct Links {
-    opener: Arc<Opener>,
-    config: WebConfig,
-}
-
-impl OpenLink for Links {
-    type Error = NotOpened;
-
-    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, NotOpened>> + Send {
-        self.opener.websocket(&self.config, early)
-    }
+enum Opening {
+    /// Into a tunnel of its own.
+    Tunnel(Box<Opener>),
+    /// Into a connection that it may share with others.
+    Session(Arc<Pool<WebOpener>>),
 }
 
 impl Client {
@@ -66,14 +57,16 @@ impl Client {
         let listeners = Listeners::bind(&listen, &SocketOptions::default())?;
         refuse_ourselves(OwnAddresses::of(&listeners))?;
         let dialer = Dialer::new(servers.clone(), tunnel.sockets.clone());
-        let opener = Arc::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?);
         let timeouts = Timeouts::new(tunnel.idle_timeout);
-        let pool = opener.mux().cloned().map(|config| {
-            let (most, early_data) = (config.mux, config.early_data);
-            let links = Links { opener: Arc::clone(&opener), config };
-            Arc::new(Pool::new(links, most, early_data, timeouts))
-        });
-        Ok(Service::new(listeners, Client { opener, timeouts, pool }))
+        let opener = match disguise {
+            ClientDisguise::Web(web) if web.mux > 0 => {
+                let (most, early_data) = (web.mux, web.early_data);
+                let opener = WebOpener::new(web, dialer)?;
+                Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
+            }
+            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?)),
+        };
+        Ok(Service::new(listeners, Client { opener, timeouts }))
     }
 }
 
@@ -84,11 +77,12 @@ impl Half for Client {
             debug!(%peer, "closed before sending anything");
             return;
         };
-        if let Some(pool) = &self.pool {
-            return pool.carry(app, first, peer);
-        }
+        let opener = match &self.opener {
+            Opening::Session(pool) => return pool.carry(app, first, peer),
+            Opening::Tunnel(opener) => opener,
+        };
         // On the heap, and gone when the tunnel stands, which does not carry it through its life.
-        match Box::pin(self.opener.open(first)).await {
+        match Box::pin(opener.open(first)).await {
             Ok(tunnel) => {
                 let outcome = tunnel.relay(app, self.timeouts).await;
                 telemetry::tunnel_ended(peer, "tunnel", began, &outcome);

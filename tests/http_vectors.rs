@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use obfs_rs::wire::http::{
-    HeaderOrder, HttpRule, Upgrade, UpgradeAnswer, UpgradeParse, UpgradeRequest, detect_upgrade,
+    HeaderOrder, HttpRule, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeParse, UpgradeRequest,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -38,7 +38,7 @@ static ANY: LazyLock<HttpRule> =
     LazyLock::new(|| HttpRule { method: "GET".into(), path: None, web_path: None, host: None });
 
 fn upgrade(bytes: &[u8]) -> Upgrade {
-    match detect_upgrade(bytes, &ANY) {
+    match UpgradeDetector::default().detect(bytes, &ANY) {
         UpgradeParse::Upgrade(upgrade) => upgrade,
         other => panic!("{other:?}"),
     }
@@ -91,7 +91,7 @@ fn the_answer_is_taken_and_its_payload_found() {
 fn every_cut_in_a_head_waits_for_more_and_every_cut_behind_it_changes_nothing() {
     let whole = upgrade(&VECTOR.up);
     for cut in 0..whole.head_len + 500 {
-        let verdict = detect_upgrade(&VECTOR.up[..cut], &ANY);
+        let verdict = UpgradeDetector::default().detect(&VECTOR.up[..cut], &ANY);
         let wanted =
             if cut < whole.head_len { UpgradeParse::NeedMore } else { UpgradeParse::Upgrade(whole.clone()) };
         assert_eq!(verdict, wanted, "cut at {cut}");
@@ -112,7 +112,7 @@ proptest! {
         let mut bytes = VECTOR.up.clone();
         let head_len = upgrade(&bytes).head_len;
         bytes[at.min(head_len - 1)] = byte;
-        if let UpgradeParse::Upgrade(found) = detect_upgrade(&bytes, &ANY) {
+        if let UpgradeParse::Upgrade(found) = UpgradeDetector::default().detect(&bytes, &ANY) {
             // Only an end of the head that comes earlier may move it.
             prop_assert!(found.head_len <= head_len);
         }

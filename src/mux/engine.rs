@@ -1,62 +1,68 @@
-//! The task of a connection: it polls everything in turn, and looks at the clock.
+//! The task of a connection: it passes on what comes on the connection and from the sessions, and looks at
+//! the clock.
 
-use super::exchange::Exchange;
-use super::liveness::{Liveness, Seen};
+use super::link::{Cursor, Event, HEADS, Link, READ};
 use super::session::Session;
-use super::source::{Held, NewSession, SessionSource};
-use super::timers::{TICK, Timers};
-use crate::relay::{End, Outcome, RelayStream, Timeouts};
-use crate::runtime::turn::{self, TURN, end_turn};
+use super::sessions::Sessions;
+use super::source::{NewSession, SessionSource};
+use super::starts::Starts;
+use super::state::Tell;
+use super::timers::{TICK, Timers, UNREAD_MAX};
+use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
+use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
+use crate::telemetry;
 use crate::transport::websocket::{Handoff, Received};
-use crate::wire::mux::Encoder;
-use crate::wire::websocket::Role;
+use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// A Mux.Cool connection.
 pub(super) struct Engine<S, I> {
-    exchange: Exchange<S, I>,
+    link: Link<S>,
+    sessions: Sessions,
+    starts: Starts<I>,
+    timers: Timers,
     /// What had come before the connection was ours.
     received: Option<Received>,
-    held: Held,
-    liveness: Liveness,
-    timers: Timers,
-    /// There will be no more sessions of our own.
-    no_more: bool,
+    /// Of the next session that this end begins.
+    next_id: u16,
+    /// The peer of a session with id 0 knows its end only by that of the connection.
+    close_when_empty: bool,
+    /// Payload of sessions that have ended.
+    up: u64,
+    down: u64,
     /// The connection is over.
     over: Option<End>,
     /// The reactor that watches the connection.
     reactor: u32,
 }
 
-impl<S: RelayStream, I: SessionSource> Engine<S, I> {
-    const IS_CLIENT: bool = matches!(I::ROLE, Role::Client);
+/// Data for one session, as they are in the input.
+struct Batch<'a> {
+    id: Option<u16>,
+    data: &'a mut Pieces,
+}
 
+impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     /// A connection whose handshake is done.
     pub(super) fn new(handoff: Handoff<S>, source: I, timeouts: Timeouts) -> Self {
-        let now = Instant::now();
-        let (exchange, received) = Exchange::new(handoff, source);
+        let (link, received) = Link::new(handoff, I::ROLE);
         Engine {
-            exchange,
-            received: Some(received),
-            held: Held::new(now),
-            liveness: Liveness::new(now),
+            link,
+            sessions: Sessions::new(I::ROLE, source.may_be_many()),
+            starts: Starts::new(source),
             timers: Timers::new(I::ROLE, timeouts),
-            no_more: !Self::IS_CLIENT,
+            received: Some(received),
+            next_id: 1,
+            close_when_empty: false,
+            up: 0,
+            down: 0,
             over: None,
             reactor: turn::reactor(),
         }
-    }
-
-    /// The first session of a client's connection, of which the beginning went with the handshake:
-    /// `rest` is what of its first frame did not. `encoder` is that of session 1.
-    pub(super) fn with_first(mut self, session: NewSession, encoder: Encoder, rest: &[u8]) -> Self {
-        self.exchange.begin_with_handshake(session, encoder, rest);
-        self
     }
 
     /// Serves the sessions until the connection is over, or can take no more of them.
@@ -64,32 +70,25 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         watchdog::stage("mux");
         let end = poll_fn(|cx| {
             if let Some(received) = self.received.take() {
-                self.begin(cx, received);
+                self.starts.prove(&mut self.link, self.sessions.is_empty());
+                // What has come may be for a session that waits to be begun.
+                self.poll_starts(cx);
+                self.over = self.take_received(cx, received);
             }
             if self.reactor != turn::reactor() {
                 self.change_reactor();
             }
             catch_unwind(AssertUnwindSafe(|| self.poll(cx))).unwrap_or_else(|panic| {
                 // Nobody may take what it got for all there was.
-                self.exchange.sessions.reset_all();
-                self.exchange.link.abort();
+                self.sessions.iter().for_each(Session::reset);
+                self.link.abort();
                 resume_unwind(panic)
             });
             self.poll_timers(cx)
         })
         .await;
-        self.give_back();
-        self.exchange.close(end).await
-    }
-
-    fn begin(&mut self, cx: &mut Context<'_>, received: Received) {
-        if Self::IS_CLIENT && self.exchange.source.is_to_be_proved() {
-            self.liveness.prove(Instant::now(), self.exchange.sessions.is_empty());
-            self.exchange.link.queue_ping();
-        }
-        // What has come may be for a session that waits to be begun.
-        self.poll_source(cx);
-        self.over = self.exchange.take_received(cx, received);
+        self.starts.give_back();
+        self.close(end).await
     }
 
     /// Does all there is to do, until everything waits or the turn is over.
@@ -101,108 +100,220 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             }
             let mut moved = false;
             self.flush(cx);
-            self.poll_source(cx);
-            self.exchange.sessions.poll_sockets(cx);
-            if self.over.is_none() && !self.exchange.must_pause() {
+            self.poll_starts(cx);
+            self.sessions.iter_mut().for_each(|session| session.poll_socket(cx));
+            if self.over.is_none() && !self.link.is_full() && !self.sessions.are_full() {
                 moved |= self.poll_link(cx);
             }
-            if self.over.is_none() && !self.exchange.link.is_broken() && self.exchange.link.is_drained() {
+            if self.over.is_none() && !self.link.is_broken() && self.link.is_drained() {
                 moved |= self.poll_sessions(cx);
             }
-            moved |= self.exchange.sweep();
+            moved |= self.sweep();
             if !moved {
-                // What came last may have left something to say.
-                if self.exchange.link.wants_flush() {
-                    self.flush(cx);
-                    if self.exchange.link.is_drained() && self.over.is_none() {
-                        // The sockets were not looked at while something waited.
-                        continue;
-                    }
+                if !self.link.wants_flush() {
+                    return;
                 }
-                return;
+                // What came last has left something to say. The sockets were not looked at while that waited.
+                self.flush(cx);
+                if self.over.is_some() || !self.link.is_drained() {
+                    return;
+                }
             }
         }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
         if self.over.is_none() {
-            self.exchange.link.poll_flush(cx);
+            self.link.poll_flush(cx);
         }
-    }
-
-    fn poll_link(&mut self, cx: &mut Context<'_>) -> bool {
-        let Poll::Ready(read) = self.exchange.poll_link(cx) else { return false };
-        self.over = read.end;
-        if let (true, Some(payload)) = (Self::IS_CLIENT, read.heard) {
-            let asked = self.liveness.heard(Instant::now());
-            let pong_came = self.exchange.link.pong_came();
-            if payload && self.liveness.note_payload(pong_came) {
-                self.exchange.source.found_deaf();
-            }
-            if let (Some(asked), true) = (asked, pong_came) {
-                self.liveness.note_pong();
-                self.exchange.source.found_alive(asked);
-            }
-        }
-        true
-    }
-
-    fn poll_sessions(&mut self, cx: &mut Context<'_>) -> bool {
-        let sent = self.exchange.poll_sessions(cx);
-        if let (true, Some(len @ 1..)) = (Self::IS_CLIENT, sent) {
-            self.liveness.sent(len);
-        }
-        sent.is_some()
     }
 
     /// Begins the sessions that this end wants.
-    fn poll_source(&mut self, cx: &mut Context<'_>) {
-        while self.over.is_none() && !self.exchange.link.is_broken() {
-            if self.may_begin()
-                && let Some(session) = self.held.pop()
-            {
-                self.begin_session(cx, session);
-                continue;
-            }
-            if self.no_more {
-                return;
-            }
-            match self.exchange.source.poll_session(cx) {
-                Poll::Pending => return,
-                Poll::Ready(None) => self.no_more = true,
-                Poll::Ready(Some(session)) if self.may_begin() => self.begin_session(cx, session),
-                Poll::Ready(Some(session)) => self.hold(session),
+    fn poll_starts(&mut self, cx: &mut Context<'_>) {
+        while self.over.is_none()
+            && !self.link.is_broken()
+            && let Some(session) = self.starts.next(cx, &mut self.link)
+        {
+            let mut encoder = Encoder::client(self.next_id);
+            match session.first_frame(&mut encoder) {
+                Ok(frame) => {
+                    self.starts.sent(session.first.len());
+                    self.begin_session(session, encoder, &frame);
+                    self.link.poll_flush(cx);
+                }
+                Err(error) => self.link.break_off(io::Error::other(error)),
             }
         }
     }
 
-    /// Whether a session can begin now, or waits for the peer to show that it is there.
-    fn may_begin(&self) -> bool {
-        let is_there = self.exchange.source.is_deaf() || !self.liveness.is_quiet(Instant::now());
-        is_there && !self.exchange.link.is_busy()
-    }
-
-    fn begin_session(&mut self, cx: &mut Context<'_>, session: NewSession) {
-        if !session.first.is_empty() {
-            self.liveness.sent(session.first.len());
+    /// Begins a session of this end, whose first frame was made by `encoder`; `frame` is what the peer has not
+    /// been sent of it: the beginning may have gone with the handshake.
+    pub(super) fn begin_session(&mut self, session: NewSession, encoder: Encoder, frame: &[u8]) {
+        if !frame.is_empty() {
+            self.link.queue_frame(frame);
         }
-        self.exchange.begin(cx, session);
+        self.sessions.add(Session::of_ours(self.next_id, session, encoder));
+        self.next_id = self.next_id.wrapping_add(1).max(1);
     }
 
-    /// Keeps a session until the peer shows that it is there, and asks it to.
-    fn hold(&mut self, session: NewSession) {
-        let now = Instant::now();
-        self.held.push(session, now);
-        if !self.exchange.source.is_deaf() && self.liveness.ask(now) {
-            self.exchange.link.queue_ping();
+    /// Reads the connection once. Returns whether something has come, or its end.
+    fn poll_link(&mut self, cx: &mut Context<'_>) -> bool {
+        with_scratch(|Scratch { bytes, pieces }| {
+            let input = match self.link.poll_read(cx, &mut bytes[..READ]) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(input)) => input,
+                Poll::Ready(Err(end)) => {
+                    self.over = Some(end);
+                    return true;
+                }
+            };
+            let mut cursor = Cursor { frames: Some(0), ..Cursor::default() };
+            self.over = self.take_input(cx, input, &mut cursor, pieces);
+            self.starts.heard(cursor.payload_seen, self.link.pong_came());
+            true
+        })
+    }
+
+    /// Takes what had come before the connection was ours. Returns its end, if that has come too.
+    fn take_received(&mut self, cx: &mut Context<'_>, received: Received) -> Option<End> {
+        let Received { mut payload, session_ends, end_seen, .. } = received;
+        let mut from = 0;
+        let ends = session_ends.into_iter().map(|(at, id)| (at, Some(id)));
+        for (at, id) in ends.chain([(payload.len(), None)]) {
+            let mut cursor = Cursor { payload: from..at, ..Cursor::default() };
+            if let Some(end) = self.take_input(cx, &mut payload, &mut cursor, &mut Pieces::default()) {
+                return Some(end);
+            }
+            if let Some(session) = id.and_then(|id| self.sessions.get_mut(id)) {
+                session.peer_ends();
+            }
+            from = at;
+        }
+        end_seen.map(|end| match end {
+            EndSeen::Closed => End::Closed,
+            EndSeen::Broken(error) => self.link.reset(error),
+            EndSeen::Malformed(error) => self.link.malformed(error),
+        })
+    }
+
+    /// Takes what has come, and delivers what is in it for the sessions. Returns the end of the connection, if
+    /// that is in it.
+    fn take_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut [u8],
+        cursor: &mut Cursor,
+        data: &mut Pieces,
+    ) -> Option<End> {
+        data.clear();
+        let mut batch = Batch { id: None, data };
+        let end = loop {
+            match self.link.next(input, cursor) {
+                Ok(None) => break None,
+                Ok(Some(Event::End)) => break Some(End::Closed),
+                Ok(Some(Event::Data(id, part))) => {
+                    if batch.id != Some(id) {
+                        self.deliver(cx, input, &mut batch);
+                        batch.id = Some(id);
+                    }
+                    batch.data.input(part);
+                }
+                Ok(Some(Event::Frame(head))) => {
+                    if !matches!(head.status, Status::Keep) {
+                        self.deliver(cx, input, &mut batch);
+                    }
+                    self.take_head(head);
+                }
+                Ok(Some(Event::HalfClose(id))) => {
+                    self.deliver(cx, input, &mut batch);
+                    if let Some(session) = self.sessions.get_mut(id) {
+                        session.peer_ends();
+                    }
+                }
+                // What has come before it is delivered.
+                Err(error) => break Some(self.link.malformed(error)),
+            }
+        };
+        self.deliver(cx, input, &mut batch);
+        end
+    }
+
+    fn take_head(&mut self, Head { id, status, error, .. }: Head) {
+        match (status, self.sessions.get_mut(id)) {
+            (Status::New(network), old) => {
+                if let Some(old) = old {
+                    old.forget();
+                }
+                if I::IS_CLIENT || network != Network::Tcp || !self.sessions.has_room() {
+                    return self.link.queue_frame(&mux::end(id, true));
+                }
+                self.sessions.add(Session::of_peer(id));
+            }
+            (Status::End, Some(session)) => session.peer_ends_session(error),
+            (Status::Keep, None) => self.link.queue_frame(&mux::end(id, false)),
+            (Status::End, None) | (Status::Keep, Some(_)) | (Status::KeepAlive, _) => {}
         }
     }
 
-    /// Hands the sessions that wait on to other connections.
-    fn give_back(&mut self) {
-        let asked = self.liveness.asked().unwrap_or_else(Instant::now);
-        while let Some(session) = self.held.pop() {
-            self.exchange.source.give_back(session, asked);
+    fn deliver(&mut self, cx: &mut Context<'_>, input: &[u8], batch: &mut Batch<'_>) {
+        if let Some(id) = batch.id.take() {
+            self.sessions.deliver(cx, id, input, batch.data, || self.starts.source.connect());
+            batch.data.clear();
+        }
+    }
+
+    /// Reads the sessions' sockets in turn, and writes what they have with one call. Returns whether there was
+    /// anything, or the end of one.
+    fn poll_sessions(&mut self, cx: &mut Context<'_>) -> bool {
+        with_scratch(|Scratch { bytes, pieces }| {
+            let (buffer, link) = (&mut bytes[..READ], &mut self.link);
+            pieces.clear();
+            let frame = |encoder: &mut Encoder, frame: &mut [u8]| link.frame(encoder, frame);
+            let used = match self.sessions.poll_read(cx, buffer, pieces, HEADS, frame) {
+                Ok(Some(used)) => used,
+                Ok(None) => return false,
+                Err(error) => {
+                    self.link.break_off(io::Error::other(error));
+                    return false;
+                }
+            };
+            note_moved(2 * used as u64);
+            if used > 0 {
+                self.link.write(cx, buffer, pieces);
+                self.starts.sent(used);
+            }
+            true
+        })
+    }
+
+    /// Tells the peer what has become of sessions, and takes those out that are over. Returns whether there
+    /// were any.
+    fn sweep(&mut self) -> bool {
+        for session in self.sessions.iter_mut() {
+            match session.take_tell() {
+                None => {}
+                Some(Tell::HalfClose) => self.link.queue_half_close(session.id),
+                Some(Tell::End { error }) => {
+                    self.close_when_empty |= !I::IS_CLIENT && session.id == 0;
+                    self.link.queue_frame(&mux::end(session.id, error));
+                }
+            }
+        }
+        let mut any = false;
+        while let Some(session) = self.sessions.take_closed() {
+            self.note_end(&session, End::Closed);
+            self.starts.source.ended();
+            any = true;
+        }
+        any
+    }
+
+    fn note_end(&mut self, session: &Session, end: End) {
+        let (up, down) = (session.up, session.down);
+        self.up += up;
+        self.down += down;
+        if let Some(peer) = session.peer {
+            telemetry::tunnel_ended(peer, "session", session.began, &Outcome { up, down, end });
         }
     }
 
@@ -211,35 +322,41 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         loop {
             if self.over.is_some() {
                 if self.timers.note_over() {
-                    self.tell_sessions();
+                    if matches!(self.over, Some(End::Closed)) {
+                        // Each socket is told the end behind what waits for it.
+                        self.sessions.iter_mut().for_each(Session::peer_ends);
+                    }
                     self.poll(cx);
                     continue;
                 }
                 if !self.is_delivering() {
                     return Poll::Ready(self.over.take().unwrap_or(End::Closed));
                 }
-            } else if !self.exchange.sessions.is_empty() {
+            } else if !self.sessions.is_empty() {
                 self.timers.note_in_use();
             }
-            if self.exchange.is_to_be_closed() {
+            if self.close_when_empty && self.sessions.is_empty() && self.link.is_drained() {
                 return Poll::Ready(End::Closed);
             }
-            if self.exchange.link.is_given_up() {
+            if self.link.unread_for().is_some_and(|time| time >= UNREAD_MAX) {
                 let error = io::Error::new(io::ErrorKind::TimedOut, "it does not read what it asks for");
-                return Poll::Ready(self.exchange.link.reset(error));
+                return Poll::Ready(self.link.reset(error));
             }
-            let check = match self.check_liveness(cx) {
-                Ok(at) => at,
-                Err(end) => return Poll::Ready(end),
-            };
+            let mut check = None;
+            if self.over.is_none() {
+                match self.starts.check(cx, &mut self.link, &self.sessions) {
+                    Ok(at) => check = at,
+                    Err(end) => return Poll::Ready(end),
+                }
+            }
             let mut wanted = if self.wants_ticks() {
                 TICK
-            } else if !self.exchange.sessions.is_empty() {
+            } else if !self.sessions.is_empty() {
                 self.timers.longest()
-            } else if self.timers.unused_left().is_zero() || (self.no_more && Self::IS_CLIENT) {
-                self.exchange.source.close();
-                self.poll_source(cx);
-                if self.exchange.sessions.is_empty() {
+            } else if self.timers.unused_left().is_zero() || (self.starts.no_more && I::IS_CLIENT) {
+                self.starts.source.close();
+                self.poll_starts(cx);
+                if self.sessions.is_empty() {
                     return Poll::Ready(End::Closed);
                 }
                 continue;
@@ -252,15 +369,12 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             if self.timers.poll(cx, wanted).is_pending() {
                 return Poll::Pending;
             }
-            self.check_sessions();
+            let (now, limits) = (Instant::now(), self.timers.limits(self.link.peer_is_ours()));
+            self.sessions.iter_mut().for_each(|session| session.check_time(now, &limits));
+            if !I::IS_CLIENT {
+                self.sessions.check_silent(|| self.starts.source.connect());
+            }
             self.poll(cx);
-        }
-    }
-
-    /// Tells each socket the end behind what waits for it, where the connection has ended in order.
-    fn tell_sessions(&mut self) {
-        if matches!(self.over, Some(End::Closed)) {
-            self.exchange.sessions.iter_mut().for_each(Session::peer_ends);
         }
     }
 
@@ -271,86 +385,40 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         let in_order = matches!(self.over, Some(End::Closed));
         let broken = matches!(self.over, Some(End::Reset(..)));
         let gets_it = |session: &Session| !broken || session.is_connecting();
-        let any = self
-            .exchange
-            .sessions
-            .iter()
-            .any(|session| gets_it(session) && session.waiting() > 0 && !session.is_closed());
-        any && (in_order || !self.timers.drain_is_over())
+        (in_order || !self.timers.drain_is_over())
+            && self
+                .sessions
+                .iter()
+                .any(|session| gets_it(session) && session.waiting() > 0 && !session.is_closed())
     }
 
     fn wants_ticks(&self) -> bool {
-        self.over.is_some()
-            || self.exchange.link.is_unread()
-            || self
-                .exchange
-                .sessions
-                .iter()
-                .any(|session| session.wants_ticks() || (!Self::IS_CLIENT && session.is_silent()))
-    }
-
-    fn check_sessions(&mut self) {
-        let limits = self.timers.limits(self.exchange.link.peer_is_ours());
-        let Exchange { sessions, source, .. } = &mut self.exchange;
-        sessions.check_times(&limits);
-        if !Self::IS_CLIENT {
-            sessions.check_silent(|| source.connect());
-        }
-    }
-
-    /// Asks a peer that is silent, and sees to what follows from that. Returns when to do so again, or the
-    /// end of the connection.
-    fn check_liveness(&mut self, cx: &mut Context<'_>) -> Result<Option<Instant>, End> {
-        if !Self::IS_CLIENT || self.over.is_some() || self.exchange.link.is_broken() {
-            return Ok(None);
-        }
-        let now = Instant::now();
-        let source = &mut self.exchange.source;
-        let seen = Seen {
-            is_deaf: source.is_deaf(),
-            pong_timeout: source.pong_timeout(),
-            is_read: !self.exchange.must_pause(),
-            has_sessions: !self.exchange.sessions.is_empty(),
-            held_since: self.held.since(),
-        };
-        let check = self.liveness.check(now, &seen);
-        if check.ping {
-            self.exchange.link.queue_ping();
-            self.flush(cx);
-        }
-        if let Some(doubtful) = check.doubtful {
-            self.exchange.source.set_doubtful(doubtful);
-        }
-        if check.give_back {
-            self.give_back();
-        }
-        if let Some(asked) = check.want_another {
-            let peer = self.exchange.sessions.iter().find_map(Session::peer);
-            self.exchange.source.want_another(asked, peer);
-        }
-        match check.mute_since {
-            Some(asked) if self.exchange.source.others_answer(asked) => Err(self.mute(now)),
-            _ => Ok(check.again),
-        }
-    }
-
-    /// The end of a connection that alone carries nothing.
-    fn mute(&self, now: Instant) -> End {
-        let silence = self.liveness.silence(now).as_secs();
-        tracing::warn!(
-            sessions = self.exchange.sessions.len(),
-            "a mux connection to the server is dead: nothing has come for {silence} s, and the server answers \
-             another one; its sessions are reset"
-        );
-        self.exchange.link.reset(io::Error::new(io::ErrorKind::TimedOut, "no answer to a ping"))
+        let wants_them = |session: &Session| session.wants_ticks() || (!I::IS_CLIENT && session.is_silent());
+        self.over.is_some() || self.link.unread_for().is_some() || self.sessions.iter().any(wants_them)
     }
 
     /// Has everything watched by the reactor of the thread to which the task has been moved.
     fn change_reactor(&mut self) {
         self.reactor = turn::reactor();
-        self.exchange.link.change_reactor();
-        self.exchange.sessions.change_reactor();
-        self.held.change_reactor();
+        self.link.change_reactor();
+        self.sessions.iter_mut().for_each(Session::change_reactor);
+        self.starts.change_reactor();
         self.timers.change_reactor();
+    }
+
+    async fn close(mut self, end: End) -> Outcome {
+        if let End::Reset(..) | End::Malformed(..) = end {
+            // What they got is not all there was.
+            self.sessions.iter().for_each(Session::reset);
+        }
+        self.link.close(&end).await;
+        for session in self.sessions.take_all() {
+            let end = match &end {
+                End::Reset(side, error) => End::Reset(*side, error.kind().into()),
+                _ => End::Closed,
+            };
+            self.note_end(&session, end);
+        }
+        Outcome { up: self.up, down: self.down, end }
     }
 }

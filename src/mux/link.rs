@@ -1,39 +1,28 @@
 //! The WebSocket connection that carries the sessions: what comes on it, what it has not taken yet, and how
 //! it is closed.
 
-use super::parts::slices;
-use super::timers::UNREAD_MAX;
-use crate::relay::{End, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully};
+use crate::relay::{End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully};
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::{self as socket, Handoff, Received, WebSocket};
 use crate::wire::mux::{Decoder, Encoder, Head, Status};
 use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, Role};
 use crate::wire::{FrameSizeError, Step};
-use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-/// Bytes that are read at once.
-pub(super) const SCRATCH: usize = 64 * 1024;
+/// The most that is read at once, of the connection and of the sockets in one round.
+pub(super) const READ: usize = 64 * 1024;
 
 /// Bytes of frames without data that wait for a connection before it is read no further.
 pub(super) const WORDS: usize = 64 * 1024;
 
 /// Room in front of a session's data for both heads.
 pub(super) const HEADS: usize = websocket::Encoder::HEAD + Encoder::HEAD;
-
-thread_local! {
-    static SCRATCH_OF_THREAD: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
-
-/// Lends the buffer that all connections of a thread read into.
-pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH_OF_THREAD.with_borrow_mut(|scratch| work(scratch))
-}
 
 /// What has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,17 +40,18 @@ pub(super) enum Event {
 /// How far an input has been read.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
-    at: usize,
+    /// Behind its last WebSocket frame; `None` where the frames have been taken off.
+    pub(super) frames: Option<usize>,
     /// The payload that was found last, as far as it has not been looked at.
-    payload: Range<usize>,
-    /// Whether there was any payload.
+    pub(super) payload: Range<usize>,
+    /// Whether there was any payload in the frames.
     pub(super) payload_seen: bool,
 }
 
-/// The connection.
 pub(super) struct Link<S> {
     io: S,
-    role: Role,
+    /// Of the tunnel.
+    side: Side,
     websocket: WebSocket,
     decoder: Decoder,
     /// Data that come belong to a frame that has none for a session.
@@ -79,7 +69,7 @@ impl<S: RelayStream> Link<S> {
     pub(super) fn new(handoff: Handoff<S>, role: Role) -> (Link<S>, Received) {
         let link = Link {
             io: handoff.io,
-            role,
+            side: if role == Role::Server { Side::Accepted } else { Side::Dialled },
             websocket: handoff.websocket,
             decoder: Decoder::default(),
             discards: false,
@@ -90,44 +80,29 @@ impl<S: RelayStream> Link<S> {
         (link, handoff.received)
     }
 
-    /// The side of the tunnel on which the connection is.
-    fn side(&self) -> Side {
-        match self.role {
-            Role::Server => Side::Accepted,
-            Role::Client => Side::Dialled,
-        }
-    }
-
     pub(super) fn reset(&self, error: io::Error) -> End {
-        End::Reset(self.side(), error)
+        End::Reset(self.side, error)
     }
 
     pub(super) fn malformed(&self, error: ProtocolError) -> End {
-        End::Malformed(self.side(), error)
+        End::Malformed(self.side, error)
     }
 
     /// Reads once. `Err` when the connection has ended.
     pub(super) fn poll_read<'a>(
         &mut self,
         cx: &mut Context<'_>,
-        scratch: &'a mut [u8],
+        space: &'a mut [u8],
     ) -> Poll<Result<&'a mut [u8], End>> {
-        let mut buffer = ReadBuf::new(scratch);
-        match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.reset(error))),
-            Poll::Ready(Ok(())) => {}
-        }
+        let mut buffer = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).map_err(|error| self.reset(error))?;
         let len = buffer.filled().len();
         if len == 0 {
-            return Poll::Ready(Err(match self.write_error.take() {
-                Some(error) => self.reset(error),
-                None => End::Closed,
-            }));
+            return Poll::Ready(Err(self.write_error.take().map_or(End::Closed, |error| self.reset(error))));
         }
         // Each byte is read and written.
         note_moved(2 * len as u64);
-        Poll::Ready(Ok(&mut scratch[..len]))
+        Poll::Ready(Ok(&mut space[..len]))
     }
 
     /// The next thing in `input`, of which `cursor` says how far it has been read. `None` when all of it has.
@@ -137,11 +112,20 @@ impl<S: RelayStream> Link<S> {
         cursor: &mut Cursor,
     ) -> Result<Option<Event>, ProtocolError> {
         loop {
-            let Cursor { payload, .. } = cursor;
-            if let Some(event) = self.next_in_payload(input, payload)? {
-                return Ok(Some(event));
+            while !cursor.payload.is_empty() {
+                let payload = input.get(..cursor.payload.end).ok_or("a range is not in its buffer")?;
+                match self.decoder.decode(payload, &mut cursor.payload.start)? {
+                    Step::NeedMore => break,
+                    Step::Payload(_) if self.discards => {}
+                    Step::Payload(data) => return Ok(Some(Event::Data(self.decoder.session(), data))),
+                    Step::Event(head) => {
+                        self.discards = matches!(head.status, Status::End | Status::KeepAlive);
+                        return Ok(Some(Event::Frame(head)));
+                    }
+                }
             }
-            match self.websocket.decode(input, &mut cursor.at)? {
+            let Some(at) = &mut cursor.frames else { return Ok(None) };
+            match self.websocket.decode(input, at)? {
                 Step::NeedMore => return Ok(None),
                 Step::Event(socket::Event::End) => return Ok(Some(Event::End)),
                 Step::Event(socket::Event::SessionEnd(id)) => return Ok(Some(Event::HalfClose(id))),
@@ -153,27 +137,6 @@ impl<S: RelayStream> Link<S> {
         }
     }
 
-    /// The same in `input[range]`, off which the WebSocket frames have been taken.
-    pub(super) fn next_in_payload(
-        &mut self,
-        input: &[u8],
-        range: &mut Range<usize>,
-    ) -> Result<Option<Event>, ProtocolError> {
-        while range.start < range.end {
-            let payload = input.get(..range.end).ok_or("a range is not in its buffer")?;
-            match self.decoder.decode(payload, &mut range.start)? {
-                Step::NeedMore => break,
-                Step::Payload(_) if self.discards => {}
-                Step::Payload(data) => return Ok(Some(Event::Data(self.decoder.session(), data))),
-                Step::Event(head) => {
-                    self.discards = matches!(head.status, Status::End | Status::KeepAlive);
-                    return Ok(Some(Event::Frame(head)));
-                }
-            }
-        }
-        Ok(None)
-    }
-
     /// Makes a WebSocket message of one mux frame of `frame[HEADS..]`. Returns where it begins.
     pub(super) fn frame(&mut self, encoder: &mut Encoder, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
         let size = FrameSizeError(frame.len());
@@ -181,22 +144,16 @@ impl<S: RelayStream> Link<S> {
         Ok(start + self.websocket.encode_in_place(frame.get_mut(start..).ok_or(size)?)?)
     }
 
-    /// Writes frames, which are parts of `buffer`, as far as the connection takes them, and keeps the rest.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, buffer: &[u8], frames: &[Range<usize>]) {
-        let written = match slices(buffer, frames) {
-            Some(slices) => self.out.write_slices(cx, &mut self.io, slices),
-            None => Err(io::Error::other("a frame is not in its buffer")),
+    /// Writes frames, which are pieces of `buffer`, as far as the connection takes them, and keeps the rest.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, buffer: &[u8], frames: &Pieces) {
+        debug_assert!(frames.fit(buffer.len()), "frames of more than the {} bytes there are", buffer.len());
+        let written = if frames.fit(buffer.len()) {
+            self.out.write_slices(cx, &mut self.io, frames.slices(buffer))
+        } else {
+            Err(io::Error::other("a frame is not in its buffer"))
         };
         if let Err(error) = written {
             self.break_off(error);
-        }
-    }
-
-    /// Queues a session's data, with [`HEADS`] bytes in front.
-    pub(super) fn queue_data(&mut self, encoder: &mut Encoder, mut frame: Vec<u8>) {
-        match self.frame(encoder, &mut frame) {
-            Ok(start) => self.out.push(&frame[start..]),
-            Err(error) => self.break_off(io::Error::other(error)),
         }
     }
 
@@ -230,7 +187,6 @@ impl<S: RelayStream> Link<S> {
         self.websocket.peer_knows_half_closes()
     }
 
-    /// Writes what waits.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
         if self.write_error.is_some() {
             // Nobody takes it any more.
@@ -263,12 +219,10 @@ impl<S: RelayStream> Link<S> {
         self.write_error.get_or_insert(error);
     }
 
-    /// Whether it could not be written to.
     pub(super) fn is_broken(&self) -> bool {
         self.write_error.is_some()
     }
 
-    /// Whether nothing waits to be written.
     pub(super) fn is_drained(&self) -> bool {
         self.out.is_empty()
     }
@@ -280,31 +234,24 @@ impl<S: RelayStream> Link<S> {
 
     /// Whether so much waits that further sessions are better off elsewhere.
     pub(super) fn is_busy(&self) -> bool {
-        self.out.len() >= SCRATCH
+        self.out.len() >= READ
     }
 
     /// Whether the peer has so much to read that it is to say no more. One read of the sockets is never
     /// that much: an end that waits for the other to read would wait for ever.
     pub(super) fn is_full(&self) -> bool {
-        self.out.len() >= SCRATCH + WORDS
+        self.out.len() >= READ + WORDS
     }
 
-    /// Whether the peer is being waited for to read.
-    pub(super) fn is_unread(&self) -> bool {
-        self.unread_since.is_some()
+    /// How long the peer has been waited for to read.
+    pub(super) fn unread_for(&self) -> Option<Duration> {
+        self.unread_since.map(|since| since.elapsed())
     }
 
-    /// Whether it has been waited for long enough.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.unread_since.is_some_and(|since| since.elapsed() >= UNREAD_MAX)
-    }
-
-    /// Makes the closing of the connection a reset.
     pub(super) fn abort(&mut self) {
         self.io.abort();
     }
 
-    /// Has the connection watched by the reactor of this thread.
     pub(super) fn change_reactor(&mut self) {
         self.io.change_reactor();
     }

@@ -35,19 +35,16 @@ const UNHEARD: u64 = 64 * 1024;
 /// How long until another connection is tried once more, at first and at most.
 const ANOTHER: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 
-/// What is known of the way.
 #[derive(Debug)]
 pub(super) struct Liveness {
     /// When anything has come last.
-    heard: Instant,
+    pub(super) heard: Instant,
     /// The same on the clock that goes on while the machine sleeps.
     heard_at: SystemTime,
     /// When the ping was sent since which nothing has come.
-    asked: Option<Instant>,
-    /// When the first data were sent since which nothing has come.
-    unheard_since: Option<Instant>,
-    /// How many bytes of data.
-    unheard: u64,
+    pub(super) asked: Option<Instant>,
+    /// When the first data were sent since which nothing has come, and how many bytes of data.
+    unheard: Option<(Instant, u64)>,
     /// Data have been sent since payload has come last.
     waiting: bool,
     /// When a peer that has answered pings and no data is asked again.
@@ -101,8 +98,7 @@ impl Liveness {
             heard: now,
             heard_at: SystemTime::now(),
             asked: None,
-            unheard_since: None,
-            unheard: 0,
+            unheard: None,
             waiting: false,
             again: None,
             interval: PING_AFTER,
@@ -113,10 +109,9 @@ impl Liveness {
         }
     }
 
-    /// So many bytes of data go out.
     pub(super) fn sent(&mut self, len: usize) {
-        self.unheard_since.get_or_insert_with(Instant::now);
-        self.unheard = self.unheard.saturating_add(len as u64);
+        let (_, unheard) = self.unheard.get_or_insert_with(|| (Instant::now(), 0));
+        *unheard = unheard.saturating_add(len as u64);
         self.waiting = true;
     }
 
@@ -132,8 +127,7 @@ impl Liveness {
     pub(super) fn heard(&mut self, now: Instant) -> Option<Instant> {
         self.heard = now;
         self.heard_at = SystemTime::now();
-        self.unheard_since = None;
-        self.unheard = 0;
+        self.unheard = None;
         let asked = self.asked.take();
         if self.waiting && asked.is_some() {
             self.interval = self.interval.saturating_mul(2);
@@ -148,35 +142,24 @@ impl Liveness {
         now.saturating_duration_since(self.heard).max(asleep) >= QUIET
     }
 
-    /// When the ping was sent that has had no answer.
-    pub(super) fn asked(&self) -> Option<Instant> {
-        self.asked
-    }
-
     /// When a ping is to be sent because data go unanswered.
     fn due(&self) -> Option<Instant> {
         match self.asked {
             Some(_) => None,
-            None => self.unheard_since.map(|since| since + PING_AFTER).or(self.again),
+            None => self.unheard.map(|(since, _)| since + PING_AFTER).or(self.again),
         }
     }
 
-    /// The peer was not listened to, so its silence up to now says nothing.
-    fn not_listening(&mut self, now: Instant) {
-        if let Some(asked) = &mut self.asked {
-            *asked = now;
-        }
+    /// Whether so few bytes are on their way that the silence of the peer says something.
+    fn is_little_unheard(&self) -> bool {
+        self.unheard.is_none_or(|(_, bytes)| bytes < UNHEARD)
     }
 
     /// Whether the silence since the ping can have no other reason than a way that does not work, once
     /// somebody else has had an answer.
     fn is_mute(&self, now: Instant) -> bool {
-        self.unheard < UNHEARD && self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= DEAD)
-    }
-
-    /// How long nothing has come.
-    pub(super) fn silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.heard)
+        let asked_long_ago = |asked| now.saturating_duration_since(asked) >= DEAD;
+        self.is_little_unheard() && self.asked.is_some_and(asked_long_ago)
     }
 
     /// Whether the connection begins with a ping whose answer is to show that the way works. A session that
@@ -195,15 +178,11 @@ impl Liveness {
         std::mem::take(&mut self.proof_due) && !pong_came
     }
 
-    /// A ping has been answered.
-    pub(super) fn note_pong(&mut self) {
-        self.proof_due = false;
-    }
-
     /// What is to be done about a peer that is silent.
     pub(super) fn check(&mut self, now: Instant, seen: &Seen) -> Check {
         if seen.is_read && !self.was_read {
-            self.not_listening(now);
+            // The peer was not listened to, so its silence up to now says nothing.
+            self.asked = self.asked.map(|_| now);
         }
         self.was_read = seen.is_read;
         let mut check = Check::default();
@@ -232,7 +211,7 @@ impl Liveness {
         if let Some(asked) = late
             && seen.is_read
             && seen.has_sessions
-            && self.unheard < UNHEARD
+            && self.is_little_unheard()
         {
             check.again = Some(now + TICK);
             let (at, wait) = self.another.unwrap_or((now, ANOTHER.0));
@@ -280,7 +259,8 @@ mod tests {
         liveness.ask(start);
         assert!(!liveness.is_mute(start + DEAD - MS));
         assert!(liveness.is_mute(start + DEAD));
-        liveness.not_listening(start + DEAD);
+        liveness.check(start + DEAD, &Seen { is_read: false, ..seen() });
+        liveness.check(start + DEAD, &seen());
         assert!(!liveness.is_mute(start + DEAD));
         liveness.heard(start + DEAD);
         assert!(!liveness.is_mute(start + 10 * DEAD));
@@ -361,8 +341,7 @@ mod tests {
         assert!(liveness.note_payload(false));
         assert!(!liveness.note_payload(false));
         liveness.prove(start, true);
-        liveness.note_pong();
-        assert!(!liveness.note_payload(false));
+        assert!(!liveness.note_payload(true), "the pong came first");
         liveness.prove(start, false);
         assert!(!liveness.note_payload(false), "the payload answers what went with the handshake");
     }

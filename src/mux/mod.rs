@@ -1,27 +1,12 @@
 //! Mux.Cool on sockets: one WebSocket connection, and the sessions in it.
 //!
-//! One task owns the connection and the sockets of all its sessions, and polls them itself: a byte
-//! passes no channel and wakes no second task. What is read from a socket is framed in the buffer that
-//! it was read into, the frames of several sessions go out with one call, and every session has its
-//! turn. While the connection takes no more, no session's socket is read.
+//! One task (`engine`) owns the connection (`link`) and the sockets of all its `sessions`, and polls
+//! them itself: a byte passes no channel and wakes no second task. What is read from a socket is framed in
+//! the buffer that it was read into, the frames of several sessions go out with one call, and every session
+//! has its turn. While the connection takes no more, no session's socket is read.
 //!
-//! # Parts
-//!
-//! | file | what it knows |
-//! | --- | --- |
-//! | `parts.rs` | parts of a buffer that are written where they are |
-//! | `timers.rs` | all time-outs, and the clock |
-//! | `liveness.rs` | whether the way to the peer still works: a function of what is seen |
-//! | `source.rs` | where sessions come from and go to |
-//! | `state.rs` | how far a session is, with the diagram |
-//! | `session.rs` | one session: its socket, and what waits for it |
-//! | `sessions.rs` | all of them: limits, and whose turn it is to be read |
-//! | `link.rs` | the WebSocket connection |
-//! | `exchange.rs` | what passes between the connection and the sessions |
-//! | `engine.rs` | the task: polls all of them, and looks at the clock |
-//! | `pool.rs` | a client's connections, and which of them carries a session |
-//!
-//! Each sees those above it that it needs, and none below.
+//! A server's sessions go to the backend (`source`). A client's are begun by `starts`, where the peer is
+//! known to be there (`liveness`); its connections and which of them carries a session are the `pool`'s.
 //!
 //! # What may be waiting
 //!
@@ -33,12 +18,11 @@
 //!   slows its sender down and loses nothing;
 //! - where the socket has taken nothing at all for `STALL` and there have been other sessions (or for
 //!   `STALL_ALONE`, where there never were), the connection is read on, and the stalled session is
-//!   reset, alone, when it has `HARD` bytes waiting, or when `TOTAL` are waiting for all.
+//!   reset, alone, when it has `HARD` bytes waiting, or when `TOTAL` are waiting for all. On the end that
+//!   begins the sessions, that is so only while another session waits for an answer: as long as nobody does,
+//!   the connection is not read, and further sessions go to other connections.
 //!
-//! There are at most `SESSIONS` sessions in a connection; more are refused with an end and an error. On
-//! the end that begins the sessions, a socket counts as stalled only while another session waits for an
-//! answer: as long as nobody does, the connection is not read, and further sessions go to other
-//! connections (see `liveness.rs`).
+//! There are at most `SESSIONS` sessions in a connection; more are refused with an end and an error.
 //!
 //! A server dials at a session's first data. Sessions without data are at most `SILENT`, of which one at
 //! a time is dialled for when it has said nothing for `SILENCE`, since its backend may speak first; and
@@ -58,14 +42,13 @@
 //! a session takes data for it as long as they keep coming, at least every `SERVER_GRACE`.
 
 mod engine;
-mod exchange;
 mod link;
 mod liveness;
-mod parts;
 mod pool;
 mod session;
 mod sessions;
 mod source;
+mod starts;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -82,15 +65,6 @@ use crate::transport::websocket::Handoff;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-#[cfg(doc)]
-use {
-    crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE},
-    link::WORDS,
-    session::{DIALLING, SOFT},
-    sessions::{DIALLING_TOTAL, HARD, SESSIONS, SILENT, TOTAL},
-    timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE, UNREAD_MAX},
-};
-
 /// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
 /// the first one by the connection that was `dialled` before it was known what comes, if any was.
 pub fn serve(
@@ -99,5 +73,5 @@ pub fn serve(
     dialled: Option<TcpStream>,
     timeouts: Timeouts,
 ) -> impl Future<Output = Outcome> + Send {
-    engine::Engine::new(handoff, source::Backend::new(backend, dialled), timeouts).run()
+    engine::Engine::new(handoff, source::Backend { dialer: backend, dialled }, timeouts).run()
 }

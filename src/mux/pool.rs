@@ -5,8 +5,8 @@ use super::source::{NewSession, SessionSource};
 use crate::relay::{Outcome, Timeouts, reset};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry;
-use crate::transport::Stream;
 use crate::transport::websocket::Handoff;
+use crate::transport::{NotOpened, Stream, WebOpener};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::fmt::Display;
@@ -40,6 +40,14 @@ pub trait OpenLink: Send + Sync + 'static {
     fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, Self::Error>> + Send;
 }
 
+impl OpenLink for WebOpener {
+    type Error = NotOpened;
+
+    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, NotOpened>> + Send {
+        self.websocket(early)
+    }
+}
+
 /// The connections that may take further sessions.
 #[derive(Debug)]
 pub struct Pool<O> {
@@ -60,13 +68,19 @@ pub struct Pool<O> {
 #[derive(Debug)]
 struct Member {
     sender: mpsc::Sender<NewSession>,
-    /// Sessions that run now.
-    running: Arc<AtomicUsize>,
     /// Sessions that it has been given in its life.
     given: usize,
+    health: Arc<Health>,
+}
+
+/// What a connection tells of itself.
+#[derive(Debug)]
+struct Health {
     made: Instant,
+    /// Sessions that run now.
+    running: AtomicUsize,
     /// The server does not answer on it.
-    doubtful: Arc<AtomicBool>,
+    doubtful: AtomicBool,
 }
 
 impl Member {
@@ -76,15 +90,16 @@ impl Member {
 
     /// Whether it can be thought to work, and is younger than that.
     fn is_good(&self, younger_than: Option<Instant>) -> bool {
-        !self.doubtful.load(Ordering::Acquire) && younger_than.is_none_or(|than| self.made > than)
+        !self.health.doubtful.load(Ordering::Acquire)
+            && younger_than.is_none_or(|than| self.health.made > than)
     }
 
     /// Gives it a session. Returns it where there is no room.
     fn give(&mut self, session: NewSession, most: usize) -> Result<(), NewSession> {
-        if self.running.load(Ordering::Acquire) >= most {
+        if self.health.running.load(Ordering::Acquire) >= most {
             return Err(session);
         }
-        self.running.fetch_add(1, Ordering::AcqRel);
+        self.health.running.fetch_add(1, Ordering::AcqRel);
         self.given += 1;
         self.sender.try_send(session).map_err(mpsc::error::TrySendError::into_inner)
     }
@@ -105,69 +120,36 @@ impl<O: OpenLink> Pool<O> {
     /// Carries a session in a connection that is younger than that.
     fn carry_in(self: &Arc<Self>, session: NewSession, younger_than: Option<Instant>) {
         let peer = session.peer;
-        if let Some(inbox) = self.give(session, younger_than) {
+        if let Some(inbox) = self.place(Some(session), younger_than) {
             self.open_connection(inbox, peer);
         }
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives the session to a connection that has room, and is younger than that. Where there is none it is
-    /// the first one of a connection to be made.
-    fn give(self: &Arc<Self>, mut session: NewSession, younger_than: Option<Instant>) -> Option<Inbox<O>> {
+    /// Finds a connection that can be thought to work, has room, and is younger than that, and gives it the
+    /// session, if there is one. Where there is none, one is to be made, and has the session first.
+    fn place(
+        self: &Arc<Self>,
+        mut session: Option<NewSession>,
+        younger_than: Option<Instant>,
+    ) -> Option<Inbox<O>> {
         let mut members = self.members();
         members.retain(Member::is_open);
         for member in members.iter_mut().filter(|member| member.is_good(younger_than)) {
-            match member.give(session, self.most) {
-                Ok(()) => return None,
-                Err(back) => session = back,
-            }
+            // Without a session it is enough that there is one.
+            session = Some(member.give(session?, self.most).err()?);
         }
-        Some(self.add(&mut members, Some(session)))
-    }
-
-    /// A connection that is to be made without a session, where there is none that is younger than that.
-    fn another(self: &Arc<Self>, younger_than: Instant) -> Option<Inbox<O>> {
-        let mut members = self.members();
-        members.retain(Member::is_open);
-        let is_there = members.iter().any(|member| member.is_good(Some(younger_than)));
-        (!is_there).then(|| self.add(&mut members, None))
-    }
-
-    /// Adds a connection that is to be made.
-    fn add(self: &Arc<Self>, members: &mut Vec<Member>, first: Option<NewSession>) -> Inbox<O> {
         let (sender, receiver) = mpsc::channel(self.most);
-        let given = usize::from(first.is_some());
-        let running = Arc::new(AtomicUsize::new(given));
-        let doubtful = Arc::new(AtomicBool::new(false));
-        let to_be_proved = members.iter().any(|member| member.doubtful.load(Ordering::Acquire));
-        let made = Instant::now();
-        let inbox = Inbox {
-            receiver,
-            running: Arc::clone(&running),
-            first,
-            doubtful: Arc::clone(&doubtful),
-            to_be_proved,
-            made,
-            opened_in: Duration::ZERO,
-            pool: Arc::clone(self),
-        };
-        members.push(Member { sender, running, given, made, doubtful });
-        inbox
+        let given = usize::from(session.is_some());
+        let (made, running, doubtful) = (Instant::now(), given.into(), false.into());
+        let health = Arc::new(Health { made, running, doubtful });
+        let to_be_proved = members.iter().any(|member| member.health.doubtful.load(Ordering::Acquire));
+        members.push(Member { sender, given, health: Arc::clone(&health) });
+        let (pool, opened_in) = (Arc::clone(self), Duration::ZERO);
+        Some(Inbox { receiver, first: session, health, to_be_proved, opened_in, pool })
     }
 
-    /// Takes note of the end of a session. Returns whether its connection is one too many without any.
-    fn ended(&self, running: &AtomicUsize) -> bool {
-        let members = self.members();
-        let idle =
-            |member: &&Member| !member.sender.is_closed() && member.running.load(Ordering::Acquire) == 0;
-        running.fetch_sub(1, Ordering::AcqRel) == 1 && members.iter().filter(idle).count() > SPARE
+    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a connection and serves it. `peer` is for whom, for the log.
@@ -186,7 +168,7 @@ impl<O: OpenLink> Pool<O> {
                 match &result {
                     Ok(_) => pool.carry(socket, first, peer),
                     Err(error) => {
-                        warn!(%peer, %error, "no tunnel");
+                        warn!(%peer, %error, "tunnel failed");
                         reset(&socket);
                     }
                 }
@@ -197,50 +179,45 @@ impl<O: OpenLink> Pool<O> {
     async fn serve(&self, inbox: &mut Inbox<O>) -> Result<Outcome, O::Error> {
         // With early data, the first session's first frame goes with the request, as far as it fits: its
         // head is not to be cut.
-        let early = inbox.first.take_if(|_| self.early_data >= Encoder::HEAD);
         let mut encoder = Encoder::client(1);
-        let mut frame =
-            early.as_ref().and_then(|early| first_frame(&mut encoder, &early.first)).unwrap_or_default();
-        let with_handshake = !frame.is_empty();
-        let opened = self.opener.open(&mut frame).await;
-        let early = match early {
-            Some(early) if with_handshake && opened.is_ok() => Some(early),
-            // It is begun, or told, with the others.
-            early => {
-                inbox.first = early.or(inbox.first.take());
-                None
+        let mut frame = match &inbox.first {
+            Some(session) if !session.first.is_empty() && self.early_data >= Encoder::HEAD => {
+                session.first_frame(&mut encoder).unwrap_or_default()
             }
+            _ => Vec::new(),
         };
-        let handoff = opened?;
-        inbox.opened_in = inbox.made.elapsed();
+        let with_handshake = !frame.is_empty();
+        let handoff = self.opener.open(&mut frame).await?;
+        inbox.opened_in = inbox.health.made.elapsed();
+        let early = inbox.first.take_if(|_| with_handshake);
         let mut engine = Engine::new(handoff, inbox, self.timeouts);
         if let Some(early) = early {
-            engine = engine.with_first(early, encoder, &frame);
+            engine.begin_session(early, encoder, &frame);
         }
         Ok(engine.run().await)
     }
-}
 
-/// The frame of what is said first. `None` where that is nothing.
-fn first_frame(encoder: &mut Encoder, first: &[u8]) -> Option<Vec<u8>> {
-    if first.is_empty() {
-        return None;
+    /// Takes note of the end of a session. Returns whether its connection is one too many without any.
+    fn ended(&self, health: &Health) -> bool {
+        let members = self.members();
+        let idle = |member: &&Member| {
+            !member.sender.is_closed() && member.health.running.load(Ordering::Acquire) == 0
+        };
+        health.running.fetch_sub(1, Ordering::AcqRel) == 1 && members.iter().filter(idle).count() > SPARE
     }
-    let mut frame = vec![0; Encoder::HEAD];
-    frame.extend_from_slice(first);
-    let start = encoder.encode_in_place(&mut frame).ok()?;
-    Some(frame.split_off(start))
+
+    fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where the sessions for one connection come in.
 struct Inbox<O> {
     receiver: mpsc::Receiver<NewSession>,
-    running: Arc<AtomicUsize>,
     first: Option<NewSession>,
-    doubtful: Arc<AtomicBool>,
+    health: Arc<Health>,
     /// There are connections on which the server does not answer: does it on this one?
     to_be_proved: bool,
-    made: Instant,
     /// How long it took until there was a connection.
     opened_in: Duration,
     pool: Arc<Pool<O>>,
@@ -272,7 +249,7 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
     }
 
     fn ended(&mut self) {
-        if self.pool.ended(&self.running) {
+        if self.pool.ended(&self.health) {
             self.receiver.close();
         }
     }
@@ -302,7 +279,7 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
     }
 
     fn set_doubtful(&mut self, doubtful: bool) {
-        self.doubtful.store(doubtful, Ordering::Release);
+        self.health.doubtful.store(doubtful, Ordering::Release);
     }
 
     fn give_back(&mut self, session: NewSession, asked: Instant) {
@@ -310,9 +287,8 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
         self.pool.carry_in(session, Some(asked));
     }
 
-    fn want_another(&mut self, asked: Instant, peer: Option<SocketAddr>) {
-        let Some(peer) = peer else { return };
-        if let Some(inbox) = self.pool.another(asked) {
+    fn want_another(&mut self, asked: Instant, peer: SocketAddr) {
+        if let Some(inbox) = self.pool.place(None, Some(asked)) {
             self.pool.open_connection(inbox, peer);
         }
     }

@@ -1,17 +1,14 @@
 //! One session: a socket, what waits for it, and its [`State`].
 
-use super::parts::slices;
 use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
-use crate::relay::{RelayStream as _, WriteBuffer, reset};
+use crate::relay::{Pieces, RelayStream as _, WriteBuffer, reset};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -22,7 +19,6 @@ pub(super) const SOFT: usize = 256 * 1024;
 /// Bytes that wait for a backend that is being dialled before the connection is read no further.
 pub(super) const DIALLING: usize = 64 * 1024;
 
-/// The socket of a session.
 enum Socket {
     /// Not dialled: the peer has sent nothing yet.
     None,
@@ -30,56 +26,44 @@ enum Socket {
     Connected(TcpStream),
 }
 
-/// One session.
 pub(super) struct Session {
-    id: u16,
+    pub(super) id: u16,
+    /// Who is at the other end of the socket, for the log.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) began: Instant,
+    /// Puts what was read from the socket into frames.
+    pub(super) encoder: Encoder,
     role: Role,
     socket: Socket,
     state: State,
     tell: Option<Tell>,
-    encoder: Encoder,
-    peer: Option<SocketAddr>,
-    began: Instant,
     /// What the socket has not taken yet.
     out: WriteBuffer,
     /// When something last moved, to the precision of a look at the clock.
     quiet_since: Instant,
     moved: bool,
     /// Since when the socket has taken nothing of what waits.
-    stalled_since: Option<Instant>,
+    pub(super) stalled_since: Option<Instant>,
     /// The socket has brought data to which nothing has come back.
-    asking: bool,
-    up: u64,
-    down: u64,
+    pub(super) asking: bool,
+    /// Bytes that have come for the socket, and from it.
+    pub(super) up: u64,
+    pub(super) down: u64,
 }
 
 impl Session {
     /// A session that the peer has begun.
     pub(super) fn of_peer(id: u16) -> Session {
-        Session::new(id, Role::Server, Socket::None, Encoder::server(id))
-    }
-
-    /// A session that this end has begun: the peer is told by `encoder`.
-    pub(super) fn of_ours(id: u16, session: NewSession, encoder: Encoder) -> Session {
-        Session {
-            peer: Some(session.peer),
-            up: session.first.len() as u64,
-            asking: !session.first.is_empty(),
-            ..Session::new(id, Role::Client, Socket::Connected(session.socket), encoder)
-        }
-    }
-
-    fn new(id: u16, role: Role, socket: Socket, encoder: Encoder) -> Session {
         let now = Instant::now();
         Session {
             id,
-            role,
-            socket,
-            state: State::Open,
-            tell: None,
-            encoder,
             peer: None,
             began: now,
+            encoder: Encoder::server(id),
+            role: Role::Server,
+            socket: Socket::None,
+            state: State::Open,
+            tell: None,
             out: WriteBuffer::default(),
             quiet_since: now,
             moved: false,
@@ -90,25 +74,19 @@ impl Session {
         }
     }
 
-    pub(super) fn id(&self) -> u16 {
-        self.id
+    /// A session that this end has begun: the peer is told by `encoder`.
+    pub(super) fn of_ours(id: u16, session: NewSession, encoder: Encoder) -> Session {
+        Session {
+            peer: Some(session.peer),
+            encoder,
+            role: Role::Client,
+            socket: Socket::Connected(session.socket),
+            up: session.first.len() as u64,
+            asking: !session.first.is_empty(),
+            ..Session::of_peer(id)
+        }
     }
 
-    /// Who is at the other end of the socket, for the log.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    pub(super) fn began(&self) -> Instant {
-        self.began
-    }
-
-    /// Bytes that have come for the socket, and from it.
-    pub(super) fn payload(&self) -> (u64, u64) {
-        (self.up, self.down)
-    }
-
-    /// Bytes that wait for the socket.
     pub(super) fn waiting(&self) -> usize {
         self.out.len()
     }
@@ -136,23 +114,12 @@ impl Session {
         self.up == 0 && self.down == 0 && self.state != State::Closed
     }
 
-    /// Whether the socket has brought data to which nothing has come back.
-    pub(super) fn is_asking(&self) -> bool {
-        self.asking
-    }
-
-    /// Whether the peer sends nothing more.
     pub(super) fn peer_has_ended(&self) -> bool {
         self.state.peer_has_ended()
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.state == State::Closed
-    }
-
-    /// How long the socket has taken nothing of what waits.
-    pub(super) fn stalled_for(&self) -> Option<Duration> {
-        self.stalled_since.map(|since| since.elapsed())
     }
 
     /// Whether it ends soon or stands still, so that it is to be looked at every now and then.
@@ -196,8 +163,7 @@ impl Session {
         if error && self.waiting() > 0 && self.is_connecting() {
             self.state = State::ResetDue;
         } else if error {
-            self.reset();
-            self.close(None);
+            self.forget();
         } else {
             match (self.state, self.role) {
                 (State::PeerEnding, Role::Server) if self.waiting() > 0 => self.state = State::BothEnding,
@@ -209,7 +175,6 @@ impl Session {
         }
     }
 
-    /// The socket sends nothing more.
     fn socket_ends(&mut self) {
         if let State::Broken { .. } = self.state {
             return self.abort();
@@ -233,7 +198,7 @@ impl Session {
         self.close(Some(Tell::End { error: true }));
     }
 
-    /// The peer has forgotten the session, and begins another one with its id.
+    /// The peer has forgotten the session, or ended it by an error.
     pub(super) fn forget(&mut self) {
         self.reset();
         self.close(None);
@@ -247,31 +212,32 @@ impl Session {
         self.state = State::Closed;
     }
 
-    /// Makes the closing of the socket a reset.
     pub(super) fn reset(&self) {
         if let Socket::Connected(socket) = &self.socket {
             reset(socket);
         }
     }
 
-    /// Takes parts of `input` for the socket: writes what it takes, and keeps the rest.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, input: &[u8], parts: &[Range<usize>]) {
+    /// Takes pieces of `input` for the socket: writes what it takes, and keeps the rest.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, input: &[u8], data: &Pieces) {
         if !self.state.takes_data() {
             return;
         }
         self.moved = true;
         self.asking = false;
-        let Some(slices) = slices(input, parts) else { return self.abort() };
-        let len: usize = slices.clone().map(<[u8]>::len).sum();
+        if !data.fit(input.len()) {
+            debug_assert!(false, "data of more than the {} bytes that have come", input.len());
+            return self.abort();
+        }
         let written = match &mut self.socket {
-            Socket::Connected(socket) => self.out.write_slices(cx, socket, slices),
+            Socket::Connected(socket) => self.out.write_slices(cx, socket, data.slices(input)),
             Socket::None | Socket::Connecting(_) => {
-                slices.for_each(|slice| self.out.push(slice));
+                data.slices(input).for_each(|slice| self.out.push(slice));
                 Ok(0)
             }
         };
         match written {
-            Ok(_) => self.up += len as u64,
+            Ok(_) => self.up += data.input_len() as u64,
             Err(_) => self.break_off(),
         }
     }
@@ -293,17 +259,14 @@ impl Session {
                 Poll::Pending => return,
                 Poll::Ready(Ok(socket)) => self.socket = Socket::Connected(socket),
                 Poll::Ready(Err(error)) => {
-                    tracing::warn!(%error, "no session: Shadowsocks cannot be reached");
+                    tracing::warn!(%error, "cannot connect to Shadowsocks");
                     return self.abort();
                 }
             }
         }
-        if let Socket::Connected(_) = self.socket {
-            self.flush(cx);
-        }
+        self.flush(cx);
         if self.state == State::ResetDue {
-            self.reset();
-            self.close(None);
+            self.forget();
         }
     }
 
@@ -336,29 +299,21 @@ impl Session {
         if !self.state.reads_socket() {
             return Poll::Pending;
         }
-        match Pin::new(socket).poll_read(cx, buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => self.abort(),
-            Poll::Ready(Ok(())) => {
-                let len = buffer.filled().len();
-                self.moved = true;
-                if len > 0 {
-                    self.down += len as u64;
-                    self.asking = true;
-                    return Poll::Ready(len);
-                }
-                self.socket_ends();
-            }
+        if ready!(Pin::new(socket).poll_read(cx, buffer)).is_err() {
+            self.abort();
+            return Poll::Ready(0);
         }
-        Poll::Ready(0)
+        let len = buffer.filled().len();
+        self.moved = true;
+        if len == 0 {
+            self.socket_ends();
+        } else {
+            self.down += len as u64;
+            self.asking = true;
+        }
+        Poll::Ready(len)
     }
 
-    /// Puts what was read from the socket into frames.
-    pub(super) fn encoder(&mut self) -> &mut Encoder {
-        &mut self.encoder
-    }
-
-    /// Has the socket watched by the reactor of this thread.
     pub(super) fn change_reactor(&mut self) {
         if let Socket::Connected(socket) = &mut self.socket {
             socket.change_reactor();

@@ -2,15 +2,13 @@
 
 use super::session::{SOFT, Session};
 use super::source::Connecting;
-use super::state::Tell;
-use super::timers::{Limits, SILENCE, SILENT_MAX, STALL, STALL_ALONE};
+use super::timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE};
+use crate::relay::Pieces;
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
-use std::ops::Range;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
-use tokio::time::Instant;
 
 /// Sessions of one connection at a time.
 pub(super) const SESSIONS: usize = 256;
@@ -33,7 +31,6 @@ pub(super) const FRAMES: usize = 64;
 /// The least room that is worth reading a socket into.
 const LEAST: usize = 4096;
 
-/// The sessions of a connection.
 pub(super) struct Sessions {
     list: Vec<Session>,
     role: Role,
@@ -42,17 +39,6 @@ pub(super) struct Sessions {
     /// There have been several at once.
     was_shared: bool,
     next_to_read: usize,
-}
-
-/// What one round of reading has brought.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    /// Where in the buffer the frames are.
-    pub(super) frames: Vec<Range<usize>>,
-    /// How much of the buffer is used.
-    pub(super) used: usize,
-    /// Sockets have ended.
-    pub(super) any_ended: bool,
 }
 
 impl Sessions {
@@ -64,10 +50,6 @@ impl Sessions {
         self.list.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.list.iter()
     }
@@ -76,8 +58,12 @@ impl Sessions {
         self.list.iter_mut()
     }
 
+    fn position(&self, id: u16) -> Option<usize> {
+        self.iter().position(|session| session.id == id && !session.is_closed())
+    }
+
     pub(super) fn get_mut(&mut self, id: u16) -> Option<&mut Session> {
-        self.list.iter_mut().find(|session| session.id() == id && !session.is_closed())
+        self.position(id).map(|index| &mut self.list[index])
     }
 
     /// Whether there is room for a session that the peer begins.
@@ -90,20 +76,13 @@ impl Sessions {
         self.was_shared |= self.list.len() > 1;
     }
 
-    /// Takes a session out that is closed.
     pub(super) fn take_closed(&mut self) -> Option<Session> {
         let index = self.list.iter().position(Session::is_closed)?;
         Some(self.list.swap_remove(index))
     }
 
-    /// Takes all out.
     pub(super) fn take_all(&mut self) -> Vec<Session> {
         std::mem::take(&mut self.list)
-    }
-
-    /// What the peer is to be told, each time with the session's id.
-    pub(super) fn tells(&mut self) -> impl Iterator<Item = (u16, Tell)> {
-        self.list.iter_mut().filter_map(|session| Some((session.id(), session.take_tell()?)))
     }
 
     fn waiting(&self) -> usize {
@@ -130,13 +109,11 @@ impl Sessions {
     fn is_stalled(&self, session: &Session) -> bool {
         let limit = if self.was_shared { STALL } else { STALL_ALONE };
         // A server cannot know who waits behind what it does not read.
-        let others_wait = || {
-            self.role == Role::Server
-                || self.iter().any(|other| other.is_asking() && other.id() != session.id())
-        };
+        let others_wait =
+            || self.role == Role::Server || self.iter().any(|other| other.asking && other.id != session.id);
         self.may_be_many
             && session.is_full()
-            && session.stalled_for().is_some_and(|time| time >= limit)
+            && session.stalled_since.is_some_and(|since| since.elapsed() >= limit)
             && others_wait()
     }
 
@@ -147,73 +124,59 @@ impl Sessions {
         cx: &mut Context<'_>,
         id: u16,
         input: &[u8],
-        parts: &[Range<usize>],
+        data: &Pieces,
         connect: impl FnOnce() -> Option<Connecting>,
     ) {
         let limit = if self.waiting() >= TOTAL { SOFT } else { HARD };
-        let Some(session) = self.get_mut(id) else { return };
+        let Some(index) = self.position(id) else { return };
+        let session = &mut self.list[index];
         if session.has_no_socket()
             && let Some(connecting) = connect()
         {
             session.connect(connecting);
         }
-        session.write(cx, input, parts);
-        if session.waiting() < limit {
-            return;
-        }
-        let index = self.list.iter().position(|session| session.id() == id && !session.is_closed());
-        if let Some(index) = index
-            && self.is_stalled(&self.list[index])
-        {
+        session.write(cx, input, data);
+        if session.waiting() >= limit && self.is_stalled(&self.list[index]) {
             tracing::debug!(id, self.was_shared, "a session is reset: its receiver takes nothing");
             self.list[index].abort();
         }
     }
 
-    /// Dials on, and gives the sockets what waits for them.
-    pub(super) fn poll_sockets(&mut self, cx: &mut Context<'_>) {
-        self.list.iter_mut().for_each(|session| session.poll_socket(cx));
-    }
-
     /// Reads the sockets in turn, each once, and has frames made of what they bring, `heads` bytes behind
-    /// where each may begin; `frame` tells where it does.
+    /// where each may begin; `frame` tells where it does. Returns how much of the buffer is used; `None` where
+    /// nothing has come, and no socket has ended.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
+        frames: &mut Pieces,
         heads: usize,
         mut frame: impl FnMut(&mut Encoder, &mut [u8]) -> Result<usize, FrameSizeError>,
-    ) -> Result<Round, FrameSizeError> {
-        let mut round = Round::default();
+    ) -> Result<Option<usize>, FrameSizeError> {
+        let (mut used, mut count, mut any_ended) = (0, 0, false);
         let (begin, len) = (self.next_to_read, self.list.len());
         for step in 0..len {
-            let Some(area) = buffer.get_mut(round.used..) else { break };
+            let area = &mut buffer[used..];
             let most = area.len().min(heads + Encoder::PAYLOAD);
-            let Some(space) = area.get_mut(heads..most).filter(|space| space.len() >= LEAST) else { break };
-            if round.frames.len() == FRAMES {
+            if count == FRAMES || most < heads + LEAST {
                 break;
             }
             let index = (begin + step) % len;
             self.next_to_read = (index + 1) % len;
             let session = &mut self.list[index];
-            match session.poll_read(cx, &mut ReadBuf::new(space)) {
+            match session.poll_read(cx, &mut ReadBuf::new(&mut area[heads..most])) {
                 Poll::Pending => {}
-                Poll::Ready(0) => round.any_ended = true,
+                Poll::Ready(0) => any_ended = true,
                 Poll::Ready(len) => {
                     let end = heads + len;
-                    let start = frame(session.encoder(), area.get_mut(..end).unwrap_or(&mut []))?;
-                    round.frames.push(round.used + start..round.used + end);
-                    round.used += end;
+                    let start = frame(&mut session.encoder, &mut area[..end])?;
+                    frames.input(used + start..used + end);
+                    used += end;
+                    count += 1;
                 }
             }
         }
-        Ok(round)
-    }
-
-    /// Ends sessions that stand still.
-    pub(super) fn check_times(&mut self, limits: &Limits) {
-        let now = Instant::now();
-        self.list.iter_mut().for_each(|session| session.check_time(now, limits));
+        Ok((count > 0 || any_ended).then_some(used))
     }
 
     /// Ends sessions in which nobody says anything, and has one at a time dialled for: a stranger who opens
@@ -222,13 +185,13 @@ impl Sessions {
         let mut one_is_dialled = false;
         let mut oldest: Option<&mut Session> = None;
         for session in self.list.iter_mut().filter(|session| session.is_silent()) {
-            if session.began().elapsed() >= SILENT_MAX {
-                tracing::debug!(id = session.id(), "a session is ended: neither end says anything");
+            if session.began.elapsed() >= SILENT_MAX {
+                tracing::debug!(id = session.id, "a session is ended: neither end says anything");
                 session.abort();
             } else if !session.has_no_socket() {
                 one_is_dialled = true;
-            } else if (session.peer_has_ended() || session.began().elapsed() >= SILENCE)
-                && oldest.as_ref().is_none_or(|oldest| session.began() < oldest.began())
+            } else if (session.peer_has_ended() || session.began.elapsed() >= SILENCE)
+                && oldest.as_ref().is_none_or(|oldest| session.began < oldest.began)
             {
                 oldest = Some(session);
             }
@@ -239,16 +202,6 @@ impl Sessions {
         {
             session.connect(connecting);
         }
-    }
-
-    /// Makes the closing of all sockets a reset.
-    pub(super) fn reset_all(&self) {
-        self.list.iter().for_each(Session::reset);
-    }
-
-    /// Has the sockets watched by the reactor of this thread.
-    pub(super) fn change_reactor(&mut self) {
-        self.list.iter_mut().for_each(Session::change_reactor);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::net::Dialer;
 use crate::net::dial::DialError;
+use crate::wire::FrameSizeError;
+use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
-use std::collections::VecDeque;
 use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,13 +25,29 @@ pub(super) struct NewSession {
     pub(super) peer: SocketAddr,
 }
 
+impl NewSession {
+    /// The frame of Mux.Cool that opens the session, with what is said first.
+    pub(super) fn first_frame(&self, encoder: &mut Encoder) -> Result<Vec<u8>, FrameSizeError> {
+        if self.first.is_empty() {
+            return Ok(encoder.open().map(Vec::from).unwrap_or_default());
+        }
+        let mut frame = vec![0; Encoder::HEAD];
+        frame.extend_from_slice(&self.first);
+        let start = encoder.encode_in_place(&mut frame)?;
+        Ok(frame.split_off(start))
+    }
+}
+
 /// A connection to the backend that is being made.
 pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
 
 /// Where the sessions of a connection come from or go to, and what its end has to know of other connections.
 pub(super) trait SessionSource {
-    /// Which end this is: a client begins the sessions.
+    /// Which end this is.
     const ROLE: Role;
+
+    /// Whether this end begins the sessions.
+    const IS_CLIENT: bool = matches!(Self::ROLE, Role::Client);
 
     /// A session that this end begins. `Ready(None)` when there will be no more.
     fn poll_session(&mut self, _cx: &mut Context<'_>) -> Poll<Option<NewSession>> {
@@ -45,7 +62,6 @@ pub(super) trait SessionSource {
         None
     }
 
-    /// A session has ended.
     fn ended(&mut self) {}
 
     /// Whether the connection begins with a ping, to show that the way works.
@@ -78,7 +94,7 @@ pub(super) trait SessionSource {
 
     /// There should be a connection that is younger than the ping of `asked`, to see whether the way works.
     /// `peer` is one of those who wait for this one, for the log.
-    fn want_another(&mut self, _asked: Instant, _peer: Option<SocketAddr>) {}
+    fn want_another(&mut self, _asked: Instant, _peer: SocketAddr) {}
 
     /// How long a session waits for the answer to a ping before another connection takes it.
     fn pong_timeout(&self) -> Duration {
@@ -94,15 +110,9 @@ pub(super) trait SessionSource {
 /// A server's backend, to which its sessions go.
 #[derive(Debug)]
 pub(super) struct Backend {
-    dialer: Arc<Dialer>,
+    pub(super) dialer: Arc<Dialer>,
     /// A connection that was made before it was known what comes.
-    dialled: Option<TcpStream>,
-}
-
-impl Backend {
-    pub(super) fn new(dialer: Arc<Dialer>, dialled: Option<TcpStream>) -> Backend {
-        Backend { dialer, dialled }
-    }
+    pub(super) dialled: Option<TcpStream>,
 }
 
 impl SessionSource for Backend {
@@ -116,41 +126,5 @@ impl SessionSource for Backend {
                 Box::pin(async move { dialer.connect().await })
             }
         })
-    }
-}
-
-/// Sessions that have come and not begun: they wait for the peer to show that it is there.
-#[derive(Debug)]
-pub(super) struct Held {
-    queue: VecDeque<NewSession>,
-    /// Since when the first of them waits.
-    since: Instant,
-}
-
-impl Held {
-    pub(super) fn new(now: Instant) -> Held {
-        Held { queue: VecDeque::new(), since: now }
-    }
-
-    /// Since when any wait.
-    pub(super) fn since(&self) -> Option<Instant> {
-        (!self.queue.is_empty()).then_some(self.since)
-    }
-
-    pub(super) fn push(&mut self, session: NewSession, now: Instant) {
-        if self.queue.is_empty() {
-            self.since = now;
-        }
-        self.queue.push_back(session);
-    }
-
-    pub(super) fn pop(&mut self) -> Option<NewSession> {
-        self.queue.pop_front()
-    }
-
-    /// Has them watched by the reactor of this thread.
-    pub(super) fn change_reactor(&mut self) {
-        use crate::relay::RelayStream as _;
-        self.queue.iter_mut().for_each(|session| session.socket.change_reactor());
     }
 }

@@ -23,7 +23,6 @@ use super::timers::Limits;
 use crate::wire::websocket::Role;
 use std::time::Duration;
 
-/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Open,
@@ -58,11 +57,10 @@ pub(super) enum Tell {
 impl State {
     /// Whether the peer sends nothing more.
     pub(super) fn peer_has_ended(self) -> bool {
-        match self {
-            State::PeerEnding | State::PeerEnded | State::BothEnding | State::Closed => true,
-            State::Broken { peer_ended } => peer_ended,
-            State::Open | State::SocketEnded | State::ResetDue => false,
-        }
+        !matches!(
+            self,
+            State::Open | State::SocketEnded | State::ResetDue | State::Broken { peer_ended: false }
+        )
     }
 
     /// Whether what comes from the peer is for the socket.
@@ -72,10 +70,7 @@ impl State {
 
     /// Whether the socket may bring something.
     pub(super) fn reads_socket(self) -> bool {
-        match self {
-            State::Open | State::PeerEnding | State::PeerEnded | State::Broken { .. } => true,
-            State::SocketEnded | State::BothEnding | State::ResetDue | State::Closed => false,
-        }
+        matches!(self, State::Open | State::PeerEnding | State::PeerEnded | State::Broken { .. })
     }
 
     /// Whether the socket is to be told the end behind what waits for it.
@@ -137,11 +132,8 @@ impl State {
 
     /// Whether the peer knows the end of the session.
     pub(super) fn end_is_told(self, role: Role) -> bool {
-        match self {
-            State::SocketEnded => role == Role::Server,
-            State::BothEnding | State::ResetDue | State::Closed => true,
-            _ => false,
-        }
+        matches!(self, State::BothEnding | State::ResetDue | State::Closed)
+            || (self == State::SocketEnded && role == Role::Server)
     }
 }
 

@@ -112,7 +112,7 @@ impl SessionSource for Own {
         self.asked.lock().unwrap().given_back.push(session);
     }
 
-    fn want_another(&mut self, _: Instant, _: Option<SocketAddr>) {
+    fn want_another(&mut self, _: Instant, _: SocketAddr) {
         self.asked.lock().unwrap().wanted += 1;
     }
 }

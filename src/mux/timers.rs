@@ -47,32 +47,35 @@ pub(super) struct Limits {
     pub(super) peer_ended: Duration,
 }
 
-/// The clock of a connection.
 #[derive(Debug)]
 pub(super) struct Timers {
-    role: Role,
     timeouts: Timeouts,
-    sleep: Pin<Box<Sleep>>,
-    /// Since when there are no sessions.
+    /// How long a foreign peer is waited for that may never say that it has ended.
+    grace: Duration,
+    /// How long the connection is kept without sessions.
+    kept_unused: Duration,
+    /// Since when there are none.
     unused_since: Instant,
     /// Since when the connection is known to be over.
     over_since: Option<Instant>,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Timers {
     pub(super) fn new(role: Role, timeouts: Timeouts) -> Timers {
-        let (sleep, unused_since) = (Box::pin(sleep(TICK)), Instant::now());
-        Timers { role, timeouts, sleep, unused_since, over_since: None }
+        let (grace, kept_unused) = match role {
+            Role::Client => (CLIENT_GRACE, CLIENT_IDLE),
+            Role::Server => (SERVER_GRACE, SERVER_IDLE),
+        };
+        let (unused_since, sleep) = (Instant::now(), Box::pin(sleep(TICK)));
+        Timers { timeouts, grace, kept_unused, unused_since, over_since: None, sleep }
     }
 
-    /// How long sessions may stand still. A peer that is not `ours` may never say that it has ended.
+    /// How long sessions may stand still.
     pub(super) fn limits(&self, peer_is_ours: bool) -> Limits {
-        let socket_ended = match self.role {
-            _ if peer_is_ours => self.timeouts.half_closed,
-            Role::Client => CLIENT_GRACE,
-            Role::Server => SERVER_GRACE,
-        };
-        Limits { idle: self.timeouts.idle, socket_ended, peer_ended: self.timeouts.half_closed }
+        let Timeouts { idle, half_closed, .. } = self.timeouts;
+        let socket_ended = if peer_is_ours { half_closed } else { self.grace };
+        Limits { idle, socket_ended, peer_ended: half_closed }
     }
 
     /// There are sessions.
@@ -82,19 +85,12 @@ impl Timers {
 
     /// How much longer a connection without sessions is kept; nothing when its time is over.
     pub(super) fn unused_left(&self) -> Duration {
-        self.kept_unused().saturating_sub(self.unused_since.elapsed())
+        self.kept_unused.saturating_sub(self.unused_since.elapsed())
     }
 
     /// How long nothing may happen before sessions are looked at again.
     pub(super) fn longest(&self) -> Duration {
-        self.kept_unused().min(self.timeouts.idle)
-    }
-
-    fn kept_unused(&self) -> Duration {
-        match self.role {
-            Role::Client => CLIENT_IDLE,
-            Role::Server => SERVER_IDLE,
-        }
+        self.kept_unused.min(self.timeouts.idle)
     }
 
     /// The connection is over. Returns whether that is news.
@@ -110,7 +106,6 @@ impl Timers {
         self.over_since.is_some_and(|since| since.elapsed() > DRAIN)
     }
 
-    /// Has the clock watched by the runtime of this thread.
     pub(super) fn change_reactor(&mut self) {
         let due = self.sleep.deadline();
         self.sleep.set(sleep_until(due));

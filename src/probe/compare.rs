@@ -67,14 +67,9 @@ impl Difference {
         what: impl Into<String>,
         site: impl Into<String>,
         server: impl Into<String>,
+        for_good: bool,
     ) -> Self {
-        Difference {
-            kind,
-            what: what.into(),
-            site: site.into(),
-            server: server.into(),
-            for_good: kind == DifferenceKind::Handshake,
-        }
+        Difference { kind, what: what.into(), site: site.into(), server: server.into(), for_good }
     }
 }
 
@@ -94,7 +89,13 @@ pub fn compare(site: &Seen, server: &Seen, mask: &Mask) -> Comparison {
         (a, b) if a == b => return found,
         (a, b) => {
             let [a, b] = [a, b].map(|failure| failure.unwrap_or("there is one"));
-            found.differences.push(Difference::new(DifferenceKind::Connection, "the connection", a, b));
+            found.differences.push(Difference::new(
+                DifferenceKind::Connection,
+                "the connection",
+                a,
+                b,
+                false,
+            ));
             return found;
         }
     }
@@ -112,7 +113,7 @@ pub fn compare(site: &Seen, server: &Seen, mask: &Mask) -> Comparison {
         if late {
             found.at_the_edge = true;
         } else {
-            found.differences.push(Difference::new(DifferenceKind::End, "the end", a, b));
+            found.differences.push(Difference::new(DifferenceKind::End, "the end", a, b, false));
         }
     }
     found.differences.extend(times(site, server));
@@ -130,9 +131,13 @@ fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
         (Err(a), Err(b)) if a == b => return Vec::new(),
         // One may only have been late.
         (a, b) => {
-            let difference =
-                Difference::new(DifferenceKind::Handshake, "the handshake", agreed(a), agreed(b));
-            return vec![Difference { for_good: false, ..difference }];
+            return vec![Difference::new(
+                DifferenceKind::Handshake,
+                "the handshake",
+                agreed(a),
+                agreed(b),
+                false,
+            )];
         }
     };
     let leaf = |agreed: &Agreed| match agreed.certificates.first() {
@@ -154,7 +159,7 @@ fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
     ]
     .into_iter()
     .filter(|(_, a, b)| a != b)
-    .map(|(what, a, b)| Difference::new(DifferenceKind::Handshake, what, a, b))
+    .map(|(what, a, b)| Difference::new(DifferenceKind::Handshake, what, a, b, true))
     .collect()
 }
 
@@ -169,10 +174,7 @@ fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
             |items: &[tls_answer::Item]| items.get(at).map_or("nothing".to_owned(), ToString::to_string);
         let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, part {}", at + 1) };
         let for_good = at < a.len() && at < b.len();
-        return Some(Difference {
-            for_good,
-            ..Difference::new(DifferenceKind::Answer, what, show(&a), show(&b))
-        });
+        return Some(Difference::new(DifferenceKind::Answer, what, show(&a), show(&b), for_good));
     }
     let a = http_answer::without_varying(site.visible(), mask);
     let b = http_answer::without_varying(server.visible(), mask);
@@ -182,19 +184,13 @@ fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
     let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, from byte {at}") };
     let for_good = at < a.len() && at < b.len();
-    Some(Difference {
-        for_good,
-        ..Difference::new(DifferenceKind::Answer, what, excerpt(&a, at), excerpt(&b, at))
-    })
+    Some(Difference::new(DifferenceKind::Answer, what, excerpt(&a, at), excerpt(&b, at), for_good))
 }
 
 fn clocks(site: &Seen, server: &Seen) -> Option<Difference> {
     let apart = http_answer::clocks_apart(site.visible(), server.visible())?;
     let server = format!("{} s apart from it", apart.as_secs());
-    Some(Difference {
-        for_good: true,
-        ..Difference::new(DifferenceKind::Answer, "the time in Date", "the site's clock", server)
-    })
+    Some(Difference::new(DifferenceKind::Answer, "the time in Date", "the site's clock", server, true))
 }
 
 /// What stands at a place, with the start of its line.
@@ -259,7 +255,7 @@ fn times(site: &Seen, server: &Seen) -> Vec<Difference> {
     let mut differ = |what: &str, a: Duration, b: Duration| {
         if !same_time(a, b) {
             let show = |time: Duration| format!("after {:.1} s", time.as_secs_f32());
-            found.push(Difference::new(DifferenceKind::Time, what, show(a), show(b)));
+            found.push(Difference::new(DifferenceKind::Time, what, show(a), show(b), false));
         }
     };
     if let (Some(a), Some(b)) = (site.first_byte(), server.first_byte()) {

@@ -27,29 +27,23 @@ fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
     let mut rest = bytes;
     while let Some(start) = heads(rest).next() {
         let (before, head) = rest.split_at(start);
-        if !before.is_empty() {
-            parts.push(Part::Other(before));
-        }
         let (status, mut lines) = split_line(head);
-        parts.push(Part::Other(status));
+        parts.extend([Part::Other(before), Part::Other(status)]);
         loop {
             let (line, behind) = split_line(lines);
             lines = behind;
             match header(line) {
                 Some(header) => parts.push(header),
                 None => {
-                    if !line.is_empty() {
-                        parts.push(Part::Other(line));
-                    }
+                    parts.push(Part::Other(line));
                     break;
                 }
             }
         }
         rest = lines;
     }
-    if !rest.is_empty() {
-        parts.push(Part::Other(rest));
-    }
+    parts.push(Part::Other(rest));
+    parts.retain(|part| *part != Part::Other(&[]));
     parts
 }
 

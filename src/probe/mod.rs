@@ -33,6 +33,7 @@ mod tls_fingerprint;
 
 use crate::net::addr::{Host, HostPort};
 use crate::net::look_up;
+use crate::wire::http::host::without_port;
 use examine::Pair;
 use probes::ProbeContext;
 use report::Report;
@@ -163,17 +164,15 @@ fn print_error(what: &str) {
 /// called here.
 fn names(config: &ProbeConfig) -> (String, Option<String>) {
     let usual = if config.tls { 443 } else { 80 };
-    match (&config.name, &config.server) {
-        (Some(name), _) => (name.clone(), Some(crate::wire::http::host::without_port(name).to_owned())),
-        (None, HostPort { host, port }) => {
-            let name = match host {
-                Host::Name(name) => Some(name.clone()),
-                Host::Ip(_) => None,
-            };
-            let host = if *port == usual { host.to_string() } else { config.server.to_string() };
-            (host, name)
-        }
+    if let Some(name) = &config.name {
+        return (name.clone(), Some(without_port(name).to_owned()));
     }
+    let HostPort { host, port } = &config.server;
+    let name = match host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Ip(_) => None,
+    };
+    (if *port == usual { host.to_string() } else { config.server.to_string() }, name)
 }
 
 /// The first address of a host that can be connected to, which is used from then on.

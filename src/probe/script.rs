@@ -71,25 +71,6 @@ impl Probe {
         Probe { name: name.into(), entry: Entry::Wire, steps, patient: false }
     }
 
-    /// One who says one thing and waits.
-    pub fn says(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
-        Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec())])
-    }
-
-    /// One who says one thing and ends its direction.
-    pub fn says_and_ends(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
-        Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec()), Action::Fin])
-    }
-
-    /// One who says it in pieces of so many bytes, with a pause after each.
-    pub fn slowly(name: impl Into<String>, bytes: impl AsRef<[u8]>, piece: usize, pause: Duration) -> Probe {
-        let pieces = bytes.as_ref().chunks(piece.max(1));
-        Probe::new(
-            name,
-            pieces.flat_map(|piece| [Action::Send(piece.to_vec()), Action::Pause(pause)]).collect(),
-        )
-    }
-
     /// The same, watched for longer.
     pub fn patiently(self) -> Probe {
         Probe { patient: true, ..self }
@@ -110,6 +91,22 @@ impl Probe {
             })
             .sum()
     }
+}
+
+/// A visitor who says one thing and waits.
+pub fn says(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
+    Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec())])
+}
+
+/// One who says one thing and ends its direction.
+pub fn says_and_ends(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Probe {
+    Probe::new(name, vec![Action::Send(bytes.as_ref().to_vec()), Action::Fin])
+}
+
+/// One who says it in pieces of so many bytes, with a pause after each.
+pub fn says_slowly(name: impl Into<String>, bytes: impl AsRef<[u8]>, piece: usize, pause: Duration) -> Probe {
+    let pieces = bytes.as_ref().chunks(piece.max(1));
+    Probe::new(name, pieces.flat_map(|piece| [Action::Send(piece.to_vec()), Action::Pause(pause)]).collect())
 }
 
 /// Bytes that look random and are the same for the same seed, in every version of this program:

@@ -60,6 +60,7 @@ pub use outcome::{End, EndSeen, Outcome, Side};
 pub use pieces::Pieces;
 pub use protocol::{Direction, Identity, Protocol, ProtocolError};
 pub use scratch::read_some;
+pub(crate) use scratch::{Scratch, with_scratch};
 pub use stream::{RelayStream, has_ended, reset};
 pub use timeouts::{SEND_TIMEOUT, Timeouts};
 pub use write_buffer::WriteBuffer;

@@ -45,16 +45,17 @@ impl Pieces {
     }
 
     /// How many bytes of the input are in the pieces.
-    pub(super) fn input_len(&self) -> usize {
+    pub(crate) fn input_len(&self) -> usize {
         self.list.iter().map(|piece| if let Piece::Input(range) = piece { range.len() } else { 0 }).sum()
     }
 
     /// Whether the pieces are parts of an input of this length.
-    pub(super) fn fit(&self, input_len: usize) -> bool {
+    pub(crate) fn fit(&self, input_len: usize) -> bool {
         self.input_end <= input_len
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets them.
+    pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.heads.clear();
         self.input_end = 0;

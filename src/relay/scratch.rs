@@ -14,9 +14,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 const SCRATCH: usize = 256 * 1024;
 
 /// What a turn needs for as long as it lasts.
-pub(super) struct Scratch {
-    pub(super) bytes: Box<[u8]>,
-    pub(super) pieces: Pieces,
+pub(crate) struct Scratch {
+    pub(crate) bytes: Box<[u8]>,
+    /// Those of whoever had the scratch last.
+    pub(crate) pieces: Pieces,
 }
 
 thread_local! {
@@ -27,7 +28,7 @@ thread_local! {
 }
 
 /// Lends the thread's scratch. Not to be asked for again by what it is lent to.
-pub(super) fn with_scratch<T>(act: impl FnOnce(&mut Scratch) -> T) -> T {
+pub(crate) fn with_scratch<T>(act: impl FnOnce(&mut Scratch) -> T) -> T {
     OF_THREAD.with_borrow_mut(act)
 }
 

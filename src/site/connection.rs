@@ -6,8 +6,7 @@ use crate::detect::Handoff;
 use crate::relay::{RelayStream as _, SEND_TIMEOUT, has_ended, read_some};
 use crate::runtime::blocking;
 use crate::transport::Stream;
-use crate::wire::http::chunked::MalformedChunk;
-use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::framing::{FramingError, MessageBody};
 use crate::wire::http::request::buffers::HeaderBuffers;
 use std::future::poll_fn;
 use std::io;
@@ -90,13 +89,13 @@ impl Connection {
 
     /// Throws away what there is of a body already, as far as it can be had without waiting. Returns
     /// whether the visitor has ended.
-    pub async fn skip_what_came(&mut self, body: &mut RequestBody) -> Result<bool, MalformedChunk> {
+    pub async fn skip_what_came(&mut self, body: &mut MessageBody) -> Result<bool, FramingError> {
         /// Whoever sends faster than this is read waits for the answer first.
         const MOST: usize = 1024 * 1024 / CHUNK;
         for _ in 0..MOST {
-            let taken = body.take(&self.c.read_buf)?;
-            self.take(taken);
-            if body.is_over() {
+            let end_of_body = body.read(&self.c.read_buf)?;
+            self.take(end_of_body.unwrap_or(self.c.read_buf.len()));
+            if end_of_body.is_some() {
                 return Ok(false);
             }
             match self.read_now(CHUNK).await {
@@ -110,12 +109,12 @@ impl Connection {
 
     /// Throws away what still comes of a body, for as long as that goes on. Returns whether it came to
     /// its end.
-    pub async fn skip_the_rest(&mut self, body: &mut RequestBody) -> bool {
+    pub async fn skip_the_rest(&mut self, body: &mut MessageBody) -> bool {
         let end = Instant::now() + LINGER;
         loop {
-            let Ok(taken) = body.take(&self.c.read_buf) else { return false };
-            self.take(taken);
-            if body.is_over() {
+            let Ok(end_of_body) = body.read(&self.c.read_buf) else { return false };
+            self.take(end_of_body.unwrap_or(self.c.read_buf.len()));
+            if end_of_body.is_some() {
                 return true;
             }
             if !self.read_within(end).await {

@@ -6,8 +6,7 @@ use super::response::{Content, Response};
 use crate::config::Website;
 use crate::detect::{Detection, Handoff, Rules, detect};
 use crate::transport::Stream;
-use crate::wire::http::chunked::MalformedChunk;
-use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::framing::MessageBody;
 use crate::wire::http::request::buffers::HeaderBuffers;
 use crate::wire::http::request::head::{Refusal, Request, RequestReader, ResponseStyle};
 use std::io;
@@ -54,7 +53,7 @@ enum Next {
 struct Exchange {
     answer: Response,
     style: ResponseStyle,
-    body: RequestBody,
+    body: MessageBody,
     keep_alive: bool,
     /// The visitor waits for leave to send the body.
     expects: bool,
@@ -162,7 +161,7 @@ impl<'a> Requests<'a> {
             Ok(Some(request)) => Next::Request(Box::new(request)),
             Err(refusal) => Next::Refused(refusal),
         };
-        self.buffers = reading.buffers();
+        self.buffers = reading.buffers;
         match detect(&self.connection.c.read_buf, self.rules) {
             Detection::Client(_) => Some(Next::Upgrade),
             _ => Some(next),
@@ -208,8 +207,8 @@ impl<'a> Requests<'a> {
         }
         let ended = match self.connection.skip_what_came(&mut body).await {
             Ok(ended) => ended,
-            Err(MalformedChunk) => {
-                body = RequestBody::NONE;
+            Err(_) => {
+                body = MessageBody::Sized(0);
                 if answer.reads_body {
                     answer = Response::page(400, style);
                 }

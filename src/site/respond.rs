@@ -7,7 +7,7 @@ use super::ranges::{Multipart, Part, Selection, content_range, select};
 use super::response::{Content, Response};
 use crate::config::Website;
 use crate::runtime::blocking;
-use crate::wire::http::request::body::RequestBody;
+use crate::wire::http::framing::MessageBody;
 use crate::wire::http::request::head::Request;
 use crate::wire::http::request::line::Method;
 use crate::wire::http::request::target::{Target, encode};
@@ -23,7 +23,7 @@ pub(super) async fn respond(website: &Website, request: &Request, server: Server
     if *website == Website::HttpsOnly {
         return Some(Response::page(497, style));
     }
-    if matches!(request.body, RequestBody::Length(length) if length > MAX_BODY) {
+    if matches!(request.body, MessageBody::Sized(length) if length > MAX_BODY) {
         return Some(Response::page(413, style));
     }
     let response = match (website, request.method) {

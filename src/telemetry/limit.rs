@@ -192,7 +192,7 @@ mod tests {
     static OTHER: Here = Here(2);
 
     fn admitted(sites: &mut CallSites, site: &'static Here, now: Instant, lines: usize) -> usize {
-        let name = || "no tunnel".to_owned();
+        let name = || "tunnel failed".to_owned();
         let admit = |_: &usize| sites.admit(Identifier(site), Level::WARN, now, name);
         (0..lines).filter(admit).count()
     }
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(admitted(&mut sites, &OTHER, start, 9), 9, "another place is not affected");
         assert_eq!(sites.next_due(), Some(start + PERIOD));
         assert_eq!(sites.take_due(start + PERIOD / 2), []);
-        let suppressed = Suppressed { level: Level::WARN, name: "no tunnel".into(), count: 290 };
+        let suppressed = Suppressed { level: Level::WARN, name: "tunnel failed".into(), count: 290 };
         assert_eq!(sites.take_due(start + PERIOD), [suppressed]);
         assert_eq!((sites.next_due(), sites.take_due(start + PERIOD * 2)), (None, vec![]));
         assert_eq!(admitted(&mut sites, &ONE, start + PERIOD, 300), 10, "a new period");

@@ -18,6 +18,6 @@ mod tunnel;
 pub mod websocket;
 
 pub use accept::{Accepted, NotAccepted, accept};
-pub use open::{NotOpened, Opener};
+pub use open::{NotOpened, Opener, WebOpener};
 pub use stream::Stream;
 pub use tunnel::{Relaying, Tunnel};

@@ -17,11 +17,21 @@ use thiserror::Error;
 
 /// Opens tunnels.
 #[derive(Debug)]
-pub struct Opener {
-    disguise: ClientDisguise,
+pub enum Opener {
+    /// With simple-obfs's `obfs=http`.
+    Http(Dialer, RequestConfig, Handshake),
+    /// With simple-obfs's `obfs=tls`: this name in the hello, and whether what is said first may leave before
+    /// there is a connection.
+    FakeTls(Dialer, String, bool),
+    /// With v2ray-plugin's disguises.
+    Web(WebOpener),
+}
+
+/// Opens tunnels with v2ray-plugin's disguises.
+#[derive(Debug)]
+pub struct WebOpener {
+    config: WebConfig,
     dialer: Dialer,
-    /// Whether what is said first may leave before there is a connection.
-    fast_open: bool,
     tls: Option<Connector>,
 }
 
@@ -60,19 +70,11 @@ impl Opener {
     ///
     /// The roots for TLS cannot be had.
     pub fn new(disguise: ClientDisguise, dialer: Dialer, fast_open: bool) -> Result<Opener, TlsError> {
-        let tls = match &disguise {
-            ClientDisguise::Web(web) => web.tls.as_ref().map(Connector::new).transpose()?,
-            ClientDisguise::Http(..) | ClientDisguise::FakeTls { .. } => None,
-        };
-        Ok(Opener { disguise, dialer, fast_open, tls })
-    }
-
-    /// How many sessions of Mux.Cool share a connection, and its settings. `None` where each has its own.
-    pub fn mux(&self) -> Option<&WebConfig> {
-        match &self.disguise {
-            ClientDisguise::Web(web) if web.mux > 0 => Some(web),
-            _ => None,
-        }
+        Ok(match disguise {
+            ClientDisguise::Http(request, handshake) => Opener::Http(dialer, request, handshake),
+            ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, fast_open),
+            ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
+        })
     }
 
     /// Opens a tunnel in which `first` is said first.
@@ -81,55 +83,71 @@ impl Opener {
     ///
     /// The server cannot be reached, or does not grant it.
     pub async fn open(&self, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
-        match &self.disguise {
-            ClientDisguise::Http(request, handshake) => self.http(request, *handshake, first).await,
-            ClientDisguise::FakeTls { server_name } => self.fake_tls(server_name, first).await,
-            ClientDisguise::Web(web) => self.web(web, first).await,
+        match self {
+            Opener::Http(dialer, request, handshake) => http(dialer, request, *handshake, first).await,
+            Opener::FakeTls(dialer, name, fast_open) => fake_tls(dialer, name, *fast_open, first).await,
+            Opener::Web(web) => web.open(first).await,
         }
     }
+}
 
-    async fn http(
-        &self,
-        request: &RequestConfig,
-        handshake: Handshake,
-        first: Vec<u8>,
-    ) -> Result<Tunnel, NotOpened> {
-        let first_len = first.len();
-        match handshake {
-            Handshake::Eager => {
-                let mut flight = [http::request(request, Some(first_len)), first].concat();
-                let (server, sent) = self.dialer.connect_with(&flight).await?;
-                flight.drain(..sent);
-                Ok(eager(server.into(), flight, first_len))
-            }
-            Handshake::Standard => {
-                let mut request = http::request(request, None);
-                let (server, sent) = self.dialer.connect_with(&request).await?;
-                request.drain(..sent);
-                standard(server.into(), &request, first).await
-            }
+async fn http(
+    dialer: &Dialer,
+    request: &RequestConfig,
+    handshake: Handshake,
+    first: Vec<u8>,
+) -> Result<Tunnel, NotOpened> {
+    let first_len = first.len();
+    match handshake {
+        Handshake::Eager => {
+            let mut flight = [http::request(request, Some(first_len)), first].concat();
+            let (server, sent) = dialer.connect_with(&flight).await?;
+            flight.drain(..sent);
+            Ok(eager(server.into(), flight, first_len))
+        }
+        Handshake::Standard => {
+            let mut request = http::request(request, None);
+            let (server, sent) = dialer.connect_with(&request).await?;
+            request.drain(..sent);
+            standard(server.into(), &request, first).await
         }
     }
+}
 
-    async fn fake_tls(&self, server_name: &str, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
-        let (server, opening) = if self.fast_open {
-            let mut opening =
-                fake_tls::opening(server_name, first, Cut::Syn).map_err(NotOpened::Malformed)?;
-            let (server, sent) = self.dialer.connect_with(&opening.flight).await?;
-            opening.flight.drain(..sent);
-            (server, opening)
-        } else {
-            let server = self.dialer.connect().await?;
-            let cut = Cut::Segments(net::segment_size(&server));
-            (server, fake_tls::opening(server_name, first, cut).map_err(NotOpened::Malformed)?)
-        };
-        Ok(Tunnel::dialled(Unanswered::new(server.into(), true), fake_tls::client_flows(opening)))
+async fn fake_tls(
+    dialer: &Dialer,
+    server_name: &str,
+    fast_open: bool,
+    first: Vec<u8>,
+) -> Result<Tunnel, NotOpened> {
+    let (server, opening) = if fast_open {
+        let mut opening = fake_tls::opening(server_name, first, Cut::Syn).map_err(NotOpened::Malformed)?;
+        let (server, sent) = dialer.connect_with(&opening.flight).await?;
+        opening.flight.drain(..sent);
+        (server, opening)
+    } else {
+        let server = dialer.connect().await?;
+        let cut = Cut::Segments(net::segment_size(&server));
+        (server, fake_tls::opening(server_name, first, cut).map_err(NotOpened::Malformed)?)
+    };
+    Ok(Tunnel::dialled(Unanswered::new(server.into(), true), fake_tls::client_flows(opening)))
+}
+
+impl WebOpener {
+    /// Opens tunnels of this kind to what the dialer dials.
+    ///
+    /// # Errors
+    ///
+    /// The roots for TLS cannot be had.
+    pub fn new(config: WebConfig, dialer: Dialer) -> Result<WebOpener, TlsError> {
+        let tls = config.tls.as_ref().map(Connector::new).transpose()?;
+        Ok(WebOpener { config, dialer, tls })
     }
 
-    async fn web(&self, config: &WebConfig, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
-        let handshake = match config.body {
+    async fn open(&self, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        let handshake = match self.config.body {
             WebBody::Frames => {
-                let (server, mut flows, _) = self.websocket(config, &mut first).await?.into_flows();
+                let (server, mut flows, _) = self.websocket(&mut first).await?.into_flows();
                 if !first.is_empty() {
                     flows.feed(Direction::Up, &mut first);
                 }
@@ -138,7 +156,7 @@ impl Opener {
             WebBody::Raw(handshake) => handshake,
         };
         let server = self.connect().await?;
-        let mut request = request(config, None, &mut first);
+        let mut request = request(&self.config, None, &mut first);
         match handshake {
             Handshake::Eager => {
                 let first_len = first.len();
@@ -155,14 +173,10 @@ impl Opener {
     /// # Errors
     ///
     /// The server cannot be reached, or does not grant it.
-    pub async fn websocket(
-        &self,
-        config: &WebConfig,
-        first: &mut Vec<u8>,
-    ) -> Result<Handoff<Stream>, NotOpened> {
+    pub async fn websocket(&self, first: &mut Vec<u8>) -> Result<Handoff<Stream>, NotOpened> {
         let mut server = self.connect().await?;
         let key = key(rand::random());
-        let request = request(config, Some(&key), first);
+        let request = request(&self.config, Some(&key), first);
         let mut behind = awaited(&mut server, &request, Some(&key)).await?;
         let websocket = WebSocket::new(Role::Client, key.as_bytes());
         let mut handoff = Handoff::new(server, websocket, Vec::new());

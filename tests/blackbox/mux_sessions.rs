@@ -5,10 +5,12 @@ use crate::support::backend::{Backend, next};
 use crate::support::conn::{End, assert_echo, connect, recv, recv_to_end, send};
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, Plugin, V2ray, client, server};
+use crate::support::ports::free_port;
 use crate::support::websocket::mux::{self, END, KEEP};
 use crate::support::websocket::{BINARY, CLOSE, PING, PONG, Ws, frame};
 use crate::support::{STEP, assert_same, eventually, noise, secs, within};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 const MB: usize = 1024 * 1024;
 
@@ -119,6 +121,22 @@ fn packets_and_unknown_sessions_are_refused_and_the_others_go_on() {
         ws.send_mux(&[0, 4, 0, 1, 77, 0]);
         let frame = ws.frame();
         assert_eq!((frame.opcode, frame.payload.get(..2)), (CLOSE, Some(&b"\x03\xea"[..])));
+    });
+}
+
+/// A session that Shadowsocks is not there for ends in an error, and the log names the address.
+#[test]
+fn a_session_without_a_backend_ends_in_an_error_that_is_logged() {
+    within(secs(60), || {
+        let backend = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let server = server(Ours, backend, "mode=websocket");
+        let mut ws = Ws::open(server.addr, "/");
+        ws.send_mux(&mux::open(3));
+        ws.send_mux(&mux::keep(3, b"hello"));
+        let frame = ws.mux();
+        assert_eq!((frame.id, frame.status, frame.option), (3, END, 2));
+        let line = server.child.wait_text("cannot connect to Shadowsocks");
+        assert!(line.contains(&backend.to_string()), "{line}");
     });
 }
 

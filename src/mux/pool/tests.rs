@@ -61,7 +61,7 @@ async fn sessions_share_connections_up_to_the_limit() {
         connections.recv().await.unwrap();
     }
     let running: Vec<_> =
-        pool.members().iter().map(|member| member.running.load(Ordering::Acquire)).collect();
+        pool.members().iter().map(|member| member.health.running.load(Ordering::Acquire)).collect();
     assert_eq!(running, [2, 2, 1]);
     assert!(connections.try_recv().is_err());
 }
@@ -80,7 +80,7 @@ async fn all_sessions_of_a_connection_that_fails_are_reset() {
             let error = app.read(&mut [0; 1]).await.unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
-        assert!(pool.give(session().await.0, None).is_some(), "it takes no further sessions");
+        assert!(pool.place(Some(session().await.0), None).is_some(), "it takes no further sessions");
     }
 }
 
@@ -102,11 +102,11 @@ async fn the_first_frame_goes_with_the_handshake() {
 #[tokio::test]
 async fn a_connection_has_so_many_sessions_in_its_life() {
     let (pool, _connections) = pool(2 * LIFE, 0, None);
-    let mut inbox = pool.give(session().await.0, None).expect("the first connection");
+    let mut inbox = pool.place(Some(session().await.0), None).expect("the first connection");
     for _ in 1..LIFE {
-        assert!(pool.give(session().await.0, None).is_none());
+        assert!(pool.place(Some(session().await.0), None).is_none());
     }
-    assert!(pool.give(session().await.0, None).is_some(), "another connection");
+    assert!(pool.place(Some(session().await.0), None).is_some(), "another connection");
     let mut left = 0;
     while inbox.left().await.is_some() {
         left += 1;
@@ -119,7 +119,7 @@ async fn connections_without_sessions_are_kept_up_to_a_number() {
     let (pool, _connections) = pool(1, 0, None);
     let mut inboxes = Vec::new();
     for _ in 0..SPARE + 2 {
-        inboxes.push(pool.give(session().await.0, None).expect("a connection for each"));
+        inboxes.push(pool.place(Some(session().await.0), None).expect("a connection for each"));
     }
     for mut inbox in &mut inboxes {
         SessionSource::ended(&mut inbox);
@@ -131,27 +131,27 @@ async fn connections_without_sessions_are_kept_up_to_a_number() {
 #[tokio::test(start_paused = true)]
 async fn a_doubtful_connection_gets_no_sessions_and_the_next_one_is_to_be_proved() {
     let (pool, _connections) = pool(8, 0, None);
-    let mut first = pool.give(session().await.0, None).unwrap();
+    let mut first = pool.place(Some(session().await.0), None).unwrap();
     assert!(!first.to_be_proved);
     let asked = Instant::now();
     (&mut first).set_doubtful(true);
-    let second = pool.give(session().await.0, None).expect("another connection");
+    let second = pool.place(Some(session().await.0), None).expect("another connection");
     assert!(second.to_be_proved);
-    assert!(pool.another(asked).is_some(), "the second is not younger than the ping");
+    assert!(pool.place(None, Some(asked)).is_some(), "the second is not younger than the ping");
     sleep(SECOND).await;
-    let third = pool.another(asked + SECOND / 2).expect("a connection that is younger");
+    let third = pool.place(None, Some(asked + SECOND / 2)).expect("a connection that is younger");
     assert!(third.first.is_none());
-    assert!(pool.another(asked + SECOND / 2).is_none(), "there is one now");
+    assert!(pool.place(None, Some(asked + SECOND / 2)).is_none(), "there is one now");
     (&mut first).set_doubtful(false);
-    assert!(pool.give(session().await.0, None).is_none());
-    assert!(pool.give(session().await.0, Some(Instant::now())).is_some(), "none is that young");
+    assert!(pool.place(Some(session().await.0), None).is_none());
+    assert!(pool.place(Some(session().await.0), Some(Instant::now())).is_some(), "none is that young");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_on_one_connection_is_known_to_the_others() {
     let (pool, _connections) = pool(1, 0, None);
-    let mut first = pool.give(session().await.0, None).unwrap();
-    let mut second = pool.give(session().await.0, None).unwrap();
+    let mut first = pool.place(Some(session().await.0), None).unwrap();
+    let mut second = pool.place(Some(session().await.0), None).unwrap();
     let (mut first, second) = (&mut first, &mut second);
     let asked = Instant::now();
     first.found_deaf();

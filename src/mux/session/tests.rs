@@ -3,6 +3,7 @@ use crate::relay::test_streams::connection;
 use std::future::{pending, ready};
 use std::io;
 use std::task::Waker;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::advance;
 
@@ -33,7 +34,9 @@ fn context() -> Context<'static> {
 }
 
 fn write(session: &mut Session, data: &[u8]) {
-    session.write(&mut context(), data, std::slice::from_ref(&(0..data.len())));
+    let mut pieces = Pieces::default();
+    pieces.input(0..data.len());
+    session.write(&mut context(), data, &pieces);
 }
 
 /// Reads until the socket has brought something, or its end.
@@ -97,7 +100,7 @@ async fn an_end_does_not_overtake_what_waits() {
             assert_eq!(read(&mut session).await, 0);
         }
         fill(&mut session);
-        let sent = session.payload().0;
+        let sent = session.up;
         session.peer_ends();
         session.peer_ends_session(false);
         session.peer_ends_session(false);

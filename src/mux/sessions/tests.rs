@@ -1,5 +1,6 @@
 use super::*;
 use crate::mux::source::NewSession;
+use crate::mux::state::Tell;
 use crate::relay::test_streams::connection;
 use std::future::pending;
 use std::task::Waker;
@@ -19,11 +20,13 @@ fn server(ids: std::ops::Range<u16>) -> Sessions {
 
 fn deliver(sessions: &mut Sessions, id: u16, len: usize) {
     let mut cx = Context::from_waker(Waker::noop());
-    sessions.deliver(&mut cx, id, &vec![0; len], std::slice::from_ref(&(0..len)), connecting);
+    let mut data = Pieces::default();
+    data.input(0..len);
+    sessions.deliver(&mut cx, id, &vec![0; len], &data, connecting);
 }
 
 fn ended(sessions: &mut Sessions) -> Vec<u16> {
-    std::iter::from_fn(|| sessions.take_closed()).map(|session| session.id()).collect()
+    std::iter::from_fn(|| sessions.take_closed()).map(|session| session.id).collect()
 }
 
 #[tokio::test]
@@ -91,7 +94,7 @@ async fn stalled(sessions: &mut Sessions, id: u16) -> TcpStream {
     while !sessions.get_mut(id).unwrap().is_full() {
         deliver(sessions, id, 65_536);
     }
-    sessions.poll_sockets(&mut Context::from_waker(Waker::noop()));
+    sessions.get_mut(id).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
     assert!(sessions.are_full());
     far
 }
@@ -108,14 +111,15 @@ async fn a_stalled_session_is_reset_when_another_waits_for_an_answer() {
     let mut buffer = vec![0; 65_536];
     let mut frame = |_: &mut Encoder, _: &mut [u8]| Ok(0);
     std::future::poll_fn(|cx| {
-        let round = sessions.poll_read(cx, &mut buffer, 8, &mut frame).unwrap();
-        if round.frames.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        let used = sessions.poll_read(cx, &mut buffer, &mut Pieces::default(), 8, &mut frame).unwrap();
+        used.map_or(Poll::Pending, |_| Poll::Ready(()))
     })
     .await;
     while sessions.get_mut(1).is_some() {
         deliver(&mut sessions, 1, 65_536);
     }
-    assert_eq!(sessions.tells().collect::<Vec<_>>(), [(1, Tell::End { error: true })]);
+    let tells: Vec<_> = sessions.iter_mut().map(|session| (session.id, session.take_tell())).collect();
+    assert_eq!(tells, [(1, Some(Tell::End { error: true })), (2, None)]);
     assert_eq!(ended(&mut sessions), [1]);
 }
 
@@ -141,9 +145,10 @@ async fn the_sessions_are_read_in_turn() {
             Ok(4)
         };
         let mut cx = Context::from_waker(Waker::noop());
-        let round = sessions.poll_read(&mut cx, &mut buffer, 8, &mut frame).unwrap();
-        assert_eq!((round.frames.len(), round.used, round.any_ended), (1, 108, false));
-        assert_eq!(round.frames.first(), Some(&(4..108)));
+        let mut frames = Pieces::default();
+        let used = sessions.poll_read(&mut cx, &mut buffer, &mut frames, 8, &mut frame).unwrap();
+        assert_eq!(used, Some(108));
+        assert_eq!(frames.slices(&buffer).collect::<Vec<_>>(), [&buffer[4..108]]);
     }
     assert_eq!(order, [1, 2, 3]);
 }

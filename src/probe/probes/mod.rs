@@ -5,7 +5,7 @@ mod strangers;
 mod tls;
 mod upgrades;
 
-use super::script::{Noise, Offer, Probe};
+use super::script::{Noise, Offer, Probe, says};
 
 /// What all visitors of a run know.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub fn tls(context: &mut ProbeContext) -> Vec<Probe> {
 
 /// What every website answers: without it nothing can be said of the others.
 pub fn control(context: &ProbeContext, tls: bool) -> Probe {
-    let probe = Probe::says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
+    let probe = says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
     if tls { probe.inside(Offer::usual()) } else { probe }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     /// Nothing that a server with this path would rightly take as its own is sent.
     #[test]
     fn no_probe_is_a_clients_request_for_the_tunnels_path() {
-        use crate::wire::http::{HttpRule, UpgradeParse, detect_upgrade};
+        use crate::wire::http::{HttpRule, UpgradeDetector, UpgradeParse};
         for path in ["/secret-path", "/"] {
             for probe in plain(&mut context(Some(path), 3)) {
                 let said: Vec<u8> = probe
@@ -108,7 +108,7 @@ mod tests {
                 let rule =
                     HttpRule { method: "GET".into(), path: Some(path.into()), web_path: None, host: None };
                 assert!(
-                    !matches!(detect_upgrade(&said, &rule), UpgradeParse::Upgrade(_)),
+                    !matches!(UpgradeDetector::default().detect(&said, &rule), UpgradeParse::Upgrade(_)),
                     "{path}: {}",
                     probe.name
                 );

@@ -1,7 +1,7 @@
 //! Those who break off, those who say nothing, those who speak something else, and random bytes.
 
 use super::ProbeContext;
-use crate::probe::script::{Action, Probe};
+use crate::probe::script::{Action, Probe, says, says_and_ends};
 use std::time::Duration;
 
 use Action::{Fin, Listen, Pause, Send};
@@ -24,12 +24,11 @@ pub fn random_bytes(context: &mut ProbeContext) -> Vec<Probe> {
         .map(|length| {
             let name =
                 if length == 1 { "a random byte".to_owned() } else { format!("{length} random bytes") };
-            Probe::says(name, noise.bytes(length))
+            says(name, noise.bytes(length))
         })
         .collect();
     for length in [50, MOST_OFTEN] {
-        probes
-            .push(Probe::says_and_ends(format!("{length} random bytes, then the end"), noise.bytes(length)));
+        probes.push(says_and_ends(format!("{length} random bytes, then the end"), noise.bytes(length)));
     }
     probes
 }
@@ -43,20 +42,20 @@ pub fn unfinished(context: &ProbeContext) -> Vec<Probe> {
         Probe::new("silence", Vec::new()).patiently(),
         Probe::new("nothing, then the end", vec![Fin]),
         Probe::new("silence, then the end", vec![Pause(Duration::from_millis(1200)), Fin]),
-        Probe::says("one letter", "G").patiently(),
-        Probe::says("half a request line", "GET /ind").patiently(),
-        Probe::says("half a head", head).patiently(),
-        Probe::says("half a body", post.clone() + "hello").patiently(),
-        Probe::says_and_ends("one letter, then the end", "G"),
-        Probe::says_and_ends("half a request line, then the end", "GET /ind"),
-        Probe::says_and_ends("half a head, then the end", head),
+        says("one letter", "G").patiently(),
+        says("half a request line", "GET /ind").patiently(),
+        says("half a head", head).patiently(),
+        says("half a body", post.clone() + "hello").patiently(),
+        says_and_ends("one letter, then the end", "G"),
+        says_and_ends("half a request line, then the end", "GET /ind"),
+        says_and_ends("half a head, then the end", head),
         Probe::new(
             "half a head, a pause, then the end",
             vec![Send(head.into()), Pause(Duration::from_millis(700)), Fin],
         ),
-        Probe::says_and_ends("half a body, then the end", post.clone() + "hello"),
-        Probe::says_and_ends("a request, then the end", &whole),
-        Probe::says_and_ends("three requests, then the end", whole.repeat(3)),
+        says_and_ends("half a body, then the end", post.clone() + "hello"),
+        says_and_ends("a request, then the end", &whole),
+        says_and_ends("three requests, then the end", whole.repeat(3)),
         Probe::new("half a body, the end behind an answer", vec![Send((post + "hello").into()), Listen, Fin]),
     ]
 }
@@ -65,28 +64,28 @@ pub fn unfinished(context: &ProbeContext) -> Vec<Probe> {
 pub fn other_protocols() -> Vec<Probe> {
     let socks_request = [&[5, 1, 0, 5, 1, 0, 3, 15][..], b"www.example.com", &[0, 80]].concat();
     vec![
-        Probe::says("an empty line", "\r\n"),
-        Probe::says("a line of words", "hello there, who is this\r\n"),
-        Probe::says("a word", "hello"),
-        Probe::says("spaces", "        \r\n\r\n"),
-        Probe::says("NULs", [0; 64]),
-        Probe::says("JSON", "{\"jsonrpc\":\"2.0\",\"method\":\"login\",\"id\":1}\n"),
-        Probe::says("SSH", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
-        Probe::says_and_ends("SSH, then the end", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
-        Probe::says("SOCKS5", [5, 1, 0]),
-        Probe::says("SOCKS5 with a request", socks_request),
-        Probe::says("SOCKS4", [4, 1, 0, 80, 127, 0, 0, 1, 0]),
-        Probe::says("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
-        Probe::says("PROXY protocol, version 1", "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\nGET / HTTP/1.0\r\n\r\n"),
-        Probe::says(
+        says("an empty line", "\r\n"),
+        says("a line of words", "hello there, who is this\r\n"),
+        says("a word", "hello"),
+        says("spaces", "        \r\n\r\n"),
+        says("NULs", [0; 64]),
+        says("JSON", "{\"jsonrpc\":\"2.0\",\"method\":\"login\",\"id\":1}\n"),
+        says("SSH", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
+        says_and_ends("SSH, then the end", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
+        says("SOCKS5", [5, 1, 0]),
+        says("SOCKS5 with a request", socks_request),
+        says("SOCKS4", [4, 1, 0, 80, 127, 0, 0, 1, 0]),
+        says("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+        says("PROXY protocol, version 1", "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\nGET / HTTP/1.0\r\n\r\n"),
+        says(
             "PROXY protocol, version 2",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x04\xd2\0\x50GET / HTTP/1.0\r\n\r\n",
         ),
-        Probe::says("SMTP", "EHLO example.com\r\n"),
-        Probe::says("RTSP", "OPTIONS rtsp://example.com/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"),
-        Probe::says("Redis", "*1\r\n$4\r\nPING\r\n"),
-        Probe::says("RDP", RDP),
-        Probe::says("DNS over TCP", DNS),
+        says("SMTP", "EHLO example.com\r\n"),
+        says("RTSP", "OPTIONS rtsp://example.com/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"),
+        says("Redis", "*1\r\n$4\r\nPING\r\n"),
+        says("RDP", RDP),
+        says("DNS over TCP", DNS),
     ]
 }
 
@@ -96,19 +95,19 @@ pub fn at_a_tls_port(context: &ProbeContext) -> Vec<Probe> {
     vec![
         Probe::new("the port: silence", Vec::new()).patiently(),
         Probe::new("the port: nothing, then the end", vec![Fin]),
-        Probe::says("the port: HTTP", &request),
-        Probe::says("the port: HTTP, unfinished", request.get(..20).unwrap_or_default()),
-        Probe::says_and_ends("the port: HTTP, then the end", &request),
-        Probe::says("the port: HTTP/1.0", "GET / HTTP/1.0\r\n\r\n"),
-        Probe::says("the port: CONNECT", "CONNECT www.example.com:443 HTTP/1.1\r\n\r\n"),
-        Probe::says("the port: HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
-        Probe::says("the port: one letter", "G"),
-        Probe::says("the port: a line of words", "hello there, who is this\r\n"),
-        Probe::says("the port: SSH", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
-        Probe::says("the port: SOCKS5", [5, 1, 0]),
-        Probe::says("the port: RDP", RDP),
-        Probe::says("the port: DNS over TCP", DNS),
-        Probe::says("the port: NULs", [0; 64]),
+        says("the port: HTTP", &request),
+        says("the port: HTTP, unfinished", request.get(..20).unwrap_or_default()),
+        says_and_ends("the port: HTTP, then the end", &request),
+        says("the port: HTTP/1.0", "GET / HTTP/1.0\r\n\r\n"),
+        says("the port: CONNECT", "CONNECT www.example.com:443 HTTP/1.1\r\n\r\n"),
+        says("the port: HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+        says("the port: one letter", "G"),
+        says("the port: a line of words", "hello there, who is this\r\n"),
+        says("the port: SSH", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
+        says("the port: SOCKS5", [5, 1, 0]),
+        says("the port: RDP", RDP),
+        says("the port: DNS over TCP", DNS),
+        says("the port: NULs", [0; 64]),
     ]
 }
 

@@ -2,7 +2,9 @@
 
 use super::ProbeContext;
 use crate::probe::hello;
-use crate::probe::script::{Action, Entry, Noise, Offer, OfferedName, Probe};
+use crate::probe::script::{
+    Action, Entry, Noise, Offer, OfferedName, Probe, says, says_and_ends, says_slowly,
+};
 use crate::wire::fake_tls;
 use crate::wire::tls::{HelloBuilder, content_type, extension, list8, list16, numbers, record, server_name};
 use std::time::Duration;
@@ -14,11 +16,11 @@ pub fn at_a_plain_port(context: &mut ProbeContext) -> Vec<Probe> {
     let hello = hello::usual(&mut context.noise, context.server_name.as_deref()).record();
     let half = hello.get(..hello.len() / 2).unwrap_or_default();
     vec![
-        Probe::says("a TLS hello", &hello),
-        Probe::says("half a TLS hello", half).patiently(),
-        Probe::says_and_ends("half a TLS hello, then the end", half),
-        Probe::says_and_ends("a TLS hello, then the end", &hello),
-        Probe::says("simple-obfs's TLS hello, for a random name", of_simple_obfs(&mut context.noise)),
+        says("a TLS hello", &hello),
+        says("half a TLS hello", half).patiently(),
+        says_and_ends("half a TLS hello, then the end", half),
+        says_and_ends("a TLS hello, then the end", &hello),
+        says("simple-obfs's TLS hello, for a random name", of_simple_obfs(&mut context.noise)),
     ]
 }
 
@@ -59,7 +61,7 @@ pub fn handshakes() -> Vec<Probe> {
     let foreign = "GET / HTTP/1.1\r\nHost: foreign.example\r\nConnection: close\r\n\r\n";
     probes.push(Probe {
         entry: Entry::Handshake(named(OfferedName::Foreign)),
-        ..Probe::says("a foreign name in hello and request", foreign)
+        ..says("a foreign name in hello and request", foreign)
     });
     probes
 }
@@ -69,6 +71,7 @@ pub fn hellos(context: &mut ProbeContext) -> Vec<Probe> {
     let name = context.server_name.clone();
     let noise = &mut context.noise;
     let mut usual = || hello::usual(noise, name.as_deref());
+    let named = |hello: HelloBuilder, name: &[u8]| hello.with(extension::SERVER_NAME, server_name(name));
     let tls12 = |hello| hello::up_to(0x0303, hello);
     // x25519 is offered and there is no key for it: the server asks for one (RFC 8446 section 4.1.4).
     let no_share = list16(&[]);
@@ -76,19 +79,17 @@ pub fn hellos(context: &mut ProbeContext) -> Vec<Probe> {
     let hellos = [
         ("usual", usual()),
         ("no server name", usual().without(extension::SERVER_NAME)),
-        ("a foreign server name", usual().with(extension::SERVER_NAME, server_name(b"foreign.example"))),
-        ("a server name in capitals", usual().with(extension::SERVER_NAME, server_name(b"FOREIGN.EXAMPLE"))),
-        ("an address as server name", usual().with(extension::SERVER_NAME, server_name(b"192.0.2.1"))),
-        ("an empty server name", usual().with(extension::SERVER_NAME, server_name(b""))),
-        ("a NUL in the server name", usual().with(extension::SERVER_NAME, server_name(b"a\0b.example"))),
+        ("a foreign server name", named(usual(), b"foreign.example")),
+        ("a server name in capitals", named(usual(), b"FOREIGN.EXAMPLE")),
+        ("an address as server name", named(usual(), b"192.0.2.1")),
+        ("an empty server name", named(usual(), b"")),
+        ("a NUL in the server name", named(usual(), b"a\0b.example")),
         ("ALPN h2", usual().with(extension::ALPN, list16(&list8(b"h2")))),
         ("ALPN of no protocol", usual().with(extension::ALPN, list16(&list8(b"nobody-speaks-this")))),
         ("an empty ALPN", usual().with(extension::ALPN, list16(b""))),
         ("TLS 1.2", tls12(usual())),
         ("TLS 1.2, no server name", tls12(usual()).without(extension::SERVER_NAME)),
-        ("TLS 1.2, a foreign server name", {
-            tls12(usual()).with(extension::SERVER_NAME, server_name(b"foreign.example"))
-        }),
+        ("TLS 1.2, a foreign server name", named(tls12(usual()), b"foreign.example")),
         ("TLS 1.2, no extensions", HelloBuilder { extensions: Vec::new(), ..tls12(usual()) }),
         ("TLS 1.2, a fallback (RFC 7507)", {
             let hello = tls12(usual());
@@ -98,10 +99,10 @@ pub fn hellos(context: &mut ProbeContext) -> Vec<Probe> {
         ("TLS 1.1", hello::up_to(0x0302, usual())),
         ("TLS 1.0", hello::up_to(0x0301, usual())),
         ("SSL 3.0", HelloBuilder { extensions: Vec::new(), ..hello::up_to(0x0300, usual()) }),
-        ("a version to come", {
-            let greater = list8(&numbers(&[0x0305, 0x7f1c]));
-            usual().with(extension::SUPPORTED_VERSIONS, greater)
-        }),
+        (
+            "a version to come",
+            usual().with(extension::SUPPORTED_VERSIONS, list8(&numbers(&[0x0305, 0x7f1c]))),
+        ),
         ("no common cipher suite", HelloBuilder { suites: vec![0x13ff, 0xc0ff], ..usual() }),
         ("TLS 1.2, no common cipher suite", HelloBuilder { suites: vec![0x0001, 0x00ff], ..tls12(usual()) }),
         ("no cipher suites at all", HelloBuilder { suites: Vec::new(), ..usual() }),
@@ -131,11 +132,9 @@ pub fn hellos(context: &mut ProbeContext) -> Vec<Probe> {
         ("an unknown extension", usual().with(0x6a6a, vec![0])),
         ("8 KB of padding", usual().with(extension::PADDING, vec![0; 8000])),
     ];
-    let mut probes: Vec<_> = hellos
-        .into_iter()
-        .map(|(name, hello)| Probe::says(format!("hello: {name}"), hello.record()))
-        .collect();
-    probes.push(Probe::says("simple-obfs's TLS hello, for a random name", of_simple_obfs(noise)));
+    let mut probes: Vec<_> =
+        hellos.into_iter().map(|(name, hello)| says(format!("hello: {name}"), hello.record())).collect();
+    probes.push(says("simple-obfs's TLS hello, for a random name", of_simple_obfs(noise)));
     probes
 }
 
@@ -145,11 +144,11 @@ pub fn records(context: &mut ProbeContext) -> Vec<Probe> {
     let (message, whole) = (usual.message(), usual.record());
     let (first, second) = message.split_at(message.len() / 2);
     let (start, rest) = whole.split_at(whole.len() / 2);
+    let (byte, behind) = whole.split_at(1);
     let handshake = |bytes: &[u8]| record(content_type::HANDSHAKE, 0x0301, bytes);
     let two = [handshake(first), handshake(second)].concat();
     // Says that it is longer, or shorter, than it is: the three bytes behind the type.
-    let resized = |by: i16| {
-        let mut message = message.clone();
+    let resized = |mut message: Vec<u8>, by: i16| {
         if let [_, _, high, low, ..] = message.as_mut_slice() {
             [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add_signed(by).to_be_bytes();
         }
@@ -171,48 +170,38 @@ pub fn records(context: &mut ProbeContext) -> Vec<Probe> {
     };
     let gap = Duration::from_millis(300);
     vec![
-        Probe::says("hello in two records", &two),
+        says("hello in two records", &two),
         Probe::new("hello in two segments", vec![Send(start.to_vec()), Pause(gap), Send(rest.to_vec())]),
-        Probe::new("hello behind one byte of it", {
-            vec![
-                Send(whole.get(..1).unwrap_or_default().to_vec()),
-                Pause(gap),
-                Send(whole.get(1..).unwrap_or_default().to_vec()),
-            ]
-        }),
-        Probe::slowly("hello, eight bytes at a time", &whole, 8, Duration::from_millis(15)),
-        Probe::says("half a hello", start).patiently(),
-        Probe::says_and_ends("half a hello, then the end", start),
-        Probe::says("one of two records of a hello", handshake(first)),
-        Probe::says("a record's head", whole.get(..5).unwrap_or_default()).patiently(),
-        Probe::says_and_ends("hello, then the end", &whole),
-        Probe::says("hello: longer than its record", resized(50)),
-        Probe::says("hello: shorter than its record", resized(-50)),
-        Probe::says("hello: an extension too long", extensions_too_long),
-        Probe::says("hello: bytes behind the extensions", {
-            let mut message = message.clone();
-            message.extend([0; 4]);
-            if let [_, _, high, low, ..] = message.as_mut_slice() {
-                [*high, *low] = u16::from_be_bytes([*high, *low]).wrapping_add(4).to_be_bytes();
-            }
-            handshake(&message)
-        }),
-        Probe::says("an empty hello", handshake(&[1, 0, 0, 0])),
-        Probe::says("an empty handshake record", handshake(&[])),
-        Probe::says("a record longer than the longest", [&[22, 3, 1, 0x48, 1][..], &[1; 2000]].concat()),
-        Probe::says("a record of version 2.0", record(content_type::HANDSHAKE, 0x0200, &message)),
-        Probe::says("a record of version 3.9", record(content_type::HANDSHAKE, 0x0309, &message)),
-        Probe::says("a record of no type", record(99, 0x0301, &message)),
-        Probe::says("a handshake message of no type", handshake(&[99, 0, 0, 2, 0, 0])),
-        Probe::says("a ServerHello", handshake(&[&[2][..], message.get(1..).unwrap_or_default()].concat())),
-        Probe::says("a Finished", handshake(&[20, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
-        Probe::says("an SSL 2.0 hello", SSL2),
-        Probe::says("close_notify first", &close_notify),
-        Probe::says("a fatal alert first", &fatal),
-        Probe::says("an alert that is too short", record(content_type::ALERT, 0x0301, &[2])),
-        Probe::says("application data first", &data),
-        Probe::says("ChangeCipherSpec first", record(content_type::CHANGE_CIPHER_SPEC, 0x0303, &[1])),
-        Probe::says("a heartbeat first", &heartbeat),
+        Probe::new(
+            "hello behind one byte of it",
+            vec![Send(byte.to_vec()), Pause(gap), Send(behind.to_vec())],
+        ),
+        says_slowly("hello, eight bytes at a time", &whole, 8, Duration::from_millis(15)),
+        says("half a hello", start).patiently(),
+        says_and_ends("half a hello, then the end", start),
+        says("one of two records of a hello", handshake(first)),
+        says("a record's head", whole.get(..5).unwrap_or_default()).patiently(),
+        says_and_ends("hello, then the end", &whole),
+        says("hello: longer than its record", resized(message.clone(), 50)),
+        says("hello: shorter than its record", resized(message.clone(), -50)),
+        says("hello: an extension too long", extensions_too_long),
+        says("hello: bytes behind the extensions", resized([&message[..], &[0; 4]].concat(), 4)),
+        says("an empty hello", handshake(&[1, 0, 0, 0])),
+        says("an empty handshake record", handshake(&[])),
+        says("a record longer than the longest", [&[22, 3, 1, 0x48, 1][..], &[1; 2000]].concat()),
+        says("a record of version 2.0", record(content_type::HANDSHAKE, 0x0200, &message)),
+        says("a record of version 3.9", record(content_type::HANDSHAKE, 0x0309, &message)),
+        says("a record of no type", record(99, 0x0301, &message)),
+        says("a handshake message of no type", handshake(&[99, 0, 0, 2, 0, 0])),
+        says("a ServerHello", handshake(&[&[2][..], message.get(1..).unwrap_or_default()].concat())),
+        says("a Finished", handshake(&[20, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        says("an SSL 2.0 hello", SSL2),
+        says("close_notify first", &close_notify),
+        says("a fatal alert first", &fatal),
+        says("an alert that is too short", record(content_type::ALERT, 0x0301, &[2])),
+        says("application data first", &data),
+        says("ChangeCipherSpec first", record(content_type::CHANGE_CIPHER_SPEC, 0x0303, &[1])),
+        says("a heartbeat first", &heartbeat),
         after("another hello", &whole),
         after("close_notify", &close_notify),
         after("a fatal alert", &fatal),

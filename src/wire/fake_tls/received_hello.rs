@@ -91,12 +91,11 @@ impl HelloReader<'_> {
         let record_at = self.at;
         let record = self.u16()?;
         // The smallest has an empty ticket, an empty name and nothing after it.
-        let Some(extensions) = usize::from(record).checked_sub(MESSAGE_HEAD + BEFORE_EXTENSIONS) else {
+        const SMALLEST: usize = MESSAGE_HEAD + BEFORE_EXTENSIONS + 2 * EXTENSION_HEAD + NAME_HEAD;
+        let Some(most_ticket) = usize::from(record).checked_sub(SMALLEST) else {
             return wrong("length of the record", record_at);
         };
-        let Some(most_ticket) = extensions.checked_sub(2 * EXTENSION_HEAD + NAME_HEAD) else {
-            return wrong("length of the record", record_at);
-        };
+        let extensions = usize::from(record) - MESSAGE_HEAD - BEFORE_EXTENSIONS;
         let end = self.at + usize::from(record);
 
         // The high byte of the message's length is 0: in one record it is never longer.
@@ -133,12 +132,10 @@ impl HelloReader<'_> {
     fn server_name(&mut self, end: usize) -> Result<Range<usize>, HelloStop> {
         let length_at = self.at;
         let length = self.u16()?;
-        let Some(name) = length.checked_sub(NAME_HEAD as u16) else {
+        let fits = self.at + usize::from(length) <= end;
+        let Some(name) = length.checked_sub(NAME_HEAD as u16).filter(|_| fits) else {
             return wrong("length of the server name extension", length_at);
         };
-        if self.at + usize::from(length) > end {
-            return wrong("length of the server name extension", length_at);
-        }
         self.fixed("length of the server name list", &(length - 2).to_be_bytes())?;
         self.fixed("type of the server name", &[HOST_NAME])?;
         let name_at = self.at;

@@ -66,6 +66,11 @@ impl Chunks {
         self.place == if self.lenient { Place::Over } else { Place::Trailer }
     }
 
+    /// Whether the trailers are read with the chunks.
+    pub fn includes_trailers(&self) -> bool {
+        self.lenient
+    }
+
     /// How many bytes of data come now.
     pub fn data_left(&self) -> u64 {
         if self.place == Place::Data { self.size } else { 0 }

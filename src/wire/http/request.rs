@@ -1,7 +1,6 @@
 //! Requests as nginx reads them: line by line, so that a wrong head is known at the byte at which nginx
 //! knows it, whether it has ended or not.
 
-pub(crate) mod body;
 pub(crate) mod buffers;
 pub(crate) mod head;
 pub(crate) mod line;

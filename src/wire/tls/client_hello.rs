@@ -110,16 +110,8 @@ fn without_head(message: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// Reads the [body] of a hello.
-    ///
-    /// # Errors
-    ///
-    /// Its lengths do not fit together.
-    pub fn parse(body: &'a [u8]) -> Result<ClientHello<'a>, NotAHello> {
-        ClientHello::read(body).ok_or(NotAHello)
-    }
-
-    fn read(body: &'a [u8]) -> Option<ClientHello<'a>> {
+    /// Reads the [body] of a hello. `None`: its lengths do not fit together.
+    pub fn parse(body: &'a [u8]) -> Option<ClientHello<'a>> {
         let mut reader = Reader(body);
         // legacy_version and random
         reader.take(2 + 32)?;

@@ -3,14 +3,14 @@
 use super::{FramingError, MessageHead};
 use crate::wire::http::chunked::Chunks;
 
-/// A body, as far as it has not come.
-#[derive(Debug, Clone)]
+/// A body, as far as it has not come. Its content is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageBody {
     /// So many bytes.
     Sized(u64),
     /// Chunks.
     Chunked(Chunks),
-    /// What stands behind the last chunk.
+    /// What stands behind the last chunk of a body that is read strictly.
     Trailers(MessageHead),
 }
 
@@ -62,6 +62,10 @@ impl MessageBody {
                     at += chunks.read(rest).map_err(|_| FramingError::Chunk)?;
                     if !chunks.is_over() {
                         return Ok(None);
+                    }
+                    if chunks.includes_trailers() {
+                        *self = MessageBody::Sized(0);
+                        return Ok(Some(at));
                     }
                     *self = MessageBody::Trailers(MessageHead::of_trailers());
                 }

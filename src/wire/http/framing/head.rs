@@ -4,7 +4,7 @@ use super::{FramingError, MAX_HEAD};
 use crate::wire::http::syntax::{is_token_byte, is_value_byte};
 
 /// A head on its way, and what it says about what follows it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageHead {
     place: HeadPlace,
     /// Bytes so far.
@@ -42,7 +42,7 @@ enum HeadPlace {
 }
 
 /// The headers that say something about bodies and connections.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum BodyField {
     #[default]
     Other,
@@ -209,7 +209,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// The last word that was read, as far as it can be one that matters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Word {
     bytes: [u8; 20],
     len: usize,

@@ -1,6 +1,7 @@
 //! What is followed, what is unclear, and that neither depends on the pieces.
 
 use super::*;
+use crate::wire::http::chunked::Chunks;
 use proptest::prelude::*;
 
 /// Follows requests to the end of `bytes`, which come in pieces of these lengths (the last one again and
@@ -320,14 +321,19 @@ fn what_need_not_be_looked_at_may_be_skipped() {
     let mut body = MessageBody::Sized(u64::MAX);
     assert_eq!(body.read(&[0; 100]), Ok(None));
     assert_eq!(body.passthrough_len(), u64::MAX - 100);
-    body.skip(u64::MAX - 101);
+    body.skip(u64::MAX - 102);
+    assert_eq!(body.read(b"x"), Ok(None));
     assert_eq!(body.read(b"xy"), Ok(Some(1)));
+    assert_eq!((body.is_over(), body.read(b"y")), (true, Ok(Some(0))));
     let mut body = MessageBody::chunked();
     assert_eq!(body.read(b"10000;a\r\nab"), Ok(None));
     assert_eq!(body.passthrough_len(), 0xfffe);
     body.skip(0xfffe);
     assert!(body.passthrough_len() == 0 && !body.is_over());
     assert_eq!(body.read(b"\r\n0\r\n\r\nGET"), Ok(Some(7)));
+    let mut body = MessageBody::Chunked(Chunks::lenient());
+    assert_eq!(body.read(b"1\na\n0\nA: b\n"), Ok(None));
+    assert_eq!((body.read(b"\nGET"), body.is_over()), (Ok(Some(1)), true));
 }
 
 /// A body of each kind, as it stands behind the headers that announce it.

@@ -1,10 +1,10 @@
 //! The head of a request: its lines put together, within the limits and with the checks of nginx.
 
-use super::body::RequestBody;
 use super::buffers::HeaderBuffers;
 use super::line::{Field, HttpVersion, Method, Stop, header_line, request_line};
 use super::target::Target;
 use crate::wire::http::chunked::Chunks;
+use crate::wire::http::framing::MessageBody;
 
 /// What of a request decides how its answer is written, as far as it is known when something is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Request {
     /// Whether the visitor expects to send another request.
     pub keep_alive: bool,
     pub style: ResponseStyle,
-    pub body: RequestBody,
+    pub body: MessageBody,
     /// `Expect: 100-continue`.
     pub expects: bool,
     fields: Fields,
@@ -49,7 +49,7 @@ pub struct Refusal {
     pub style: ResponseStyle,
     /// Bytes that have been understood.
     pub consumed: usize,
-    pub body: RequestBody,
+    pub body: MessageBody,
 }
 
 impl Refusal {
@@ -90,7 +90,8 @@ impl Fields {
 /// A head that is being read.
 #[derive(Debug, Default)]
 pub struct RequestReader {
-    buffers: HeaderBuffers,
+    /// As far as they are filled.
+    pub buffers: HeaderBuffers,
     /// Bytes that have been understood.
     at: usize,
     line: Option<(Method, HttpVersion, Target)>,
@@ -134,11 +135,6 @@ impl RequestReader {
         let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.buffers.skip(blank);
         blank
-    }
-
-    /// The buffers, as far as they are filled.
-    pub fn buffers(&self) -> HeaderBuffers {
-        self.buffers
     }
 
     /// Reads on in all bytes of the head that have come. `None` when it has not ended.
@@ -186,7 +182,7 @@ impl RequestReader {
     }
 
     fn refuse(&self, status: u16) -> Refusal {
-        Refusal { status, style: self.style, consumed: self.at, body: RequestBody::NONE }
+        Refusal { status, style: self.style, consumed: self.at, body: MessageBody::Sized(0) }
     }
 
     /// Returns the length of the line.
@@ -269,8 +265,8 @@ impl RequestReader {
             return Err(self.refuse(400));
         }
         let mut body = match fields.get("content-length").map(length) {
-            None => RequestBody::NONE,
-            Some(Some(length)) => RequestBody::Length(length),
+            None => MessageBody::Sized(0),
+            Some(Some(length)) => MessageBody::Sized(length),
             Some(None) => return Err(self.refuse(400)),
         };
         let refuse = |status, body| Err(Refusal { body, ..self.refuse(status) });
@@ -282,7 +278,7 @@ impl RequestReader {
             if !is_chunked {
                 return refuse(501, body);
             }
-            body = RequestBody::Chunked(Chunks::lenient());
+            body = MessageBody::Chunked(Chunks::lenient());
         }
         if matches!(method, Method::Connect | Method::Trace) {
             return refuse(405, body);

@@ -97,13 +97,8 @@ impl Upgrade {
     }
 }
 
-/// Decides what the first bytes of a connection are, as early as they allow. More bytes never change a
-/// verdict other than [`UpgradeParse::NeedMore`].
-pub fn detect_upgrade(bytes: &[u8], rule: &HttpRule) -> UpgradeParse {
-    UpgradeDetector::default().detect(bytes, rule)
-}
-
-/// Decides what the first bytes of a connection are while they come. It parses no more often than the new
+/// Decides what the first bytes of a connection are while they come, as early as they allow. More bytes never
+/// change a verdict other than [`UpgradeParse::NeedMore`]. It parses no more often than the new
 /// bytes can change the verdict: parsed at each of its bytes, a head would be read thousands of times.
 #[derive(Debug, Default)]
 pub struct UpgradeDetector {

@@ -10,7 +10,7 @@ mod detect;
 mod tests;
 
 pub use answer::{UpgradeAnswer, switching_protocols};
-pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse, detect_upgrade};
+pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse};
 
 /// A client's request for an upgrade. What the fields hold has been checked: nothing in them ends a line.
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,7 @@ fn request(first_line: &str, headers: &[&str]) -> Vec<u8> {
 const GOOD: &[&str] = &["Host: live.example.com:8388", "Connection: Upgrade", "Upgrade: websocket"];
 
 fn is_taken(bytes: &[u8], rule: &HttpRule) -> bool {
-    matches!(detect_upgrade(bytes, rule), UpgradeParse::Upgrade(_))
+    matches!(UpgradeDetector::default().detect(bytes, rule), UpgradeParse::Upgrade(_))
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn payload_begins_behind_the_head() {
     let head_len = bytes.len();
     bytes.extend_from_slice(b"\r\n\r\npayload");
     assert_eq!(
-        detect_upgrade(&bytes, &ANY),
+        UpgradeDetector::default().detect(&bytes, &ANY),
         UpgradeParse::Upgrade(Upgrade { head_len, key: None, versioned: false, protocol: None })
     );
 }
@@ -77,7 +77,7 @@ fn what_is_no_upgrade_of_ours_is_not_taken() {
     ];
     for (first_line, headers) in cases {
         assert_eq!(
-            detect_upgrade(&request(first_line, headers), &STRICT),
+            UpgradeDetector::default().detect(&request(first_line, headers), &STRICT),
             UpgradeParse::Other,
             "{first_line} {headers:?}"
         );
@@ -96,15 +96,20 @@ fn other_is_said_as_early_as_can_be() {
         (b"GET / HTTP/1.1\r\nHost: x\0", &ANY),
         (b"GET / HTTP/1.1\r\nbad header", &ANY),
     ] {
-        assert_eq!(detect_upgrade(bytes, rule), UpgradeParse::Other, "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(
+            UpgradeDetector::default().detect(bytes, rule),
+            UpgradeParse::Other,
+            "{:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     let long_target = [b"GET /".to_vec(), vec![b'a'; MAX_LINE]].concat();
-    assert_eq!(detect_upgrade(&long_target, &ANY), UpgradeParse::Other);
+    assert_eq!(UpgradeDetector::default().detect(&long_target, &ANY), UpgradeParse::Other);
     let long_head = [b"GET / HTTP/1.1\r\n".to_vec(), b"A: b\r\n".repeat(90), b"C: ".to_vec()].concat();
-    assert_eq!(detect_upgrade(&long_head, &ANY), UpgradeParse::NeedMore);
+    assert_eq!(UpgradeDetector::default().detect(&long_head, &ANY), UpgradeParse::NeedMore);
     let too_long =
         [b"GET / HTTP/1.1\r\n".to_vec(), format!("A: {}\r\n", "b".repeat(6000)).repeat(3).into()].concat();
-    assert_eq!(detect_upgrade(&too_long, &ANY), UpgradeParse::Other);
+    assert_eq!(UpgradeDetector::default().detect(&too_long, &ANY), UpgradeParse::Other);
 }
 
 const OF_GO: UpgradeRequest<'static> = UpgradeRequest {
@@ -213,14 +218,14 @@ fn nearly_a_request() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn a_verdict_does_not_depend_on_the_cut(bytes in nearly_a_request()) {
-        let whole = detect_upgrade(&bytes, &STRICT);
-        let first = (0..=bytes.len()).map(|cut| detect_upgrade(&bytes[..cut], &STRICT)).find(|v| *v != UpgradeParse::NeedMore);
+        let whole = UpgradeDetector::default().detect(&bytes, &STRICT);
+        let first = (0..=bytes.len()).map(|cut| UpgradeDetector::default().detect(&bytes[..cut], &STRICT)).find(|v| *v != UpgradeParse::NeedMore);
         prop_assert_eq!(first.unwrap_or(UpgradeParse::NeedMore), whole);
     }
 
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-        let _ = detect_upgrade(&bytes, &ANY);
+        let _ = UpgradeDetector::default().detect(&bytes, &ANY);
         let _ = UpgradeAnswer::read(&bytes, None);
     }
 }
