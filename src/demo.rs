@@ -9,8 +9,8 @@ use crate::config::{
 use crate::detect::HttpRule;
 use crate::detect::Rules;
 use crate::net::addr::{Host, HostPort};
+use crate::net::network::TrustedProxies;
 use crate::net::options::SocketOptions;
-use crate::net::trusted::TrustedProxies;
 use crate::os::process;
 use crate::server::Server;
 use crate::service::Run as _;

@@ -12,7 +12,7 @@ use super::web;
 use super::website::{Failover, Website, check_folder, failover};
 use crate::detect::{FakeTlsRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
-use crate::net::trusted::TrustedProxies;
+use crate::net::network::TrustedProxies;
 use crate::wire::http::host::{without_port, without_query};
 use std::fmt;
 

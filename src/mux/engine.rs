@@ -10,7 +10,7 @@ use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use crate::telemetry;
 use crate::transport::websocket::{Handoff, Received};
 use crate::wire::mux::{self, Encoder, Head, Network, Status};
@@ -67,7 +67,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
 
     /// Serves the sessions until the connection is over, or can take no more of them.
     pub(super) async fn run(mut self) -> Outcome {
-        watchdog::stage(Stage::Mux);
+        watchdog::stage("mux");
         let end = poll_fn(|cx| {
             if let Some(received) = self.received.take() {
                 self.starts.prove(&mut self.link, self.sessions.is_empty());

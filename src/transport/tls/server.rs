@@ -4,7 +4,7 @@ use super::provider::{self, H2, SERVER_ALPN};
 use super::served_pair::{Files, ServedPair};
 use super::{TlsError, TlsStream};
 use crate::config::TlsServerConfig;
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -89,7 +89,7 @@ impl Acceptor {
         first: &[u8],
         or_give_back: bool,
     ) -> Result<TlsStream, AcceptError> {
-        watchdog::stage(Stage::TlsHandshake);
+        watchdog::stage("TLS handshake");
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
         match stream.feed(first) {
