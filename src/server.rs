@@ -1,29 +1,25 @@
 //! The server half: accept, detect what comes, and open a tunnel to Shadowsocks; or hand the visitor to the
 //! website.
 
-use crate::config::{Layer, Route, Routes, ServerConfig, TunnelConfig};
+use crate::config::{Layer, Route, Routes, ServerConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
-use crate::fallback::{Fallback, Served, Visit};
-use crate::mux;
+use crate::fallback::{Fallback, NoVisit, Served, Visit};
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
-use crate::net::listen::Listeners;
-use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
-use crate::service::{Half, Service, StartError};
-use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream, proxy_protocol};
+use crate::service::Half;
+use crate::transport::proxy_protocol::{self, ReceiveError};
+use crate::transport::tls::Acceptor;
+use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
+use crate::{mux, telemetry};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
-mod ended;
-mod handshake;
-
-use ended::{Ended, Error};
-use handshake::{Handshake, OwnTls};
+mod start;
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -36,46 +32,13 @@ pub struct Server {
     backend: Arc<Dialer>,
     fallback: Fallback,
     timeouts: Timeouts,
-    tls: Option<OwnTls>,
-}
-
-impl Server {
-    /// Listens on the public addresses.
-    ///
-    /// # Errors
-    ///
-    /// One of them cannot be had, or the certificate cannot.
-    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Service<Server>, StartError> {
-        let h2 = config.failover.h2.is_some();
-        let tls = config.tls.as_ref().map(|tls| OwnTls::new(tls, h2)).transpose()?;
-        let refuse_ourselves = |own: &OwnAddresses| {
-            let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
-            found.map_or(Ok(()), |(name, (address, own))| {
-                Err(StartError::Circle(format!("{name} {address}"), own))
-            })
-        };
-        refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
-        let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
-        let behind = tunnel.sockets.for_upstream();
-        let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
-        let timeouts = Timeouts::new(tunnel.idle_timeout);
-        let own = OwnAddresses::of(&listeners);
-        refuse_ourselves(&own)?;
-        let routes = Routes::new(&config.failover, &config.names, tls.is_some());
-        let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
-        let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
-        if let Some(tls) = &server.tls {
-            tls.tell_about_fake_tls(&server.config);
-        }
-        Ok(Service::new(listeners, server))
-    }
+    tls: Option<Acceptor>,
 }
 
 impl Half for Server {
     fn start(&self) {
         if let Some(tls) = &self.tls {
-            tls.acceptor.watch_files();
+            tls.watch_files();
         }
     }
 
@@ -84,13 +47,30 @@ impl Half for Server {
         let mut info = ConnInfo::new(peer);
         // The stages before the relay are large and short: they are on the heap for as long as they run, so that a
         // tunnel does not carry them through its life.
-        let ended = match Box::pin(self.open(tcp, &mut info, began)).await {
-            Ok(Opened::Tunnel(tunnel)) => Ok(Ended::Tunnel(tunnel.await)),
-            Ok(Opened::Visit(visit)) => Ok(Ended::Visit(visit)),
-            Err(error) => Err(error),
-        };
-        ended::tell(&info, began, ended);
+        let opened = Box::pin(self.open(tcp, &mut info, began)).await;
+        // The one line in the log that a connection gets when it has ended.
+        match opened {
+            Ok(Opened::Tunnel(tunnel)) => telemetry::tunnel_ended(info, "tunnel", began, &tunnel.await),
+            Ok(Opened::Visit(Visit::Relayed(outcome))) => {
+                telemetry::tunnel_ended(info, "visitor", began, &outcome);
+            }
+            Ok(Opened::Visit(Visit::Answered(requests))) => {
+                debug!(peer = %info, requests, "visitor of our own website");
+            }
+            Err(error) => error.tell(&info),
+        }
     }
+}
+
+/// Why a connection became nothing.
+enum Error {
+    /// It broke before it was known what it is.
+    Gone(io::Error),
+    ProxyHeader(ReceiveError),
+    /// TLS was to end here, and nobody else could answer it.
+    TlsHandshake(io::Error),
+    NotAccepted(NotAccepted),
+    NoVisit(NoVisit),
 }
 
 /// What comes of a connection.
@@ -112,11 +92,10 @@ impl Server {
         }
         if self.config.fronts.sends_proxy_header(info.visitor.ip())
             // Where the proxy speaks for itself, the ends of the socket are the right ones.
-            && let Some(addresses) = Box::pin(proxy_protocol::receive(&mut tcp)).await?
+            && let Some(addresses) = Box::pin(proxy_protocol::receive(&mut tcp)).await.map_err(Error::ProxyHeader)?
         {
             info.apply_proxy_header(addresses);
         }
-        let undecided = self.fallback.undecided();
         let mut c = Handoff::new(Stream::from(tcp), *info, began);
         loop {
             let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
@@ -127,17 +106,19 @@ impl Server {
             let of_certificate =
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
-                Route::Tunnel(kind) => return self.tunnel(c, kind).await.map(Opened::Tunnel),
+                Route::Tunnel(kind) => {
+                    return self.tunnel(c, kind).await.map(Opened::Tunnel).map_err(Error::NotAccepted);
+                }
                 Route::TerminateTls(otherwise) => {
-                    match Box::pin(handshake::accept(&self.tls, c, otherwise, undecided)).await? {
-                        Handshake::Done(inside) => {
-                            c = inside;
-                            continue;
-                        }
-                        Handshake::PassThrough(outside, site, reason) => {
-                            c = outside;
-                            (site, reason)
-                        }
+                    // The table has rows for it only where there is a certificate.
+                    let tls =
+                        self.tls.as_ref().ok_or(Error::TlsHandshake(io::ErrorKind::Unsupported.into()))?;
+                    let accepting = tls.accept(c, otherwise.is_some(), self.fallback.undecided());
+                    let (next, refused) = Box::pin(accepting).await.map_err(Error::TlsHandshake)?;
+                    c = next;
+                    match otherwise.zip(refused) {
+                        Some(passed) => passed,
+                        None => continue,
                     }
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
@@ -146,7 +127,7 @@ impl Server {
                 debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
             }
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
-            match Box::pin(self.fallback.serve(c, site, rules)).await? {
+            match Box::pin(self.fallback.serve(c, site, rules)).await.map_err(Error::NoVisit)? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
                 Served::Upgrade(next, requests) => {
                     debug!(peer = %next.info, "upgrade after {requests} requests to the website");
@@ -173,26 +154,46 @@ impl Server {
     }
 
     /// Opens a tunnel for a client, which is to be run.
-    async fn tunnel(&self, c: Handoff<Stream>, kind: ClientKind) -> Result<Relaying, Error> {
+    async fn tunnel(&self, c: Handoff<Stream>, kind: ClientKind) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
-        Ok(match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
-            Accepted::Tunnel(tunnel, dialled) => {
-                let backend = match dialled {
-                    Some(backend) => backend,
-                    None => match Box::pin(self.backend.connect()).await {
-                        Ok(backend) => backend,
-                        Err(error) => {
-                            // The client would take the end of the connection for that of an answer.
-                            tunnel.abort();
-                            return Err(NotAccepted::Backend(error).into());
-                        }
-                    },
-                };
-                tunnel.relay(backend, self.timeouts)
+        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
+            Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
+            Accepted::Mux(open, dialled) => {
+                return Ok(Box::pin(mux::serve(*open, Arc::clone(&self.backend), dialled, self.timeouts)));
             }
-            Accepted::Mux(handoff, dialled) => {
-                Box::pin(mux::serve(*handoff, Arc::clone(&self.backend), dialled, self.timeouts))
+        };
+        let backend = match dialled {
+            Some(backend) => Ok(backend),
+            None => Box::pin(self.backend.connect()).await,
+        };
+        match backend {
+            Ok(backend) => Ok(tunnel.relay(backend, self.timeouts)),
+            Err(error) => {
+                // The client would take the end of the connection for that of an answer.
+                tunnel.abort();
+                Err(NotAccepted::Backend(error))
             }
-        })
+        }
+    }
+}
+
+impl Error {
+    /// Tells the log.
+    fn tell(self, peer: &ConnInfo) {
+        match self {
+            Error::Gone(error) | Error::NotAccepted(NotAccepted::Broken(error)) => {
+                debug!(%peer, %error, "gone before there was a tunnel");
+            }
+            Error::ProxyHeader(error) => error.tell(peer),
+            Error::TlsHandshake(error) => debug!(%peer, %error, "no TLS handshake"),
+            Error::NotAccepted(NotAccepted::Empty) => debug!(%peer, "closed before sending anything"),
+            Error::NotAccepted(error) => warn!(%peer, stage = error.stage(), %error, "tunnel failed"),
+            Error::NoVisit(NoVisit::Circle) => warn!(
+                %peer,
+                "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
+                 here? One of them is reset"
+            ),
+            Error::NoVisit(error) => warn!(%peer, %error, "the website cannot be reached"),
+        }
     }
 }

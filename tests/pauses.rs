@@ -1,10 +1,13 @@
 //! A download whose reader pauses for ten minutes lives, whatever the disguise: the clock is the test's.
 
 use obfs_rs::config::{ExtraRoot, TlsClientConfig, TlsServerConfig};
+use obfs_rs::detect::Handoff;
+use obfs_rs::net::budget::Budget;
+use obfs_rs::net::conn_info::ConnInfo;
 use obfs_rs::relay::{Flows, Identity, Protocol, Relay, RelayStream, Timeouts};
-use obfs_rs::transport::fake_tls;
-use obfs_rs::transport::tls::{Acceptor, Connector, TlsStream};
+use obfs_rs::transport::tls::{Acceptor, Connector};
 use obfs_rs::transport::websocket::WebSocket;
+use obfs_rs::transport::{Stream, fake_tls};
 use obfs_rs::wire::fake_tls::ReceivedHello;
 use obfs_rs::wire::websocket::Role;
 use std::net::Ipv4Addr;
@@ -13,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const PAUSE: Duration = Duration::from_secs(600);
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -125,7 +128,7 @@ async fn websocket_frames() {
 async fn in_tls(
     app: TcpStream,
     flows: Flows<impl Protocol + Send + 'static>,
-    serve: impl FnOnce(TlsStream) + Send + 'static,
+    serve: impl FnOnce(Stream) + Send + 'static,
 ) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pauses-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -143,7 +146,12 @@ async fn in_tls(
     let connector = Connector::new(&trusted).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let (client, server) = connection().await;
-    tokio::spawn(async move { serve(acceptor.accept(server, b"", false).await.unwrap()) });
+    let peer = server.peer_addr().unwrap();
+    let handoff = Handoff::new(server.into(), ConnInfo::new(peer), Instant::now());
+    tokio::spawn(async move {
+        let (done, _) = acceptor.accept(handoff, false, &Budget::new(1 << 20)).await.unwrap();
+        serve(done.io);
+    });
     // The last words of the handshake go along with the first of the application.
     half(app, connector.connect(client).await.unwrap(), flows);
 }

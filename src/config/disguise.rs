@@ -1,11 +1,19 @@
-//! What the connections look like: the options `obfs` and `mode`.
+//! The disguises: their names in the options `obfs` and `mode`, what a client of each needs to know, and which
+//! connections a server takes for one.
 
 use super::dialect::Dialect;
 use super::error::ConfigError;
+use super::host::{host_header, http_host, name_of};
+use super::names;
 use super::options::Options;
 use super::role::Role;
-use super::tls::tls as tls_asked_for;
-use super::values::value;
+use super::tls::{Tls, tls as tls_asked_for};
+use super::values::{Handshake, fake_tls_names, handshake, method, path, shown, value};
+use super::web::{self, WebBody, WebConfig};
+use crate::detect::{FakeTlsRule, HttpRule, Rules};
+use crate::net::addr::HostPort;
+use crate::wire::http::host::{escape_unprintable, without_port, without_query};
+use std::fmt;
 
 /// A disguise by its name in `obfs` or `mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,4 +106,210 @@ fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
 
 fn unsupported(name: &str, text: &str) -> ConfigError {
     ConfigError::Unsupported(format!("{name}={text}"))
+}
+
+/// What a client's connections look like.
+#[derive(Debug, Clone)]
+pub enum ClientDisguise {
+    /// An HTTP upgrade, then the raw stream.
+    Http(RequestConfig, Handshake),
+    /// simple-obfs's look-alike of TLS.
+    FakeTls {
+        /// The name in the hello.
+        server_name: String,
+    },
+    /// WebSocket or HTTPUpgrade, in TLS or not.
+    Web(WebConfig),
+}
+
+/// The upgrade request of a client.
+#[derive(Debug, Clone)]
+pub struct RequestConfig {
+    /// The method, `GET` unless told otherwise.
+    pub method: String,
+    /// The path with its leading slash, and the query if there is one.
+    pub path: String,
+    /// The value of the `Host` header.
+    pub host: String,
+}
+
+impl ClientDisguise {
+    /// The path and the name that only clients are to know.
+    pub(super) fn secrets(&self) -> String {
+        match self {
+            ClientDisguise::Http(RequestConfig { path, host, .. }, _) => format!("path {path}, host {host}"),
+            ClientDisguise::FakeTls { server_name } => format!("server name {server_name}"),
+            ClientDisguise::Web(web) => format!("path {}, host {}", web.path, web.host),
+        }
+    }
+}
+
+impl fmt::Display for ClientDisguise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientDisguise::Http(RequestConfig { method, path, .. }, handshake) => {
+                let handshake = match handshake {
+                    Handshake::Eager => "eager",
+                    Handshake::Standard => "standard",
+                };
+                write!(f, "http ({method}, path {}, {handshake})", shown(path))
+            }
+            ClientDisguise::FakeTls { .. } => f.write_str("tls"),
+            ClientDisguise::Web(web) => {
+                let body = match web.body {
+                    WebBody::Frames => "websocket",
+                    WebBody::Raw(_) => "httpupgrade",
+                };
+                write!(f, "{body} (path {}, mux {}", shown(&web.path), web.mux)?;
+                if web.tls.is_some() {
+                    f.write_str(", in TLS")?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+/// Reads the settings of a client with this disguise.
+pub(super) fn client(
+    options: &Options,
+    disguise: Disguise,
+    tls: bool,
+    server: Option<&HostPort>,
+) -> Result<ClientDisguise, ConfigError> {
+    let handshake = handshake(options)?;
+    let name = host_header(options)?;
+    let hello_name = names::client_name(options)?;
+    if !tls
+        && disguise != Disguise::FakeTls
+        && let Some(sni) = names::first(options, false)
+    {
+        return Err(ConfigError::needs_tls(sni));
+    }
+    Ok(match disguise {
+        Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
+        Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),
+        Disguise::FakeTls => ClientDisguise::FakeTls {
+            server_name: name
+                .map(|name| without_port(&name).to_owned())
+                .or(hello_name)
+                .unwrap_or_else(|| server.map(name_of).unwrap_or_default()),
+        },
+        Disguise::Http | Disguise::Auto => {
+            let path = path(options, &["obfs-uri", "path"])?;
+            let request = RequestConfig {
+                method: method(options)?,
+                path: path.map_or_else(|| "/".to_owned(), |path| escape_unprintable(&path)),
+                host: http_host(name, server),
+            };
+            ClientDisguise::Http(request, handshake)
+        }
+    })
+}
+
+/// Reads which connections a server takes that takes these disguises.
+pub(super) fn rules(
+    options: &Options,
+    disguises: &[Disguise],
+    tls: Option<Tls>,
+    names: bool,
+) -> Result<Rules, ConfigError> {
+    let auto = disguises.contains(&Disguise::Auto);
+    Ok(Rules {
+        http: http_rule(options, disguises)?,
+        fake_tls: fake_tls_rule(options, auto || disguises.contains(&Disguise::FakeTls), tls)?,
+        tls: tls.is_some() || names,
+        // Where TLS is written beside a disguise, nothing comes in the clear.
+        tls_alone: tls == Some(Tls::Only) || (tls.is_some() && !auto),
+    })
+}
+
+/// What the start-up line says of a server's disguises, with a certificate of its own or without.
+pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let path = |path: &Option<String>| path.as_deref().map_or("any", shown).to_owned();
+    if let Some(HttpRule { method, path: http_path, host, web_path }) = &rules.http {
+        let tls = match (tls, rules.tls_alone) {
+            (false, _) => "",
+            (true, true) => " in TLS alone",
+            (true, false) => " in TLS or not",
+        };
+        let host = if host.is_some() { "its own" } else { "any" };
+        let (name, path) = match web_path {
+            None => ("http", path(http_path)),
+            Some(one) if http_path.as_ref() == Some(one) => ("websocket", path(http_path)),
+            Some(one) => ("http and websocket", format!("{}, of websocket {}", path(http_path), shown(one))),
+        };
+        write!(f, "{name}{tls} ({method}, path {path}, host {host}), ")?;
+    }
+    if let Some(FakeTlsRule { server_names }) = &rules.fake_tls {
+        match server_names.len() {
+            0 => f.write_str("tls (server name any), ")?,
+            1 => f.write_str("tls (server name its own), ")?,
+            number => write!(f, "tls ({number} server names of its own), ")?,
+        }
+    }
+    Ok(())
+}
+
+/// The paths and names in them that only clients are to know.
+pub(super) fn rule_secrets(rules: &Rules) -> String {
+    let mut all = Vec::new();
+    if let Some(HttpRule { path, host, web_path, .. }) = &rules.http {
+        all.extend(path.as_ref().map(|path| format!("path {path}")));
+        all.extend(web_path.as_ref().map(|path| format!("path of websocket {path}")));
+        all.extend(host.as_ref().map(|host| format!("host {host}")));
+    }
+    if let Some(FakeTlsRule { server_names }) = &rules.fake_tls {
+        all.extend(server_names.iter().map(|name| format!("server name {name}")));
+    }
+    all.join(", ")
+}
+
+/// The name of `obfs-host`, as a server compares it.
+fn host(options: &Options) -> Result<Option<String>, ConfigError> {
+    Ok(host_header(options)?.map(|host| without_port(&host).to_ascii_lowercase()))
+}
+
+/// Which upgrade requests are taken.
+fn http_rule(options: &Options, disguises: &[Disguise]) -> Result<Option<HttpRule>, ConfigError> {
+    let takes = |disguise| disguises.contains(&disguise);
+    let auto = takes(Disguise::Auto);
+    let web = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
+    let http = auto || takes(Disguise::Http);
+    let without_query = |path: String| without_query(&path).to_owned();
+    // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
+    let web_path = path(options, &["path", "obfs-uri"])?.map_or_else(|| "/".to_owned(), without_query);
+    let path = path(options, &["obfs-uri", "path"])?.map(without_query);
+    let rule = HttpRule {
+        method: method(options)?,
+        path: if http { path } else { Some(web_path.clone()) },
+        host: host(options)?,
+        web_path: web.then_some(web_path),
+    };
+    Ok((web || http).then_some(rule))
+}
+
+/// Which hellos of `obfs=tls` are taken, on a server that is to take them and on one that is not.
+fn fake_tls_rule(
+    options: &Options,
+    taken: bool,
+    tls: Option<Tls>,
+) -> Result<Option<FakeTlsRule>, ConfigError> {
+    let names = fake_tls_names(options)?;
+    if let Some(option) = options.get("obfs-tls-host") {
+        if tls == Some(Tls::Only) {
+            return Err(ConfigError::conflict(option, "tls=only", "a look-alike of TLS is no TLS"));
+        }
+        if !taken {
+            let needs = "`obfs=tls` or `mode=auto`: add one of them, or leave this out";
+            return Err(ConfigError::needs(option, needs));
+        }
+    }
+    Ok(match (taken, tls, names.is_empty()) {
+        (false, _, _) => None,
+        // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
+        (true, Some(_), true) => None,
+        (true, None, true) => Some(FakeTlsRule { server_names: host(options)?.into_iter().collect() }),
+        (true, _, false) => Some(FakeTlsRule { server_names: names }),
+    })
 }

@@ -32,8 +32,9 @@ mod values;
 mod web;
 mod website;
 
-pub use client::{ClientConfig, ClientDisguise, RequestConfig};
+pub use client::ClientConfig;
 pub use dialect::Dialect;
+pub use disguise::{ClientDisguise, RequestConfig};
 pub(crate) use endpoints::split_address;
 pub use endpoints::{Addresses, Setting};
 pub use env::ProcessEnv;

@@ -1,12 +1,14 @@
 //! A connection to the server half, read until it is known what it is.
 
-use super::{Detection, Detector, Handoff, Rules, Upstream, VisitorProtocol};
+use super::{Detection, Detector, Rules, VisitorProtocol};
 use crate::net::budget::{Budget, Share};
+use crate::net::conn_info::ConnInfo;
 use crate::relay::read_some;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// How long a head may take. A visitor that stays silent is the website's after this, whose own
@@ -24,6 +26,47 @@ const CHUNK: usize = 16 * 1024;
 
 /// What a connection costs beside its bytes.
 const BESIDE: usize = 4096;
+
+/// A connection that was accepted, and all that was read of it and not used: the next stage has it as if it had
+/// read it itself. Its end need not be carried: a stream that has ended says so again at the next read.
+#[derive(Debug)]
+pub struct Handoff<S> {
+    /// The connection.
+    pub io: S,
+    /// What was read of it and not used.
+    pub read_buf: Vec<u8>,
+    /// Where it came from.
+    pub info: ConnInfo,
+    /// When it was accepted.
+    pub began: Instant,
+    /// The website's connection, where that was dialled before it was known who comes.
+    pub upstream: Option<Upstream>,
+}
+
+/// One of those behind the server, by its place in the routing table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamId(pub usize);
+
+/// A connection to one of those behind the server.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Which one.
+    pub id: UpstreamId,
+    /// The connection.
+    pub tcp: TcpStream,
+}
+
+impl<S> Handoff<S> {
+    /// A connection of which nothing was read.
+    pub fn new(io: S, info: ConnInfo, began: Instant) -> Handoff<S> {
+        Handoff { io, read_buf: Vec::new(), info, began, upstream: None }
+    }
+
+    /// The connection, and what was read of it.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.io, self.read_buf)
+    }
+}
 
 /// Looks at what was read of the connection, and reads on until it is known what it is. What it holds until then
 /// is part of `undecided`. `dial` makes the connection to the website for one that hesitates, by what it seems to

@@ -11,12 +11,12 @@ use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _,
 use crate::site;
 use crate::transport::Stream;
 use crate::transport::tls::{TlsError, UpstreamTls};
-use crate::wire::http::framing::FramingError;
 use crate::wire::proxy_protocol::Version;
 use std::io;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tracing::debug;
 
 mod follow;
 mod visits;
@@ -72,8 +72,8 @@ pub enum Served {
 /// What there is to tell of a visit that is over.
 #[derive(Debug)]
 pub enum Visit {
-    /// It was at another port. There may have been a reason not to look for upgrade requests any more.
-    Relayed(Outcome, Option<FramingError>),
+    /// It was at another port.
+    Relayed(Outcome),
     /// So many requests were answered from here.
     Answered(u64),
 }
@@ -169,7 +169,7 @@ impl Fallback {
         let (io, bytes) = c.into_parts();
         let flows = Flows::new(Identity).with_payload(Direction::Up, bytes).modest();
         let relay = Relay::new(io, site, flows, self.timeouts);
-        Ok(Served::Done(Visit::Relayed(visit.run(answers, relay.run()).await, None)))
+        Ok(Served::Done(Visit::Relayed(visit.run(answers, relay.run()).await)))
     }
 
     /// Joins a visitor to the website, until it asks for an upgrade that is ours.
@@ -187,7 +187,12 @@ impl Fallback {
                 let c = Handoff { io, read_buf, info, began, upstream: None };
                 Served::Upgrade(Box::new(c), requests)
             }
-            _ => Served::Done(Visit::Relayed(outcome, unclear)),
+            _ => {
+                if let Some(reason) = unclear {
+                    debug!(peer = %info, %reason, "stopped looking for upgrade requests");
+                }
+                Served::Done(Visit::Relayed(outcome))
+            }
         }
     }
 }

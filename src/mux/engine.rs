@@ -12,7 +12,7 @@ use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
 use crate::telemetry;
-use crate::transport::websocket::{Handoff, Received};
+use crate::transport::websocket::{OpenWebSocket, Received};
 use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use std::future::poll_fn;
 use std::io;
@@ -48,7 +48,7 @@ struct Batch<'a> {
 
 impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     /// A connection whose handshake is done.
-    pub(super) fn new(handoff: Handoff<S>, source: I, timeouts: Timeouts) -> Self {
+    pub(super) fn new(handoff: OpenWebSocket<S>, source: I, timeouts: Timeouts) -> Self {
         let (link, received) = Link::new(handoff, I::ROLE);
         Engine {
             link,

@@ -3,7 +3,7 @@
 
 use crate::relay::{End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully};
 use crate::runtime::turn::note_moved;
-use crate::transport::websocket::{self as socket, Handoff, Received, WebSocket};
+use crate::transport::websocket::{self as socket, OpenWebSocket, Received, WebSocket};
 use crate::wire::mux::{Decoder, Encoder, Head, Status};
 use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, Role};
 use crate::wire::{FrameSizeError, Step};
@@ -66,7 +66,7 @@ pub(super) struct Link<S> {
 
 impl<S: RelayStream> Link<S> {
     /// A connection whose handshake is done, and what has come on it.
-    pub(super) fn new(handoff: Handoff<S>, role: Role) -> (Link<S>, Received) {
+    pub(super) fn new(handoff: OpenWebSocket<S>, role: Role) -> (Link<S>, Received) {
         let link = Link {
             io: handoff.io,
             side: if role == Role::Server { Side::Accepted } else { Side::Dialled },

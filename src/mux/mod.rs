@@ -61,14 +61,14 @@ pub use pool::{OpenLink, Pool};
 use crate::net::Dialer;
 use crate::relay::{Outcome, Timeouts};
 use crate::transport::Stream;
-use crate::transport::websocket::Handoff;
+use crate::transport::websocket::OpenWebSocket;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
 /// the first one by the connection that was `dialled` before it was known what comes, if any was.
 pub fn serve(
-    handoff: Handoff<Stream>,
+    handoff: OpenWebSocket<Stream>,
     backend: Arc<Dialer>,
     dialled: Option<TcpStream>,
     timeouts: Timeouts,

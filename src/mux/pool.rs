@@ -5,7 +5,7 @@ use super::source::{NewSession, SessionSource};
 use crate::relay::{Outcome, Timeouts, reset};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry;
-use crate::transport::websocket::Handoff;
+use crate::transport::websocket::OpenWebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -33,11 +33,17 @@ const PONG_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 /// Opens connections that carry sessions.
 pub trait OpenLink: Send + Sync + 'static {
     /// Opens one. As much of `early` as can go with the handshake does, and is taken from it.
-    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, NotOpened>> + Send;
+    fn open(
+        &self,
+        early: &mut Vec<u8>,
+    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send;
 }
 
 impl OpenLink for WebOpener {
-    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Result<Handoff<Stream>, NotOpened>> + Send {
+    fn open(
+        &self,
+        early: &mut Vec<u8>,
+    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send {
         self.websocket(early)
     }
 }

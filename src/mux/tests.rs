@@ -5,7 +5,7 @@ use super::source::{NewSession, SessionSource};
 use crate::relay::Timeouts;
 use crate::relay::test_streams::Torrent;
 use crate::runtime::turn::TURN;
-use crate::transport::websocket::{Handoff, WebSocket};
+use crate::transport::websocket::{OpenWebSocket, WebSocket};
 use crate::wire::websocket::{Encoder, Role};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ async fn a_turn_is_bounded_in_bytes() {
     let start = WebSocket::new(Role::Server, b"key").encode_in_place(&mut message).unwrap();
     message.drain(..start);
     let (wire, read) = Torrent::new(message).await;
-    let handoff = Handoff::new(wire, WebSocket::new(Role::Client, b"key"), Vec::new());
+    let handoff = OpenWebSocket::new(wire, WebSocket::new(Role::Client, b"key"), Vec::new());
     let timeouts = Timeouts::new(Duration::from_secs(60));
     let mut running = pin!(Engine::new(handoff, Nobody, timeouts).run());
     for turn in 1..4 {

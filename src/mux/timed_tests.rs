@@ -7,7 +7,7 @@ use super::source::{Connecting, NewSession, SessionSource};
 use super::timers::{SILENT_MAX, UNREAD_MAX};
 use crate::relay::test_streams::connection;
 use crate::relay::{End, Outcome, Timeouts};
-use crate::transport::websocket::{Handoff, WebSocket};
+use crate::transport::websocket::{OpenWebSocket, WebSocket};
 use crate::wire::mux;
 use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
 use crate::wire::{Decoder as _, Step};
@@ -135,7 +135,7 @@ impl Client {
         let (fresh, inbox) = mpsc::channel(8);
         let asked = Arc::new(Mutex::new(Asked::default()));
         let own = Own { inbox, most, to_be_proved, asked: Arc::clone(&asked) };
-        let handoff = Handoff::new(near, WebSocket::new(Role::Client, b"key"), Vec::new());
+        let handoff = OpenWebSocket::new(near, WebSocket::new(Role::Client, b"key"), Vec::new());
         let task = tokio::spawn(Engine::new(handoff, own, timeouts()).run());
         let server = Server { stream: far, decoder: Decoder::new(Role::Server), answers: true };
         Client { fresh, asked, server, task }
@@ -394,7 +394,7 @@ impl SessionSource for Backends {
 
 fn serve(stream: TcpStream, away: bool) -> (mpsc::UnboundedReceiver<TcpStream>, JoinHandle<Outcome>) {
     let (fresh, backends) = mpsc::unbounded_channel();
-    let handoff = Handoff::new(stream, WebSocket::new(Role::Server, b"key"), Vec::new());
+    let handoff = OpenWebSocket::new(stream, WebSocket::new(Role::Server, b"key"), Vec::new());
     let task = tokio::spawn(Engine::new(handoff, Backends { fresh, away }, timeouts()).run());
     (backends, task)
 }

@@ -3,23 +3,48 @@
 //! Where a tunnel waits for an answer before it begins, its error says so; the others have begun by then.
 
 use super::Stream;
-use super::http::{self, UpgradeError};
 use crate::relay::RelayStream;
+use crate::wire::http::{UpgradeAnswer, first_line};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use tracing::warn;
 
 /// How long a server may say nothing before that is told: longer than slow paths and busy servers take.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How long a server may take to answer a request that waits for it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why an upgrade was not granted.
+#[derive(Debug, Error)]
+pub enum UpgradeError {
+    /// The server said something else than "go on".
+    #[error("the server did not switch protocols, it answered `{0}`")]
+    Refused(String),
+    /// The server closed before it had answered.
+    #[error("the server closed the connection before it answered{}", after(.0))]
+    Closed(String),
+    /// The server did not answer in time.
+    #[error("the server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Silent,
+    /// The connection broke.
+    #[error("the connection to the server broke: {0}")]
+    Broken(#[from] io::Error),
+}
+
+fn after(line: &str) -> String {
+    if line.is_empty() { String::new() } else { format!(" (after `{line}`)") }
+}
+
 /// Sends a request and waits until it is granted; a server that says nothing for long is told. `key` is the
-/// `Sec-WebSocket-Key` in it. Returns what came behind the answer.
+/// `Sec-WebSocket-Key` in it, where the answer is to show that it was read. Returns what came behind the answer.
 ///
 /// # Errors
 ///
@@ -29,35 +54,40 @@ pub(super) async fn awaited(
     request: &[u8],
     key: Option<&str>,
 ) -> Result<Vec<u8>, UpgradeError> {
-    let address = address(server.tcp());
-    let mut answer = pin!(http::ask_and_wait(server, request, key));
-    tokio::select! {
+    let address = server.tcp().peer_addr().ok();
+    let exchange = async {
+        server.write_all(request).await?;
+        server.flush().await?;
+        let mut bytes = Vec::with_capacity(1024);
+        loop {
+            if server.read_buf(&mut bytes).await? == 0 {
+                return Err(UpgradeError::Closed(first_line(&bytes)));
+            }
+            match UpgradeAnswer::read(&bytes, key) {
+                UpgradeAnswer::NeedMore => bytes.reserve(1024),
+                UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
+                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused(line)),
+            }
+        }
+    };
+    let mut answer = pin!(timeout(ANSWER_TIMEOUT, exchange));
+    let answered = tokio::select! {
         biased;
-        answered = &mut answer => return answered,
-        () = sleep(SILENCE) => tell_silence(address),
-    }
-    answer.await
+        answered = &mut answer => answered,
+        () = sleep(SILENCE) => {
+            tell_silence(address);
+            answer.await
+        }
+    };
+    answered.unwrap_or(Err(UpgradeError::Silent))
 }
 
 fn tell_silence(server: Option<SocketAddr>) {
-    warn!(server = %Shown(server), "the server has said nothing for {} s", SILENCE.as_secs());
-}
-
-/// An address, if it is known.
-struct Shown(Option<SocketAddr>);
-
-impl std::fmt::Display for Shown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("gone"),
-        }
-    }
-}
-
-/// The address of the server at the other end.
-fn address(server: &TcpStream) -> Option<SocketAddr> {
-    server.peer_addr().ok()
+    warn!(
+        server = server.map(tracing::field::display),
+        "the server has said nothing for {} s",
+        SILENCE.as_secs()
+    );
 }
 
 /// The stream to a server whose answer nothing waits for.
@@ -84,12 +114,15 @@ impl Waiting {
     }
 
     fn tell_break(&self, error: &io::Error) {
-        warn!(server = %Shown(self.server), %error, "the server broke the connection off before it answered");
+        warn!(server = self.server.map(tracing::field::display), %error, "the server broke the connection off before it answered");
     }
 
     fn tell_end(&self) {
         if self.tells_end {
-            warn!(server = %Shown(self.server), "the server closed the connection before it answered");
+            warn!(
+                server = self.server.map(tracing::field::display),
+                "the server closed the connection before it answered"
+            );
         }
     }
 }
@@ -98,7 +131,7 @@ impl Unanswered {
     /// Waits for the first byte from now on. `tells_end`: that the stream ends without one is told, too.
     pub(super) fn new(inner: Stream, tells_end: bool) -> Unanswered {
         let timer = Some(Box::pin(sleep(SILENCE)));
-        let waiting = Waiting { server: address(inner.tcp()), timer, tells_end };
+        let waiting = Waiting { server: inner.tcp().peer_addr().ok(), timer, tells_end };
         Unanswered { inner, waiting: Some(Box::new(waiting)) }
     }
 

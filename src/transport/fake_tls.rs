@@ -1,9 +1,11 @@
 //! `obfs=tls` on sockets: hellos that look like a resumed TLS session, then records both ways.
 
-use super::framing::Framing;
-use crate::relay::{Direction, Flows, ProtocolError};
-use crate::wire::Encoder as _;
+use super::answer::Unanswered;
+use super::{NotOpened, Stream, Tunnel};
+use crate::net::{self, Dialer};
+use crate::relay::{Direction, Flows, Pieces, Protocol, ProtocolError};
 use crate::wire::fake_tls::{ReceivedHello, RecordDecoder, RecordEncoder, SentHello, random};
+use crate::wire::{Decoder as _, Encoder, Step};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the kernel will cut a client's first flight.
@@ -47,7 +49,7 @@ fn now() -> u64 {
 }
 
 /// The flows of either half.
-pub type RecordFlows = Flows<Framing<RecordEncoder, RecordDecoder>>;
+pub type RecordFlows = Flows<Framing>;
 
 /// What a client says before it has heard anything.
 #[derive(Debug)]
@@ -97,6 +99,76 @@ pub fn server_flows(hello: &ReceivedHello, mut bytes: Vec<u8>) -> RecordFlows {
         Flows::new(Framing { encoded: Direction::Down, encoder, decoder }).with_payload(Direction::Up, first);
     flows.feed(Direction::Up, &mut records);
     flows
+}
+
+/// One direction is payload that becomes records, the other one records that become payload.
+#[derive(Debug)]
+pub struct Framing {
+    /// Which one becomes records.
+    encoded: Direction,
+    /// What makes them.
+    encoder: RecordEncoder,
+    /// What reads those that come the other way.
+    decoder: RecordDecoder,
+}
+
+impl Protocol for Framing {
+    fn forward(
+        &mut self,
+        direction: Direction,
+        input: &mut [u8],
+        out: &mut Pieces,
+    ) -> Result<usize, ProtocolError> {
+        let (mut at, mut payload_len) = (0, 0);
+        if direction == self.encoded {
+            for payload in input.chunks_mut(RecordEncoder::PAYLOAD) {
+                let end = at + payload.len();
+                out.head(|head| self.encoder.encode(payload, head));
+                out.input(at..end);
+                at = end;
+            }
+            return Ok(at);
+        }
+        loop {
+            match self.decoder.decode(input, &mut at)? {
+                Step::Payload(range) => {
+                    payload_len += range.len();
+                    out.input(range);
+                }
+                Step::NeedMore => return Ok(payload_len),
+            }
+        }
+    }
+}
+
+/// Opens a tunnel in which `first` is said first: with `fast_open`, before there is a connection.
+///
+/// # Errors
+///
+/// The server cannot be reached, or the name is too long for a hello.
+pub(super) async fn open(
+    dialer: &Dialer,
+    server_name: &str,
+    fast_open: bool,
+    first: Vec<u8>,
+) -> Result<Tunnel, NotOpened> {
+    let opening = |first, cut| opening(server_name, first, cut).map_err(NotOpened::Malformed);
+    let (server, opening) = if fast_open {
+        let mut opening = opening(first, Cut::Syn)?;
+        let (server, sent) = dialer.connect_with(&opening.flight).await?;
+        opening.flight.drain(..sent);
+        (server, opening)
+    } else {
+        let server = dialer.connect().await?;
+        let cut = Cut::Segments(net::segment_size(&server));
+        (server, opening(first, cut)?)
+    };
+    Ok(Tunnel::dialled(Unanswered::new(server.into(), true), client_flows(opening)))
+}
+
+/// Takes a client, of which `bytes` were read, with its hello in front.
+pub(super) fn accept(client: Stream, hello: &ReceivedHello, bytes: Vec<u8>) -> Tunnel {
+    Tunnel::accepted(client, server_flows(hello, bytes), None)
 }
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
 //! `obfs=http` on sockets: the upgrade is asked for, or granted; behind it the stream is raw.
 
-use super::{Stream, Tunnel};
-use crate::config::RequestConfig;
+use super::answer::{Unanswered, UpgradeError, awaited};
+use super::{NotOpened, Stream, Tunnel};
+use crate::config::{Handshake, RequestConfig};
+use crate::net::Dialer;
 use crate::relay::{Direction, Flows, Identity, Pieces, Protocol, ProtocolError};
-use crate::wire::http::{HeaderOrder, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols};
+use crate::wire::http::{
+    HeaderOrder, Upgrade, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols,
+};
 use crate::wire::websocket::key;
 use rand::RngExt as _;
 use std::io;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
-
-/// How long a server may take to answer a request that waits for it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+use std::time::SystemTime;
+use tokio::io::AsyncWriteExt as _;
 
 /// As simple-obfs does it: some version of curl, the same for as long as the process lives.
 static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
@@ -22,29 +21,8 @@ static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
     format!("curl/7.{}.{}", rng.random_range(29..=88), rng.random_range(0..=1))
 });
 
-/// Why an upgrade was not granted.
-#[derive(Debug, Error)]
-pub enum UpgradeError {
-    /// The server said something else than "go on".
-    #[error("the server did not switch protocols, it answered `{0}`")]
-    Refused(String),
-    /// The server closed before it had answered.
-    #[error("the server closed the connection before it answered{}", after(.0))]
-    Closed(String),
-    /// The server did not answer in time.
-    #[error("the server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
-    Silent,
-    /// The connection broke.
-    #[error("the connection to the server broke: {0}")]
-    Broken(#[from] io::Error),
-}
-
-fn after(line: &str) -> String {
-    if line.is_empty() { String::new() } else { format!(" (after `{line}`)") }
-}
-
 /// A client's request. With `payload_len`, so many bytes of payload follow it in the same flight.
-pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
+fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
     UpgradeRequest {
         method: &config.method,
         path: &config.path,
@@ -60,52 +38,64 @@ pub fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
     .encode()
 }
 
-/// Sends a request and waits until it is granted. `key` is the `Sec-WebSocket-Key` in it, where the
-/// answer is to show that it was read. Returns what came behind the answer.
-///
-/// # Errors
-///
-/// It was not granted, or not in time.
-pub async fn ask_and_wait<S>(
-    server: &mut S,
-    request: &[u8],
-    key: Option<&str>,
-) -> Result<Vec<u8>, UpgradeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let exchange = async {
-        server.write_all(request).await?;
-        server.flush().await?;
-        let mut bytes = Vec::with_capacity(1024);
-        loop {
-            if server.read_buf(&mut bytes).await? == 0 {
-                return Err(UpgradeError::Closed(first_line(&bytes)));
-            }
-            match UpgradeAnswer::read(&bytes, key) {
-                UpgradeAnswer::NeedMore => bytes.reserve(1024),
-                UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
-                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused(line)),
-            }
-        }
-    };
-    timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(UpgradeError::Silent))
-}
-
 /// Grants an upgrade, with one write. `key` is its `Sec-WebSocket-Key`, and `protocol` what of
 /// `Sec-WebSocket-Protocol` is echoed.
-///
-/// # Errors
-///
-/// The connection broke.
-pub async fn grant<S>(client: &mut S, key: Option<&[u8]>, protocol: Option<&str>) -> io::Result<()>
-where
-    S: AsyncWrite + Unpin,
-{
+pub(super) async fn grant(client: &mut Stream, key: Option<&[u8]>, protocol: Option<&str>) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the date in an answer")]
     let answer = switching_protocols(key, protocol, SystemTime::now());
     client.write_all(&answer).await?;
     client.flush().await
+}
+
+/// Opens a tunnel in which `first` is said first.
+///
+/// # Errors
+///
+/// The server cannot be reached, or does not grant it.
+pub(super) async fn open(
+    dialer: &Dialer,
+    config: &RequestConfig,
+    handshake: Handshake,
+    first: Vec<u8>,
+) -> Result<Tunnel, NotOpened> {
+    let eager = handshake == Handshake::Eager;
+    let mut request = request(config, eager.then_some(first.len()));
+    if eager {
+        let first_len = first.len();
+        request.extend(first);
+        let (server, sent) = dialer.connect_with(&request).await?;
+        request.drain(..sent);
+        return Ok(eager_tunnel(server.into(), request, first_len));
+    }
+    let (server, sent) = dialer.connect_with(&request).await?;
+    request.drain(..sent);
+    granted_tunnel(server.into(), &request, first).await
+}
+
+/// A raw stream behind a request whose answer nothing waits for. `flight` is what is left to send of the
+/// request and of the `first_len` bytes behind it.
+pub(super) fn eager_tunnel(server: Stream, flight: Vec<u8>, first_len: usize) -> Tunnel {
+    let flows = Flows::new(StripAnswer::default()).with_pending(Direction::Up, flight, first_len);
+    Tunnel::dialled(Unanswered::new(server, false), flows)
+}
+
+/// A raw stream behind a request that has been granted.
+pub(super) async fn granted_tunnel(
+    mut server: Stream,
+    request: &[u8],
+    first: Vec<u8>,
+) -> Result<Tunnel, NotOpened> {
+    let behind = awaited(&mut server, request, None).await?;
+    let flows = Flows::new(Identity).with_payload(Direction::Up, first).with_payload(Direction::Down, behind);
+    Ok(Tunnel::dialled(server, flows))
+}
+
+/// Grants a client what it asks for. Proxies in front hold the tunnel until they have seen the answer, so it does
+/// not wait for anything. `bytes` were read from the client, with its request in front.
+pub(super) async fn accept(mut client: Stream, upgrade: &Upgrade, mut bytes: Vec<u8>) -> Tunnel {
+    let granted = grant(&mut client, upgrade.key(&bytes), None).await;
+    bytes.drain(..upgrade.head_len.min(bytes.len()));
+    accepted(client, granted, bytes)
 }
 
 /// A client's tunnel behind its request: a raw stream, of which `payload` was read with the request. Where the

@@ -1,12 +1,9 @@
-//! The disguises on sockets: what turns a fresh connection into a tunnel. Each has the same two functions:
-//! a client's `open` and a server's `accept`.
+//! The disguises on sockets: what turns a fresh connection into a tunnel. Each has the same two functions, a
+//! client's `open` and a server's `accept`, and a row in both of the matches here.
 
-mod accept;
 mod answer;
 pub mod fake_tls;
-pub mod framing;
 pub mod http;
-mod open;
 pub mod proxy_protocol;
 mod stream;
 #[cfg(feature = "tls")]
@@ -17,7 +14,71 @@ pub mod tls;
 mod tunnel;
 pub mod websocket;
 
-pub use accept::{Accepted, NotAccepted, accept};
-pub use open::{NotOpened, Opener, WebOpener};
 pub use stream::Stream;
-pub use tunnel::{Relaying, Tunnel};
+pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
+pub use websocket::{Accepted, WebOpener};
+
+use crate::config::{ClientDisguise, Handshake, RequestConfig};
+use crate::detect::ClientKind;
+use crate::net::Dialer;
+use tls::TlsError;
+
+/// Opens tunnels.
+#[derive(Debug)]
+pub enum Opener {
+    /// With simple-obfs's `obfs=http`.
+    Http(Dialer, RequestConfig, Handshake),
+    /// With simple-obfs's `obfs=tls`: this name in the hello, and whether what is said first may leave before
+    /// there is a connection.
+    FakeTls(Dialer, String, bool),
+    /// With v2ray-plugin's disguises.
+    Web(WebOpener),
+}
+
+impl Opener {
+    /// Opens tunnels of this kind to what the dialer dials.
+    ///
+    /// # Errors
+    ///
+    /// The roots for TLS cannot be had.
+    pub fn new(disguise: ClientDisguise, dialer: Dialer, fast_open: bool) -> Result<Opener, TlsError> {
+        Ok(match disguise {
+            ClientDisguise::Http(request, handshake) => Opener::Http(dialer, request, handshake),
+            ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, fast_open),
+            ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
+        })
+    }
+
+    /// Opens a tunnel in which `first` is said first.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or does not grant it.
+    pub async fn open(&self, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        match self {
+            Opener::Http(dialer, request, handshake) => http::open(dialer, request, *handshake, first).await,
+            Opener::FakeTls(dialer, name, fast_open) => fake_tls::open(dialer, name, *fast_open, first).await,
+            Opener::Web(web) => web.open(first).await,
+        }
+    }
+}
+
+/// Grants a client what it asks for. `bytes` were read from it, with its request or hello in front.
+///
+/// # Errors
+///
+/// The client says nothing, or not what its format says; or `backend`, which is dialled where a client of
+/// WebSocket says nothing for a while, cannot be reached.
+pub async fn accept(
+    client: Stream,
+    kind: ClientKind,
+    bytes: Vec<u8>,
+    backend: &Dialer,
+) -> Result<Accepted, NotAccepted> {
+    let tunnel = match kind {
+        ClientKind::Http(upgrade) => http::accept(client, &upgrade, bytes).await,
+        ClientKind::FakeTls(hello) => fake_tls::accept(client, &hello, bytes),
+        ClientKind::Web(upgrade) => return websocket::accept(client, &upgrade, bytes, backend).await,
+    };
+    Ok(Accepted::Tunnel(tunnel, None))
+}

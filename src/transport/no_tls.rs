@@ -1,8 +1,15 @@
 //! TLS, which was left out of the program (feature `tls`): the same names, of values that cannot be. The
 //! configuration refuses what would need them.
 
+#![expect(missing_docs, clippy::missing_errors_doc, reason = "what is never called")]
+
+use super::Stream;
 use crate::config::{TlsClientConfig, TlsServerConfig};
+use crate::detect::Handoff;
+use crate::net::budget::Budget;
+use crate::net::conn_info::ConnInfo;
 use crate::relay::RelayStream;
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,46 +25,32 @@ pub struct TlsError;
 /// There is no TLS.
 pub type ConnectError = TlsError;
 
-/// Why a connection has no TLS: there is no [`Acceptor`] to say it.
-#[derive(Debug, Error)]
-pub enum AcceptError {
-    /// Its hello is refused.
-    #[error("{1}")]
-    Refused(TcpStream, io::Error),
-    /// The handshake went wrong.
-    #[error(transparent)]
-    Failed(io::Error),
-}
-
 /// Nothing takes TLS connections.
 #[derive(Debug, Clone)]
 pub enum Acceptor {}
 
 impl Acceptor {
-    /// Fails.
-    ///
-    /// # Errors
-    ///
-    /// There is no TLS.
     pub fn new(_: &TlsServerConfig, _: bool) -> Result<Acceptor, TlsError> {
         Err(TlsError)
     }
 
-    /// Is never called.
     pub fn watch_files(&self) {
         match *self {}
     }
 
-    /// Is never called.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub async fn accept(&self, _: TcpStream, _: &[u8], _: bool) -> Result<TlsStream, AcceptError> {
+    pub async fn accept(
+        &self,
+        _: Handoff<Stream>,
+        _: bool,
+        _: &Budget,
+    ) -> io::Result<(Handoff<Stream>, Option<Cow<'static, str>>)> {
         match *self {}
     }
 
-    /// Is never called.
+    pub fn is_asked_for(&self, _: Option<&[u8]>, _: &ConnInfo) -> bool {
+        match *self {}
+    }
+
     pub fn has_name(&self, _: &[u8]) -> bool {
         match *self {}
     }
@@ -68,20 +61,10 @@ impl Acceptor {
 pub enum Connector {}
 
 impl Connector {
-    /// Fails.
-    ///
-    /// # Errors
-    ///
-    /// There is no TLS.
     pub fn new(_: &TlsClientConfig) -> Result<Connector, TlsError> {
         Err(TlsError)
     }
 
-    /// Is never called.
-    ///
-    /// # Errors
-    ///
-    /// None.
     pub async fn connect(&self, _: TcpStream) -> Result<TlsStream, ConnectError> {
         match *self {}
     }
@@ -92,20 +75,10 @@ impl Connector {
 pub enum UpstreamTls {}
 
 impl UpstreamTls {
-    /// Fails.
-    ///
-    /// # Errors
-    ///
-    /// There is no TLS.
     pub fn new() -> Result<UpstreamTls, TlsError> {
         Err(TlsError)
     }
 
-    /// Is never called.
-    ///
-    /// # Errors
-    ///
-    /// None.
     pub async fn connect(&self, _: TcpStream, _: &TlsStream) -> io::Result<TlsStream> {
         match *self {}
     }
@@ -116,17 +89,14 @@ impl UpstreamTls {
 pub enum TlsStream {}
 
 impl TlsStream {
-    /// Is never called.
     pub fn close_notify_unless_peer_closed(&mut self) {
         match *self {}
     }
 
-    /// Is never called.
     pub fn tcp(&self) -> &TcpStream {
         match *self {}
     }
 
-    /// Is never called.
     pub fn is_h2(&self) -> bool {
         match *self {}
     }

@@ -1,8 +1,13 @@
-//! A tunnel that stands: all that is left of the stages that opened it, each of which is larger than it is.
+//! A tunnel that stands: all that is left of the stages that opened it, each of which is larger than it is. And
+//! why there is none.
 
-use crate::relay::{Flows, Outcome, Protocol, Relay, RelayStream, Side, Timeouts};
+use super::answer::UpgradeError;
+use super::tls::ConnectError;
+use crate::net::dial::DialError;
+use crate::relay::{Flows, Outcome, Protocol, ProtocolError, Relay, RelayStream, Side, Timeouts};
 use std::io;
 use std::pin::Pin;
+use thiserror::Error;
 use tokio::net::TcpStream;
 
 /// A stream with its disguise, to be joined to a stream without: Shadowsocks, or its application.
@@ -39,6 +44,58 @@ impl Tunnel {
     /// Closes the tunnel with a reset, so that its peer does not take that for an end in order.
     pub fn abort(mut self) {
         self.0.abort();
+    }
+}
+
+/// Why a client has no tunnel.
+#[derive(Debug, Error)]
+pub enum NotOpened {
+    /// There is no connection to the server.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// TLS with the server failed.
+    #[error(transparent)]
+    Tls(#[from] ConnectError),
+    /// The server did not grant the upgrade.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+    /// The disguise has no room for what is asked of it.
+    #[error("{0}")]
+    Malformed(ProtocolError),
+}
+
+impl NotOpened {
+    /// Where it failed, for the log.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            NotOpened::Dial(_) => "dial",
+            NotOpened::Tls(_) => "tls",
+            NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",
+        }
+    }
+}
+
+/// Why a server has no tunnel.
+#[derive(Debug, Error)]
+pub enum NotAccepted {
+    /// The client's connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    /// The backend was dialled before it was known what comes, and cannot be reached.
+    #[error("Shadowsocks: {0}")]
+    Backend(DialError),
+    /// The client's bytes are not what its format says.
+    #[error("{0}")]
+    Malformed(ProtocolError),
+    /// The client closed before it had said anything.
+    #[error("closed before its first byte")]
+    Empty,
+}
+
+impl NotAccepted {
+    /// Where it failed, for the log.
+    pub fn stage(&self) -> &'static str {
+        if matches!(self, NotAccepted::Backend(_)) { "dial" } else { "open" }
     }
 }
 

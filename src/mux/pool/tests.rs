@@ -17,14 +17,14 @@ struct Opener {
 }
 
 impl OpenLink for Opener {
-    async fn open(&self, early: &mut Vec<u8>) -> Result<Handoff<Stream>, NotOpened> {
+    async fn open(&self, early: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, NotOpened> {
         if let Some(time) = self.fails_after {
             sleep(time).await;
             return Err(NotOpened::Malformed("away".into()));
         }
         let (near, far) = connection().await;
         let _ = self.opened.send((far, std::mem::take(early)));
-        Ok(Handoff::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
+        Ok(OpenWebSocket::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
     }
 }
 

@@ -13,6 +13,6 @@ mod upstream;
 
 pub use client::{ConnectError, Connector};
 pub use error::TlsError;
-pub use server::{AcceptError, Acceptor};
+pub use server::Acceptor;
 pub use stream::TlsStream;
 pub use upstream::{NoCertificateVerification, UpstreamTls};

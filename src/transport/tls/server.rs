@@ -4,34 +4,36 @@ use super::provider::{self, H2, SERVER_ALPN};
 use super::served_pair::{Files, ServedPair};
 use super::{TlsError, TlsStream};
 use crate::config::TlsServerConfig;
+use crate::detect::Handoff;
+use crate::net::budget::Budget;
+use crate::net::conn_info::ConnInfo;
 use crate::runtime::watchdog;
+use crate::transport::Stream;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::{ServerConfig, ServerConnection};
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use thiserror::Error;
-use tokio::net::TcpStream;
+use std::time::Duration;
+use tokio::time::timeout;
 
-/// Why a connection has no TLS.
-#[derive(Debug, Error)]
-pub enum AcceptError {
-    /// Its hello is refused. Nothing has been written to it.
-    #[error("{1}")]
-    Refused(TcpStream, io::Error),
-    /// The handshake went wrong.
-    #[error(transparent)]
-    Failed(#[from] io::Error),
-}
+/// What a handshake costs at the most, in bytes: rustls's state, its flight, and what waits of a record.
+const HANDSHAKE: usize = 16 * 1024;
+
+/// How long a handshake waits for others to end, which have as long themselves.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes TLS connections.
 #[derive(Clone)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
     pair: Arc<ServedPair>,
+    /// A name that is ours whether the certificate has it or not.
+    name: Option<String>,
 }
 
 impl std::fmt::Debug for Acceptor {
@@ -68,7 +70,7 @@ impl Acceptor {
         // Resumption without memory, as nginx has it by default: the client keeps what is needed.
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         tls.ticketer = ring::Ticketer::new()?;
-        Ok(Acceptor { config: Arc::new(tls), pair })
+        Ok(Acceptor { config: Arc::new(tls), pair, name: config.name.clone() })
     }
 
     /// Reads the files anew whenever they change, for as long as a clone of this lives. To be called
@@ -77,29 +79,57 @@ impl Acceptor {
         self.pair.watch();
     }
 
-    /// Takes a connection of which these bytes have been read. With `or_give_back`, one whose hello
-    /// is refused comes back as it was, so that somebody else may answer it.
+    /// Makes the handshake with a connection whose hello was read; what is inside is in the clear from here on.
+    /// With `or_give_back`, a connection whose hello cannot be answered here comes back as it was, with the reason,
+    /// so that somebody else may answer it. What the handshake holds is part of `undecided`.
     ///
     /// # Errors
     ///
     /// The handshake failed, or took too long.
     pub async fn accept(
         &self,
-        tcp: TcpStream,
-        first: &[u8],
+        c: Handoff<Stream>,
         or_give_back: bool,
-    ) -> Result<TlsStream, AcceptError> {
+        undecided: &Budget,
+    ) -> io::Result<(Handoff<Stream>, Option<Cow<'static, str>>)> {
+        const TOO_MANY: &str = "too many handshakes";
+        let needed = c.read_buf.len() + HANDSHAKE;
+        let mut share = undecided.share();
+        if !share.grow_to(needed) {
+            // One that somebody else can answer does not wait for it.
+            if or_give_back {
+                return Ok((c, Some(TOO_MANY.into())));
+            }
+            let turn = timeout(TURN_TIMEOUT, undecided.wait_for(needed)).await;
+            share = turn.map_err(|_| io::Error::other(TOO_MANY))?;
+        }
+        let Handoff { io, read_buf, info, began, upstream } = c;
+        let Stream::Tcp(tcp) = io else { return Err(io::ErrorKind::Unsupported.into()) };
         watchdog::stage("TLS handshake");
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
-        match stream.feed(first) {
-            Ok(()) => Ok(stream.handshake().await?),
-            Err(error) if or_give_back => Err(AcceptError::Refused(stream.tcp, error)),
+        let done = match stream.feed(&read_buf) {
+            Ok(()) => stream.handshake().await?,
+            Err(error) if or_give_back => {
+                let c = Handoff { io: stream.tcp.into(), read_buf, info, began, upstream };
+                return Ok((c, Some(error.to_string().into())));
+            }
             Err(error) => {
                 stream.send_alert().await;
-                Err(AcceptError::Failed(error))
+                return Err(error);
             }
-        }
+        };
+        drop(share);
+        Ok((Handoff::new(done.into(), info, began), None))
+    }
+
+    /// Whether a hello asks for a name of ours, or for none (RFC 6066: an address is none) at an address
+    /// that our certificate has.
+    pub fn is_asked_for(&self, name: Option<&[u8]>, info: &ConnInfo) -> bool {
+        let address = info.local_addr().ip().to_string();
+        let asked = name.unwrap_or(address.as_bytes());
+        self.name.as_ref().is_some_and(|own| asked.eq_ignore_ascii_case(own.as_bytes()))
+            || self.has_name(asked)
     }
 
     /// Whether the certificate that is served now has this name, or address.

@@ -1,12 +1,14 @@
 //! A server's side of WebSocket: the frames are unpacked, and it is found out what is in them.
 
-use super::Handoff;
+use super::{OpenWebSocket, WebSocket};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
 use crate::relay::{EndSeen, RelayStream as _, close_gracefully};
-use crate::transport::{Accepted, NotAccepted, Stream, Tunnel};
+use crate::transport::http::{accepted, grant};
+use crate::transport::{NotAccepted, Stream, Tunnel};
+use crate::wire::http::Upgrade;
 use crate::wire::mux::{IsMux, is_mux_message, is_mux_stream};
-use crate::wire::websocket::CLOSE_NORMAL;
+use crate::wire::websocket::{CLOSE_NORMAL, Role, decode_early_data};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -26,38 +28,68 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client and the backend may be silent both, after the handshake.
 const OPENING: Duration = Duration::from_secs(300);
 
-/// Finds out whether the stream in a WebSocket connection is Mux.Cool. `early_len` is how much of its payload
-/// came with the handshake. Where it takes long, `backend` is dialled meanwhile.
+/// The most early data that is taken, in bytes: as much as the longest header line carries.
+const EARLY_DATA: usize = 8192;
+
+/// What stands.
+pub enum Accepted {
+    /// A tunnel with one stream in it, and the backend where it was dialled already.
+    Tunnel(Tunnel, Option<TcpStream>),
+    /// Sessions of Mux.Cool, and the backend where it was dialled already.
+    Mux(Box<OpenWebSocket<Stream>>, Option<TcpStream>),
+}
+
+/// Grants a client of WebSocket or HTTPUpgrade what it asks for, and finds out whether the stream in it is Mux.Cool.
+/// `bytes` were read from the client, with its request in front. Where it says nothing for a while, `backend` is
+/// dialled meanwhile.
 ///
 /// # Errors
 ///
 /// There is nothing in it, or the backend cannot be reached.
 pub(in crate::transport) async fn accept(
-    handoff: Handoff<Stream>,
-    early_len: usize,
+    mut client: Stream,
+    upgrade: &Upgrade,
+    mut bytes: Vec<u8>,
     backend: &Dialer,
 ) -> Result<Accepted, NotAccepted> {
-    let mut detector = MuxDetector { handoff, early_len };
-    let detected = detector.detect(backend).await;
-    let mut handoff = detector.handoff;
+    // What is base64 is safe to echo.
+    let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
+    let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA));
+    let protocol = protocol.filter(|_| early.is_some());
+    let granted = grant(&mut client, upgrade.key(&bytes), protocol).await;
+    let early = early.unwrap_or_default();
+    let mut rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
+    if !upgrade.versioned {
+        return Ok(Accepted::Tunnel(accepted(client, granted, [early, rest].concat()), None));
+    }
+    let websocket = WebSocket::new(Role::Server, upgrade.key(&bytes).unwrap_or_default());
+    drop(bytes);
+    let early_len = early.len();
+    let mut open = OpenWebSocket::new(client, websocket, early);
+    open.write_error = granted.err();
+    open.take(&mut rest);
+    drop(rest);
+    let mut detector = MuxDetector { open, early_len };
+    let detected = Box::pin(detector.detect(backend)).await;
+    let mut open = detector.open;
     let (detection, dialled) = detected.map_err(|error| {
-        handoff.io.abort();
+        open.io.abort();
         NotAccepted::Backend(error)
     })?;
     match detection {
-        MuxDetection::Mux => Ok(Accepted::Mux(Box::new(handoff), dialled)),
+        MuxDetection::Mux => Ok(Accepted::Mux(Box::new(open), dialled)),
         MuxDetection::Stream => {
-            let (client, flows, write_error) = handoff.into_flows();
+            let (client, flows, write_error) = open.into_flows();
             Ok(Accepted::Tunnel(Tunnel::accepted(client, flows, write_error), dialled))
         }
         MuxDetection::Nothing => {
-            let end_seen = handoff.received.end_seen.take();
+            let end_seen = open.received.end_seen.take();
             if let Some(EndSeen::Broken(error)) = end_seen {
                 return Err(NotAccepted::Broken(error));
             }
             // Nothing was said; the code says what has happened.
-            handoff.write_buf.push(&handoff.websocket.close_frame(CLOSE_NORMAL));
-            close_gracefully(&mut handoff.io, &handoff.write_buf.take()).await;
+            open.write_buf.push(&open.websocket.close_frame(CLOSE_NORMAL));
+            close_gracefully(&mut open.io, &open.write_buf.take()).await;
             Err(match end_seen {
                 Some(EndSeen::Malformed(error)) => NotAccepted::Malformed(error),
                 _ => NotAccepted::Empty,
@@ -77,9 +109,9 @@ enum MuxDetection {
     Nothing,
 }
 
-/// Finds out what is inside a WebSocket connection. What it has read to that end stays in the handoff.
+/// Finds out what is inside a WebSocket connection. What it has read to that end stays in it.
 struct MuxDetector {
-    handoff: Handoff<Stream>,
+    open: OpenWebSocket<Stream>,
     /// How much of the payload came with the handshake.
     early_len: usize,
 }
@@ -92,7 +124,7 @@ impl MuxDetector {
         if let Ok(detection) = timeout_at(now + SILENCE, self.read()).await {
             return Ok((detection, None));
         }
-        match self.handoff.received.payload.len() {
+        match self.open.received.payload.len() {
             0 => {}
             // A head may be cut where the early data end, but then the rest comes at once.
             len if len == self.early_len => return Ok((self.as_it_is(), None)),
@@ -131,14 +163,14 @@ impl MuxDetector {
                 return detection;
             }
             // There is no session yet that could end.
-            self.handoff.received.session_ends.clear();
-            self.handoff.read(CHUNK).await;
+            self.open.received.session_ends.clear();
+            self.open.read(CHUNK).await;
         }
     }
 
     /// What it is, if that is known. It is the same whatever the pieces in which the bytes come.
     fn detection(&self) -> Option<MuxDetection> {
-        let received = &self.handoff.received;
+        let received = &self.open.received;
         let ended = received.end_seen.is_some();
         if received.payload.is_empty() {
             return ended.then(|| self.as_it_is());
@@ -157,12 +189,12 @@ impl MuxDetector {
 
     /// What it is if nothing more comes.
     fn as_it_is(&self) -> MuxDetection {
-        let received = &self.handoff.received;
+        let received = &self.open.received;
         let first = received.first_message.and_then(|len| received.payload.get(..len));
         match first.unwrap_or(&received.payload) {
             // A client that has only ended its direction may wait for a backend that speaks first.
             [] if matches!(received.end_seen, Some(EndSeen::Closed))
-                && !self.handoff.websocket.peer_has_closed() =>
+                && !self.open.websocket.peer_has_closed() =>
             {
                 MuxDetection::Stream
             }

@@ -30,7 +30,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&[first, 0x80 | payload.len() as u8][..], &key, &masked].concat()
 }
 
-fn mark(handoff: &Handoff<()>) -> Vec<u8> {
+fn mark(handoff: &OpenWebSocket<()>) -> Vec<u8> {
     handoff.websocket.mark.to_vec()
 }
 
@@ -56,7 +56,7 @@ proptest! {
         ending in endings(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let fresh = || Handoff::new((), WebSocket::new(Role::Server, KEY), early.clone());
+        let fresh = || OpenWebSocket::new((), WebSocket::new(Role::Server, KEY), early.clone());
         let mark = mark(&fresh());
         let mut bytes = Vec::new();
         let (mut payload, mut session_ends, mut first_message) = (early.clone(), Vec::new(), None);

@@ -1,0 +1,97 @@
+//! A client's side of WebSocket and HTTPUpgrade: the request of a Go program.
+
+use super::{OpenWebSocket, WebSocket};
+use crate::config::{Handshake, WebBody, WebConfig};
+use crate::net::Dialer;
+use crate::relay::Direction;
+use crate::transport::answer::awaited;
+use crate::transport::http::{eager_tunnel, granted_tunnel};
+use crate::transport::tls::{Connector, TlsError};
+use crate::transport::{NotOpened, Stream, Tunnel};
+use crate::wire::http::{HeaderOrder, UpgradeRequest};
+use crate::wire::websocket::{Role, encode_early_data, key};
+
+/// Opens tunnels with v2ray-plugin's disguises.
+#[derive(Debug)]
+pub struct WebOpener {
+    config: WebConfig,
+    dialer: Dialer,
+    tls: Option<Connector>,
+}
+
+impl WebOpener {
+    /// Opens tunnels of this kind to what the dialer dials.
+    ///
+    /// # Errors
+    ///
+    /// The roots for TLS cannot be had.
+    pub fn new(config: WebConfig, dialer: Dialer) -> Result<WebOpener, TlsError> {
+        let tls = config.tls.as_ref().map(Connector::new).transpose()?;
+        Ok(WebOpener { config, dialer, tls })
+    }
+
+    /// Opens a tunnel in which `first` is said first.
+    pub(in crate::transport) async fn open(&self, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        let WebBody::Raw(handshake) = self.config.body else {
+            let (server, mut flows, _) = self.websocket(&mut first).await?.into_flows();
+            if !first.is_empty() {
+                flows.feed(Direction::Up, &mut first);
+            }
+            return Ok(Tunnel::dialled(server, flows));
+        };
+        let server = self.connect().await?;
+        let mut request = request(&self.config, None, &mut first);
+        if handshake == Handshake::Standard {
+            return granted_tunnel(server, &request, first).await;
+        }
+        let first_len = first.len();
+        request.append(&mut first);
+        Ok(eager_tunnel(server, request, first_len))
+    }
+
+    /// Opens a WebSocket connection. As much of `first` as the configuration allows goes with the request,
+    /// and is taken from it.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or does not grant it.
+    pub async fn websocket(&self, first: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, NotOpened> {
+        let mut server = self.connect().await?;
+        let key = key(rand::random());
+        let request = request(&self.config, Some(&key), first);
+        let mut behind = awaited(&mut server, &request, Some(&key)).await?;
+        let websocket = WebSocket::new(Role::Client, key.as_bytes());
+        let mut open = OpenWebSocket::new(server, websocket, Vec::new());
+        open.take(&mut behind);
+        Ok(open)
+    }
+
+    /// Dials the server, through TLS if that is asked for.
+    async fn connect(&self) -> Result<Stream, NotOpened> {
+        let server = self.dialer.connect().await?;
+        Ok(match &self.tls {
+            None => server.into(),
+            Some(tls) => tls.connect(server).await?.into(),
+        })
+    }
+}
+
+/// The request, with the front of `first` in it as far as early data are wanted.
+fn request(config: &WebConfig, key: Option<&str>, first: &mut Vec<u8>) -> Vec<u8> {
+    let rest = first.split_off(first.len().min(config.early_data));
+    let early = std::mem::replace(first, rest);
+    let protocol = (!early.is_empty()).then(|| encode_early_data(&early));
+    UpgradeRequest {
+        method: "GET",
+        path: &config.path,
+        host: &config.host,
+        user_agent: &config.user_agent,
+        key,
+        versioned: key.is_some(),
+        protocol: protocol.as_deref(),
+        content_length: None,
+        headers: &config.headers,
+        order: HeaderOrder::GO,
+    }
+    .encode()
+}
