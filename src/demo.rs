@@ -8,7 +8,7 @@ use crate::config::{
 use crate::detect::HttpRule;
 use crate::detect::Rules;
 use crate::net::addr::{Host, HostPort};
-use crate::net::trusted::TrustedProxies;
+use crate::net::network::TrustedProxies;
 use crate::os::process;
 use crate::server::Server;
 use crate::service::Run as _;

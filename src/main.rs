@@ -68,7 +68,7 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
     let user = config.process.user.as_deref().map(User::find).transpose()?;
     // A host takes a plugin that leaves for one that has ended.
     let background = match &config.process.pid_file {
-        Some(_) if !config.hosted => match daemon::detach()? {
+        Some(_) if !config.hosted => match daemon::detach().map_err(StartError::Daemon)? {
             DaemonSide::Started(code) => return Ok(code),
             DaemonSide::Background(background) => Some(background),
         },
@@ -91,7 +91,7 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
     }
     if let Some(background) = background {
         telemetry::warn_without_syslog();
-        background.ready()?;
+        background.ready().map_err(StartError::Daemon)?;
         telemetry::switch_to_syslog();
     }
     service::run(&*service, hosted.then_some(parent))?;

@@ -1,7 +1,6 @@
 //! What both halves share: how they start, and how each connection gets to them.
 
 use crate::net::listen::{ListenError, Listeners};
-use crate::os::daemon::DaemonError;
 use crate::os::pid_file::PidFileError;
 use crate::os::process::{self, Parent};
 use crate::os::user::UserError;
@@ -42,8 +41,8 @@ pub enum StartError {
     #[error(transparent)]
     User(#[from] UserError),
     /// It cannot go into the background.
-    #[error(transparent)]
-    Daemon(#[from] DaemonError),
+    #[error("cannot go into the background: {0}")]
+    Daemon(io::Error),
     /// The pid file cannot be had.
     #[error(transparent)]
     PidFile(#[from] PidFileError),

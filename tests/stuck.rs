@@ -10,7 +10,7 @@
 #![cfg(unix)]
 
 use obfs_rs::os::process::shutdown_signal;
-use obfs_rs::runtime::watchdog::{self, EventLoop, Stage, watched};
+use obfs_rs::runtime::watchdog::{self, EventLoop, watched};
 use obfs_rs::telemetry::LogLevel;
 use obfs_rs::telemetry::{self, Destination};
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,7 +30,7 @@ fn child(part: &str) -> ! {
     let peer: SocketAddr = "192.0.2.7:4711".parse().expect("an address");
     let stuck = move || {
         tokio::spawn(watched(Some(peer), async {
-            watchdog::stage(Stage::Relay);
+            watchdog::stage("relay");
             loop {
                 std::hint::spin_loop();
             }
@@ -49,7 +49,7 @@ fn child(part: &str) -> ! {
             }
             "panic" => {
                 let task = watched(Some(peer), async {
-                    watchdog::stage(Stage::TlsHandshake);
+                    watchdog::stage("TLS handshake");
                     panic!("two\nlines");
                 });
                 let ended: Result<(), _> = tokio::spawn(task).await;

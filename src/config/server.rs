@@ -11,7 +11,7 @@ use super::web;
 use super::website::{Failover, Website, check_folder, failover};
 use crate::detect::Rules;
 use crate::net::addr::HostPort;
-use crate::net::trusted::TrustedProxies;
+use crate::net::network::TrustedProxies;
 use std::fmt;
 
 /// What the server half needs to know beyond the sockets.

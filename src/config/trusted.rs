@@ -3,8 +3,7 @@
 use super::error::ConfigError;
 use super::options::Options;
 use super::values::parsed;
-use crate::net::network::Network;
-use crate::net::trusted::TrustedProxies;
+use crate::net::network::{Network, TrustedProxies};
 use crate::wire::proxy_protocol::Version;
 
 /// `trusted` and `proxy-protocol`.

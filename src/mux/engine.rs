@@ -11,7 +11,7 @@ use super::timers::{TICK, Timers, UNREAD_MAX};
 use crate::net::Dialer;
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use crate::telemetry;
 use crate::transport::Stream;
 use crate::transport::websocket::{OpenWebSocket, Received};
@@ -82,7 +82,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
 
     /// Serves the sessions until the connection is over, or can take no more of them.
     pub(super) async fn run(mut self) -> Outcome {
-        watchdog::stage(Stage::Mux);
+        watchdog::stage("mux");
         let end = poll_fn(|cx| {
             if let Some(received) = self.received.take() {
                 self.starts.prove(&mut self.link, self.sessions.is_empty());
@@ -150,14 +150,13 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             && let Some(session) = self.starts.next(cx, &mut self.link)
         {
             let mut encoder = Encoder::client(self.next_id);
-            match session.first_frame(&mut encoder) {
-                Ok(frame) => {
-                    self.starts.sent(session.first.len());
-                    self.begin_session(session, encoder, &frame);
-                    self.link.poll_flush(cx);
-                }
-                Err(error) => self.link.break_off(io::Error::other(error)),
-            }
+            let frame = session.first_frame(&mut encoder).unwrap_or_else(|error| {
+                self.link.break_off(io::Error::other(error));
+                Vec::new()
+            });
+            self.starts.sent(session.first.len());
+            self.begin_session(session, encoder, &frame);
+            self.link.poll_flush(cx);
         }
     }
 

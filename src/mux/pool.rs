@@ -9,7 +9,6 @@ use crate::transport::websocket::OpenWebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,19 +32,14 @@ const PONG_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 
 /// Opens connections that carry sessions.
 pub trait OpenLink: Send + Sync + 'static {
-    /// Why there is none.
-    type Error: Display + Send + Sync;
-
     /// Opens one. As much of `early` as can go with the handshake does, and is taken from it.
     fn open(
         &self,
         early: &mut Vec<u8>,
-    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send;
 }
 
 impl OpenLink for WebOpener {
-    type Error = NotOpened;
-
     fn open(
         &self,
         early: &mut Vec<u8>,
@@ -174,7 +168,7 @@ impl<O: OpenLink> Pool<O> {
                 match &result {
                     Ok(_) => pool.carry(socket, first, peer),
                     Err(error) => {
-                        warn!(%peer, %error, "tunnel failed");
+                        warn!(%peer, stage = error.stage(), %error, "tunnel failed");
                         reset(&socket);
                     }
                 }
@@ -182,7 +176,7 @@ impl<O: OpenLink> Pool<O> {
         }));
     }
 
-    async fn serve(&self, inbox: &mut Inbox<O>) -> Result<Outcome, O::Error> {
+    async fn serve(&self, inbox: &mut Inbox<O>) -> Result<Outcome, NotOpened> {
         // With early data, the first session's first frame goes with the request, as far as it fits: its
         // head is not to be cut.
         let mut encoder = Encoder::client(1);

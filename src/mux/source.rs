@@ -119,12 +119,10 @@ impl SessionSource for Backend {
     const ROLE: Role = Role::Server;
 
     fn connect(&mut self) -> Option<Connecting> {
-        Some(match self.dialled.take() {
-            Some(dialled) => Box::pin(ready(Ok(dialled))),
-            None => {
-                let dialer = Arc::clone(&self.dialer);
-                Box::pin(async move { dialer.connect().await })
-            }
-        })
+        if let Some(dialled) = self.dialled.take() {
+            return Some(Box::pin(ready(Ok(dialled))));
+        }
+        let dialer = Arc::clone(&self.dialer);
+        Some(Box::pin(async move { dialer.connect().await }))
     }
 }

@@ -74,23 +74,20 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | TimedOut) {
         return true;
     }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if Errno::from_io_error(error) == Some(Errno::NONET) {
-        return true;
-    }
     #[cfg(unix)]
-    return matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::INTR
-                | Errno::PROTO
-                | Errno::NETDOWN
-                | Errno::NOPROTOOPT
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::NETUNREACH
-        )
-    );
+    return [
+        Errno::INTR,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Errno::NONET,
+    ]
+    .iter()
+    .any(|errno| Errno::from_io_error(error) == Some(*errno));
     #[cfg(not(unix))]
     false
 }

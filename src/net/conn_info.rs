@@ -1,6 +1,6 @@
 //! Where a connection came from.
 
-use crate::net::trusted::TrustedProxies;
+use crate::net::network::TrustedProxies;
 use crate::wire::forwarded_for;
 use crate::wire::proxy_protocol::{Addresses, Version};
 use std::fmt;

@@ -5,7 +5,7 @@ use super::outgoing;
 use super::own_addresses::OwnAddresses;
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -99,18 +99,15 @@ impl Dialer {
     ///
     /// No address answered.
     pub async fn connect_with(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
-        watchdog::stage(Stage::Dial);
+        watchdog::stage("dial");
         let (candidates, asking) = self.candidates().await?;
         let mut failures = Vec::new();
-        match self.race(candidates, asking, first, &mut failures).await {
-            Some((address, stream, sent)) => {
-                let mut memory = self.memory();
-                memory.preferred = Some(address);
-                memory.dead.remove(&address);
-                Ok((stream, sent))
-            }
-            None => Err(DialError::Connect(failures.join("; "))),
-        }
+        let raced = self.race(candidates, asking, first, &mut failures).await;
+        let (address, stream, sent) = raced.ok_or_else(|| DialError::Connect(failures.join("; ")))?;
+        let mut memory = self.memory();
+        memory.preferred = Some(address);
+        memory.dead.remove(&address);
+        Ok((stream, sent))
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -139,12 +136,6 @@ impl Dialer {
         }
         let mut memory = self.memory();
         memory.dead.retain(|_, since| since.elapsed() < DEAD_FOR);
-        let rank = |address: &SocketAddr| match (memory.preferred == Some(*address), memory.dead.get(address))
-        {
-            (_, Some(_)) => 2,
-            (true, None) => 0,
-            (false, None) => 1,
-        };
         if let Some(source) = self.options.source {
             let all: Vec<_> = candidates.iter().map(ToString::to_string).collect();
             candidates.retain(|address| address.is_ipv4() == source.is_ipv4());
@@ -152,7 +143,10 @@ impl Dialer {
                 return Err(DialError::Family(all.join(", "), source));
             }
         }
-        candidates.sort_by_key(rank);
+        candidates.sort_by_key(|address| {
+            let dead = memory.dead.contains_key(address);
+            (dead, !dead && memory.preferred != Some(*address))
+        });
         Ok(candidates)
     }
 
@@ -221,12 +215,7 @@ impl Dialer {
                     // An attempt that panicked has failed.
                     Err(_) => continue,
                 },
-                found = async {
-                    match news.as_mut() {
-                        Some(news) => news.await,
-                        None => std::future::pending().await,
-                    }
-                } => {
+                Some(found) = async { Some(news.as_mut()?.await) } => {
                     news = None;
                     for address in found {
                         if !tried.contains(&address) {

@@ -21,12 +21,10 @@ const BACKLOG: i32 = 4096;
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}: {error}{}", hint(*port, error))]
+#[error("cannot listen on {address}: {error}{}", hint(address.port, error))]
 pub struct ListenError {
     /// The address as it was configured.
-    pub address: String,
-    /// Its port.
-    pub port: u16,
+    pub address: HostPort,
     /// What the system says.
     pub error: io::Error,
 }
@@ -51,7 +49,7 @@ impl Listeners {
     pub fn bind(addresses: &[HostPort], options: &SocketOptions) -> Result<Listeners, ListenError> {
         let mut listeners = Vec::new();
         for address in addresses {
-            let fail = |error| ListenError { address: address.to_string(), port: address.port, error };
+            let fail = |error| ListenError { address: address.clone(), error };
             match &address.host {
                 Host::Ip(ip) => {
                     let only_v6 = *ip == Ipv6Addr::UNSPECIFIED && addresses.iter().any(is_v4_wildcard);
@@ -249,20 +247,18 @@ fn hint(port: u16, error: &io::Error) -> String {
 /// Takes up the right to listen on low ports, where the program's file gives it to the process and leaves
 /// it to the program to use it. (A file that had the system take it up at the start could not be run at all
 /// where a service may not have that right.)
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn claim_low_ports() -> bool {
-    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-    let Ok(mut sets) = capabilities(None) else { return false };
-    let right = CapabilitySet::NET_BIND_SERVICE;
-    if !sets.permitted.contains(right) || sets.effective.contains(right) {
-        return false;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let right = CapabilitySet::NET_BIND_SERVICE;
+        capabilities(None).is_ok_and(|mut sets| {
+            let is_new = sets.permitted.contains(right) && !sets.effective.contains(right);
+            sets.effective |= right;
+            is_new && set_capabilities(None, sets).is_ok()
+        })
     }
-    sets.effective |= right;
-    set_capabilities(None, sets).is_ok()
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn claim_low_ports() -> bool {
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
     false
 }
 

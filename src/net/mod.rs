@@ -13,7 +13,6 @@ mod outgoing;
 pub mod own_addresses;
 mod protect;
 mod tcp;
-pub mod trusted;
 
 pub use dial::{DialError, Dialer};
 pub use listen::Listeners;

@@ -76,10 +76,9 @@ pub(super) fn dial_fast_open(socket: &Socket) -> bool {
 }
 
 /// A socket for Multipath TCP, prepared; `None` where the kernel has none, which is logged once.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn multipath(domain: Domain) -> Option<Socket> {
-    /// The protocol's number, which not every libc has a name for.
-    const MPTCP: libc::c_int = 262;
+    /// Linux's number of the protocol, which not every libc has a name for. It is no other system's.
+    const MPTCP: i32 = 262;
     static REFUSED: std::sync::Once = std::sync::Once::new();
     match Socket::new(domain, Type::STREAM, Some(Protocol::from(MPTCP))) {
         Ok(socket) => {
@@ -93,13 +92,6 @@ pub(super) fn multipath(domain: Domain) -> Option<Socket> {
             None
         }
     }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn multipath(_: Domain) -> Option<Socket> {
-    static REFUSED: std::sync::Once = std::sync::Once::new();
-    REFUSED.call_once(|| warn!("Multipath TCP cannot be had; using TCP"));
-    None
 }
 
 /// Has a socket send through this device alone.

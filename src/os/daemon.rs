@@ -1,18 +1,9 @@
 //! Going on in the background.
 
-use super::fork::{fork, release_terminal};
 use rustix::process::{Pid, WaitOptions, waitpid};
+use std::fs::File;
 use std::io::{self, PipeWriter, Read as _, Write as _};
 use std::process::ExitCode;
-use thiserror::Error;
-
-/// Why the process cannot go into the background.
-#[derive(Debug, Error)]
-pub enum DaemonError {
-    /// The system refuses.
-    #[error("cannot go into the background: {0}")]
-    Refused(#[from] io::Error),
-}
 
 /// Which of two processes this is.
 #[derive(Debug)]
@@ -38,12 +29,12 @@ pub struct Background {
 /// # Errors
 ///
 /// There is no second process.
-pub fn detach() -> Result<DaemonSide, DaemonError> {
+pub fn detach() -> io::Result<DaemonSide> {
     let (mut is_ready, ready) = io::pipe()?;
     match fork()? {
         None => {
             drop(is_ready);
-            rustix::process::setsid().map_err(io::Error::from)?;
+            rustix::process::setsid()?;
             Ok(DaemonSide::Background(Background { ready }))
         }
         Some(child) => {
@@ -72,8 +63,30 @@ impl Background {
     /// # Errors
     ///
     /// The system refuses.
-    pub fn ready(mut self) -> Result<(), DaemonError> {
+    pub fn ready(mut self) -> io::Result<()> {
         release_terminal()?;
-        Ok(self.ready.write_all(b"!")?)
+        self.ready.write_all(b"!")
     }
+}
+
+/// Goes on in two processes. Returns the second one's number to the first, and `None` to the second.
+///
+/// To be called while the process has one thread.
+pub(super) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: there is no other thread that could hold a lock the child would wait for.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        number => Ok(Pid::from_raw(number)),
+    }
+}
+
+/// Lets go of the terminal, or of what stands in its place, and of the working directory, which could not
+/// be unmounted otherwise.
+pub(super) fn release_terminal() -> io::Result<()> {
+    std::env::set_current_dir("/")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
 }

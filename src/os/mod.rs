@@ -2,8 +2,6 @@
 
 #[cfg(unix)]
 pub mod daemon;
-#[cfg(unix)]
-mod fork;
 #[cfg(not(unix))]
 mod not_unix;
 #[cfg(unix)]

@@ -9,11 +9,8 @@ const UNSUPPORTED: &str =
     "this system has neither users to go on as (`a`) nor a background with a pid file (`f`)";
 
 pub mod daemon {
+    use std::io;
     use std::process::ExitCode;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{}", super::UNSUPPORTED)]
-    pub struct DaemonError;
 
     #[derive(Debug)]
     pub enum DaemonSide {
@@ -24,12 +21,12 @@ pub mod daemon {
     #[derive(Debug)]
     pub struct Background(super::Infallible);
 
-    pub fn detach() -> Result<DaemonSide, DaemonError> {
-        Err(DaemonError)
+    pub fn detach() -> io::Result<DaemonSide> {
+        Err(io::Error::other(super::UNSUPPORTED))
     }
 
     impl Background {
-        pub fn ready(self) -> Result<(), DaemonError> {
+        pub fn ready(self) -> io::Result<()> {
             match self.0 {}
         }
     }

@@ -3,9 +3,9 @@
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -67,8 +67,15 @@ impl PidFile {
                 Err(error) => return Err(refused(error.into())),
             };
             let metadata = file.metadata().map_err(refused)?;
+            // One write: who reads it meanwhile finds all of the number, or nothing.
+            let number = format!("{}\n", std::process::id());
+            if metadata.file_type().is_char_device() {
+                // It keeps nothing, as `/dev/null` does.
+                let _ = file.write_all(number.as_bytes());
+                return Ok(PidFile { path, file: None });
+            }
             if !metadata.is_file() {
-                return device(path, file, &metadata).map_err(|what| PidFileError::NotOurs(name, what));
+                return Err(PidFileError::NotOurs(name, "no file"));
             }
             if metadata.nlink() > 1 {
                 return Err(PidFileError::NotOurs(name, "a file of several names"));
@@ -77,14 +84,11 @@ impl PidFile {
             let mut content = String::new();
             let _ = (&file).take(MAX_CONTENT).read_to_string(&mut content);
             let named: Option<i32> = content.trim().parse().ok();
-            let taken = || {
-                let who = named.map(|pid| format!(" ({pid})")).unwrap_or_default();
-                PidFileError::Taken(name.clone(), who)
-            };
             // There are file systems without locks, where only the number counts.
             let held = locked == Err(Errno::WOULDBLOCK);
             if held || named.and_then(Pid::from_raw).is_some_and(writes_without_lock) {
-                return Err(taken());
+                let who = named.map(|pid| format!(" ({pid})")).unwrap_or_default();
+                return Err(PidFileError::Taken(name, who));
             }
             if !is_at(&file, &path) {
                 // Whoever had it before removed it before it was locked here.
@@ -92,22 +96,11 @@ impl PidFile {
             }
             file.set_len(0).map_err(refused)?;
             io::Seek::rewind(&mut file).map_err(refused)?;
-            // One write: who reads it meanwhile finds all of the number, or nothing.
-            file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(refused)?;
+            file.write_all(number.as_bytes()).map_err(refused)?;
             return Ok(PidFile { path, file: Some(file) });
         }
         Err(PidFileError::Taken(name, String::new()))
     }
-}
-
-/// What is no file takes the number if it keeps nothing, such as `/dev/null`.
-fn device(path: PathBuf, mut file: File, metadata: &Metadata) -> Result<PidFile, &'static str> {
-    use std::os::unix::fs::FileTypeExt as _;
-    if !metadata.file_type().is_char_device() {
-        return Err("no file");
-    }
-    let _ = file.write_all(format!("{}\n", std::process::id()).as_bytes());
-    Ok(PidFile { path, file: None })
 }
 
 /// Whether the name still leads to this file.

@@ -5,7 +5,7 @@
 //! but open these files, by their numbers in a list that was made at the start, and hand the descriptors
 //! over. It ends when the first one does.
 
-use super::fork::{fork, release_terminal};
+use super::daemon::{fork, release_terminal};
 use super::user::User;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -71,10 +71,9 @@ pub fn start(paths: Vec<PathBuf>, user: &User) -> io::Result<()> {
 /// What the system says.
 pub fn open(path: &Path) -> io::Result<File> {
     match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match PRIVILEGED_FILES.get() {
-            Some(files) => files.open(path).unwrap_or(Err(error)),
-            None => Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            PRIVILEGED_FILES.get().and_then(|files| files.open(path)).unwrap_or(Err(error))
+        }
         opened => opened,
     }
 }
@@ -84,14 +83,12 @@ impl PrivilegedFiles {
     fn open(&self, path: &Path) -> Option<io::Result<File>> {
         let number = self.paths.iter().position(|file| file == path)?;
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        match ask(socket.as_ref()?, u8::try_from(number).ok()?) {
-            Ok(answer) => Some(answer),
-            Err(_) => {
-                // An answer that comes too late would be taken for the next one.
-                *socket = None;
-                None
-            }
+        let answer = ask(socket.as_ref()?, u8::try_from(number).ok()?);
+        if answer.is_err() {
+            // An answer that comes too late would be taken for the next one.
+            *socket = None;
         }
+        answer.ok()
     }
 }
 

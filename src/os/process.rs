@@ -26,10 +26,7 @@ pub fn limit_open_files(wanted: Option<u64>) -> Option<u64> {
         debug!(%error, "the limit of open files stays as it is");
         return limit.current;
     };
-    let granted = match setrlimit(Resource::Nofile, highest) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
+    let granted = setrlimit(Resource::Nofile, highest).map_or(limit.current, |()| limit.maximum);
     let granted_text = granted.map_or_else(|| "unlimited".to_owned(), |number| number.to_string());
     warn!(%error, "{number} open files cannot be had; the limit is {granted_text}");
     granted
@@ -53,40 +50,32 @@ pub fn parent_name() -> Option<String> {
     None
 }
 
-/// Waits for the signal that asks the process to end.
+/// Waits for the signal that asks the process to end, or for what stands in its place.
 ///
 /// # Errors
 ///
 /// No handler can be installed.
-#[cfg(unix)]
 pub async fn shutdown_signal() -> io::Result<&'static str> {
-    use super::signals::shutdown;
-    let mut terminate = shutdown(libc::SIGTERM)?;
-    let mut interrupt = shutdown(libc::SIGINT)?;
-    Ok(tokio::select! {
-        () = terminate.recv() => "SIGTERM",
-        () = interrupt.recv() => "SIGINT",
-    })
-}
-
-/// Waits for the event that asks the process to end.
-///
-/// # Errors
-///
-/// No handler can be installed.
-#[cfg(not(unix))]
-pub async fn shutdown_signal() -> io::Result<&'static str> {
-    tokio::signal::ctrl_c().await?;
-    Ok("Ctrl-C")
+    #[cfg(unix)]
+    {
+        let mut terminate = super::signals::shutdown(libc::SIGTERM)?;
+        let mut interrupt = super::signals::shutdown(libc::SIGINT)?;
+        Ok(tokio::select! {
+            () = terminate.recv() => "SIGTERM",
+            () = interrupt.recv() => "SIGINT",
+        })
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
 }
 
 /// Has the signals end nothing that end a process only because it does not expect them: a terminal that
 /// closes (SIGHUP), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
 /// were inherited. A background job that writes to its terminal goes on as well (SIGTTOU). SIGTERM,
 /// SIGINT, SIGQUIT and a terminal's stop mean what they always do.
-#[cfg(unix)]
 pub fn ignore_unexpected_signals() {
-    let mut signals = vec![
+    #[cfg(unix)]
+    for signal in [
         libc::SIGHUP,
         libc::SIGUSR1,
         libc::SIGUSR2,
@@ -98,18 +87,13 @@ pub fn ignore_unexpected_signals() {
         libc::SIGPIPE,
         libc::SIGTTIN,
         libc::SIGTTOU,
-    ];
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    signals.push(libc::SIGPWR);
-    for signal in signals {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        libc::SIGPWR,
+    ] {
         // SAFETY: takes two integers; no code of ours runs in a handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
-
-/// There are none.
-#[cfg(not(unix))]
-pub fn ignore_unexpected_signals() {}
 
 /// The process that started us, to be outlived by no more than a second or two.
 ///

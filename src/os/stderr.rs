@@ -40,30 +40,25 @@ static STDERR: Mutex<Stderr> = Mutex::new(Stderr { mode: WriteMode::Shared, torn
 pub fn choose_mode() {
     #[cfg(unix)]
     {
-        lock().mode = mode();
+        use rustix::fs::FileType;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let kind = rustix::fs::fstat(io::stderr()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        lock().mode = match kind {
+            Ok(FileType::Socket) => WriteMode::Socket,
+            // (where it cannot be opened again, as without /proc, the shared one does)
+            Ok(FileType::Fifo | FileType::CharacterDevice) => std::fs::File::options()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open("/proc/self/fd/2")
+                .map_or(WriteMode::Shared, WriteMode::Own),
+            // A file takes what it is given.
+            _ => WriteMode::Shared,
+        };
     }
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Stderr> {
     STDERR.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(unix)]
-fn mode() -> WriteMode {
-    use rustix::fs::FileType;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let kind = rustix::fs::fstat(io::stderr()).map(|stat| FileType::from_raw_mode(stat.st_mode));
-    match kind {
-        Ok(FileType::Socket) => WriteMode::Socket,
-        // (where it cannot be opened again, as without /proc, the shared one does)
-        Ok(FileType::Fifo | FileType::CharacterDevice) => std::fs::File::options()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open("/proc/self/fd/2")
-            .map_or(WriteMode::Shared, WriteMode::Own),
-        // A file takes what it is given.
-        _ => WriteMode::Shared,
-    }
 }
 
 /// Says why the program ends, in one line and one write, whatever the log level.
@@ -73,16 +68,13 @@ pub fn print_error(error: &dyn Display) {
 
 /// Writes a line, if that is possible without waiting.
 pub fn write(line: &str) {
-    let line = one_line(line);
+    let mut line = one_line(line);
     let mut stderr = lock();
     let torn = stderr.torn;
-    let with_end;
-    let bytes = if torn {
-        with_end = format!("\n{line}");
-        with_end.as_bytes()
-    } else {
-        line.as_bytes()
-    };
+    if torn {
+        line.insert(0, '\n');
+    }
+    let bytes = line.as_bytes();
     // Not `write_all`: that would wait where a part was taken.
     let written = match &stderr.mode {
         WriteMode::Shared if is_writable() => io::stderr().write(bytes),
@@ -100,17 +92,16 @@ pub fn write(line: &str) {
     }
 }
 
-/// Whether a line can be written without waiting for a reader.
-#[cfg(unix)]
+/// Whether a line can be written without waiting for a reader, as far as the system tells.
 fn is_writable() -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stderr = io::stderr();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(n) if n > 0)
-}
-
-#[cfg(not(unix))]
-fn is_writable() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stderr = io::stderr();
+        let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
+    }
+    #[cfg(not(unix))]
     true
 }
 

@@ -39,19 +39,9 @@ struct State {
 
 #[derive(Debug)]
 struct Line {
-    severity: u8,
+    level: Level,
     text: String,
     at: Instant,
-}
-
-/// The severity (RFC 5424 section 6.2.1) of a level of ours.
-pub(crate) fn severity(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
-    }
 }
 
 impl Default for Syslog {
@@ -71,10 +61,10 @@ impl Syslog {
     }
 
     /// Sends a line, behind those that wait.
-    pub(crate) fn send(&self, severity: u8, text: &str) {
+    pub(crate) fn send(&self, level: Level, text: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text.trim_end().to_owned();
-        state.waiting.push_back(Line { severity, text, at: Instant::now() });
+        state.waiting.push_back(Line { level, text, at: Instant::now() });
         if state.waiting.len() > MAX_WAITING {
             state.waiting.pop_front();
             state.lost += 1;
@@ -94,7 +84,7 @@ impl Syslog {
     fn send_waiting(&self, state: &mut State) {
         if state.lost > 0 && state.waiting.len() < MAX_WAITING {
             let text = format!("{} lines of the log were lost: there was no syslog for too long", state.lost);
-            state.waiting.push_front(Line { severity: severity(Level::WARN), text, at: Instant::now() });
+            state.waiting.push_front(Line { level: Level::WARN, text, at: Instant::now() });
             state.lost = 0;
         }
         while let Some(line) = state.waiting.front() {
@@ -133,9 +123,15 @@ impl Syslog {
 
 impl Line {
     fn message(&self) -> Vec<u8> {
-        /// "daemon".
+        /// "daemon" (RFC 5424 section 6.2.1, as are the severities).
         const FACILITY: u8 = 3;
-        let priority = FACILITY * 8 + self.severity;
+        let severity = match self.level {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        let priority = FACILITY * 8 + severity;
         let mut message = format!("<{priority}>obfs-rs[{}]: {}", std::process::id(), self.text);
         let waited = self.at.elapsed().as_secs();
         if waited > 0 {
@@ -166,7 +162,7 @@ mod tests {
         assert!(!log.is_available());
         let tag = format!("obfs-rs[{}]:", std::process::id());
         for number in 0..MAX_WAITING + 3 {
-            log.send(severity(Level::INFO), &format!("line {number}\n"));
+            log.send(Level::INFO, &format!("line {number}\n"));
         }
         let daemon = UnixDatagram::bind(&path).unwrap();
         assert!(log.is_available());
@@ -186,9 +182,9 @@ mod tests {
         // A daemon that comes again gets what was said meanwhile.
         drop(daemon);
         std::fs::remove_file(&path).unwrap();
-        log.send(severity(Level::ERROR), "meanwhile");
+        log.send(Level::ERROR, "meanwhile");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        log.send(severity(Level::DEBUG), "again");
+        log.send(Level::DEBUG, "again");
         assert!(receive(&daemon).starts_with(&format!("<27>{tag} meanwhile")));
         assert!(receive(&daemon).starts_with(&format!("<31>{tag} again")));
         std::fs::remove_file(&path).unwrap();

@@ -66,7 +66,7 @@ pub use timeouts::{SEND_TIMEOUT, Timeouts};
 pub use write_buffer::WriteBuffer;
 
 use crate::runtime::turn;
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use flow::Waits;
 use outcome::FlowError;
 use stall::StallWatch;
@@ -147,7 +147,7 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
         let mut idle = IdleWatch::new(Instant::now());
         let mut stalls = StallWatch::default();
         let mut timer = pin!(sleep_until(Instant::now() + self.timeouts.idle));
-        watchdog::stage(Stage::Relay);
+        watchdog::stage("relay");
         let end = poll_fn(|cx| {
             if self.reactor != turn::reactor() {
                 self.reactor = turn::reactor();

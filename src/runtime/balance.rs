@@ -35,17 +35,17 @@ const QUIET: f64 = 0.5;
 /// What is read and written in a turn that is one of bulk: half of it is what a flow takes for a large read.
 const LARGE: u64 = 64 * 1024;
 
-/// How long a thread did not wait, of all the time that it has been there.
-#[cfg(target_has_atomic = "64")]
+/// How long a thread did not wait, of all the time that it has been there. Where that is not counted, it
+/// always looks as if it had too much to do.
 fn busy_time(handle: &Handle) -> Duration {
-    handle.metrics().worker_total_busy_duration(0)
-}
-
-/// How long a thread did not wait: not counted here, so it always looks as if it had too much to do.
-#[cfg(not(target_has_atomic = "64"))]
-fn busy_time(_: &Handle) -> Duration {
-    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    START.elapsed()
+    #[cfg(target_has_atomic = "64")]
+    return handle.metrics().worker_total_busy_duration(0);
+    #[cfg(not(target_has_atomic = "64"))]
+    {
+        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        let _ = handle;
+        START.elapsed()
+    }
 }
 
 /// How busy a thread is.

@@ -17,7 +17,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A few threads for one kind of work.
-#[derive(Debug)]
 pub struct ThreadPool {
     name: &'static str,
     /// The most threads.
@@ -32,13 +31,6 @@ struct State {
     waiting: VecDeque<Job>,
     threads: usize,
     idle: usize,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let State { waiting, threads, idle } = self;
-        write!(f, "{threads} threads, {idle} idle, {} waiting", waiting.len())
-    }
 }
 
 /// For look-ups of names. Each may take as long as the system waits for a silent name server, so these

@@ -6,7 +6,6 @@
 //! something to do, it sleeps without a clock, so that nothing wakes a phone.
 
 use std::cell::OnceCell;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -26,46 +25,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// time: a machine that slept was not stuck.
 const STUCK_AFTER: u32 = 5;
 
-/// What a connection is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Its first bytes are read.
-    Detect,
-    /// A host is dialled.
-    Dial,
-    /// The TLS handshake.
-    TlsHandshake,
-    /// The bytes of a tunnel, or between a visitor and the website, are passed on.
-    Relay,
-    /// The sessions of Mux.Cool are passed on.
-    Mux,
-    /// Our own website answers.
-    OwnSite,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Detect => "detect",
-            Stage::Dial => "dial",
-            Stage::TlsHandshake => "TLS handshake",
-            Stage::Relay => "relay",
-            Stage::Mux => "mux",
-            Stage::OwnSite => "own site",
-        })
-    }
-}
-
-/// Whose turn it is, and at which stage.
+/// Whose turn it is, and what the connection has come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct TurnOwner {
     peer: Option<SocketAddr>,
-    stage: Option<Stage>,
+    stage: Option<&'static str>,
 }
 
 impl TurnOwner {
     /// As they stand in the log.
-    fn fields(&self) -> (Option<DisplayValue<SocketAddr>>, Option<DisplayValue<Stage>>) {
+    fn fields(&self) -> (Option<DisplayValue<SocketAddr>>, Option<DisplayValue<&'static str>>) {
         (self.peer.map(display), self.stage.map(display))
     }
 }
@@ -184,7 +153,7 @@ pin_project_lite::pin_project! {
 pub fn watched<F>(peer: Option<SocketAddr>, task: F) -> Watched<F> {
     // A socket for both families has IPv4 in IPv6's clothes.
     let peer = peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-    Watched { owner: TurnOwner { peer, stage: peer.map(|_| Stage::Detect) }, task }
+    Watched { owner: TurnOwner { peer, stage: peer.map(|_| "detect") }, task }
 }
 
 impl<F: Future> Future for Watched<F> {
@@ -202,8 +171,8 @@ impl<F: Future> Future for Watched<F> {
     }
 }
 
-/// Says what the connection whose turn it is has come to.
-pub fn stage(stage: Stage) {
+/// Says what the connection whose turn it is has come to, in a word or two for the log.
+pub fn stage(stage: &'static str) {
     HEARTBEAT.with(|heartbeat| {
         if let Some(heartbeat) = heartbeat.get() {
             heartbeat.owner().stage = Some(stage);
@@ -319,7 +288,7 @@ mod tests {
             ("[::ffff:192.0.2.1]:1", "192.0.2.1:1"),
         ] {
             let owner = watched(Some(peer.parse().unwrap()), ()).owner;
-            assert_eq!(owner, TurnOwner { peer: Some(shown.parse().unwrap()), stage: Some(Stage::Detect) });
+            assert_eq!(owner, TurnOwner { peer: Some(shown.parse().unwrap()), stage: Some("detect") });
         }
     }
 
@@ -347,13 +316,13 @@ mod tests {
             event_loop.block_on(async {
                 let peer = "192.0.2.1:443".parse().unwrap();
                 let task = watched(Some(peer), async move {
-                    stage(Stage::Relay);
+                    stage("relay");
                     let at_work = current();
                     told.await.unwrap();
                     (at_work, current())
                 });
                 let (before, after) = tokio::spawn(task).await.unwrap();
-                assert_eq!(before, TurnOwner { peer: Some(peer), stage: Some(Stage::Relay) });
+                assert_eq!(before, TurnOwner { peer: Some(peer), stage: Some("relay") });
                 assert_eq!(after, before, "the stage stays the connection's");
                 assert_eq!(current(), TurnOwner::default());
             });

@@ -114,19 +114,19 @@ fn wanted(active: usize, busy: f64) -> usize {
     }
 }
 
-/// The CPU time that the process has used.
-#[cfg(unix)]
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// The CPU time that the process has used: not known here, so it always looks as if there were much to
+/// The CPU time that the process has used. Where it is not known, it always looks as if there were much to
 /// do, and all threads serve.
-#[cfg(not(unix))]
 fn cpu_time() -> Duration {
-    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    START.elapsed() * 1024
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+    #[cfg(not(unix))]
+    {
+        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        START.elapsed() * 1024
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub use limit::{
 };
 
 #[cfg(unix)]
-use crate::os::syslog::{self, Syslog};
+use crate::os::syslog::Syslog;
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,17 +105,17 @@ impl<'a> MakeWriter<'a> for ToSyslog {
     type Writer = SyslogLine;
 
     fn make_writer(&'a self) -> SyslogLine {
-        SyslogLine(syslog::severity(Level::INFO))
+        SyslogLine(Level::INFO)
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> SyslogLine {
-        SyslogLine(syslog::severity(*metadata.level()))
+        SyslogLine(*metadata.level())
     }
 }
 
 /// One line on its way to the system's log.
 #[cfg(unix)]
-struct SyslogLine(u8);
+struct SyslogLine(Level);
 
 #[cfg(unix)]
 impl Write for SyslogLine {

@@ -17,12 +17,10 @@ struct Opener {
 }
 
 impl OpenLink for Opener {
-    type Error = &'static str;
-
-    async fn open(&self, early: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, Self::Error> {
+    async fn open(&self, early: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, NotOpened> {
         if let Some(time) = self.fails_after {
             sleep(time).await;
-            return Err("away");
+            return Err(NotOpened::Malformed("away".into()));
         }
         let (near, far) = connection().await;
         let _ = self.opened.send((far, std::mem::take(early)));

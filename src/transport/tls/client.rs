@@ -5,7 +5,7 @@ use super::stream::HANDSHAKE_TIMEOUT;
 use super::tickets::Tickets;
 use super::{TlsError, TlsStream};
 use crate::config::{ExtraRoot, TlsClientConfig};
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -101,7 +101,7 @@ impl Connector {
     ///
     /// The handshake failed, or took too long.
     pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, ConnectError> {
-        watchdog::stage(Stage::TlsHandshake);
+        watchdog::stage("TLS handshake");
         let connection = ClientConnection::new(Arc::clone(&self.config), self.server_name.clone())
             .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
         let stream =

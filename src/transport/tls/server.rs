@@ -7,7 +7,7 @@ use crate::config::TlsServerConfig;
 use crate::detect::Handoff;
 use crate::net::budget::Budget;
 use crate::net::conn_info::ConnInfo;
-use crate::runtime::watchdog::{self, Stage};
+use crate::runtime::watchdog;
 use crate::transport::Stream;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
@@ -111,7 +111,7 @@ impl Acceptor {
         }
         let Handoff { io, read_buf, info, began, upstream } = c;
         let Stream::Tcp(tcp) = io else { return Err(io::ErrorKind::Unsupported.into()) };
-        watchdog::stage(Stage::TlsHandshake);
+        watchdog::stage("TLS handshake");
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
         let mut stream = TlsStream::new(tcp, connection);
         let done = match stream.feed(&read_buf) {
