@@ -1,5 +1,4 @@
-//! The server half: accept, detect what comes, and open a tunnel to Shadowsocks; or hand the visitor to the
-//! website.
+//! The server half: accept, detect, open a tunnel to Shadowsocks; or hand the visitor to the website.
 
 use crate::config::{Layer, Route, Routes, ServerConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
@@ -42,6 +41,10 @@ impl Half for Server {
         }
     }
 
+    fn log_hints(&self) {
+        start::log_hints(self);
+    }
+
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         let mut info = ConnInfo::new(peer);
@@ -75,9 +78,7 @@ enum Error {
 
 /// What comes of a connection.
 enum Opened {
-    /// A tunnel that stands, to be run.
     Tunnel(Relaying),
-    /// A visitor was at the website.
     Visit(Visit),
 }
 
