@@ -3,14 +3,12 @@
 
 use crate::client::Client;
 use crate::config::{
-    ClientConfig, ClientDisguise, DEFAULT_IDLE_TIMEOUT, Failover, Handshake, RequestConfig, ServerConfig,
-    TunnelConfig, Website,
+    ClientConfig, ClientDisguise, Failover, Handshake, RequestConfig, ServerConfig, TunnelConfig, Website,
 };
 use crate::detect::HttpRule;
 use crate::detect::Rules;
 use crate::net::addr::{Host, HostPort};
 use crate::net::network::TrustedProxies;
-use crate::net::options::SocketOptions;
 use crate::os::process;
 use crate::server::Server;
 use crate::service::Run as _;
@@ -61,7 +59,7 @@ pub async fn run() -> ExitCode {
 async fn demonstrate() -> Result<bool> {
     let site = start(answer_as_site).await?;
     let echo = start(echo).await?;
-    let tunnel = TunnelConfig { idle_timeout: DEFAULT_IDLE_TIMEOUT, sockets: SocketOptions::default() };
+    let tunnel = TunnelConfig::default();
 
     let server = Server::bind(
         ServerConfig {

@@ -42,7 +42,7 @@ pub(super) fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
     known(role).map(move |spec| {
         let other = role.is_some() && spec.half.is_some() && spec.half != role;
         let mut arg =
-            Arg::new(spec.name).help(help_for(spec.help, role)).help_heading(heading(spec.name)).hide(other);
+            Arg::new(spec.name).help(help_for(spec.help, role)).help_heading(spec.heading()).hide(other);
         if !matches!(spec.kind, Kind::Values(_)) {
             arg = arg.overrides_with(spec.name);
         }
@@ -64,20 +64,6 @@ pub(super) fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
             Kind::Values(name) => arg.value_name(name).action(ArgAction::Append),
         }
     })
-}
-
-/// Under which heading of `--help` an option stands.
-fn heading(name: &str) -> &'static str {
-    match name {
-        "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
-        | "mux" | "header" | "user-agent" => "Disguise",
-        "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
-        "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
-        name if name.starts_with("failover") => "Website and proxies",
-        "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
-        "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
-        _ => "Further options",
-    }
 }
 
 /// What a half's `--help` says of an option: of a text for both halves, only what is about this one.

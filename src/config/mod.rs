@@ -50,7 +50,7 @@ pub use server::ServerConfig;
 pub use settings::Settings;
 pub use sip003::PluginOption;
 pub use tls::{ExtraRoot, TlsClientConfig, TlsServerConfig};
-pub use tunnel::{DEFAULT_IDLE_TIMEOUT, TunnelConfig};
+pub use tunnel::TunnelConfig;
 pub use values::Handshake;
 pub use web::{WebBody, WebConfig};
 pub use website::{Failover, Website};

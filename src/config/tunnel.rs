@@ -16,9 +16,15 @@ pub struct TunnelConfig {
     pub sockets: SocketOptions,
 }
 
+impl Default for TunnelConfig {
+    fn default() -> TunnelConfig {
+        TunnelConfig { idle_timeout: DEFAULT_IDLE_TIMEOUT, sockets: SocketOptions::default() }
+    }
+}
+
 /// Long enough for a quiet SSH session over lunch. Peers that are gone are found by TCP keep-alive
 /// long before.
-pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(7200);
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(7200);
 
 /// What both halves have.
 pub(super) fn tunnel(options: &Options) -> Result<TunnelConfig, ConfigError> {

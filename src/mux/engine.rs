@@ -4,21 +4,36 @@
 use super::link::{Cursor, Event, HEADS, Link, READ};
 use super::session::Session;
 use super::sessions::Sessions;
-use super::source::{NewSession, SessionSource};
+use super::source::{Backend, NewSession, SessionSource};
 use super::starts::Starts;
 use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
+use crate::net::Dialer;
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
 use crate::telemetry;
+use crate::transport::Stream;
 use crate::transport::websocket::{OpenWebSocket, Received};
 use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+/// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
+/// the first one by the connection that was `dialled` before it was known what comes, if any was.
+pub fn serve(
+    open: OpenWebSocket<Stream>,
+    backend: Arc<Dialer>,
+    dialled: Option<TcpStream>,
+    timeouts: Timeouts,
+) -> impl Future<Output = Outcome> + Send {
+    Engine::new(open, Backend { dialer: backend, dialled }, timeouts).run()
+}
 
 pub(super) struct Engine<S, I> {
     link: Link<S>,

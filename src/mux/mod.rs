@@ -56,22 +56,5 @@ mod tests;
 mod timed_tests;
 mod timers;
 
+pub use engine::serve;
 pub use pool::{OpenLink, Pool};
-
-use crate::net::Dialer;
-use crate::relay::{Outcome, Timeouts};
-use crate::transport::Stream;
-use crate::transport::websocket::OpenWebSocket;
-use std::sync::Arc;
-use tokio::net::TcpStream;
-
-/// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
-/// the first one by the connection that was `dialled` before it was known what comes, if any was.
-pub fn serve(
-    handoff: OpenWebSocket<Stream>,
-    backend: Arc<Dialer>,
-    dialled: Option<TcpStream>,
-    timeouts: Timeouts,
-) -> impl Future<Output = Outcome> + Send {
-    engine::Engine::new(handoff, source::Backend { dialer: backend, dialled }, timeouts).run()
-}

@@ -33,6 +33,22 @@ pub struct OptionSpec {
     pub help: &'static str,
 }
 
+impl OptionSpec {
+    /// Under which heading of `--help` an option stands.
+    pub(crate) fn heading(&self) -> &'static str {
+        match self.name {
+            "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
+            | "mux" | "header" | "user-agent" => "Disguise",
+            "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
+            "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
+            name if name.starts_with("failover") => "Website and proxies",
+            "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+            "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
+            _ => "Further options",
+        }
+    }
+}
+
 const BOTH: Option<Role> = None;
 const CLIENT: Option<Role> = Some(Role::Client);
 const SERVER: Option<Role> = Some(Role::Server);

@@ -2,10 +2,9 @@
 
 mod certificate;
 mod client;
-mod client_order;
 mod error;
+mod files;
 mod provider;
-mod served_pair;
 mod server;
 mod stream;
 mod tickets;

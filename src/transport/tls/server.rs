@@ -1,7 +1,7 @@
 //! TLS on the server half.
 
+use super::files::{self, Files};
 use super::provider::{self, H2, SERVER_ALPN};
-use super::served_pair::{Files, ServedPair};
 use super::{TlsError, TlsStream};
 use crate::config::TlsServerConfig;
 use crate::detect::Handoff;
@@ -11,13 +11,15 @@ use crate::runtime::watchdog;
 use crate::transport::Stream;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::pki_types::{ServerName, SubjectPublicKeyInfoDer};
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme};
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -58,8 +60,9 @@ impl Acceptor {
             .unwrap_or_default();
         // The working directory changes when the process goes into the background.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-        let files = Files { certificate: absolute(certificate), key: absolute(key) };
-        let pair = Arc::new(ServedPair::load(files)?);
+        let files = Files::new(absolute(certificate), absolute(key));
+        let current = Arc::new(RwLock::new(files.load()?));
+        let pair = Arc::new(ServedPair { current, files, watched: AtomicBool::new(false) });
         provider::check_clock()?;
         let mut tls = ServerConfig::builder_with_details(provider::provider(), Arc::new(provider::Clock))
             .with_safe_default_protocol_versions()?
@@ -76,7 +79,10 @@ impl Acceptor {
     /// Reads the files anew whenever they change, for as long as a clone of this lives. To be called
     /// once there is a runtime; of several calls, the first counts.
     pub fn watch_files(&self) {
-        self.pair.watch();
+        let ServedPair { current, files, watched } = &*self.pair;
+        if !watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(files::watch(files.clone(), Arc::downgrade(current)));
+        }
     }
 
     /// Makes the handshake with a connection whose hello was read; what is inside is in the clear from here on.
@@ -141,5 +147,61 @@ impl Acceptor {
             (Some(certificate), Ok(name)) => verify_server_name(&certificate, &name).is_ok(),
             _ => false,
         }
+    }
+}
+
+/// The certificate and the key that are served now.
+#[derive(Debug)]
+struct ServedPair {
+    current: Arc<RwLock<Arc<CertifiedKey>>>,
+    files: Files,
+    /// Whether a task watches the files already: every thread asks for one.
+    watched: AtomicBool,
+}
+
+impl ServedPair {
+    fn now(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ResolvesServerCert for ServedPair {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(in_client_order(self.now(), hello.signature_schemes()))
+    }
+}
+
+/// The pair for one hello, which has these schemes. Keys of other kinds than RSA have one scheme each.
+fn in_client_order(pair: Arc<CertifiedKey>, schemes: &[SignatureScheme]) -> Arc<CertifiedKey> {
+    if pair.key.algorithm() != SignatureAlgorithm::RSA {
+        return pair;
+    }
+    let key = InClientOrder { key: Arc::clone(&pair.key), schemes: schemes.to_vec() };
+    Arc::new(CertifiedKey { cert: pair.cert.clone(), key: Arc::new(key), ocsp: pair.ocsp.clone() })
+}
+
+/// A key that signs as its client prefers. OpenSSL, and with it most websites, takes the first of the signature
+/// schemes in a hello that its key can do; rustls takes the one of them that it likes best itself, which for RSA is
+/// another, and in TLS 1.2 everybody on the way can see it.
+#[derive(Debug)]
+struct InClientOrder {
+    key: Arc<dyn SigningKey>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl SigningKey for InClientOrder {
+    /// What is offered are those that the connection can use, in rustls's order.
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let mut usable = self.schemes.iter().filter(|scheme| offered.contains(scheme));
+        let chosen = usable.find_map(|scheme| self.key.choose_scheme(std::slice::from_ref(scheme)));
+        chosen.or_else(|| self.key.choose_scheme(offered))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
     }
 }

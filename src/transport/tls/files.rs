@@ -1,15 +1,12 @@
-//! The certificate and the key that a server serves: its files change on disk every few weeks.
+//! The files of the certificate and the key that a server serves: they change on disk every few weeks.
 
 use super::TlsError;
 use super::certificate;
-use super::client_order::in_client_order;
 use crate::runtime::blocking;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
@@ -19,9 +16,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The two files.
 #[derive(Debug, Clone)]
-pub struct Files {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+pub(super) struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Their stamps when they were last looked at.
+    seen: Option<[FileStamp; 2]>,
 }
 
 /// What tells without reading a file that it has changed.
@@ -34,6 +33,12 @@ struct FileStamp {
 }
 
 impl Files {
+    /// The files as they are now, before they are first read.
+    pub(super) fn new(certificate: PathBuf, key: PathBuf) -> Files {
+        let files = Files { certificate, key, seen: None };
+        Files { seen: files.stamp().ok(), ..files }
+    }
+
     fn stamp(&self) -> Result<[FileStamp; 2], TlsError> {
         let stamp = |path: &Path| -> Result<FileStamp, TlsError> {
             let metadata = metadata(path).map_err(|error| TlsError::file(path, error))?;
@@ -47,7 +52,7 @@ impl Files {
     }
 
     /// Reads both, and makes sure that they belong together.
-    fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+    pub(super) fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         certificate::load(&self.certificate, &self.key).map(Arc::new)
     }
 }
@@ -60,65 +65,26 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
     }
 }
 
-/// The pair that is served now.
-#[derive(Debug)]
-pub struct ServedPair {
-    current: RwLock<Arc<CertifiedKey>>,
-    pub files: Files,
-    /// The stamps of the files before they were first read.
-    first_stamp: Option<[FileStamp; 2]>,
-    /// Whether a task watches the files already: every thread asks for one.
-    watched: AtomicBool,
-}
-
-impl ServedPair {
-    /// Reads the files for the first time.
-    pub fn load(files: Files) -> Result<ServedPair, TlsError> {
-        let first_stamp = files.stamp().ok();
-        let current = RwLock::new(files.load()?);
-        Ok(ServedPair { current, files, first_stamp, watched: AtomicBool::new(false) })
-    }
-
-    /// Reads the files anew whenever they change, for as long as this lives. Of several calls, the first
-    /// counts.
-    pub fn watch(self: &Arc<ServedPair>) {
-        if !self.watched.swap(true, Ordering::Relaxed) {
-            tokio::spawn(watch_files(Arc::downgrade(self)));
-        }
-    }
-
-    /// The pair that is served now.
-    pub fn now(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl ResolvesServerCert for ServedPair {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(in_client_order(self.now(), hello.signature_schemes()))
-    }
-}
-
-/// Looks at the files every now and then, and serves what they hold when they have changed. Where they
-/// are no pair, or are broken, the old one stays.
-async fn watch_files(pair: Weak<ServedPair>) {
-    let Some(mut seen) = pair.upgrade().map(|pair| pair.first_stamp.clone()) else { return };
+/// Looks at the files every now and then, and serves what they hold when they have changed, for as long as
+/// anybody serves `current`. Where they are no pair, or are broken, the old one stays.
+pub(super) async fn watch(files: Files, current: Weak<RwLock<Arc<CertifiedKey>>>) {
+    let mut seen = files.seen.clone();
     let mut failed = 0;
     let mut unseen = 0;
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let Some(pair) = pair.upgrade() else { return };
-        let before = seen.clone();
+        let Some(current) = current.upgrade() else { return };
+        let (files, before) = (files.clone(), seen.clone());
         let looked = blocking::FILES.run_or_inline(move || {
-            let now = match pair.files.stamp() {
+            let now = match files.stamp() {
                 Ok(now) => Some(now),
                 Err(error) => return (None, Some(Err(error))),
             };
             // A pair that did not fit is looked at again: times of files are not fine enough to show
             // every change.
-            let loaded = (now != before || failed > 0).then(|| pair.files.load());
+            let loaded = (now != before || failed > 0).then(|| files.load());
             if let Some(Ok(loaded)) = &loaded {
-                *pair.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(loaded);
+                *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(loaded);
             }
             (now, loaded)
         });
