@@ -48,8 +48,7 @@ impl Half for Server {
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         let mut info = ConnInfo::new(peer);
-        // The stages before the relay are large and short: they are on the heap for as long as they run, so that a
-        // tunnel does not carry them through its life.
+        // On the heap: a tunnel does not carry the large stages that opened it through its life.
         let opened = Box::pin(self.open(tcp, &mut info, began)).await;
         // The one line in the log that a connection gets when it has ended.
         match opened {
@@ -138,8 +137,7 @@ impl Server {
         }
     }
 
-    /// What a connection is, and what it seems to speak: of its first bytes, of the first inside TLS, or of a later
-    /// request.
+    /// What a connection is, and what it seems to speak: first, inside TLS, or in a later request.
     async fn detect(&self, c: &mut Handoff<Stream>) -> io::Result<(Layer, VisitorProtocol, Detection)> {
         let (layer, rules) = match &c.io {
             Stream::Tls(tls) if tls.is_h2() => {
