@@ -137,5 +137,6 @@ fn bind(config: Config, open_files: Option<u64>) -> Result<(Box<dyn Run>, Option
     let version = env!("CARGO_PKG_VERSION");
     info!(open_files, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}");
     debug!("only clients are to know: {secrets}");
+    service.log_hints();
     Ok((service, pid_file))
 }

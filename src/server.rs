@@ -1,5 +1,4 @@
-//! The server half: accept, detect what comes, and open a tunnel to Shadowsocks; or hand the visitor to the
-//! website.
+//! The server half: accept, detect, open a tunnel to Shadowsocks; or hand the visitor to the website.
 
 use crate::config::{Layer, Route, Routes, ServerConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
@@ -42,11 +41,14 @@ impl Half for Server {
         }
     }
 
+    fn log_hints(&self) {
+        start::log_hints(self);
+    }
+
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
         let began = Instant::now();
         let mut info = ConnInfo::new(peer);
-        // The stages before the relay are large and short: they are on the heap for as long as they run, so that a
-        // tunnel does not carry them through its life.
+        // On the heap: a tunnel does not carry the large stages that opened it through its life.
         let opened = Box::pin(self.open(tcp, &mut info, began)).await;
         // The one line in the log that a connection gets when it has ended.
         match opened {
@@ -75,9 +77,7 @@ enum Error {
 
 /// What comes of a connection.
 enum Opened {
-    /// A tunnel that stands, to be run.
     Tunnel(Relaying),
-    /// A visitor was at the website.
     Visit(Visit),
 }
 
@@ -137,8 +137,7 @@ impl Server {
         }
     }
 
-    /// What a connection is, and what it seems to speak: of its first bytes, of the first inside TLS, or of a later
-    /// request.
+    /// What a connection is, and what it seems to speak: first, inside TLS, or in a later request.
     async fn detect(&self, c: &mut Handoff<Stream>) -> io::Result<(Layer, VisitorProtocol, Detection)> {
         let (layer, rules) = match &c.io {
             Stream::Tls(tls) if tls.is_h2() => {

@@ -86,6 +86,9 @@ pub trait Half: Send + Sync + 'static {
 
     /// Starts what runs beside the connections. Called on each thread.
     fn start(&self) {}
+
+    /// Logs what an operator may want to know of the settings, behind the line that says them.
+    fn log_hints(&self) {}
 }
 
 /// A half that listens.
@@ -106,6 +109,9 @@ pub trait Run: Send + Sync {
     /// The addresses that are listened on.
     fn addresses(&self) -> Vec<SocketAddr>;
 
+    /// Logs the half's [hints](Half::log_hints).
+    fn log_hints(&self);
+
     /// The same service once more for each further core.
     ///
     /// # Errors
@@ -120,6 +126,10 @@ pub trait Run: Send + Sync {
 impl<H: Half> Run for Service<H> {
     fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
+    }
+
+    fn log_hints(&self) {
+        self.half.log_hints();
     }
 
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {

@@ -52,7 +52,7 @@ impl fmt::Display for RoleReason {
                 write!(f, "role from the option {name}, which only a server has")
             }
             RoleReason::Parent(name) => write!(f, "role from the parent process, {name}"),
-            RoleReason::Default => f.write_str("role by default"),
+            RoleReason::Default => f.write_str("role by default: the option server makes a server"),
         }
     }
 }

@@ -38,15 +38,13 @@ impl Server {
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
-        if let Some(tls) = &server.tls {
-            tell_about_fake_tls(tls, &server.config);
-        }
         Ok(Service::new(listeners, server))
     }
 }
 
-/// Says whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-fn tell_about_fake_tls(tls: &Acceptor, config: &ServerConfig) {
+/// Logs whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
+pub(super) fn log_hints(server: &Server) {
+    let Server { config, tls: Some(tls), .. } = server else { return };
     if config.fake_tls_is_left_out() {
         info!(
             "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"

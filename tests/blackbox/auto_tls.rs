@@ -178,6 +178,8 @@ fn beside_tls_the_look_alike_is_taken_for_names_of_its_own() {
                 assert!(!told, "{}", server.child.show_log());
             } else {
                 server.child.wait_text("clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME");
+                let first = server.child.lines().swap_remove(0);
+                assert!(first.contains("listening on"), "the start-up line comes first: {first}");
                 assert_eq!(echo.accepted(), 0);
             }
             assert!(!server.child.lines().iter().any(|line| line.contains("one.example")));
