@@ -11,7 +11,6 @@
 //! and what was held back goes on its way: it is as if we were not there.
 
 mod answers;
-mod exchange;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -20,8 +19,7 @@ use crate::detect::Rules;
 use crate::net::budget::Budget;
 use crate::relay::{Direction, Pieces, Protocol, ProtocolError};
 use crate::wire::http::framing::FramingError;
-use answers::Answers;
-use exchange::Exchange;
+use answers::{Answers, Exchange};
 use requests::Requests;
 use tokio::time::Instant;
 

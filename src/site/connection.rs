@@ -40,17 +40,9 @@ pub enum ReadResult {
 /// A connection, in its buffer what was read and not understood yet.
 pub struct Connection {
     pub c: Handoff<Stream>,
-    /// Whether it is inside TLS.
-    pub tls: bool,
 }
 
 impl Connection {
-    /// What was read before comes first.
-    pub fn new(c: Handoff<Stream>) -> Connection {
-        let tls = c.io.is_tls();
-        Connection { c, tls }
-    }
-
     /// Forgets so many bytes.
     pub fn take(&mut self, length: usize) {
         self.c.read_buf.drain(..length.min(self.c.read_buf.len()));
@@ -203,7 +195,7 @@ impl Connection {
 
     /// Ends TLS in order, if that is spoken.
     pub async fn close_notify(&mut self) {
-        if self.tls {
+        if self.c.io.is_tls() {
             let _ = timeout(LINGER_SILENCE, self.c.io.shutdown()).await;
         }
     }

@@ -26,39 +26,23 @@ pub enum Found {
     Folder(Vec<u8>),
 }
 
-/// Why a path does not lead to a file.
-#[derive(Debug)]
-enum Problem {
-    /// It leads out of the folder.
-    Outside,
-    /// It is neither a file nor a folder.
-    Special,
-    System(io::Error),
-}
-
-impl From<io::Error> for Problem {
-    fn from(error: io::Error) -> Problem {
-        Problem::System(error)
-    }
-}
-
-impl Problem {
-    /// What nginx answers.
-    fn status(&self) -> u16 {
-        match self {
-            Problem::Outside => 403,
-            Problem::Special => 404,
-            Problem::System(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
-                    404
-                }
-                io::ErrorKind::PermissionDenied => 403,
-                _ if is_link_loop(error) => 403,
-                _ => 500,
-            },
+/// What nginx answers where a path does not lead to a file.
+fn status(error: &io::Error) -> u16 {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename | SPECIAL => {
+            404
         }
+        OUTSIDE => 403,
+        _ if is_link_loop(error) => 403,
+        _ => 500,
     }
 }
+
+/// It is neither a file nor a folder.
+const SPECIAL: io::ErrorKind = io::ErrorKind::Unsupported;
+
+/// It leads out of the folder, or to what is not to be read.
+const OUTSIDE: io::ErrorKind = io::ErrorKind::PermissionDenied;
 
 /// Finds what a plain path ([`super::target`]) means in a folder; a folder in it means its `index.html`.
 ///
@@ -67,19 +51,16 @@ impl Problem {
 /// The status to answer with.
 pub fn find(root: &Path, path: &[u8]) -> Result<Found, u16> {
     if !path.ends_with(b"/") {
-        return open(root, path.to_vec()).map_err(|problem| problem.status());
+        return open(root, path.to_vec()).map_err(|error| status(&error));
     }
-    open(root, [path, b"index.html"].concat()).map_err(|problem| match &problem {
-        Problem::System(error) if error.kind() == io::ErrorKind::NotFound => match real(root, path) {
-            // It is there, and what is in it is not told.
-            Ok(_) => 403,
-            Err(problem) => problem.status(),
-        },
-        problem => problem.status(),
+    open(root, [path, b"index.html"].concat()).map_err(|error| match error.kind() {
+        // The folder may be there, and what is in it is not told.
+        io::ErrorKind::NotFound => real(root, path).map_or_else(|error| status(&error), |_| 403),
+        _ => status(&error),
     })
 }
 
-fn open(root: &Path, path: Vec<u8>) -> Result<Found, Problem> {
+fn open(root: &Path, path: Vec<u8>) -> io::Result<Found> {
     let (root, inside) = real(root, &path)?;
     let file = open_inside(&root, &inside)?;
     let about = file.metadata()?;
@@ -87,7 +68,7 @@ fn open(root: &Path, path: Vec<u8>) -> Result<Found, Problem> {
         return Ok(Found::Folder(path));
     }
     if !about.is_file() {
-        return Err(Problem::Special);
+        return Err(SPECIAL.into());
     }
     let modified = match about.modified()?.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -103,13 +84,13 @@ fn open(root: &Path, path: Vec<u8>) -> Result<Found, Problem> {
 
 /// Follows all symbolic links: the real folder, and the real path in it. Links may go where they like as
 /// long as they come back.
-fn real(root: &Path, path: &[u8]) -> Result<(PathBuf, PathBuf), Problem> {
-    let relative = relative(path).ok_or(io::ErrorKind::NotFound).map_err(io::Error::from)?;
+fn real(root: &Path, path: &[u8]) -> io::Result<(PathBuf, PathBuf)> {
+    let relative = relative(path).ok_or(io::ErrorKind::NotFound)?;
     let root = root.canonicalize()?;
     let real = root.join(relative).canonicalize()?;
     match real.strip_prefix(&root) {
         Ok(inside) => Ok((root, inside.to_owned())),
-        Err(_) => Err(Problem::Outside),
+        Err(_) => Err(OUTSIDE.into()),
     }
 }
 

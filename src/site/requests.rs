@@ -77,7 +77,7 @@ enum After {
 impl<'a> Requests<'a> {
     pub fn new(website: &'a Website, rules: &'a Rules, c: Handoff<Stream>) -> Requests<'a> {
         let server = ServerAddr { address: c.info.local_addr(), tls: c.io.is_tls() };
-        let connection = Connection::new(c);
+        let connection = Connection { c };
         Requests { website, rules, connection, server, buffers: HeaderBuffers::default(), count: 0 }
     }
 
@@ -88,16 +88,14 @@ impl<'a> Requests<'a> {
             let exchange = match self.next().await {
                 Next::Over => break,
                 Next::Upgrade => return (self.count, Some(self.connection.c)),
-                Next::Request(request) => match self.asked(*request).await {
-                    Some(exchange) => exchange,
-                    None => {
-                        self.connection.close_now(self.buffers);
-                        break;
-                    }
-                },
-                Next::Refused(refusal) => self.refused(refusal),
+                Next::Request(request) => self.asked(*request).await,
+                Next::Refused(refusal) => Some(self.refused(refusal)),
             };
-            match self.exchange(exchange).await {
+            let after = match exchange {
+                Some(exchange) => self.exchange(exchange).await,
+                None => After::CloseNow,
+            };
+            match after {
                 After::Ready => {}
                 After::Close { lingering } => {
                     self.connection.close(lingering).await;

@@ -7,15 +7,16 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What follows the head.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Content {
+    #[default]
     Nothing,
     Page(String),
     File(Box<Source>),
 }
 
 /// A response.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Response {
     pub status: u16,
     pub content_type: Option<Cow<'static, str>>,
@@ -42,19 +43,7 @@ pub struct Response {
 impl Response {
     /// A response without a body.
     pub fn new(status: u16) -> Response {
-        Response {
-            status,
-            content_type: None,
-            length: None,
-            modified: None,
-            place: None,
-            fields: Vec::new(),
-            content: Content::Nothing,
-            reads_body: false,
-            ends: false,
-            no_linger: false,
-            close_now: false,
-        }
+        Response { status, ..Response::default() }
     }
 
     /// The page for a status; 494 to 498 are numbers of nginx's own. Where there is no page it is empty.

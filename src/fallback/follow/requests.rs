@@ -1,6 +1,6 @@
 //! From the visitor to the website.
 
-use super::exchange::{Exchange, Message};
+use super::answers::{Exchange, Message};
 use crate::detect::{ClientKind, Detection, Detector, Rules};
 use crate::net::budget::Share;
 use crate::relay::Pieces;
