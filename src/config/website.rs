@@ -1,6 +1,7 @@
 //! The website behind a server: another port, or one of the small ones of our own.
 
 use super::error::ConfigError;
+use super::features::Feature;
 use super::options::Options;
 use super::sip003::PluginOption;
 use super::trusted::failover_proxy;
@@ -48,6 +49,9 @@ impl Website {
 impl fmt::Display for Website {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Website::Bare if !Feature::Site.is_built() => f.write_str(
+                "nothing, since this build has no website of its own: connections of visitors are closed",
+            ),
             Website::Bare => f.write_str("a bare web server"),
             Website::Port(address) => address.fmt(f),
             Website::Redirect(url) => write!(f, "a redirect to {url}"),
