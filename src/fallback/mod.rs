@@ -51,6 +51,8 @@ enum Place {
 #[derive(Debug)]
 struct Port {
     dialer: Dialer,
+    /// The first of those behind the server that is dialled as this one is: its early connection serves for both.
+    dialled_as: UpstreamId,
     /// How visitors get there whose TLS was answered by us, where the website has nothing but TLS.
     tls: Option<UpstreamTls>,
     /// Its visitors speak HTTP/1, so that their requests can be told apart.
@@ -106,9 +108,12 @@ impl Fallback {
     ) -> Result<Fallback, TlsError> {
         let place = |&UpstreamConfig { ref website, tls, http1, proxy_header }: &UpstreamConfig| {
             let Website::Port(address) = website else { return Ok(Place::Own(website.clone())) };
+            let is_same =
+                |other: &UpstreamConfig| (&other.website, other.proxy_header) == (website, proxy_header);
+            let dialled_as = UpstreamId(routes.upstreams.iter().position(is_same).unwrap_or_default());
             let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
             let tls = tls.then(UpstreamTls::new).transpose()?;
-            Ok(Place::Port(Box::new(Port { dialer, tls, http1, proxy_header })))
+            Ok(Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })))
         };
         Ok(Fallback {
             upstreams: routes.upstreams.iter().map(place).collect::<Result<_, TlsError>>()?,
@@ -126,7 +131,7 @@ impl Fallback {
     /// A connection to the website for somebody who may yet turn out to be a client.
     pub async fn dial_early(&self, id: Option<UpstreamId>, info: ConnInfo) -> Option<Upstream> {
         let Some(Place::Port(port)) = self.upstreams.get(id?.0) else { return None };
-        Some(Upstream { id: id?, tcp: port.dial(&info).await.ok()? })
+        Some(Upstream { id: port.dialled_as, tcp: port.dial(&info).await.ok()? })
     }
 
     /// Sees a visitor through, or to the request that shows that it is a client after all: one that `rules` take.
@@ -153,7 +158,7 @@ impl Fallback {
                 return Err(NoVisit::Circle);
             }
         };
-        let site = match Box::pin(port.connect(&mut c, id)).await {
+        let site = match Box::pin(port.connect(&mut c)).await {
             Ok(site) => site,
             Err(error) => {
                 c.io.abort();
@@ -209,8 +214,8 @@ async fn serve_here(website: &Website, mut c: Handoff<Stream>, rules: &Rules) ->
 impl Port {
     /// A connection to the website for this visitor, unless it was dialled already: in TLS where that is all it
     /// has.
-    async fn connect(&self, c: &mut Handoff<Stream>, id: UpstreamId) -> Result<Stream, NoVisit> {
-        let tcp = match c.upstream.take().filter(|upstream| upstream.id == id) {
+    async fn connect(&self, c: &mut Handoff<Stream>) -> Result<Stream, NoVisit> {
+        let tcp = match c.upstream.take().filter(|upstream| upstream.id == self.dialled_as) {
             Some(Upstream { tcp, .. }) => tcp,
             None => self.dial(&c.info).await?,
         };

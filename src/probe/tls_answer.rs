@@ -35,8 +35,8 @@ pub enum What {
     Hello(ServerHello),
     /// Certificates, by their digest.
     Certificates(String),
-    /// The parameters of a key exchange: the group, and the scheme they are signed by.
-    KeyExchange(NamedGroup, SignatureScheme),
+    /// The parameters of a key exchange: the group, and the scheme they are signed by, which only TLS 1.2 names.
+    KeyExchange(NamedGroup, Option<SignatureScheme>),
     /// Another handshake message, by its type.
     Message(u8),
     /// An alert: its level and what it says.
@@ -204,7 +204,9 @@ impl AnswerReader<'_> {
                     None => What::Broken(content_type::HANDSHAKE),
                 },
                 handshake_type::CERTIFICATE => What::Certificates(digest(body)),
-                handshake_type::SERVER_KEY_EXCHANGE => key_exchange(body).unwrap_or(What::Message(kind)),
+                handshake_type::SERVER_KEY_EXCHANGE => {
+                    key_exchange(body, version).unwrap_or(What::Message(kind))
+                }
                 other => What::Message(other),
             };
             self.message.drain(..MESSAGE_HEAD + length);
@@ -266,8 +268,9 @@ fn server_hello(body: &[u8], session_id: &[u8]) -> Option<(ServerHello, Vec<u16>
     Some((hello, order))
 }
 
-/// The parameters of an ECDHE key exchange on a named curve (RFC 8422 section 5.4).
-fn key_exchange(body: &[u8]) -> Option<What> {
+/// The parameters of an ECDHE key exchange on a named curve (RFC 8422 section 5.4). Before TLS 1.2 a signature
+/// follows the key at once, whose length changes from one to the next.
+fn key_exchange(body: &[u8], version: u16) -> Option<What> {
     const NAMED_CURVE: u8 = 3;
     let mut body = Reader(body);
     if body.u8()? != NAMED_CURVE {
@@ -275,7 +278,8 @@ fn key_exchange(body: &[u8]) -> Option<What> {
     }
     let group = NamedGroup::from(body.u16()?);
     body.vector8()?;
-    Some(What::KeyExchange(group, SignatureScheme::from(body.u16()?)))
+    let scheme = if version < 0x0303 { None } else { Some(SignatureScheme::from(body.u16()?)) };
+    Some(What::KeyExchange(group, scheme))
 }
 
 /// SHA-1 in hex, of which the start is enough to tell two certificates apart.

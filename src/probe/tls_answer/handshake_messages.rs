@@ -10,7 +10,8 @@ impl fmt::Display for Item {
         match &self.what {
             What::Hello(hello) => hello.fmt(f)?,
             What::Certificates(digest) => write!(f, "certificates {digest}")?,
-            What::KeyExchange(group, scheme) => write!(f, "key exchange {group:?} {scheme:?}")?,
+            What::KeyExchange(group, None) => write!(f, "key exchange {group:?}")?,
+            What::KeyExchange(group, Some(scheme)) => write!(f, "key exchange {group:?} {scheme:?}")?,
             What::Message(handshake_type::SERVER_HELLO_DONE) => f.write_str("ServerHelloDone")?,
             What::Message(handshake_type::CERTIFICATE_STATUS) => f.write_str("certificate status")?,
             What::Message(kind) => write!(f, "handshake message {kind}")?,

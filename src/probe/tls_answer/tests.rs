@@ -56,6 +56,18 @@ fn records_of_a_first_flight_count_as_one_and_later_ones_do_not() {
     assert_eq!(read(&bytes, &[], 16).items.len(), 2, "the second begins within");
 }
 
+/// The length of an ECDSA signature is as long as it comes out.
+#[test]
+fn only_tls_1_2_names_the_scheme_of_a_signature() {
+    let exchange = |version, signature: &[u8]| {
+        let body = [&[3, 0, 29, 1, 9][..], signature].concat();
+        let message = [&[12, 0, 0, body.len() as u8][..], &body].concat();
+        read(&record(content_type::HANDSHAKE, version, &message), &[], usize::MAX).items
+    };
+    assert_eq!(exchange(0x0302, &[0, 71, 7]), exchange(0x0302, &[0, 72, 7]));
+    assert_ne!(exchange(0x0303, &[4, 3, 0, 71, 7]), exchange(0x0303, &[5, 3, 0, 71, 7]));
+}
+
 #[test]
 fn alerts_are_told_and_what_is_broken_too() {
     let alert = record(content_type::ALERT, 0x0303, &[2, 40]);

@@ -54,6 +54,29 @@ fn no_probe_tells_a_port_with_host_and_path_from_the_site() {
     });
 }
 
+/// The website that is dialled for a visitor who is slow to speak is the visitor's, whatever it says then: it sees one
+/// connection.
+#[test]
+fn a_slow_visitor_costs_the_site_one_connection() {
+    within(secs(60), || {
+        for (options, said) in [
+            ("obfs=tls", &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..]),
+            ("mode=auto;path=/w", b"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00"),
+        ] {
+            let (site, connections) = Backend::manual();
+            let backend = Backend::echo();
+            let server = server(Ours, backend.addr, &format!("{options};failover={}", site.addr));
+            let visitor = connect(server.addr);
+            let early = next(&connections);
+            send(&visitor, said);
+            assert_eq!(recv(&early, said.len()), said, "{options}");
+            send(&early, b"answer");
+            assert_eq!(recv(&visitor, 6), b"answer", "{options}");
+            assert_eq!(site.accepted(), 1, "{options}: {}", server.child.show_log());
+        }
+    });
+}
+
 /// The check can fail: simple-obfs is found out by the same list, and by how it treats half-closes.
 #[test]
 fn the_same_probes_find_simple_obfs_out() {
