@@ -1,9 +1,10 @@
 //! Free ports, for programs that must be told a number.
 
 use rustix::fs::{FlockOperation, flock};
+use socket2::{Domain, Socket, Type};
 use std::collections::HashSet;
 use std::fs::File;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,12 +48,20 @@ fn reserve(port: u16) -> Option<File> {
 
 /// Both families, all addresses: a child may bind any of them.
 fn bindable(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-        && match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
-            Ok(_) => true,
+    binds((Ipv4Addr::UNSPECIFIED, port).into()).is_ok()
+        && match binds((Ipv6Addr::UNSPECIFIED, port).into()) {
+            Ok(()) => true,
             // a machine without IPv6 has no collision there
             Err(e) => e.kind() != std::io::ErrorKind::AddrInUse,
         }
+}
+
+/// Binds without listening. A child that another thread starts at this moment has a copy of the socket
+/// until it executes its program: if that listened, the port would seem served and its visitors be reset.
+fn binds(address: SocketAddr) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn ephemeral_start() -> u16 {
