@@ -172,6 +172,7 @@ fn refused() -> Vec<(String, usize)> {
         all.push(ends(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), rest));
     }
     all.push(ends("GET / HTTP/1.1\r\nHost: a\r\nX: a\0", &format!("\r\n{rest}")));
+    all.push(ends(&format!("{line}X: {}\r\n\r!", "a".repeat(128)), rest));
     all
 }
 

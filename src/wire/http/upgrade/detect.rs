@@ -117,6 +117,8 @@ pub struct UpgradeDetector {
 struct LineSoFar {
     spaces: usize,
     colon: bool,
+    /// Its last byte so far is a CR, behind which web servers want the LF at once.
+    ends_in_cr: bool,
     judged: usize,
 }
 
@@ -132,9 +134,10 @@ impl LineSoFar {
             _ => b <= b' ' || b == 0x7f,
         };
         let in_version = is_first && self.spaces > 1;
-        let matter = self.judged == 0 || in_version || more.iter().any(matters);
+        let matter = self.judged == 0 || in_version || self.ends_in_cr || more.iter().any(matters);
         self.colon |= more.contains(&b':');
         self.spaces += more.iter().filter(|&&b| b == b' ').count();
+        self.ends_in_cr = more.ends_with(b"\r");
         self.judged += usize::from(matter);
         matter
     }
