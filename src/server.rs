@@ -4,7 +4,6 @@ use crate::config::{Layer, Route, Routes, ServerConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
 use crate::fallback::{Fallback, NoVisit, Served, Visit};
 use crate::net::conn_info::ConnInfo;
-use crate::net::dial::Dialer;
 use crate::relay::Timeouts;
 use crate::service::Half;
 use crate::transport::proxy_protocol::{self, ReceiveError};
@@ -18,7 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+mod backends;
 mod start;
+
+use backends::Backends;
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Server {
     /// Which connections are ours inside TLS, and which requests behind the first in the clear.
     inside: Rules,
     in_the_clear: Rules,
-    backend: Arc<Dialer>,
+    backends: Backends,
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
@@ -155,15 +157,16 @@ impl Server {
     /// Opens a tunnel for a client, which is to be run.
     async fn tunnel(&self, c: Handoff<Stream>, kind: ClientKind) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
-        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
+        let backend = self.backends.of(&kind, &io);
+        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
-                return Ok(Box::pin(mux::serve(*open, Arc::clone(&self.backend), dialled, self.timeouts)));
+                return Ok(Box::pin(mux::serve(*open, Arc::clone(backend), dialled, self.timeouts)));
             }
         };
         let backend = match dialled {
             Some(backend) => Ok(backend),
-            None => Box::pin(self.backend.connect()).await,
+            None => Box::pin(backend.connect()).await,
         };
         match backend {
             Ok(backend) => Ok(tunnel.relay(backend, self.timeouts)),

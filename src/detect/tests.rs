@@ -2,11 +2,18 @@
 
 use super::*;
 use crate::wire::fake_tls::SentHello;
+use crate::wire::http::PathTable;
 use proptest::prelude::*;
 
 fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
     Rules {
-        http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
+        http: http.then(|| HttpRule {
+            method: "GET".into(),
+            path: None,
+            host: None,
+            web_path: None,
+            routes: Default::default(),
+        }),
         fake_tls: fake_tls.map(|name| FakeTlsRule {
             server_names: name.split_terminator(',').map(str::to_owned).collect(),
         }),
@@ -73,6 +80,7 @@ fn auto() -> Rules {
             path: Some("/".into()),
             host: None,
             web_path: Some("/stream".into()),
+            routes: Default::default(),
         }),
         fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
         tls: true,
@@ -200,6 +208,11 @@ fn a_path_of_the_operators_own_is_not_judged() {
     let mut rules = rules(true, None);
     rules.http.as_mut().unwrap().path = Some(odd.into());
     let request = request(odd, &[]);
+    assert_eq!(kind(&detection(&rules, &request)), Some("raw"));
+    let rule = rules.http.as_mut().unwrap();
+    (rule.path, rule.routes) = (Some("/own".into()), PathTable::new([odd].into_iter()));
+    assert_eq!(kind(&detection(&rules, &request)), Some("raw"));
+    rules.http.as_mut().unwrap().path = None;
     assert_eq!(kind(&detection(&rules, &request)), Some("raw"));
     let twice = [&request[..request.len() - 2], b"Host: a\r\n\r\n"].concat();
     assert_eq!(detection(&rules, &twice), Detection::Visitor);

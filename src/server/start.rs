@@ -1,15 +1,13 @@
 //! How the server half starts.
 
-use super::Server;
+use super::{Backends, Server};
 use crate::config::{Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
-use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
 use crate::service::{Service, StartError};
 use crate::transport::tls::Acceptor;
-use std::sync::Arc;
 use tracing::{info, warn};
 
 impl Server {
@@ -30,14 +28,14 @@ impl Server {
         refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
         let behind = tunnel.sockets.for_upstream();
-        let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
         refuse_ourselves(&own)?;
+        let backends = Backends::new(&config, &behind, &own);
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
+        let server = Server { config, routes, inside, in_the_clear, backends, fallback, timeouts, tls };
         Ok(Service::new(listeners, server))
     }
 }
@@ -55,6 +53,14 @@ pub(super) fn log_hints(server: &Server) {
         warn!(
             "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
              these clients another name"
+        );
+    }
+    let own_name = config.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default();
+    let is_ours = |name: &str| name.eq_ignore_ascii_case(own_name) || tls.has_name(name.as_bytes());
+    for (_, backend) in config.routes.by_name.iter().filter(|(name, _)| !is_ours(name)) {
+        warn!(
+            "the certificate does not have the name whose route leads to {backend}: clients that verify it cannot come by \
+             that name"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! Whether the first bytes of a connection, or of a later request, ask for a tunnel.
 
+use super::path_table::PathTable;
 use crate::wire::http::host;
 use crate::wire::http::request::head::RequestReader;
 use crate::wire::http::request::target::Target;
@@ -23,6 +24,8 @@ pub struct HttpRule {
     /// a key and no version. A server that replaces simple-obfs's has `None`: it takes requests with a version
     /// like the others, and the raw stream follows all of them.
     pub web_path: Option<String>,
+    /// Further paths, on which requests of every kind are taken. They go before the two above.
+    pub routes: PathTable,
     /// The one host, in lower case (compared without port and case); `None` takes any.
     pub host: Option<String>,
 }
@@ -43,6 +46,7 @@ impl HttpRule {
         let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
         self.path.is_some()
             || self.web_path.as_ref().is_some_and(odd_path)
+            || self.routes.any_is_odd()
             || self.method.bytes().any(odd_method)
     }
 
@@ -73,6 +77,8 @@ pub enum UpgradeParse {
 /// An upgrade request that is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
+    /// The number of its path among the rule's [`routes`](HttpRule::routes), if it is one of them.
+    pub route: Option<usize>,
     /// The length of the head in bytes; payload begins there.
     pub head_len: usize,
     /// Where the value of `Sec-WebSocket-Key` stands, an opaque string: deployed clients send URL-safe
@@ -188,7 +194,9 @@ impl UpgradeDetector {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         let parsed = request.parse(head);
+        let route = request.path.and_then(|path| rule.routes.find(path));
         if let Some(path) = request.path
+            && route.is_none()
             && !rule.takes_path(path, false)
             && !rule.takes_path(path, true)
         {
@@ -214,10 +222,11 @@ impl UpgradeDetector {
         let value = |name| header(request.headers, name).map(|value| range_in(head, value));
         let versioned = header(request.headers, "sec-websocket-version").is_some();
         let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
-        if request.path.is_none_or(|path| !rule.takes_path(path, versioned || key.is_none())) {
+        let takes_path = |path| rule.takes_path(path, versioned || key.is_none());
+        if route.is_none() && !request.path.is_some_and(takes_path) {
             return UpgradeParse::Other;
         }
-        UpgradeParse::Upgrade(Upgrade { head_len, key, versioned, protocol })
+        UpgradeParse::Upgrade(Upgrade { route, head_len, key, versioned, protocol })
     }
 }
 
