@@ -80,7 +80,7 @@ fn auto() -> Rules {
             path: Some("/".into()),
             host: None,
             web_path: Some("/stream".into()),
-            routes: Default::default(),
+            routes: PathTable::new(["/routed"].into_iter()),
         }),
         fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
         tls: true,
@@ -123,6 +123,9 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
         ("WebSocket", request("/stream", &[key, version]), Some("frames")),
         ("WebSocket, a query", request("/stream?ed=2048", &[key, version]), Some("frames")),
         ("WebSocket with early data", request("/stream", &[key, version, early]), Some("early frames")),
+        ("obfs=http at a route's path", request("/routed", &[key]), Some("raw")),
+        ("HTTPUpgrade at a route's path", request("/%72outed", &[]), Some("raw")),
+        ("WebSocket at a route's path", request("/routed?ed=1", &[key, version]), Some("frames")),
         ("the website's own WebSocket", request("/chat", &[key, version]), None),
         ("obfs=tls", hello("www.example.com"), Some("fake TLS")),
         ("real TLS", real_hello(), Some("TLS")),
@@ -311,7 +314,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic_and_no_cut_changes_a_verdict(
-        which in 0..15_usize,
+        which in 0..18_usize,
         spoilt in proptest::collection::vec((0..600_usize, any::<u8>()), 0..4),
         noise in proptest::collection::vec(any::<u8>(), 0..64),
     ) {

@@ -40,7 +40,7 @@ impl OptionSpec {
             "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
             | "mux" | "header" | "user-agent" => "Disguise",
             "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
-            "route" => "Routes to other backends",
+            "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
             "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
