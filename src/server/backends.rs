@@ -41,11 +41,14 @@ impl Backends {
         }
     }
 
-    /// The one that this client's tunnel leads to. A path says more than a name: it is the client's own, while the
+    /// The one that this client's tunnel leads to, and by which option. A path says more than a name: it is the client's own, while the
     /// name may be what all of a website's visitors ask for.
-    pub(super) fn of(&self, kind: &ClientKind, client: &Stream) -> &Arc<Dialer> {
+    pub(super) fn of(&self, kind: &ClientKind, client: &Stream) -> (&'static str, &Arc<Dialer>) {
         let by_path = kind.route().and_then(|number| self.by_path.get(number));
-        by_path.or_else(|| self.by_name(client.server_name()?)).unwrap_or(&self.main)
+        match by_path.or_else(|| self.by_name(client.server_name()?)) {
+            Some(backend) => ("route", backend),
+            None => ("backend", &self.main),
+        }
     }
 
     fn by_name(&self, name: &str) -> Option<&Arc<Dialer>> {

@@ -7,9 +7,10 @@ use crate::support::peers::{self, need};
 use crate::support::plugin::{Make, Ours, SimpleObfs, V2ray, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
 use crate::support::site::Site;
+use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{BINARY, Ws};
-use crate::support::{STEP, assert_same, noise, secs, within};
+use crate::support::{STEP, assert_same, eventually, noise, secs, within};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -158,6 +159,38 @@ fn a_route_goes_before_any_path() {
                 send(&app, b"hello");
                 assert_eq!(recv_to_end(&app, STEP), (vec![], End::Reset));
             }
+        }
+    });
+}
+
+/// The access log tells the backend of a connection, and not its path.
+#[test]
+fn the_access_log_tells_routes_apart() {
+    within(secs(60), || {
+        let [own, anna] = ["own", "anna"].map(Named::new);
+        let dir = TempDir::new("routes");
+        let file = dir.path().join("access.log");
+        let route = format!("route=/secret:{}", anna.addr());
+        let server = server(Ours, own.addr(), &format!("mode=auto;access-log={};{route}", file.display()));
+        for (options, class, to, backend) in [
+            ("obfs=http;obfs-uri=/secret", "ours", "route", &anna),
+            ("obfs=http;obfs-uri=/secrets", "any", "backend", &own),
+            ("mode=websocket;path=/secret;mux=0", "ours", "route", &anna),
+            ("mode=websocket;mux=0", "ours", "backend", &own),
+        ] {
+            let before = std::fs::read_to_string(&file).unwrap_or_default().lines().count();
+            let client = client(Ours, server.addr, options);
+            let app = connect(client.addr);
+            backend.assert_behind(options, &app);
+            drop(app);
+            let line = || {
+                let text = std::fs::read_to_string(&file).expect("the access log");
+                text.lines().nth(before).map(str::to_owned)
+            };
+            assert!(eventually(STEP, || line().is_some()), "{options}");
+            let line = line().unwrap_or_default();
+            let words = format!(r#""path":"{class}","to":"{to}","address":"{}""#, backend.addr());
+            assert!(line.contains(&words) && !line.contains("secret"), "{options}: {line}");
         }
     });
 }
