@@ -3,6 +3,7 @@
 use super::error::ConfigError;
 use super::names::{NamePattern, NameRoute};
 use super::options::Options;
+use super::sip003::PluginOption;
 use super::values::is_path;
 use crate::net::addr::HostPort;
 use crate::wire::http::PathTable;
@@ -57,7 +58,9 @@ impl BackendRoutes {
         for (path, names) in given {
             let number = path.as_ref().and_then(|path| table.find(path));
             if let Some((_, backend)) = number.and_then(|number| self.by_path.get(number)) {
-                let option = names.into_iter().filter_map(|name| options.get(name)).next();
+                let has_value =
+                    |option: &&PluginOption| option.value.as_deref().is_some_and(|v| !v.is_empty());
+                let option = names.into_iter().filter_map(|name| options.get(name)).find(has_value);
                 let reason = format!("the route to {backend} is for the same path; leave one of them out");
                 return Err(ConfigError::conflict(
                     "route",
@@ -132,7 +135,8 @@ pub(super) fn routes(
             return Err(ConfigError::conflict(&option.key, "route", &reason));
         }
         if seen.len() > MOST {
-            return Err(fail("among the first 1024 routes: no more are taken"));
+            let expected = "among the first 1024 routes: no more are taken";
+            return Err(ConfigError::option(&option.key, &backend.to_string(), expected));
         }
         list.push((entry, backend));
     }

@@ -352,6 +352,7 @@ fn routes_stand_beside_the_paths_that_are_given_otherwise() {
         ("route=/s%65cret:a.example:1;obfs-uri=/secret", "route", "`obfs-uri`"),
         ("route=/secret:a.example:1;obfs-uri=/b;path=/secret", "route", "`path`"),
         ("obfs=http;route=/secret:a.example:1;obfs-uri=/secret;path=/b", "route", "`obfs-uri`"),
+        ("route=/secret:a.example:1;path=;obfs-uri=/secret", "route", "`obfs-uri`"),
         ("obfs=tls;route=/secret:a.example:1", "route", "`mode=auto`"),
         ("route=secret:a.example:1", "route", "`tls`"),
     ] {

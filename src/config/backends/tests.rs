@@ -95,7 +95,7 @@ fn one_path_or_name_has_one_route() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(read(&many[..MOST]).is_ok());
     let error = read(&many).expect_err("one more");
-    assert!(error.contains("among the first 1024"), "{error}");
+    assert!(error.contains("`127.0.0.1:1025` is not among the first 1024"), "{error}");
 }
 
 #[test]
