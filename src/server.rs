@@ -13,12 +13,14 @@ use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
 use crate::{mux, telemetry};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+mod reach;
 mod start;
+mod visitors;
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Server {
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
+    /// What is behind, until it is asked whether it answers.
+    to_be_asked: Mutex<Vec<reach::Target>>,
 }
 
 impl Half for Server {
@@ -39,10 +43,15 @@ impl Half for Server {
         if let Some(tls) = &self.tls {
             tls.watch_files();
         }
+        start::tell_in_the_background(self);
     }
 
     fn log_hints(&self) {
         start::log_hints(self);
+    }
+
+    fn log_rest(&self) {
+        self.fallback.visitors().tell_rest();
     }
 
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
@@ -123,6 +132,7 @@ impl Server {
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
+            visitors::note(self, &c, layer, protocol, site);
             if let Some(sni) = sni {
                 debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
             }
@@ -181,10 +191,10 @@ impl Error {
     fn tell(self, peer: &ConnInfo) {
         match self {
             Error::Gone(error) | Error::NotAccepted(NotAccepted::Broken(error)) => {
-                debug!(%peer, %error, "gone before there was a tunnel");
+                debug!(%peer, %error, "closed before it was known what it is");
             }
             Error::ProxyHeader(error) => error.tell(peer),
-            Error::TlsHandshake(error) => debug!(%peer, %error, "no TLS handshake"),
+            Error::TlsHandshake(error) => debug!(%peer, %error, "TLS handshake failed"),
             Error::NotAccepted(NotAccepted::Empty) => debug!(%peer, "closed before sending anything"),
             Error::NotAccepted(error) => warn!(%peer, stage = error.stage(), %error, "tunnel failed"),
             Error::NoVisit(NoVisit::Circle) => warn!(
