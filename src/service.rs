@@ -93,6 +93,9 @@ pub trait Half: Send + Sync + 'static {
 
     /// Logs what an operator may want to know of the settings, behind the line that says them.
     fn log_hints(&self) {}
+
+    /// Logs what was counted and not told yet: the process ends.
+    fn log_rest(&self) {}
 }
 
 /// A half that listens.
@@ -116,6 +119,9 @@ pub trait Run: Send + Sync {
     /// Logs the half's [hints](Half::log_hints).
     fn log_hints(&self);
 
+    /// Logs the half's [rest](Half::log_rest).
+    fn log_rest(&self);
+
     /// The same service once more for each further core.
     ///
     /// # Errors
@@ -134,6 +140,10 @@ impl<H: Half> Run for Service<H> {
 
     fn log_hints(&self) {
         self.half.log_hints();
+    }
+
+    fn log_rest(&self) {
+        self.half.log_rest();
     }
 
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {
@@ -195,6 +205,7 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError>
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
     let ended = event_loop.block_on(until_shutdown(service, parent));
+    service.log_rest();
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();

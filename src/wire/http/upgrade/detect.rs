@@ -12,7 +12,7 @@ use std::ops::Range;
 pub(super) const MAX_LINE: usize = 8 * 1024;
 
 /// Which upgrade requests a server takes as its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct HttpRule {
     /// The one method.
     pub method: String,
@@ -32,12 +32,12 @@ pub struct HttpRule {
 
 impl HttpRule {
     /// Whether a request with this path is taken, of WebSocket and HTTPUpgrade (`web`) or of simple-obfs.
-    fn takes_path(&self, path: &str, web: bool) -> bool {
+    pub(super) fn takes_path(&self, path: &str, web: bool) -> bool {
         let wanted = match &self.web_path {
             Some(wanted) if web => Some(wanted),
             _ => self.path.as_ref(),
         };
-        wanted.is_none_or(|wanted| host::is_path(path, wanted))
+        self.routes.find(path).is_some() || wanted.is_none_or(|wanted| host::is_path(path, wanted))
     }
 
     /// Whether the operator has named a request line, which is taken though no web server may take it.
@@ -50,12 +50,17 @@ impl HttpRule {
             || self.method.bytes().any(odd_method)
     }
 
-    /// Whether complete headers ask for the upgrade that is taken.
-    fn takes_headers(&self, headers: &[httparse::Header<'_>]) -> bool {
+    /// Whether the headers have the one host that is taken.
+    pub(super) fn takes_host(&self, headers: &[httparse::Header<'_>]) -> bool {
         // RFC 9112 section 3.2: exactly one Host, or a web server answers 400.
         let mut hosts = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
         self.host.as_ref().is_none_or(|wanted| host::is_host(host.value, wanted))
+    }
+
+    /// Whether complete headers ask for the upgrade that is taken.
+    pub(super) fn takes_headers(&self, headers: &[httparse::Header<'_>]) -> bool {
+        self.takes_host(headers)
             && has_token(headers, "connection", "upgrade")
             && has_token(headers, "upgrade", "websocket")
             // A chunked body is not a raw stream: no client of ours sends one.
@@ -194,9 +199,7 @@ impl UpgradeDetector {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         let parsed = request.parse(head);
-        let route = request.path.and_then(|path| rule.routes.find(path));
         if let Some(path) = request.path
-            && route.is_none()
             && !rule.takes_path(path, false)
             && !rule.takes_path(path, true)
         {
@@ -222,10 +225,9 @@ impl UpgradeDetector {
         let value = |name| header(request.headers, name).map(|value| range_in(head, value));
         let versioned = header(request.headers, "sec-websocket-version").is_some();
         let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
-        let takes_path = |path| rule.takes_path(path, versioned || key.is_none());
-        if route.is_none() && !request.path.is_some_and(takes_path) {
-            return UpgradeParse::Other;
-        }
+        let takes_path = |path: &&str| rule.takes_path(path, versioned || key.is_none());
+        let Some(path) = request.path.filter(takes_path) else { return UpgradeParse::Other };
+        let route = rule.routes.find(path);
         UpgradeParse::Upgrade(Upgrade { route, head_len, key, versioned, protocol })
     }
 }
