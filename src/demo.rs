@@ -3,7 +3,8 @@
 
 use crate::client::Client;
 use crate::config::{
-    ClientConfig, ClientDisguise, Failover, Handshake, RequestConfig, ServerConfig, TunnelConfig, Website,
+    BackendRoutes, ClientConfig, ClientDisguise, Failover, Handshake, RequestConfig, ServerConfig,
+    TunnelConfig, Website,
 };
 use crate::detect::HttpRule;
 use crate::detect::Rules;
@@ -66,12 +67,19 @@ async fn demonstrate() -> Result<bool> {
             listen: vec![loopback(0)],
             backend: loopback(echo.port()),
             rules: Rules {
-                http: Some(HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
+                http: Some(HttpRule {
+                    method: "GET".into(),
+                    path: None,
+                    host: None,
+                    web_path: None,
+                    routes: Default::default(),
+                }),
                 ..Rules::default()
             },
             failover: Failover { plain: Website::Port(loopback(site.port())), ..Failover::default() },
             auto: false,
             names: Vec::new(),
+            routes: BackendRoutes::default(),
             tls: None,
             fronts: TrustedProxies::default(),
         },

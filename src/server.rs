@@ -5,7 +5,6 @@ use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
-use crate::net::dial::Dialer;
 use crate::relay::Timeouts;
 use crate::service::Half;
 use crate::telemetry::{Kind, PathClass, Record, Target};
@@ -18,11 +17,13 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tracing::debug;
 
+mod backends;
 mod error;
 mod reach;
 mod start;
 mod visitors;
 
+use backends::Backends;
 use error::Error;
 
 /// The server half: what all its connections share.
@@ -33,7 +34,7 @@ pub struct Server {
     /// Which connections are ours inside TLS, and which requests behind the first in the clear.
     inside: Rules,
     in_the_clear: Rules,
-    backend: Arc<Dialer>,
+    backends: Backends,
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
@@ -168,25 +169,28 @@ impl Server {
         record: &mut Record,
     ) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
-        let target = Target { role: "backend", address: Arc::clone(self.backend.shown()) };
+        let (role, backend) = self.backends.of(&kind, &io);
+        let target = Target { role, address: Arc::clone(backend.shown()) };
         record.kind = transport::kind(&kind);
         record.path = match record.kind {
             Kind::FakeTls => None,
-            Kind::Http if self.config.rules.takes_any_http_path() => Some(PathClass::Any),
+            Kind::Http if kind.route().is_none() && self.config.rules.takes_any_http_path() => {
+                Some(PathClass::Any)
+            }
             _ => Some(PathClass::Ours),
         };
         record.target = Some(target.clone());
-        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
+        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
                 record.kind = Kind::Mux;
-                let backend = mux::Backend::new(Arc::clone(&self.backend), dialled, record.info, target);
+                let backend = mux::Backend::new(Arc::clone(backend), dialled, record.info, target);
                 return Ok(Box::pin(mux::serve(*open, backend, self.timeouts)));
             }
         };
         let backend = match dialled {
             Some(backend) => Ok(backend),
-            None => Box::pin(self.backend.connect()).await,
+            None => Box::pin(backend.connect()).await,
         };
         match backend {
             Ok(backend) => Ok(tunnel.relay(backend, self.timeouts)),

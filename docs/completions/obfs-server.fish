@@ -22,6 +22,7 @@ complete -c obfs-server -l obfs-host -d 'Take only connections that ask for this
 complete -c obfs-server -l obfs-tls-host -d 'Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no others: who asks for one of these names finds the tunnel, so it is to be none of the website\'s.' -r
 complete -c obfs-server -l obfs-uri -d 'Take only requests for this path (default: that of path, or any).' -r
 complete -c obfs-server -l path -d 'The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).' -r
+complete -c obfs-server -l route -d '/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of the certificate\'s; the path goes before the name. May be given several times.' -r
 complete -c obfs-server -l http-method -d 'The method of the request that is sent, or taken (default: GET).' -r
 complete -c obfs-server -l handshake -d 'eager: the first bytes travel with the request, as simple-obfs sends them (default). standard: they wait for the answer, which costs a round trip and passes every front proxy.' -r
 complete -c obfs-server -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r

@@ -5,6 +5,7 @@
 //! command line wins over the variables, and both win over the file. [`read`] puts them together. Which
 //! options there are stands in one table, [`options::OPTIONS`].
 
+mod backends;
 mod client;
 mod dialect;
 mod disguise;
@@ -32,6 +33,7 @@ mod values;
 mod web;
 mod website;
 
+pub use backends::BackendRoutes;
 pub use client::ClientConfig;
 pub use dialect::Dialect;
 pub use disguise::{ClientDisguise, RequestConfig};

@@ -43,9 +43,10 @@ pub(super) fn targets(config: &ServerConfig, sockets: &SocketOptions, own: &OwnA
             continue;
         }
         let is_backend = *address == config.backend;
-        let (what, otherwise) = match is_backend {
-            true => ("Shadowsocks".to_owned(), "clients are reset"),
-            false => (format!("the website of the option `{name}`"), "its visitors are reset"),
+        let (what, otherwise) = match name {
+            _ if is_backend => ("Shadowsocks".to_owned(), "clients are reset"),
+            "route" => ("the Shadowsocks server of an option `route`".to_owned(), "its clients are reset"),
+            _ => (format!("the website of the option `{name}`"), "its visitors are reset"),
         };
         let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
         targets.push(Target { what, otherwise, address: address.clone(), dialer });

@@ -41,6 +41,14 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
+    /// The name that the TLS hello asked for, if there was one.
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Stream::Tcp(_) => None,
+            Stream::Tls(tls) => tls.asked_name(),
+        }
+    }
+
     /// From now on no close_notify is sent to a peer that has ended its direction, as nginx sends none.
     pub fn close_notify_unless_peer_closed(&mut self) {
         if let Stream::Tls(tls) = self {

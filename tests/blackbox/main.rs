@@ -12,7 +12,7 @@
 //! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
-//! answers which TLS there (`auto_tls`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
+//! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`). The operator's own scanner is in `probe`.
 
 #![expect(
@@ -45,6 +45,7 @@ mod probe;
 mod process;
 mod rest;
 mod roles;
+mod routes;
 mod shortage;
 mod simple_obfs;
 mod simple_obfs_options;

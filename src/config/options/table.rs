@@ -40,6 +40,7 @@ impl OptionSpec {
             "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
             | "mux" | "header" | "user-agent" => "Disguise",
             "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
+            "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
             "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
@@ -188,6 +189,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Value("PATH"),
         BOTH,
         "The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).",
+    ),
+    option(
+        "route",
+        Kind::Values("PATH-OR-NAME:HOST:PORT"),
+        SERVER,
+        "/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks \
+         server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of \
+         the certificate's; the path goes before the name. May be given several times.",
     ),
     option(
         "http-method",

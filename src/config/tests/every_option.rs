@@ -75,6 +75,7 @@ fn row_of(spec: &OptionSpec) -> Row {
         "obfs-host" => row(["a.example", "b.example:443"], Refused, Some("a b")),
         "obfs-uri" => row(["/a", "b c"], Refused, Some("/a\u{1}")),
         "path" => Row { beside: WEB, ..row(["/a", "b c"], Ignored, Some("/a\u{1}")) },
+        "route" => row(["/a:127.0.0.1:8388", "/b:c:[::1]:8389"], Refused, Some("/a")),
         "http-method" => row(["PUT", "post"], Refused, Some("G T")),
         "handshake" => Row { folds: true, ..row(["standard", "eager"], Refused, Some("slow")) },
         "failover" => row(["127.0.0.1:8080", "status:404"], Refused, Some("nowhere")),

@@ -124,7 +124,7 @@ impl TlsStream {
     }
 
     /// The name that the other end asked for.
-    pub(super) fn asked_name(&self) -> Option<&str> {
+    pub fn asked_name(&self) -> Option<&str> {
         match &*self.connection {
             Connection::Server(connection) => connection.server_name(),
             Connection::Client(_) => None,
