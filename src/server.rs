@@ -41,6 +41,10 @@ impl Half for Server {
         }
     }
 
+    async fn check(&self) -> Result<(), String> {
+        self.backend.check().await.map_err(|error| format!("Shadowsocks: {error}"))
+    }
+
     fn log_hints(&self) {
         start::log_hints(self);
     }

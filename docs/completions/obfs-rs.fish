@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= v/verbose server client h/help
+    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= v/verbose metrics= metrics-public server client h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -62,6 +62,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s a -l user -d 'Once it l
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l version -d 'Print the version.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
@@ -69,6 +70,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mptcp -d 'Use Multipath
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l server -d 'Be the server half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l client -d 'Be the client half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s h -l help -d 'Print help'
@@ -117,12 +119,14 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s a -l user -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l listen -d 'The public address; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l backend -d 'Where Shadowsocks listens (SS_LOCAL_HOST, SS_LOCAL_PORT).' -r -f -a "(__fish_print_hostnames)"
@@ -164,12 +168,14 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s a -l user -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l site -d 'The website that it must not be told from.' -r -f -a "(__fish_print_hostnames)"

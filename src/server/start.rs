@@ -3,6 +3,7 @@
 use super::Server;
 use crate::config::{Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
+use crate::metrics::To;
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
@@ -30,14 +31,23 @@ impl Server {
         refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
         let behind = tunnel.sockets.for_upstream();
-        let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
+        let backend = Dialer::new(vec![config.backend.clone()], behind.clone()).to(To::Backend);
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
         refuse_ourselves(&own)?;
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
+        let server = Server {
+            config,
+            routes,
+            inside,
+            in_the_clear,
+            backend: Arc::new(backend),
+            fallback,
+            timeouts,
+            tls,
+        };
         Ok(Service::new(listeners, server))
     }
 }
