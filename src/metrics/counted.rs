@@ -1,10 +1,10 @@
 //! The numbers themselves, and their text.
 
-use super::labels::{Direction, Flow, TlsPeer, To, TunnelKind};
+use super::labels::{Direction, Failure, Flow, To, TunnelEnd, TunnelKind, VisitorClass, Website};
 use super::process::Process;
 use super::series::{
-    Counters, Gauges, Histograms, counter, counters, full_name, gauge, gauges, histogram, histograms,
-    register,
+    Counters, Gauges, Histograms, Pairs, counter, counters, full_name, gauge, gauges, histogram, histograms,
+    pairs, register,
 };
 use prometheus::{Histogram, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 use std::sync::LazyLock;
@@ -27,7 +27,10 @@ struct Metrics {
     visitor_bytes: Counters<Direction>,
     dials: Histograms<To>,
     dial_failures: Counters<To>,
-    tls_failures: Counters<TlsPeer>,
+    ends: Counters<TunnelEnd>,
+    failures: Counters<Failure>,
+    visitors: Pairs<VisitorClass, Website>,
+    open_visitors: IntGauge,
     panics: IntCounter,
     suppressed_lines: IntCounter,
     draining: IntGauge,
@@ -62,7 +65,10 @@ impl Metrics {
             ),
             dials: histograms(of, "dial_duration_seconds", "Until a connection that was dialled stands."),
             dial_failures: counters(of, "dial_failures_total", "Connections that could not be dialled."),
-            tls_failures: counters(of, "tls_handshake_failures_total", "Handshakes of TLS that failed."),
+            ends: counters(of, "tunnel_ends_total", "Tunnels that have ended, by how they did."),
+            failures: counters(of, "connections_failed_total", "Connections of which nothing came, by why."),
+            visitors: pairs(of, "visitors_total", "Visitors, by their first bytes and by where they went."),
+            open_visitors: gauge(of, "visitors_open", "Visitors that are at a website now."),
             panics: counter(of, "panics_total", "Panics that were caught: each is a bug to be reported."),
             suppressed_lines: counter(
                 of,
@@ -93,42 +99,67 @@ pub fn accepted() {
     METRICS.accepted.inc();
 }
 
-/// A tunnel stands, so long after its connection was accepted. It has ended when what is returned is dropped.
-pub fn tunnel_opened(kind: TunnelKind, took: Duration) -> OpenTunnel {
+/// A tunnel stands, so long after it was asked for. It has ended when what is returned is dropped.
+pub fn tunnel_opened(kind: TunnelKind, took: Duration) -> Open {
     METRICS.tunnels.of(kind).inc();
-    METRICS.open_tunnels.of(kind).inc();
     METRICS.handshakes.of(kind).observe(took.as_secs_f64());
-    OpenTunnel(kind)
-}
-
-/// A tunnel that stands.
-#[must_use = "it has ended when this is dropped"]
-#[derive(Debug)]
-pub struct OpenTunnel(TunnelKind);
-
-impl Drop for OpenTunnel {
-    fn drop(&mut self) {
-        METRICS.open_tunnels.of(self.0).dec();
-    }
+    Open::new(What::Tunnel(kind))
 }
 
 /// A connection of mux stands, so long after it was wanted. It has ended when what is returned is dropped.
-pub fn mux_connection_opened(took: Duration) -> OpenMuxConnection {
+pub fn mux_connection_opened(took: Duration) -> Open {
     METRICS.mux_connections.inc();
-    METRICS.open_mux_connections.inc();
     METRICS.mux_handshakes.observe(took.as_secs_f64());
-    OpenMuxConnection(())
+    Open::new(What::Mux)
 }
 
-/// A connection of mux that stands.
+/// A visitor goes to a website. It has left when what is returned is dropped.
+pub fn visitor_came(class: VisitorClass, website: Website) -> Open {
+    METRICS.visitors.of(class, website).inc();
+    Open::new(What::Visitor)
+}
+
+/// Something that is open, for as long as this lives.
 #[must_use = "it has ended when this is dropped"]
 #[derive(Debug)]
-pub struct OpenMuxConnection(());
+pub struct Open(What);
 
-impl Drop for OpenMuxConnection {
-    fn drop(&mut self) {
-        METRICS.open_mux_connections.dec();
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Tunnel(TunnelKind),
+    Mux,
+    Visitor,
+}
+
+impl Open {
+    fn new(what: What) -> Open {
+        Open::gauge(what).inc();
+        Open(what)
     }
+
+    fn gauge(what: What) -> &'static IntGauge {
+        match what {
+            What::Tunnel(kind) => METRICS.open_tunnels.of(kind),
+            What::Mux => &METRICS.open_mux_connections,
+            What::Visitor => &METRICS.open_visitors,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        Open::gauge(self.0).dec();
+    }
+}
+
+/// A tunnel has ended so.
+pub fn tunnel_ended(end: TunnelEnd) {
+    METRICS.ends.of(end).inc();
+}
+
+/// Nothing came of a connection.
+pub fn connection_failed(why: Failure) {
+    METRICS.failures.of(why).inc();
 }
 
 /// So many bytes of payload have come.
@@ -148,11 +179,6 @@ pub fn dialled(to: To, took: Duration) {
 /// A connection could not be dialled.
 pub fn dial_failed(to: To) {
     METRICS.dial_failures.of(to).inc();
-}
-
-/// A handshake of TLS failed.
-pub fn tls_handshake_failed(peer: TlsPeer) {
-    METRICS.tls_failures.of(peer).inc();
 }
 
 /// Something panicked.
@@ -202,11 +228,12 @@ mod tests {
         let before = text();
         for line in [
             "obfs_rs_build_info{half=\"server\",version=\"1.2.3\"} 1\n",
-            "obfs_rs_tunnels_open{kind=\"mux-session\"} ",
+            "obfs_rs_tunnels_open{kind=\"session\"} ",
             "obfs_rs_tunnel_bytes_total{direction=\"down\"} ",
             "obfs_rs_dial_duration_seconds_bucket{to=\"backend\",le=\"0.001\"} ",
             "obfs_rs_dial_failures_total{to=\"website\"} ",
-            "obfs_rs_tls_handshake_failures_total{peer=\"visitor\"} ",
+            "obfs_rs_connections_failed_total{cause=\"empty\"} ",
+            "obfs_rs_visitors_total{class=\"h2\",website=\"failover-h2\"} ",
         ] {
             assert!(before.contains(line), "{line} is not in {before}");
         }

@@ -16,4 +16,4 @@ mod process;
 mod series;
 
 pub use counted::*;
-pub use labels::{Direction, Flow, TlsPeer, To, TunnelKind};
+pub use labels::{Direction, Failure, Flow, To, TunnelEnd, TunnelKind, VisitorClass, Website};

@@ -81,3 +81,22 @@ pub(super) fn histograms<L: Label>(registry: &Registry, name: &str, help: &str) 
 pub(super) fn histogram(registry: &Registry, name: &str, help: &str) -> Histogram {
     register(registry, Histogram::with_opts(timing(name, help)))
 }
+
+/// Counters with two labels.
+pub(super) struct Pairs<A, B> {
+    series: Vec<Counters<B>>,
+    label: PhantomData<A>,
+}
+
+impl<A: Label, B: Label> Pairs<A, B> {
+    pub(super) fn of(&self, a: A, b: B) -> &IntCounter {
+        self.series[a.index()].of(b)
+    }
+}
+
+pub(super) fn pairs<A: Label, B: Label>(registry: &Registry, name: &str, help: &str) -> Pairs<A, B> {
+    let all = GenericCounterVec::new(Opts::new(full_name(name), help), &[A::NAME, B::NAME]);
+    let all = register(registry, all);
+    let of_b = |a: &&str| Labelled::new(|values| all.with_label_values(&[a, values[0]]));
+    Pairs { series: A::VALUES.iter().map(of_b).collect(), label: PhantomData }
+}

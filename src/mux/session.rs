@@ -3,7 +3,7 @@
 use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
-use crate::metrics::{self, Direction, Flow, OpenTunnel, TunnelKind};
+use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
 use crate::relay::{Pieces, RelayStream as _, WriteBuffer, reset};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -48,10 +48,10 @@ pub(super) struct Session {
     /// The socket has brought data to which nothing has come back.
     pub(super) asking: bool,
     /// Bytes that have come for the socket, and from it.
-    pub(super) up: u64,
-    pub(super) down: u64,
+    pub(super) to_socket: u64,
+    pub(super) from_socket: u64,
     /// Once it stands.
-    open: Option<OpenTunnel>,
+    open: Option<Open>,
 }
 
 impl Session {
@@ -72,8 +72,8 @@ impl Session {
             moved: false,
             stalled_since: None,
             asking: false,
-            up: 0,
-            down: 0,
+            to_socket: 0,
+            from_socket: 0,
             open: None,
         }
     }
@@ -82,12 +82,13 @@ impl Session {
     pub(super) fn of_ours(id: u16, session: NewSession, encoder: Encoder) -> Session {
         count(Direction::Up, session.first.len());
         Session {
+            began: session.began,
             open: Some(metrics::tunnel_opened(TunnelKind::Session, session.began.elapsed())),
             peer: Some(session.peer),
             encoder,
             role: Role::Client,
             socket: Socket::Connected(session.socket),
-            up: session.first.len() as u64,
+            from_socket: session.first.len() as u64,
             asking: !session.first.is_empty(),
             ..Session::of_peer(id)
         }
@@ -117,7 +118,7 @@ impl Session {
 
     /// Neither end has said anything yet.
     pub(super) fn is_silent(&self) -> bool {
-        self.up == 0 && self.down == 0 && self.state != State::Closed
+        self.to_socket == 0 && self.from_socket == 0 && self.state != State::Closed
     }
 
     pub(super) fn peer_has_ended(&self) -> bool {
@@ -244,7 +245,7 @@ impl Session {
         };
         match written {
             Ok(_) => {
-                self.up += data.input_len() as u64;
+                self.to_socket += data.input_len() as u64;
                 count(self.direction(Direction::Up), data.input_len());
             }
             Err(_) => self.break_off(),
@@ -272,6 +273,7 @@ impl Session {
                 }
                 Poll::Ready(Err(error)) => {
                     tracing::warn!(%error, "cannot connect to Shadowsocks");
+                    metrics::connection_failed(Failure::Backend);
                     return self.abort();
                 }
             }
@@ -320,7 +322,7 @@ impl Session {
         if len == 0 {
             self.socket_ends();
         } else {
-            self.down += len as u64;
+            self.from_socket += len as u64;
             count(self.direction(Direction::Down), len);
             self.asking = true;
         }
