@@ -77,7 +77,7 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
         _ => None,
     };
     let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
-    telemetry::init(config.log_level, destination);
+    telemetry::init(config.log_level, destination, config.role());
     warn_about_ignored_options(&config);
     if let Some(user) = &user
         && let Err(error) = privileged::start(config.certificate_files(), user)

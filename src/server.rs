@@ -14,13 +14,15 @@ use crate::transport::tls::Acceptor;
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::debug;
 
 mod error;
+mod reach;
 mod start;
+mod visitors;
 
 use error::Error;
 
@@ -36,6 +38,8 @@ pub struct Server {
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
+    /// What is behind, until it is asked whether it answers.
+    to_be_asked: Mutex<Vec<reach::Target>>,
 }
 
 impl Half for Server {
@@ -43,6 +47,7 @@ impl Half for Server {
         if let Some(tls) = &self.tls {
             tls.watch_files();
         }
+        start::tell_in_the_background(self);
     }
 
     async fn check(&self) -> Result<(), String> {
@@ -51,6 +56,10 @@ impl Half for Server {
 
     fn log_hints(&self) {
         start::log_hints(self);
+    }
+
+    fn log_rest(&self) {
+        self.fallback.visitors().tell_rest();
     }
 
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
@@ -123,6 +132,7 @@ impl Server {
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
+            let _open = visitors::note(self, &c, layer, protocol, site);
             if let Some(sni) = sni {
                 debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }

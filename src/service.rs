@@ -103,6 +103,9 @@ pub trait Half: Send + Sync + 'static {
 
     /// Logs what an operator may want to know of the settings, behind the line that says them.
     fn log_hints(&self) {}
+
+    /// Logs what was counted and not told yet: the process ends.
+    fn log_rest(&self) {}
 }
 
 /// A half that listens.
@@ -128,6 +131,9 @@ pub trait Run: Send + Sync {
 
     /// What tells whether it can serve.
     fn readiness(&self) -> Readiness;
+
+    /// Logs the half's [rest](Half::log_rest).
+    fn log_rest(&self);
 
     /// The same service once more for each further core.
     ///
@@ -155,6 +161,10 @@ impl<H: Half> Run for Service<H> {
             let half = Arc::clone(&half);
             Box::pin(async move { half.check().await })
         })
+    }
+
+    fn log_rest(&self) {
+        self.half.log_rest();
     }
 
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {
@@ -216,6 +226,7 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>, metrics: Option<&Exporter
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
     let ended = event_loop.block_on(until_shutdown(service, parent, metrics));
+    service.log_rest();
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();

@@ -115,7 +115,9 @@ impl Routes {
         let raw = |option, address| UpstreamConfig { http1: false, ..http1(option, &Website::Port(address)) };
         // The first one is for all that no row is for.
         let plain = routes.add(http1("failover", &failover.plain));
-        let tls = failover.tls.clone().map(|address| routes.add(raw("failover-tls", address)));
+        // (`failover` alone serves those who speak TLS, too)
+        let of_tls = if failover.tls.as_ref() == failover.plain.port() { "failover" } else { "failover-tls" };
+        let tls = failover.tls.clone().map(|address| routes.add(raw(of_tls, address)));
         let clear =
             failover.clear.as_ref().map_or(plain, |website| routes.add(http1("failover-http", website)));
 

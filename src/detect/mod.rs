@@ -7,9 +7,11 @@ use crate::wire::http::{Upgrade, UpgradeDetector, UpgradeParse};
 use crate::wire::tls::client_hello::{self, ClientHello};
 use crate::wire::tls::content_type::HANDSHAKE;
 
+mod missed;
 pub mod read;
 
 pub use crate::wire::http::HttpRule;
+pub use missed::{Missed, missed};
 pub use read::{Handoff, Upstream, UpstreamId};
 
 /// What a server half takes as its own.

@@ -15,15 +15,19 @@ use crate::transport::Stream;
 use crate::transport::tls::{TlsError, UpstreamTls};
 use crate::wire::proxy_protocol::Version;
 use std::io;
+use std::sync::Arc;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tracing::debug;
 
 mod follow;
+mod misses;
+mod visitors;
 mod visits;
 
 use follow::Follow;
+pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
@@ -38,6 +42,7 @@ pub struct Fallback {
     timeouts: Timeouts,
     undecided: Budget,
     visits: Visits,
+    visitors: Arc<Visitors>,
 }
 
 /// What is behind the server, or on it.
@@ -124,7 +129,13 @@ impl Fallback {
             timeouts: timeouts.of_visitors(),
             undecided: Budget::new(UNDECIDED),
             visits: Visits::default(),
+            visitors: Arc::new(Visitors::new(routes)),
         })
+    }
+
+    /// Who the visitors are.
+    pub fn visitors(&self) -> &Arc<Visitors> {
+        &self.visitors
     }
 
     /// What all connections may hold together which have not shown what they are.
@@ -191,7 +202,8 @@ impl Fallback {
         let Handoff { io, mut read_buf, info, began, .. } = c;
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !read_buf.is_empty();
-        let mut flows = Flows::new(Follow::new(rules, &self.undecided, decided)).modest();
+        let mut flows =
+            Flows::new(Follow::new(rules, &self.undecided, decided).telling(&self.visitors, info)).modest();
         flows.feed(Direction::Up, &mut read_buf);
         drop(read_buf);
         let (outcome, follow, io) = Relay::new(io, site, flows, self.timeouts).run_or_hand_off().await;

@@ -170,7 +170,7 @@ impl<O: OpenLink> Pool<O> {
             match &result {
                 Ok(outcome) => record.ended(outcome),
                 // Whose session it has is told below.
-                Err(error) => debug!(%peer, %error, "no mux connection"),
+                Err(error) => debug!(%peer, %error, "mux connection failed"),
             }
             // Sessions that came when there was no connection yet, or none any more.
             while let Some(session) = inbox.left().await {

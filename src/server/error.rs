@@ -40,7 +40,7 @@ impl Error {
         let peer = &record.info;
         match self {
             Error::Gone(error) | Error::NotAccepted(NotAccepted::Broken(error)) => {
-                debug!(%peer, %error, "gone before there was a tunnel");
+                debug!(%peer, %error, "closed before it was known what it is");
                 record.failed("gone", &error);
             }
             Error::ProxyHeader(error) => {
@@ -48,7 +48,7 @@ impl Error {
                 record.failed("refused", &error);
             }
             Error::TlsHandshake(error) => {
-                debug!(%peer, %error, "no TLS handshake");
+                debug!(%peer, %error, "TLS handshake failed");
                 record.failed("refused", &error);
             }
             Error::NotAccepted(NotAccepted::Empty) => {
