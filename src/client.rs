@@ -1,6 +1,7 @@
 //! The client half: accept, dial, open the disguise, relay.
 
 use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::metrics::{self, Failure};
 use crate::mux::Pool;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 /// How long the request waits for the application's first bytes. Shadowsocks speaks at once; where the
@@ -76,8 +77,10 @@ impl Half for Client {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {
             debug!(%peer, "closed before sending anything");
+            metrics::connection_failed(Failure::Empty);
             return record.failed("gone", &NotAccepted::Empty);
         };
+        let spoke = Instant::now();
         let opener = match &self.opener {
             Opening::Session(pool) => {
                 drop(record.unlisted());
@@ -90,6 +93,7 @@ impl Half for Client {
         // On the heap, and gone when the tunnel stands, which does not carry it through its life.
         match Box::pin(opener.open(first)).await {
             Ok(tunnel) => {
+                record.stands(spoke.elapsed());
                 let outcome = tunnel.relay(app, self.timeouts).await;
                 record.ended(&outcome);
             }
@@ -97,6 +101,7 @@ impl Half for Client {
                 // Its end in order would look like that of an answer.
                 relay::reset(&app);
                 warn!(%peer, stage = error.stage(), %error, "tunnel failed");
+                metrics::connection_failed(error.failure());
                 record.failed("failed", &error);
             }
         }

@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tracing::debug;
 
 mod backends;
@@ -48,6 +49,10 @@ impl Half for Server {
             tls.watch_files();
         }
         start::tell_in_the_background(self);
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.backends.main().check().await.map_err(|error| format!("Shadowsocks: {error}"))
     }
 
     fn log_hints(&self) {
@@ -97,6 +102,8 @@ impl Server {
             info.apply_proxy_header(addresses);
         }
         let mut c = Handoff::new(Stream::from(tcp), *info, record.began);
+        // Since when it may have been a client's: a visitor's time at the website is none of a handshake.
+        let mut asked = record.began;
         loop {
             let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
             // A proxy in front may speak for another user than before.
@@ -108,11 +115,9 @@ impl Server {
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
-                    return self
-                        .tunnel(c, kind, record)
-                        .await
-                        .map(Opened::Tunnel)
-                        .map_err(Error::NotAccepted);
+                    let tunnel = self.tunnel(c, kind, record).await.map_err(Error::NotAccepted)?;
+                    record.stands(asked.elapsed());
+                    return Ok(Opened::Tunnel(tunnel));
                 }
                 Route::TerminateTls(otherwise) => {
                     // The table has rows for it only where there is a certificate.
@@ -128,7 +133,7 @@ impl Server {
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
-            visitors::note(self, &c, layer, protocol, site);
+            let _open = visitors::note(self, &c, layer, protocol, site);
             if let Some(sni) = sni {
                 debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }
@@ -141,6 +146,7 @@ impl Server {
                 Served::Upgrade(next, requests) => {
                     debug!(peer = %next.info, "upgrade after {requests} requests to the website");
                     c = *next;
+                    asked = Instant::now();
                 }
             }
         }

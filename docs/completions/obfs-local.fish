@@ -43,6 +43,7 @@ complete -c obfs-local -s n -l nofile -d 'The most files and connections that ma
 complete -c obfs-local -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-local -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-local -l access-log-format -d 'How these lines look: json (default) or text.' -r
+complete -c obfs-local -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-local -l version -d 'Print the version.'
 complete -c obfs-local -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-local -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
@@ -50,4 +51,5 @@ complete -c obfs-local -l mptcp -d 'Use Multipath TCP between the halves where t
 complete -c obfs-local -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-local -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-local -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-local -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-local -s h -l help -d 'Print help'

@@ -43,6 +43,7 @@ complete -c obfs-server -s n -l nofile -d 'The most files and connections that m
 complete -c obfs-server -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-server -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-server -l access-log-format -d 'How these lines look: json (default) or text.' -r
+complete -c obfs-server -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-server -l version -d 'Print the version.'
 complete -c obfs-server -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
@@ -50,4 +51,5 @@ complete -c obfs-server -l mptcp -d 'Use Multipath TCP between the halves where 
 complete -c obfs-server -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-server -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-server -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-server -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-server -s h -l help -d 'Print help'

@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;
+use crate::metrics;
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
 use crate::runtime::watchdog;
@@ -62,6 +63,8 @@ pub struct Dialer {
     /// Addresses that would lead back to this process.
     own: OwnAddresses,
     memory: Mutex<Memory>,
+    /// Who these hosts are, for those who count.
+    to: metrics::To,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +76,7 @@ struct Memory {
 }
 
 impl Dialer {
-    /// A dialer for these hosts, the preferred one first.
+    /// A dialer for these hosts, the preferred one first: a client's servers.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
         let shown: Vec<_> = targets.iter().map(ToString::to_string).collect();
         let names = Names::new(targets, options.ipv6_first);
@@ -83,7 +86,13 @@ impl Dialer {
             shown: shown.join(", ").into(),
             own: OwnAddresses::default(),
             memory: Mutex::default(),
+            to: metrics::To::Server,
         }
+    }
+
+    /// The same for others than servers.
+    pub fn to(self, to: metrics::To) -> Dialer {
+        Dialer { to, ..self }
     }
 
     /// The same, which does not dial these addresses, though a name may lead to them.
@@ -113,6 +122,25 @@ impl Dialer {
     ///
     /// No address answered.
     pub async fn connect_with(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
+        let began = Instant::now();
+        let dialled = self.dial(first).await;
+        match &dialled {
+            Ok(_) => metrics::dialled(self.to, began.elapsed()),
+            Err(_) => metrics::dial_failed(self.to),
+        }
+        dialled
+    }
+
+    /// Whether they can be dialled: the connection is closed at once, and does not count.
+    ///
+    /// # Errors
+    ///
+    /// No address answered.
+    pub async fn check(&self) -> Result<(), DialError> {
+        self.dial(&[]).await.map(drop)
+    }
+
+    async fn dial(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
         watchdog::stage("dial");
         let (candidates, asking) = self.candidates().await?;
         let mut failures = Vec::new();

@@ -12,6 +12,7 @@ use super::scratch::{Scratch, with_scratch};
 use super::splice::{SpliceError, SpliceProgress, Spliced};
 use super::stream::RelayStream;
 use super::write_buffer::WriteBuffer;
+use crate::metrics;
 use crate::runtime::turn::{TURN, end_turn, note_moved};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -153,6 +154,19 @@ impl Flow {
         self.payload
     }
 
+    /// Counts the payload that has passed since there were so many bytes of it.
+    pub(super) fn count(&self, before: u64) {
+        let direction = match self.direction {
+            Direction::Up => metrics::Direction::Up,
+            Direction::Down => metrics::Direction::Down,
+        };
+        // Visitors alone are served modestly.
+        let flow = if self.modest { metrics::Flow::Visitor } else { metrics::Flow::Tunnel };
+        if self.payload != before {
+            metrics::moved(flow, direction, self.payload - before);
+        }
+    }
+
     /// A number that grows whenever something moves.
     pub(super) fn moved(&self) -> u64 {
         self.moved
@@ -220,17 +234,17 @@ impl Flow {
         sink: &mut impl RelayStream,
         last: bool,
     ) -> Poll<Result<(), FlowError>> {
-        let before = self.moved;
+        let before = (self.moved, self.payload);
         let result = loop {
             // Each byte is read and written. (What is in a pipe leaves it at once, as far as it can.)
-            if self.moved - before >= 2 * TURN && !self.spliced.holds_bytes() {
+            if self.moved - before.0 >= 2 * TURN && !self.spliced.holds_bytes() {
                 end_turn(cx);
-                note_moved(self.moved - before);
+                self.note_turn(before);
                 return Poll::Pending;
             }
             match self.step(cx, protocol, source, sink, last) {
                 Poll::Pending => {
-                    note_moved(self.moved - before);
+                    self.note_turn(before);
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(())) if self.is_done() && self.pending.is_empty() => break Ok(()),
@@ -241,11 +255,17 @@ impl Flow {
                 }
             }
         };
-        note_moved(self.moved - before);
+        self.note_turn(before);
         self.stage = Stage::Done;
         self.waits = Waits::Nothing;
         self.pending.clear();
         Poll::Ready(result)
+    }
+
+    /// Tells what has moved and passed in a turn, which began with these numbers.
+    fn note_turn(&self, (moved, payload): (u64, u64)) {
+        note_moved(self.moved - moved);
+        self.count(payload);
     }
 
     fn step(

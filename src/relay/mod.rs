@@ -94,6 +94,7 @@ pub struct Relay<A, D, P> {
 impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     /// Joins two streams.
     pub fn new(accepted: A, dialled: D, flows: Flows<P>, timeouts: Timeouts) -> Self {
+        flows.count_beginning();
         Relay { accepted, dialled, flows, timeouts, reactor: turn::reactor(), broken: None }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::ServerConfig;
 use crate::detect::ClientKind;
+use crate::metrics::To;
 use crate::net::addr::HostPort;
 use crate::net::dial::Dialer;
 use crate::net::options::SocketOptions;
@@ -26,7 +27,10 @@ impl Backends {
         // One dialer for each address: it remembers what it knows of it.
         let mut dialers = HashMap::new();
         let mut dialer = |address: &HostPort| {
-            let new = || Arc::new(Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone()));
+            let new = || {
+                let dialer = Dialer::new(vec![address.clone()], sockets.clone()).to(To::Backend);
+                Arc::new(dialer.without(own.clone()))
+            };
             Arc::clone(dialers.entry(address.clone()).or_insert_with(new))
         };
         Backends {
@@ -39,6 +43,11 @@ impl Backends {
                 .map(|(name, backend)| (name.clone(), dialer(backend)))
                 .collect(),
         }
+    }
+
+    /// The one of all who have no route of their own.
+    pub(super) fn main(&self) -> &Dialer {
+        &self.main
     }
 
     /// The one that this client's tunnel leads to, and by which option. A path says more than a name: it is the client's own, while the

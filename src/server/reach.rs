@@ -85,8 +85,8 @@ impl Target {
         if known.is_some_and(|ip: IpAddr| is_listened_on(SocketAddr::new(ip, *port))) {
             return Ok(());
         }
-        match timeout(ANSWER, self.dialer.connect()).await {
-            Ok(Ok(_)) => Ok(()),
+        match timeout(ANSWER, self.dialer.check()).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(DialError::Connect(error))) => Err(error),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("{} said nothing within {} s", self.address, ANSWER.as_secs())),

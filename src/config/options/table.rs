@@ -44,7 +44,8 @@ impl OptionSpec {
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
             "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
-            "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" => "Process",
+            "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" | "metrics"
+            | "metrics-public" => "Process",
             _ => "Further options",
         }
     }
@@ -421,6 +422,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         short: Some('v'),
         ..option("v", Kind::Flag, BOTH, "The same as loglevel=debug.")
     },
+    option(
+        "metrics",
+        Kind::Value("ADDRESS"),
+        BOTH,
+        "Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An \
+         address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).",
+    ),
+    option("metrics-public", Kind::Flag, BOTH, "Take an address for metrics that others reach, too."),
     option("server", Kind::Flag, BOTH, "Be the server half."),
     option("client", Kind::Flag, BOTH, "Be the client half."),
 ];

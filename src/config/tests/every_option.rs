@@ -97,6 +97,7 @@ fn row_of(spec: &OptionSpec) -> Row {
         "a" => row(["nobody", "0"], Refused, None),
         "f" => row(["/tmp/a.pid", "/tmp/b.pid"], Refused, None),
         "n" => row(["1024", "2048"], Refused, Some("many")),
+        "metrics" => row(["127.0.0.1:9180", "/run/obfs-rs.sock"], Refused, Some("192.0.2.1:9180")),
         "access-log" => row(["stdout", "/tmp/access.log"], Refused, None),
         "access-log-format" => Row {
             folds: true,
