@@ -19,6 +19,7 @@ mod left_out;
 pub mod names;
 pub mod options;
 mod process;
+mod proxy;
 mod read;
 mod role;
 pub mod routes;

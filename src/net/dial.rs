@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;
+use super::proxy::{Proxy, Through};
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
 use crate::runtime::watchdog;
@@ -50,15 +51,20 @@ pub enum DialError {
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]
     Connect(String),
+    /// The proxy cannot be dialled, or leads nowhere.
+    #[error("the proxy {0}: {1}")]
+    Proxy(String, String),
 }
 
-/// Dials one of several hosts, and remembers what worked.
+/// Dials one of several hosts, or a proxy that leads to them, and remembers what worked.
 #[derive(Debug)]
 pub struct Dialer {
     names: Arc<Names>,
     options: SocketOptions,
     /// Addresses that would lead back to this process.
     own: OwnAddresses,
+    /// What is dialled is a proxy, which is to be joined to one of the servers behind it.
+    through: Option<Through>,
     memory: Mutex<Memory>,
 }
 
@@ -74,7 +80,13 @@ impl Dialer {
     /// A dialer for these hosts, the preferred one first.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
         let names = Names::new(targets, options.ipv6_first);
-        Dialer { names, options, own: OwnAddresses::default(), memory: Mutex::default() }
+        Dialer { names, options, own: OwnAddresses::default(), through: None, memory: Mutex::default() }
+    }
+
+    /// A dialler for these hosts, the preferred one first, that reaches them through a proxy.
+    pub fn through(proxy: Proxy, targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
+        let dialer = Dialer::new(vec![proxy.address.clone()], options);
+        Dialer { through: Some(Through::new(proxy, targets)), ..dialer }
     }
 
     /// The same, which does not dial these addresses, though a name may lead to them.
@@ -92,13 +104,40 @@ impl Dialer {
     }
 
     /// A connection to the first address that answers, for one who already knows what to say: with Fast
-    /// Open, as much of `first` as fits travels in the SYN. Returns how many bytes of it are on their
-    /// way and must not be sent again.
+    /// Open, as much of `first` as fits travels in the SYN; through a proxy, nothing of it. Returns how many
+    /// bytes of it are on their way and must not be sent again.
     ///
     /// # Errors
     ///
-    /// No address answered.
+    /// No address answered, or none that the proxy was asked for.
     pub async fn connect_with(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
+        let Some(through) = &self.through else { return self.dial(first).await };
+        // On the heap: who dials without a proxy is not to carry it.
+        let joined = Box::pin(self.connect_through(through)).await;
+        joined.map(|stream| (stream, 0)).map_err(|why| DialError::Proxy(through.proxy.to_string(), why))
+    }
+
+    /// A connection to the proxy, joined to the first server that it reaches.
+    async fn connect_through(&self, through: &Through) -> Result<TcpStream, String> {
+        let proxy = &through.proxy;
+        let mut failures = Vec::new();
+        for (number, server) in through.in_order() {
+            let first = proxy.first_bytes(server);
+            let (stream, sent) = self.dial(&first).await.map_err(|error| error.to_string())?;
+            watchdog::stage("proxy");
+            match proxy.join(stream, server, first.get(sent..).unwrap_or_default()).await {
+                Ok(stream) => {
+                    through.reached(number);
+                    return Ok(stream);
+                }
+                Err(error) if error.is_for_all() => return Err(error.to_string()),
+                Err(error) => failures.push(format!("to {server}: {error}")),
+            }
+        }
+        Err(failures.join("; "))
+    }
+
+    async fn dial(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
         watchdog::stage("dial");
         let (candidates, asking) = self.candidates().await?;
         let mut failures = Vec::new();

@@ -42,7 +42,7 @@ impl OptionSpec {
             "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
-            "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+            "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
             "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
             _ => "Further options",
         }
@@ -139,6 +139,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Value("TEXT"),
         CLIENT,
         "WebSocket and HTTPUpgrade client: what the request's User-Agent says (default: Go-http-client/1.1).",
+    ),
+    option(
+        "proxy",
+        Kind::Value("URL"),
+        CLIENT,
+        "Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or \
+         http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).",
     ),
     option("fwmark", Kind::Value("NUMBER"), BOTH, "Mark outgoing packets (SO_MARK on Linux)."),
     OptionSpec {
