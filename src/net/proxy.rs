@@ -206,8 +206,9 @@ impl Proxy {
                 let schemes = schemes.join(", ");
                 ProxyError::Login(format!("it asks for a login by {schemes}, and only Basic is possible"))
             }
-            407 if self.login.is_some() => ProxyError::wrong_login(),
-            407 => ProxyError::no_login(),
+            // Tinyproxy says 401 to a wrong password, though it is no website.
+            401 | 407 if self.login.is_some() => ProxyError::wrong_login(),
+            401 | 407 => ProxyError::no_login(),
             400 | 404 | 405 | 501 => refused("it makes no connections for others (is it a web server?)"),
             500.. => refused("it cannot reach the server"),
             _ => refused("its rules do not allow the connection"),
