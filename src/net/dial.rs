@@ -61,6 +61,8 @@ pub enum DialError {
 pub struct Dialer {
     names: Arc<Names>,
     options: SocketOptions,
+    /// The hosts, as they are shown.
+    shown: Arc<str>,
     /// Addresses that would lead back to this process.
     own: OwnAddresses,
     /// What is dialled is a proxy, which is to be joined to one of the servers behind it.
@@ -79,19 +81,32 @@ struct Memory {
 impl Dialer {
     /// A dialer for these hosts, the preferred one first.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
+        let shown = all(&targets);
         let names = Names::new(targets, options.ipv6_first);
-        Dialer { names, options, own: OwnAddresses::default(), through: None, memory: Mutex::default() }
+        Dialer {
+            names,
+            options,
+            shown,
+            own: OwnAddresses::default(),
+            through: None,
+            memory: Mutex::default(),
+        }
     }
 
     /// A dialler for these hosts, the preferred one first, that reaches them through a proxy.
     pub fn through(proxy: Proxy, targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
         let dialer = Dialer::new(vec![proxy.address.clone()], options);
-        Dialer { through: Some(Through::new(proxy, targets)), ..dialer }
+        Dialer { shown: all(&targets), through: Some(Through::new(proxy, targets)), ..dialer }
     }
 
     /// The same, which does not dial these addresses, though a name may lead to them.
     pub fn without(self, own: OwnAddresses) -> Dialer {
         Dialer { own, ..self }
+    }
+
+    /// The hosts, for people.
+    pub fn shown(&self) -> &Arc<str> {
+        &self.shown
     }
 
     /// A connection to the first address that answers.
@@ -289,6 +304,11 @@ impl Dialer {
         failures.push(format!("{address}: {error}"));
         self.memory().dead.insert(address, Instant::now());
     }
+}
+
+/// Hosts, for people.
+fn all(targets: &[HostPort]) -> Arc<str> {
+    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into()
 }
 
 #[cfg(test)]
