@@ -49,16 +49,30 @@ impl Client {
     ///
     /// One of them cannot be had, or the roots for TLS cannot.
     pub fn bind(config: ClientConfig, tunnel: &TunnelConfig) -> Result<Service<Client>, StartError> {
-        let ClientConfig { listen, servers, disguise } = config;
-        let refuse_ourselves = |own: OwnAddresses| match own.find(&servers) {
-            Some((server, own)) => Err(StartError::Circle(format!("the server {server}"), own)),
-            None => Ok(()),
+        let ClientConfig { listen, servers, proxy, disguise } = config;
+        let refuse_ourselves = |own: OwnAddresses| {
+            // What a server's address means is a proxy's matter.
+            let (what, dialled) = match &proxy {
+                Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
+                None => ("server", servers.as_slice()),
+            };
+            match own.find(dialled) {
+                Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
+                None => Ok(()),
+            }
         };
         refuse_ourselves(OwnAddresses::to_be(&listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&listen, &SocketOptions::default())?;
-        refuse_ourselves(OwnAddresses::of(&listeners))?;
-        let dialer = Dialer::new(servers.clone(), tunnel.sockets.clone());
+        let own = OwnAddresses::of(&listeners);
+        refuse_ourselves(own.clone())?;
+        // Nobody knows where a proxy cuts what it passes on.
+        let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
+        let dialer = match proxy {
+            Some(proxy) => Dialer::through(proxy, servers, tunnel.sockets.clone()),
+            None => Dialer::new(servers, tunnel.sockets.clone()),
+        };
+        let dialer = dialer.without(own);
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let opener = match disguise {
             ClientDisguise::Web(web) if web.mux > 0 => {
@@ -66,7 +80,7 @@ impl Client {
                 let opener = WebOpener::new(web, dialer)?;
                 Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
             }
-            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?)),
+            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
         };
         Ok(Service::new(listeners, Client { opener, timeouts }))
     }

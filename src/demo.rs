@@ -92,6 +92,7 @@ async fn demonstrate() -> Result<bool> {
         ClientConfig {
             listen: vec![loopback(0)],
             servers: vec![loopback(server_address.port())],
+            proxy: None,
             disguise: ClientDisguise::Http(
                 RequestConfig { method: "GET".into(), path: "/".into(), host: "www.bing.com".into() },
                 Handshake::Eager,

@@ -21,6 +21,7 @@ mod metrics;
 pub mod names;
 pub mod options;
 mod process;
+mod proxy;
 mod read;
 mod role;
 pub mod routes;

@@ -5,6 +5,7 @@ use super::disguise::{self, Disguise};
 use super::error::ConfigError;
 use super::names::{self, NameRoute};
 use super::options::Options;
+use super::proxy::proxy;
 use super::tls::{TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
 use super::values::handshake;
@@ -98,6 +99,7 @@ pub(super) fn server(
     handshake(options)?;
     web::mux(options)?;
     web::headers(options)?;
+    proxy(options)?;
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
     let demand = tls(options)?;

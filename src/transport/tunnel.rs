@@ -69,6 +69,7 @@ impl NotOpened {
     /// Where it failed, for the log.
     pub fn stage(&self) -> &'static str {
         match self {
+            NotOpened::Dial(DialError::Proxy(..)) => "proxy",
             NotOpened::Dial(_) => "dial",
             NotOpened::Tls(_) => "tls",
             NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",

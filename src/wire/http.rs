@@ -1,6 +1,7 @@
 //! HTTP/1.1, as far as tunnels and the visitors beside them need it.
 
 pub mod chunked;
+pub mod connect;
 pub mod framing;
 pub mod host;
 #[cfg_attr(

@@ -13,7 +13,7 @@
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
-//! (`origin`). The operator's own scanner is in `probe`.
+//! (`origin`). A client behind a proxy is in `proxy`, the operator's own scanner in `probe`.
 
 #![expect(
     clippy::disallowed_types,
@@ -43,6 +43,7 @@ mod origin;
 mod own_site;
 mod probe;
 mod process;
+mod proxy;
 mod rest;
 mod roles;
 mod routes;

@@ -43,7 +43,7 @@ impl OptionSpec {
             "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
-            "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+            "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
             "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" | "metrics"
             | "metrics-public" => "Process",
             _ => "Further options",
@@ -141,6 +141,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Value("TEXT"),
         CLIENT,
         "WebSocket and HTTPUpgrade client: what the request's User-Agent says (default: Go-http-client/1.1).",
+    ),
+    option(
+        "proxy",
+        Kind::Value("URL"),
+        CLIENT,
+        "Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or \
+         http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).",
     ),
     option("fwmark", Kind::Value("NUMBER"), BOTH, "Mark outgoing packets (SO_MARK on Linux)."),
     OptionSpec {
