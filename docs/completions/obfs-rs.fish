@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= v/verbose server client h/help
+    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= keepalive= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= v/verbose server client h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -35,6 +35,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l key -d 'The certificate
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
@@ -90,6 +91,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l key -d 'The c
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
@@ -137,6 +139,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l key -d 'The c
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r

@@ -93,6 +93,7 @@ pub(super) fn server(
     handshake(options)?;
     web::mux(options)?;
     web::headers(options)?;
+    web::keep_alive(options)?;
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
     let demand = tls(options)?;

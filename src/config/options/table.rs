@@ -42,7 +42,9 @@ impl OptionSpec {
             "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
-            "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+            "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" | "keepalive" => {
+                "Connections"
+            }
             "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
             _ => "Further options",
         }
@@ -140,6 +142,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         CLIENT,
         "WebSocket and HTTPUpgrade client: what the request's User-Agent says (default: Go-http-client/1.1).",
     ),
+    OptionSpec {
+        aliases: &["keep-alive"],
+        ..option(
+            "keepalive",
+            Kind::Value("SECONDS"),
+            CLIENT,
+            "WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so \
+             long, for proxies in front that end idle ones (default: 45); 0 sends none.",
+        )
+    },
     option("fwmark", Kind::Value("NUMBER"), BOTH, "Mark outgoing packets (SO_MARK on Linux)."),
     OptionSpec {
         aliases: &["local-addr"],
