@@ -16,8 +16,8 @@ const DEAD: Duration = Duration::from_secs(240);
 pub(super) struct KeepAlive {
     /// The longest silence, in seconds.
     every: u32,
-    /// How much of it the next silence is, in milliseconds.
-    wait: u32,
+    /// By how much the next one is shorter: 0 is not at all, and the most is a fifth.
+    shorter: u16,
     /// When anything was sent last.
     sent: Instant,
     /// When anything has come last.
@@ -32,8 +32,8 @@ impl KeepAlive {
     /// For a connection that has just been made.
     pub(super) fn new(every: Duration) -> KeepAlive {
         let now = Instant::now();
-        let every = u32::try_from(every.as_secs()).unwrap_or(u32::MAX / 1000).clamp(1, u32::MAX / 1000);
-        KeepAlive { every, wait: silence(every), sent: now, heard: now, asked: false, ping_due: false }
+        let every = u32::try_from(every.as_secs()).unwrap_or(u32::MAX);
+        KeepAlive { every, shorter: rand::random(), sent: now, heard: now, asked: false, ping_due: false }
     }
 
     /// Something was sent.
@@ -61,7 +61,12 @@ impl KeepAlive {
     /// When the next ping is due.
     pub(super) fn due(&self) -> Instant {
         let oldest = if self.asked { self.sent } else { self.sent.min(self.heard) };
-        oldest + Duration::from_millis(self.wait.into())
+        let shorter = self.every() / 5 * self.shorter.into() / u16::MAX.into();
+        oldest + self.every() - shorter
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(self.every.into())
     }
 
     /// The time has come: a ping is to be sent. Returns how long the peer has been silent, if that is so long
@@ -70,15 +75,10 @@ impl KeepAlive {
         self.ping_due = true;
         self.asked = true;
         self.sent = now;
-        self.wait = silence(self.every);
-        let suspect = DEAD.max(Duration::from_secs(self.every.into()) * 2);
+        self.shorter = rand::random();
+        let suspect = DEAD.max(self.every() * 2);
         Some(now.saturating_duration_since(self.heard)).filter(|silence| *silence >= suspect).map(|_| suspect)
     }
-}
-
-/// A silence of four fifths of so many seconds or more, in milliseconds.
-fn silence(seconds: u32) -> u32 {
-    rand::random_range(seconds * 800..=seconds * 1000)
 }
 
 #[cfg(test)]
@@ -121,6 +121,12 @@ mod tests {
             alive.note_heard();
         }
         assert!(silences.len() > 50, "64 silences had {} lengths", silences.len());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn it_is_small_as_every_tunnel_has_one() {
+        assert!(size_of::<Option<KeepAlive>>() <= 40, "{}", size_of::<Option<KeepAlive>>());
     }
 
     /// A peer that answers nothing is asked no more often, and is suspect after four minutes, or two silences.
