@@ -187,6 +187,12 @@ pub(super) fn client(
     {
         return Err(ConfigError::needs_tls(sni));
     }
+    match disguise {
+        Disguise::WebSocket => {}
+        Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
+        Disguise::FakeTls => web::warn_of_no_pings(options, "obfs=tls")?,
+        Disguise::Http | Disguise::Auto => web::warn_of_no_pings(options, "obfs=http")?,
+    }
     Ok(match disguise {
         Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
         Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),

@@ -100,6 +100,7 @@ pub(super) fn server(
     web::mux(options)?;
     web::headers(options)?;
     proxy(options)?;
+    web::keep_alive(options)?;
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
     let demand = tls(options)?;

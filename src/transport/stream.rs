@@ -5,6 +5,7 @@ use crate::relay::RelayStream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -116,6 +117,10 @@ impl RelayStream for Stream {
 
     fn bytes_acked(&self) -> Option<u64> {
         either!(self, stream => stream.bytes_acked())
+    }
+
+    fn unacked_for(&self) -> Option<Duration> {
+        either!(self, stream => stream.unacked_for())
     }
 
     fn ended_abruptly(&self) -> bool {

@@ -11,7 +11,7 @@
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
-//! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
+//! (`web_fronts`, and where these end idle tunnels: `keep_alive`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`). A client behind a proxy is in `proxy`, the operator's own scanner in `probe`.
 
@@ -33,6 +33,7 @@ mod fallback;
 mod follow;
 mod fronts;
 mod hosts;
+mod keep_alive;
 mod life;
 mod log;
 mod machine;

@@ -43,7 +43,9 @@ impl OptionSpec {
             "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
-            "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
+            "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" | "keepalive" => {
+                "Connections"
+            }
             "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" | "metrics"
             | "metrics-public" => "Process",
             _ => "Further options",
@@ -149,6 +151,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or \
          http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).",
     ),
+    OptionSpec {
+        aliases: &["keep-alive"],
+        ..option(
+            "keepalive",
+            Kind::Value("SECONDS"),
+            CLIENT,
+            "WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so \
+             long, for proxies in front that end idle ones (default: 45); 0 sends none.",
+        )
+    },
     option("fwmark", Kind::Value("NUMBER"), BOTH, "Mark outgoing packets (SO_MARK on Linux)."),
     OptionSpec {
         aliases: &["local-addr"],

@@ -70,6 +70,7 @@ fn row_of(spec: &OptionSpec) -> Row {
         "header" => Row { beside: WEB, ..row(["X-A: b", "X-B: c"], Refused, Some("X A")) },
         "user-agent" => Row { beside: WEB, ..row(["Mozilla/5.0 (X11)", "curl/8"], Ignored, Some("ä")) },
         "proxy" => row(["socks5://a:b@127.0.0.1", "http://[::1]:3128/"], Refused, Some("https://127.0.0.1")),
+        "keepalive" => Row { beside: WEB, ..row(["30", "0"], Refused, Some("86401")) },
         "fwmark" => row(["7", "8"], Ignored, Some("-1")),
         "localAddr" | "remoteAddr" => row(["127.0.0.2", "::1"], Refused, Some("a b")),
         "localPort" | "remotePort" => row(["1080", "8080"], Refused, Some("http")),
