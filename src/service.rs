@@ -205,6 +205,7 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError>
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
+    telemetry::flush();
     ended
 }
 

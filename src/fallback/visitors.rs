@@ -176,7 +176,7 @@ impl Visitors {
         let what = listed(VisitorClass::ALL.iter().map(|(_, name)| *name).zip(&self.classes), &mut number);
         let places = listed(self.by_place(), &mut 0);
         if number > 0 {
-            let minutes = since.elapsed().as_secs().div_ceil(60);
+            let minutes = since.elapsed().as_secs().div_ceil(60).max(1);
             info!("{number} visitors in the last {minutes} min: {what}; they went to: {places}");
         }
     }

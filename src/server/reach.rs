@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(500);
 
 /// How often it is asked once that is told.
-const LATER: Duration = Duration::from_secs(30);
+const LATER: Duration = Duration::from_secs(10);
 
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -34,6 +34,7 @@ mod fronts;
 mod hosts;
 mod life;
 mod log;
+mod log_faults;
 mod machine;
 mod mux_liveness;
 mod mux_sessions;
