@@ -132,6 +132,9 @@ fn bind(config: Config, open_files: Option<u64>) -> Result<(Box<dyn Run>, Option
         #[cfg(not(all(feature = "client", feature = "server")))]
         _ => return Err(StartError::LeftOut),
     };
+    if let Some(access_log) = process.access_log {
+        telemetry::access_log::start(access_log)?;
+    }
     let pid_file = process.pid_file.as_deref().map(PidFile::claim).transpose()?;
     let listening = service.addresses();
     let version = env!("CARGO_PKG_VERSION");

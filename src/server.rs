@@ -2,25 +2,28 @@
 
 use crate::config::{Layer, Route, Routes, ServerConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
-use crate::fallback::{Fallback, NoVisit, Served, Visit};
+use crate::fallback::{Fallback, Served, Visit};
+use crate::mux;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::relay::Timeouts;
 use crate::service::Half;
-use crate::transport::proxy_protocol::{self, ReceiveError};
+use crate::telemetry::{Kind, PathClass, Record, Target};
+use crate::transport::proxy_protocol;
 use crate::transport::tls::Acceptor;
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
-use crate::{mux, telemetry};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
+mod error;
 mod reach;
 mod start;
 mod visitors;
+
+use error::Error;
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -55,33 +58,19 @@ impl Half for Server {
     }
 
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
-        let began = Instant::now();
-        let mut info = ConnInfo::new(peer);
+        let mut record = Record::new(ConnInfo::new(peer));
         // On the heap: a tunnel does not carry the large stages that opened it through its life.
-        let opened = Box::pin(self.open(tcp, &mut info, began)).await;
-        // The one line in the log that a connection gets when it has ended.
+        let opened = Box::pin(self.open(tcp, &mut record)).await;
         match opened {
-            Ok(Opened::Tunnel(tunnel)) => telemetry::tunnel_ended(info, "tunnel", began, &tunnel.await),
-            Ok(Opened::Visit(Visit::Relayed(outcome))) => {
-                telemetry::tunnel_ended(info, "visitor", began, &outcome);
+            Ok(Opened::Tunnel(tunnel)) => {
+                let outcome = tunnel.await;
+                record.ended(&outcome);
             }
-            Ok(Opened::Visit(Visit::Answered(requests))) => {
-                debug!(peer = %info, requests, "visitor of our own website");
-            }
-            Err(error) => error.tell(&info),
+            Ok(Opened::Visit(Visit::Relayed(outcome))) => record.ended(&outcome),
+            Ok(Opened::Visit(Visit::Answered(requests))) => record.answered(requests),
+            Err(error) => error.tell(record),
         }
     }
-}
-
-/// Why a connection became nothing.
-enum Error {
-    /// It broke before it was known what it is.
-    Gone(io::Error),
-    ProxyHeader(ReceiveError),
-    /// TLS was to end here, and nobody else could answer it.
-    TlsHandshake(io::Error),
-    NotAccepted(NotAccepted),
-    NoVisit(NoVisit),
 }
 
 /// What comes of a connection.
@@ -91,9 +80,10 @@ enum Opened {
 }
 
 impl Server {
-    /// The life of a connection, until its tunnel stands or it is over. `info` is what is known of where it came
-    /// from in the end.
-    async fn open(&self, mut tcp: TcpStream, info: &mut ConnInfo, began: Instant) -> Result<Opened, Error> {
+    /// The life of a connection, until its tunnel stands or it is over. `record` is what is known of it in the
+    /// end.
+    async fn open(&self, mut tcp: TcpStream, record: &mut Record) -> Result<Opened, Error> {
+        let info = &mut record.info;
         // A website may want to be told, or to say where it is, and a certificate may be for an address.
         let failover = &self.config.failover;
         if self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is() {
@@ -105,18 +95,23 @@ impl Server {
         {
             info.apply_proxy_header(addresses);
         }
-        let mut c = Handoff::new(Stream::from(tcp), *info, began);
+        let mut c = Handoff::new(Stream::from(tcp), *info, record.began);
         loop {
             let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
             // A proxy in front may speak for another user than before.
             c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
-            *info = c.info;
+            record.info = c.info;
+            record.tls = layer == Layer::Tls;
             let sni = seen.server_name();
             let of_certificate =
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
-                    return self.tunnel(c, kind).await.map(Opened::Tunnel).map_err(Error::NotAccepted);
+                    return self
+                        .tunnel(c, kind, record)
+                        .await
+                        .map(Opened::Tunnel)
+                        .map_err(Error::NotAccepted);
                 }
                 Route::TerminateTls(otherwise) => {
                     // The table has rows for it only where there is a certificate.
@@ -134,8 +129,11 @@ impl Server {
             };
             visitors::note(self, &c, layer, protocol, site);
             if let Some(sni) = sni {
-                debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
+                debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }
+            record.kind = Kind::Visitor;
+            record.path = (protocol == VisitorProtocol::Plain).then_some(PathClass::Other);
+            record.target = self.fallback.target(site);
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
             match Box::pin(self.fallback.serve(c, site, rules)).await.map_err(Error::NoVisit)? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
@@ -163,12 +161,27 @@ impl Server {
     }
 
     /// Opens a tunnel for a client, which is to be run.
-    async fn tunnel(&self, c: Handoff<Stream>, kind: ClientKind) -> Result<Relaying, NotAccepted> {
+    async fn tunnel(
+        &self,
+        c: Handoff<Stream>,
+        kind: ClientKind,
+        record: &mut Record,
+    ) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
+        let target = Target { role: "backend", address: Arc::clone(self.backend.shown()) };
+        record.kind = transport::kind(&kind);
+        record.path = match record.kind {
+            Kind::FakeTls => None,
+            Kind::Http if self.config.rules.takes_any_http_path() => Some(PathClass::Any),
+            _ => Some(PathClass::Ours),
+        };
+        record.target = Some(target.clone());
         let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
-                return Ok(Box::pin(mux::serve(*open, Arc::clone(&self.backend), dialled, self.timeouts)));
+                record.kind = Kind::Mux;
+                let backend = mux::Backend::new(Arc::clone(&self.backend), dialled, record.info, target);
+                return Ok(Box::pin(mux::serve(*open, backend, self.timeouts)));
             }
         };
         let backend = match dialled {
@@ -182,27 +195,6 @@ impl Server {
                 tunnel.abort();
                 Err(NotAccepted::Backend(error))
             }
-        }
-    }
-}
-
-impl Error {
-    /// Tells the log.
-    fn tell(self, peer: &ConnInfo) {
-        match self {
-            Error::Gone(error) | Error::NotAccepted(NotAccepted::Broken(error)) => {
-                debug!(%peer, %error, "closed before it was known what it is");
-            }
-            Error::ProxyHeader(error) => error.tell(peer),
-            Error::TlsHandshake(error) => debug!(%peer, %error, "TLS handshake failed"),
-            Error::NotAccepted(NotAccepted::Empty) => debug!(%peer, "closed before sending anything"),
-            Error::NotAccepted(error) => warn!(%peer, stage = error.stage(), %error, "tunnel failed"),
-            Error::NoVisit(NoVisit::Circle) => warn!(
-                %peer,
-                "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
-                 here? One of them is reset"
-            ),
-            Error::NoVisit(error) => warn!(%peer, %error, "the website cannot be reached"),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::os::pid_file::PidFileError;
 use crate::os::process::{self, Parent};
 use crate::os::user::UserError;
 use crate::runtime::watchdog;
-use crate::telemetry;
+use crate::telemetry::{self, AccessLogError, access_log};
 use crate::transport::tls::TlsError;
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +43,9 @@ pub enum StartError {
     /// It cannot go into the background.
     #[error("cannot go into the background: {0}")]
     Daemon(io::Error),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// The pid file cannot be had.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -74,6 +77,7 @@ impl StartError {
             | StartError::Circle(..)
             | StartError::Interface { .. }
             | StartError::User(_) => true,
+            StartError::AccessLog(error) => error.is_about_the_configuration(),
             StartError::PidFile(error) => error.is_about_the_configuration(),
         }
     }
@@ -205,6 +209,7 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError>
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
+    access_log::finish();
     telemetry::flush();
     ended
 }

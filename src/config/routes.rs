@@ -52,7 +52,7 @@ pub enum Route {
 /// One of those behind the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    /// The option that names it.
+    /// The option that says so.
     pub option: &'static str,
     /// Where it is, or what is served from here.
     pub website: Website,

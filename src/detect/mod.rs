@@ -38,6 +38,11 @@ impl Rules {
         Rules { http: self.http.clone().filter(|_| !self.tls_alone), ..Rules::default() }
     }
 
+    /// Whether clients of simple-obfs may ask for any path.
+    pub fn takes_any_http_path(&self) -> bool {
+        self.http.as_ref().is_some_and(|rule| rule.path.is_none())
+    }
+
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
     /// port is chiefly for.
     pub fn guess_protocol(&self, bytes: &[u8]) -> VisitorProtocol {

@@ -9,6 +9,7 @@ use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _, Timeouts};
 use crate::site;
+use crate::telemetry::Target;
 use crate::transport::Stream;
 use crate::transport::tls::{TlsError, UpstreamTls};
 use crate::wire::proxy_protocol::Version;
@@ -36,7 +37,7 @@ const UNDECIDED: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Fallback {
     /// By their place in the routing table.
-    upstreams: Vec<Place>,
+    upstreams: Vec<(Place, Target)>,
     timeouts: Timeouts,
     undecided: Budget,
     visits: Visits,
@@ -111,14 +112,15 @@ impl Fallback {
         timeouts: Timeouts,
         own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
-        let place = |&UpstreamConfig { ref website, tls, http1, proxy_header, .. }: &UpstreamConfig| {
-            let Website::Port(address) = website else { return Ok(Place::Own(website.clone())) };
+        let place = |&UpstreamConfig { option, ref website, tls, http1, proxy_header }: &UpstreamConfig| {
+            let target = Target { role: option, address: website.to_string().into() };
+            let Website::Port(address) = website else { return Ok((Place::Own(website.clone()), target)) };
             let is_same =
                 |other: &UpstreamConfig| (&other.website, other.proxy_header) == (website, proxy_header);
             let dialled_as = UpstreamId(routes.upstreams.iter().position(is_same).unwrap_or_default());
             let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
             let tls = tls.then(UpstreamTls::new).transpose()?;
-            Ok(Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })))
+            Ok((Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })), target))
         };
         Ok(Fallback {
             upstreams: routes.upstreams.iter().map(place).collect::<Result<_, TlsError>>()?,
@@ -139,9 +141,14 @@ impl Fallback {
         &self.undecided
     }
 
+    /// Where visitors go who go there.
+    pub fn target(&self, id: UpstreamId) -> Option<Target> {
+        self.upstreams.get(id.0).map(|(_, target)| target.clone())
+    }
+
     /// A connection to the website for somebody who may yet turn out to be a client.
     pub async fn dial_early(&self, id: Option<UpstreamId>, info: ConnInfo) -> Option<Upstream> {
-        let Some(Place::Port(port)) = self.upstreams.get(id?.0) else { return None };
+        let Some((Place::Port(port), _)) = self.upstreams.get(id?.0) else { return None };
         Some(Upstream { id: port.dialled_as, tcp: port.dial(&info).await.ok()? })
     }
 
@@ -157,8 +164,8 @@ impl Fallback {
         rules: &Rules,
     ) -> Result<Served, NoVisit> {
         let port = match self.upstreams.get(id.0) {
-            Some(Place::Port(port)) => port,
-            Some(Place::Own(website)) => return Ok(serve_here(website, c, rules).await),
+            Some((Place::Port(port), _)) => port,
+            Some((Place::Own(website), _)) => return Ok(serve_here(website, c, rules).await),
             // Every row of the table leads to one of its upstreams.
             None => return Ok(serve_here(&Website::Bare, c, rules).await),
         };

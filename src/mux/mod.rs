@@ -58,3 +58,4 @@ mod timers;
 
 pub use engine::serve;
 pub use pool::{OpenLink, Pool};
+pub use source::Backend;

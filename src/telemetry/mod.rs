@@ -2,30 +2,33 @@
 //! keys. Paths and names that only clients are to know stand in lines for debugging alone.
 
 use crate::os::stderr;
-use crate::relay::{End, Outcome};
 use std::fmt::Display;
 use std::io::{self, Write};
 #[cfg(unix)]
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
+use tracing::warn;
 #[cfg(unix)]
 use tracing::{Level, Metadata};
-use tracing::{debug, warn};
 #[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub mod access_log;
 mod level;
 mod limit;
 mod prefix;
+mod record;
 
+pub use access_log::{AccessLogConfig, AccessLogError};
 pub use level::LogLevel;
 pub use limit::{
     report as report_suppressed, report_rest as report_rest_of_suppressed, start as start_limiting,
 };
+
+pub use record::{Kind, PathClass, Record, Target};
 
 #[cfg(unix)]
 use crate::os::syslog::Syslog;
@@ -162,16 +165,5 @@ impl Write for Stderr {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The line that a connection gets when it has ended.
-pub fn tunnel_ended(peer: impl Display, what: &'static str, began: Instant, outcome: &Outcome) {
-    let Outcome { up, down, end } = outcome;
-    let seconds = format_args!("{:.3}", began.elapsed().as_secs_f64()).to_string();
-    match end {
-        // Somebody has set something up wrongly: this is to be seen without asking for it.
-        End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{what} ended"),
-        _ => debug!(%peer, up, down, seconds, %end, "{what} ended"),
     }
 }
