@@ -125,27 +125,31 @@ pub fn print_error(error: &dyn Display) {
 
 /// Writes a line, if that is possible without waiting.
 pub fn write(line: &str) {
-    let line = one_line(line);
-    let mut stderr = lock();
-    let Stderr { mode, torn, lost } = &mut *stderr;
-    match mode {
-        WriteMode::Shared if is_writable() => write_once(&line, torn, |bytes| io::stderr().write(bytes)),
-        WriteMode::Shared => {}
-        #[cfg(unix)]
-        WriteMode::Own(file) => write_once(&line, torn, |bytes| (&*file).write(bytes)),
-        #[cfg(unix)]
-        WriteMode::Socket => write_once(&line, torn, |bytes| {
-            use rustix::net::{SendFlags, send};
-            send(io::stderr(), bytes, SendFlags::DONTWAIT).map_err(io::Error::from)
-        }),
-        WriteMode::Thread(sender) => {
-            if *lost > 0 {
-                let told = format!("obfs-rs: {lost} lines of the log were lost: its disk was too slow\n");
-                if sender.try_send(ToWrite::Line(told)).is_ok() {
-                    *lost = 0;
+    lock().write(one_line(line));
+}
+
+impl Stderr {
+    fn write(&mut self, line: String) {
+        let Stderr { mode, torn, lost } = self;
+        match mode {
+            WriteMode::Shared if is_writable() => write_once(&line, torn, |bytes| io::stderr().write(bytes)),
+            WriteMode::Shared => {}
+            #[cfg(unix)]
+            WriteMode::Own(file) => write_once(&line, torn, |bytes| (&*file).write(bytes)),
+            #[cfg(unix)]
+            WriteMode::Socket => write_once(&line, torn, |bytes| {
+                use rustix::net::{SendFlags, send};
+                send(io::stderr(), bytes, SendFlags::DONTWAIT).map_err(io::Error::from)
+            }),
+            WriteMode::Thread(sender) => {
+                if *lost > 0 {
+                    let told = format!("obfs-rs: {lost} lines of the log were lost: its disk was too slow\n");
+                    if sender.try_send(ToWrite::Line(told)).is_ok() {
+                        *lost = 0;
+                    }
                 }
+                *lost += u64::from(sender.try_send(ToWrite::Line(line)).is_err());
             }
-            *lost += u64::from(sender.try_send(ToWrite::Line(line)).is_err());
         }
     }
 }
@@ -218,6 +222,25 @@ mod tests {
         }
         write_once("no room\n", &mut torn, |_| Err(io::ErrorKind::StorageFull.into()));
         assert_eq!((String::from_utf8(written).unwrap().as_str(), torn), ("a li\na line\na line\n", false));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_disk_that_is_stuck() {
+        let (sender, stuck) = sync_channel(WAITING);
+        let mut stderr = Stderr { mode: WriteMode::Thread(sender), torn: false, lost: 0 };
+        for number in 0..WAITING + 5 {
+            stderr.write(format!("line {number}\n"));
+        }
+        let next = || match stuck.try_recv() {
+            Ok(ToWrite::Line(line)) => line,
+            other => panic!("{other:?}"),
+        };
+        let first = [next(), next()];
+        assert_eq!(first, ["line 0\n", "line 1\n"]);
+        stderr.write("again\n".to_owned());
+        let rest: Vec<_> = (2..WAITING + 2).map(|_| next()).collect();
+        assert!(rest[WAITING - 2].starts_with("obfs-rs: 5 lines of the log were lost"), "{rest:?}");
+        assert_eq!((rest[WAITING - 1].as_str(), stderr.lost), ("again\n", 0));
     }
 
     #[test]

@@ -259,7 +259,7 @@ fn visitors_are_counted_by_what_they_are_and_where_they_went() {
         let lines = ended(&server);
         let told = lines.iter().find(|line| line.contains("visitors in the last")).expect("a line");
         let wanted = format!(
-            " INFO 6 visitors in the last 1 min: HTTP 3, TLS 1, silent 1, other bytes 1; they went to: failover {} 5, \
+            " INFO 6 visitors in the last 1 min: HTTP 3, TLS 1, silent 1, other bytes 1; where they went: failover {} 5, \
              failover-tls {} 1",
             site.addr, tls_site.addr
         );
