@@ -92,7 +92,10 @@ fn write_in_turn(receiver: &Receiver<ToWrite>) {
     let mut torn = false;
     for next in receiver {
         match next {
-            ToWrite::Line(line) => write_once(&line, &mut torn, |bytes| io::stderr().write(bytes)),
+            // A disk that is full takes nothing.
+            ToWrite::Line(line) => {
+                write_once(&line, &mut torn, |bytes| io::stderr().write(bytes));
+            }
             // Whoever asked may not wait any more.
             ToWrite::Mark(written) => drop(written.try_send(())),
         }
@@ -130,10 +133,23 @@ pub fn write(line: &str) {
 
 impl Stderr {
     fn write(&mut self, line: String) {
-        let Stderr { mode, torn, lost } = self;
-        match mode {
-            WriteMode::Shared if is_writable() => write_once(&line, torn, |bytes| io::stderr().write(bytes)),
-            WriteMode::Shared => {}
+        if self.lost > 0 {
+            let told =
+                format!("obfs-rs: {} lines of the log were lost: who takes them was too slow\n", self.lost);
+            if self.put(told) {
+                self.lost = 0;
+            }
+        }
+        if !self.put(line) {
+            self.lost += 1;
+        }
+    }
+
+    /// Writes a line, or leaves it to the thread. `false`: that would have to wait.
+    fn put(&mut self, line: String) -> bool {
+        let torn = &mut self.torn;
+        match &self.mode {
+            WriteMode::Shared => is_writable() && write_once(&line, torn, |bytes| io::stderr().write(bytes)),
             #[cfg(unix)]
             WriteMode::Own(file) => write_once(&line, torn, |bytes| (&*file).write(bytes)),
             #[cfg(unix)]
@@ -141,21 +157,13 @@ impl Stderr {
                 use rustix::net::{SendFlags, send};
                 send(io::stderr(), bytes, SendFlags::DONTWAIT).map_err(io::Error::from)
             }),
-            WriteMode::Thread(sender) => {
-                if *lost > 0 {
-                    let told = format!("obfs-rs: {lost} lines of the log were lost: its disk was too slow\n");
-                    if sender.try_send(ToWrite::Line(told)).is_ok() {
-                        *lost = 0;
-                    }
-                }
-                *lost += u64::from(sender.try_send(ToWrite::Line(line)).is_err());
-            }
+            WriteMode::Thread(sender) => sender.try_send(ToWrite::Line(line)).is_ok(),
         }
     }
 }
 
-/// Writes a line with one write, behind the end of one that was `torn`.
-fn write_once(line: &str, torn: &mut bool, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
+/// Writes a line with one write, behind the end of one that was `torn`. `false` if nothing of it was taken.
+fn write_once(line: &str, torn: &mut bool, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> bool {
     let ended;
     let bytes = if *torn {
         ended = format!("\n{line}");
@@ -164,9 +172,11 @@ fn write_once(line: &str, torn: &mut bool, write: impl FnOnce(&[u8]) -> io::Resu
         line.as_bytes()
     };
     // Not `write_all`: that would wait where a part was taken.
-    if let Ok(written) = write(bytes) {
-        *torn = (*torn && written == 0) || (written > 0 && written < bytes.len());
+    let written = write(bytes).unwrap_or(0);
+    if written > 0 {
+        *torn = written < bytes.len();
     }
+    written > 0
 }
 
 /// Whether a line can be written without waiting for a reader, as far as the system tells.
@@ -220,7 +230,7 @@ mod tests {
                 Ok(taken.len())
             });
         }
-        write_once("no room\n", &mut torn, |_| Err(io::ErrorKind::StorageFull.into()));
+        assert!(!write_once("no room\n", &mut torn, |_| Err(io::ErrorKind::StorageFull.into())));
         assert_eq!((String::from_utf8(written).unwrap().as_str(), torn), ("a li\na line\na line\n", false));
     }
 

@@ -1,13 +1,14 @@
 //! Whether what is behind the server answers, asked at the start: who set it up need not wait for the first visitor
 //! to learn that it does not.
 
-use crate::config::ServerConfig;
+use crate::config::Routes;
+use crate::detect::UpstreamId;
+use crate::fallback::Fallback;
 use crate::net::addr::{Host, HostPort};
 use crate::net::dial::{DialError, Dialer};
-use crate::net::options::SocketOptions;
-use crate::net::own_addresses::OwnAddresses;
 use crate::os::listening::is_listened_on;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -32,23 +33,31 @@ pub(super) struct Target {
     /// What becomes of connections as long as it does not answer.
     otherwise: &'static str,
     address: HostPort,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
 }
 
-/// All that are behind the server, each once.
-pub(super) fn targets(config: &ServerConfig, sockets: &SocketOptions, own: &OwnAddresses) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::new();
-    for (name, address) in config.behind() {
-        if targets.iter().any(|target| target.address == *address) {
-            continue;
+/// All that are behind the server, each once, with what dials them for everybody: a name is looked up once.
+pub(super) fn targets(
+    backend: &HostPort,
+    backend_dialer: &Arc<Dialer>,
+    routes: &Routes,
+    fallback: &Fallback,
+) -> Vec<Target> {
+    let mut targets = vec![Target {
+        what: "Shadowsocks".to_owned(),
+        otherwise: "clients are reset",
+        address: backend.clone(),
+        dialer: Arc::clone(backend_dialer),
+    }];
+    for (number, upstream) in routes.upstreams.iter().enumerate() {
+        if let Some(address) = upstream.website.port()
+            && let Some(dialer) = fallback.dialer(UpstreamId(number))
+            && targets.iter().all(|target| target.address != *address)
+        {
+            let what = format!("the website of the option `{}`", upstream.option);
+            let otherwise = "its visitors are reset";
+            targets.push(Target { what, otherwise, address: address.clone(), dialer });
         }
-        let is_backend = *address == config.backend;
-        let (what, otherwise) = match is_backend {
-            true => ("Shadowsocks".to_owned(), "clients are reset"),
-            false => (format!("the website of the option `{name}`"), "its visitors are reset"),
-        };
-        let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
-        targets.push(Target { what, otherwise, address: address.clone(), dialer });
     }
     targets
 }

@@ -266,6 +266,9 @@ fn visitors_are_counted_by_what_they_are_and_where_they_went() {
         assert!(told.ends_with(&wanted), "{told}");
         // Nobody came: nothing to tell.
         let idle = crate::support::plugin::server(Ours, echo.addr, "obfs=http");
+        let tunnel = connect(idle.addr);
+        send(&tunnel, format!("GET / HTTP/1.1\r\nHost: a\r\n{GOOD}").as_bytes());
+        assert!(recv_head(&tunnel).starts_with("HTTP/1.1 101"));
         assert!(!ended(&idle).iter().any(|line| line.contains("visitors")));
     });
 }
