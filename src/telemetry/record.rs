@@ -34,8 +34,7 @@ impl Kind {
     const fn event(self) -> &'static str {
         match self {
             Kind::Unknown => "connection",
-            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade => "tunnel",
-            Kind::Mux => "mux connection",
+            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade | Kind::Mux => "tunnel",
             Kind::Session => "session",
             Kind::Visitor => "visitor",
         }
@@ -158,8 +157,8 @@ impl Record {
         let seconds = format_args!("{:.3}", self.began.elapsed().as_secs_f64()).to_string();
         match end {
             // Somebody has set something up wrongly: this is to be seen without asking for it.
-            End::Malformed(..) => warn!(%peer, kind, up, down, seconds, %end, "{what} ended"),
-            _ => debug!(%peer, kind, up, down, seconds, %end, "{what} ended"),
+            End::Malformed(..) => warn!(%peer, up, down, seconds, kind, %end, "{what} ended"),
+            _ => debug!(%peer, up, down, seconds, kind, %end, "{what} ended"),
         }
     }
 
