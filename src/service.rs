@@ -231,6 +231,7 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>, metrics: Option<&Exporter
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
     access_log::finish();
+    telemetry::flush();
     ended
 }
 

@@ -3,8 +3,8 @@
 use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;
-use crate::metrics;
 use super::proxy::{Proxy, Through};
+use crate::metrics;
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
 use crate::runtime::watchdog;
@@ -141,7 +141,9 @@ impl Dialer {
             Some(through) => {
                 // On the heap: who dials without a proxy is not to carry it.
                 let joined = Box::pin(self.connect_through(through)).await;
-                joined.map(|stream| (stream, 0)).map_err(|why| DialError::Proxy(through.proxy.to_string(), why))
+                joined
+                    .map(|stream| (stream, 0))
+                    .map_err(|why| DialError::Proxy(through.proxy.to_string(), why))
             }
         };
         match &connected {

@@ -36,7 +36,7 @@ impl Server {
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let to_be_asked = Mutex::new(reach::targets(&config, &behind, &own));
+        let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
         let server =
             Server { config, routes, inside, in_the_clear, backends, fallback, timeouts, tls, to_be_asked };
         Ok(Service::new(listeners, server))
