@@ -14,6 +14,7 @@ complete -c obfs-server -l mux -d 'WebSocket client: so many sessions share a co
 complete -c obfs-server -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-server -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
 complete -c obfs-server -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
+complete -c obfs-server -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-server -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-server -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-server -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r

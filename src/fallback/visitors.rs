@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(lines.take(), [more]);
         after(120).await;
         assert!(lines.take().is_empty());
-        visitors.count(VisitorClass::Other, UpstreamId(0));
+        let _ = visitors.count(VisitorClass::Other, UpstreamId(0));
         miss();
         assert_eq!(lines.take(), [first], "a minute without one is over");
         after(3600).await;
