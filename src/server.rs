@@ -52,7 +52,7 @@ impl Half for Server {
     }
 
     async fn check(&self) -> Result<(), String> {
-        self.backends.main().check().await.map_err(|error| format!("Shadowsocks: {error}"))
+        self.backends.check().await
     }
 
     fn log_hints(&self) {

@@ -106,6 +106,11 @@ impl Flow {
         self.payload = payload as u64;
     }
 
+    /// So many bytes of payload have passed in another way.
+    pub(super) fn note_passed(&mut self, payload: usize) {
+        self.payload += payload as u64;
+    }
+
     /// No more is fetched from the source at once than can be kept for each of many sinks.
     pub(super) fn set_modest(&mut self) {
         self.modest = true;

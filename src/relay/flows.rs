@@ -45,6 +45,12 @@ impl<P: Protocol> Flows<P> {
         self.with_pending(direction, payload, payload_len)
     }
 
+    /// So many bytes of a direction's payload have gone to its sink already, in another way.
+    pub fn with_passed(mut self, direction: Direction, payload: usize) -> Self {
+        self.flow(direction).note_passed(payload);
+        self
+    }
+
     /// Takes bytes of a direction's source that were read before, through the protocol. Bytes that are not what
     /// the format says end the direction as they do later: behind what came before them.
     pub fn feed(&mut self, direction: Direction, input: &mut [u8]) {

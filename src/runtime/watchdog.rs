@@ -294,6 +294,20 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn a_panic_is_counted() {
+        let count = || {
+            let text = metrics::text();
+            let line = text.lines().find(|line| line.starts_with("obfs_rs_panics_total ")).unwrap();
+            line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()
+        };
+        log_panics();
+        let before = count();
+        assert!(std::panic::catch_unwind(|| panic!("as the test wants it")).is_err());
+        assert!(count() > before);
+    }
+
     #[test]
     fn only_one_turn_that_goes_on_is_stuck() {
         let looks = |all: &[u32]| {

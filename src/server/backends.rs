@@ -10,6 +10,7 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::transport::Stream;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// All backends.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Backends {
     by_path: Vec<Arc<Dialer>>,
     /// By a name in hellos, in lower case.
     by_name: HashMap<String, Arc<Dialer>>,
+    /// Each once.
+    all: Vec<Arc<Dialer>>,
 }
 
 impl Backends {
@@ -42,6 +45,7 @@ impl Backends {
                 .iter()
                 .map(|(name, backend)| (name.clone(), dialer(backend)))
                 .collect(),
+            all: dialers.into_values().collect(),
         }
     }
 
@@ -69,6 +73,25 @@ impl Backends {
             Some(backend) => ("route", backend),
             None => ("backend", &self.main),
         }
+    }
+
+    /// Whether any of them can be connected to; if not, why. Which one a client wants is not known, and where one of
+    /// several is away, the others still serve theirs.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let mut checks = JoinSet::new();
+        for dialer in &self.all {
+            let dialer = Arc::clone(dialer);
+            checks.spawn(async move { dialer.check().await });
+        }
+        let mut missing = Vec::new();
+        while let Some(checked) = checks.join_next().await {
+            match checked {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => missing.push(error.to_string()),
+                Err(_) => {}
+            }
+        }
+        Err(format!("Shadowsocks: {}", missing.join("; ")))
     }
 
     fn by_name(&self, name: &str) -> Option<&Arc<Dialer>> {

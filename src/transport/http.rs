@@ -69,7 +69,7 @@ pub(super) async fn open(
     }
     let (server, sent) = dialer.connect_with(&request).await?;
     request.drain(..sent);
-    granted_tunnel(server.into(), &request, first).await
+    granted_tunnel(server.into(), &request, 0, first).await
 }
 
 /// A raw stream behind a request whose answer nothing waits for. `flight` is what is left to send of the
@@ -79,14 +79,16 @@ pub(super) fn eager_tunnel(server: Stream, flight: Vec<u8>, first_len: usize) ->
     Tunnel::dialled(Unanswered::new(server, false), flows)
 }
 
-/// A raw stream behind a request that has been granted.
+/// A raw stream behind a request that has been granted, in which `early` bytes of payload went.
 pub(super) async fn granted_tunnel(
     mut server: Stream,
     request: &[u8],
+    early: usize,
     first: Vec<u8>,
 ) -> Result<Tunnel, NotOpened> {
     let behind = awaited(&mut server, request, None).await?;
     let flows = Flows::new(Identity).with_payload(Direction::Up, first).with_payload(Direction::Down, behind);
+    let flows = flows.with_passed(Direction::Up, early);
     Ok(Tunnel::dialled(server, flows))
 }
 

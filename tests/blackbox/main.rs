@@ -13,7 +13,8 @@
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`, and where these end idle tunnels: `keep_alive`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
-//! (`origin`). A client behind a proxy is in `proxy`, the operator's own scanner in `probe`.
+//! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
+//! in `probe`.
 
 #![expect(
     clippy::disallowed_types,
@@ -38,6 +39,7 @@ mod life;
 mod log;
 mod log_faults;
 mod machine;
+mod metrics;
 mod mux_liveness;
 mod mux_sessions;
 mod options;

