@@ -572,22 +572,26 @@ fn a_proxy_that_leads_back_is_refused() {
 
 /// What a name leads to shows when it is dialled: then nothing is.
 #[test]
-fn a_proxy_whose_name_leads_back_is_not_dialled() {
+fn a_name_that_leads_back_is_not_dialled() {
     netns::alone(secs(60), || {
         let dir = TempDir::new("hosts");
-        let hosts = dir.write("hosts", "127.0.0.1 proxy.test\n");
+        let hosts = dir.write("hosts", "127.0.0.1 back.test\n");
         netns::run("mount", &["--bind", hosts.to_str().expect("a path of ASCII"), "/etc/hosts"]);
-        let port = free_port();
-        let vars = Vars {
-            remote: ("server.invalid".to_owned(), 80),
-            local: ("127.0.0.1".to_owned(), port),
-            options: format!("client;obfs=http;proxy=http://proxy.test:{port}"),
-        };
-        let client = start("client", our_path(), &vars, port);
-        assert_no_tunnel(
-            &client,
-            &[&format!("the proxy http://proxy.test:{port}: "), "leads back to this process"],
-        );
+        for (host, proxy) in [("server.invalid", ";proxy=http://back.test"), ("back.test", "")] {
+            let port = free_port();
+            let proxy = if proxy.is_empty() { String::new() } else { format!("{proxy}:{port}") };
+            let vars = Vars {
+                remote: (host.to_owned(), port),
+                local: ("127.0.0.1".to_owned(), port),
+                options: format!("client;obfs=http{proxy}"),
+            };
+            let client = start("client", our_path(), &vars, port);
+            let app = connect(client.addr);
+            send(&app, b"hello");
+            assert_eq!(recv_to_end(&app, STEP).1, End::Reset, "{}", client.child.show_log());
+            let line = client.child.wait_text("leads back to this process");
+            assert!(line.contains("WARN") && line.contains("back.test") != proxy.is_empty(), "{line}");
+        }
     });
 }
 
