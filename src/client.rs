@@ -1,9 +1,11 @@
 //! The client half: accept, dial, open the disguise, relay.
 
-use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
 use crate::mux::Pool;
+use crate::net::Names;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
+use crate::net::handed_over::HandedOver;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
@@ -30,6 +32,8 @@ const FIRST_BYTES: usize = 16 * 1024;
 pub struct Client {
     opener: Opening,
     timeouts: Timeouts,
+    /// What is known of the names of the servers.
+    names: Arc<Names>,
 }
 
 /// Into what an application's connection goes.
@@ -47,17 +51,24 @@ impl Client {
     /// # Errors
     ///
     /// One of them cannot be had, or the roots for TLS cannot.
-    pub fn bind(config: ClientConfig, tunnel: &TunnelConfig) -> Result<Service<Client>, StartError> {
-        let ClientConfig { listen, servers, disguise } = config;
-        let refuse_ourselves = |own: OwnAddresses| match own.find(&servers) {
-            Some((server, own)) => Err(StartError::Circle(format!("the server {server}"), own)),
-            None => Ok(()),
-        };
-        refuse_ourselves(OwnAddresses::to_be(&listen))?;
+    pub fn bind(
+        config: ClientConfig,
+        tunnel: &TunnelConfig,
+        handed_over: HandedOver,
+    ) -> Result<Service<Client>, StartError> {
+        refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
-        let listeners = Listeners::bind(&listen, &SocketOptions::default())?;
-        refuse_ourselves(OwnAddresses::of(&listeners))?;
-        let dialer = Dialer::new(servers.clone(), tunnel.sockets.clone());
+        let listeners = Listeners::bind(&config.listen, &SocketOptions::default(), handed_over)?;
+        let client = Client::new(config, tunnel, &OwnAddresses::of(&listeners))?;
+        Ok(Service::new(listeners, client))
+    }
+
+    /// A client that listens at its `own` addresses.
+    fn new(config: ClientConfig, tunnel: &TunnelConfig, own: &OwnAddresses) -> Result<Client, StartError> {
+        refuse_ourselves(&config, own)?;
+        let ClientConfig { servers, disguise, .. } = config;
+        let dialer = Dialer::new(servers, tunnel.sockets.clone());
+        let names = Arc::clone(dialer.names());
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let opener = match disguise {
             ClientDisguise::Web(web) if web.mux > 0 => {
@@ -67,11 +78,37 @@ impl Client {
             }
             disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?)),
         };
-        Ok(Service::new(listeners, Client { opener, timeouts }))
+        Ok(Client { opener, timeouts, names })
+    }
+}
+
+/// Makes sure that no server leads back.
+fn refuse_ourselves(config: &ClientConfig, own: &OwnAddresses) -> Result<(), StartError> {
+    match own.find(&config.servers) {
+        Some((server, own)) => Err(StartError::Circle(format!("the server {server}"), own)),
+        None => Ok(()),
     }
 }
 
 impl Half for Client {
+    fn renewed(
+        &self,
+        settings: config::Half,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Client, StartError> {
+        let config::Half::Client(settings) = settings else { return Err(StartError::OtherHalf) };
+        let client = Client::new(*settings, tunnel, own)?;
+        client.names.begin_with(&[Arc::clone(&self.names)]);
+        Ok(client)
+    }
+
+    fn retire(&self, _: &Client) {
+        if let Opening::Session(pool) = &self.opener {
+            pool.retire();
+        }
+    }
+
     async fn serve(self: Arc<Client>, mut app: TcpStream, peer: SocketAddr) {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {

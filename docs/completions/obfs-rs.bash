@@ -53,7 +53,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --server --client --help client server demo probe help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --server --client --help client server demo probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -287,6 +287,10 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --loglevel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -307,7 +311,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__client)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --remote --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --remote --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -549,6 +553,10 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --loglevel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -701,7 +709,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__server)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --backend --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --backend --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -940,6 +948,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drain)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

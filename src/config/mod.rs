@@ -20,6 +20,7 @@ pub mod names;
 pub mod options;
 mod process;
 mod read;
+mod restart;
 mod role;
 pub mod routes;
 mod server;
