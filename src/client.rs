@@ -1,6 +1,7 @@
 //! The client half: accept, dial, open the disguise, relay.
 
 use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
+use crate::metrics::{self, Failure};
 use crate::mux::Pool;
 use crate::net::Names;
 use crate::net::conn_info::ConnInfo;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 /// How long the request waits for the application's first bytes. Shadowsocks speaks at once; where the
@@ -66,8 +67,14 @@ impl Client {
     /// A client that listens at its `own` addresses.
     fn new(config: ClientConfig, tunnel: &TunnelConfig, own: &OwnAddresses) -> Result<Client, StartError> {
         refuse_ourselves(&config, own)?;
-        let ClientConfig { servers, disguise, .. } = config;
-        let dialer = Dialer::new(servers, tunnel.sockets.clone());
+        let ClientConfig { servers, proxy, disguise, .. } = config;
+        // Nobody knows where a proxy cuts what it passes on.
+        let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
+        let dialer = match proxy {
+            Some(proxy) => Dialer::through(proxy, servers, tunnel.sockets.clone()),
+            None => Dialer::new(servers, tunnel.sockets.clone()),
+        };
+        let dialer = dialer.without(own.clone());
         let names = Arc::clone(dialer.names());
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let opener = match disguise {
@@ -76,7 +83,7 @@ impl Client {
                 let opener = WebOpener::new(web, dialer)?;
                 Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
             }
-            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?)),
+            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
         };
         Ok(Client { opener, timeouts, names })
     }
@@ -84,8 +91,13 @@ impl Client {
 
 /// Makes sure that no server leads back.
 fn refuse_ourselves(config: &ClientConfig, own: &OwnAddresses) -> Result<(), StartError> {
-    match own.find(&config.servers) {
-        Some((server, own)) => Err(StartError::Circle(format!("the server {server}"), own)),
+    // What a server's address means is a proxy's matter.
+    let (what, dialled) = match &config.proxy {
+        Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
+        None => ("server", config.servers.as_slice()),
+    };
+    match own.find(dialled) {
+        Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
         None => Ok(()),
     }
 }
@@ -113,8 +125,10 @@ impl Half for Client {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {
             debug!(%peer, "closed before sending anything");
+            metrics::connection_failed(Failure::Empty);
             return record.failed("gone", &NotAccepted::Empty);
         };
+        let spoke = Instant::now();
         let opener = match &self.opener {
             Opening::Session(pool) => {
                 drop(record.unlisted());
@@ -127,6 +141,7 @@ impl Half for Client {
         // On the heap, and gone when the tunnel stands, which does not carry it through its life.
         match Box::pin(opener.open(first)).await {
             Ok(tunnel) => {
+                record.stands(spoke.elapsed());
                 let outcome = tunnel.relay(app, self.timeouts).await;
                 record.ended(&outcome);
             }
@@ -134,6 +149,7 @@ impl Half for Client {
                 // Its end in order would look like that of an answer.
                 relay::reset(&app);
                 warn!(%peer, stage = error.stage(), %error, "tunnel failed");
+                metrics::connection_failed(error.failure());
                 record.failed("failed", &error);
             }
         }

@@ -2,6 +2,8 @@
 
 use obfs_rs::cli::{self, Command};
 use obfs_rs::config::{Config, Half, ProcessEnv};
+use obfs_rs::exporter::Exporter;
+use obfs_rs::metrics;
 use obfs_rs::net::handed_over::HandedOver;
 use obfs_rs::os::daemon::{self, DaemonSide};
 use obfs_rs::os::pid_file::PidFile;
@@ -96,9 +98,16 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     }
     let open_files = process::limit_open_files(config.process.open_files);
     let hosted = config.hosted && background.is_none();
+    let role = config.role();
+    let metrics = &config.process.metrics;
+    let metrics = metrics.as_ref().map(|address| Exporter::bind(address, user.as_ref())).transpose()?;
     // The pid file goes when this function ends.
     let reloader = Reloader::new(config.clone(), read);
     let (service, _pid_file) = bind(config, open_files, HandedOver::new(handed_over))?;
+    metrics::note_start(env!("CARGO_PKG_VERSION"), role);
+    if let Some(metrics) = &metrics {
+        info!("metrics are at {metrics}");
+    }
     if let Some(user) = user {
         user.drop_privileges()?;
     }
@@ -108,7 +117,8 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
         telemetry::switch_to_syslog();
     }
     let manager = (!hosted).then(ServiceManager::of_this_process);
-    service::run(&*service, &Process { parent: hosted.then_some(parent), manager, reloader })?;
+    let parent = hosted.then_some(parent);
+    service::run(&*service, &Process { parent, manager, metrics: metrics.as_ref(), reloader })?;
     Ok(ExitCode::SUCCESS)
 }
 

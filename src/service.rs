@@ -1,6 +1,7 @@
 //! What both halves share: how they start, and how each connection gets to them.
 
 use crate::config::{self, TunnelConfig};
+use crate::exporter::{Exporter, ExporterError, Readiness};
 use crate::net::listen::{ListenError, Listeners};
 use crate::net::own_addresses::OwnAddresses;
 use crate::os::pid_file::PidFileError;
@@ -31,6 +32,9 @@ pub enum StartError {
     /// One of its addresses cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The metrics cannot be had where they are to be.
+    #[error(transparent)]
+    Metrics(#[from] ExporterError),
     /// What a service manager hands over cannot be listened on.
     #[error("cannot take what the service manager hands over (LISTEN_FDS): {0}")]
     HandedOver(io::Error),
@@ -94,6 +98,7 @@ impl StartError {
             | StartError::User(_) => true,
             StartError::AccessLog(error) => error.is_about_the_configuration(),
             StartError::PidFile(error) => error.is_about_the_configuration(),
+            StartError::Metrics(error) => error.is_about_the_configuration(),
         }
     }
 }
@@ -105,6 +110,11 @@ pub trait Half: Send + Sync + 'static {
 
     /// Starts what runs beside the connections. Called on each thread.
     fn start(&self) {}
+
+    /// Whether what it cannot do without can be reached; if not, what.
+    fn check(&self) -> impl Future<Output = Result<(), String>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Logs what an operator may want to know of the settings, behind the line that says them.
     fn log_hints(&self) {}
@@ -182,6 +192,9 @@ pub trait Run: Send + Sync {
     /// Logs the half's [hints](Half::log_hints).
     fn log_hints(&self);
 
+    /// What tells whether it can serve.
+    fn readiness(&self) -> Readiness;
+
     /// Logs the half's [rest](Half::log_rest).
     fn log_rest(&self);
 
@@ -212,6 +225,14 @@ impl<H: Half> Run for Service<H> {
 
     fn log_hints(&self) {
         self.current.get().log_hints();
+    }
+
+    fn readiness(&self) -> Readiness {
+        let current = Arc::clone(&self.current);
+        Readiness::new(move || {
+            let half = current.get();
+            Box::pin(async move { half.check().await })
+        })
     }
 
     fn log_rest(&self) {
@@ -283,12 +304,14 @@ pub struct Process<'a> {
     pub parent: Option<&'a Parent>,
     /// The service manager that started it, if one did.
     pub manager: Option<ServiceManager>,
+    /// Where its metrics are had, from this thread.
+    pub metrics: Option<&'a Exporter>,
     /// Its settings, and where they come from.
     pub reloader: Reloader,
 }
 
 /// Serves on this thread, which is watched, and on one for each further core, until a signal or the parent's
-/// end.
+/// end. The metrics are had from this thread.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 //! What the process is asked to be, and what it logs.
 
 use super::error::ConfigError;
+use super::metrics::{MetricsAddress, metrics};
 use super::options::Options;
 use super::values::{flag, parse, parsed, value, value_if_any};
 use crate::telemetry::LogLevel;
@@ -20,6 +21,8 @@ pub struct ProcessConfig {
     pub pid_file: Option<PathBuf>,
     /// The most files that may be open.
     pub open_files: Option<u64>,
+    /// Where the metrics are.
+    pub metrics: Option<MetricsAddress>,
     /// Where each connection has a line.
     pub access_log: Option<AccessLogConfig>,
     /// How long tunnels that are open may go on when the process is asked to end.
@@ -46,6 +49,7 @@ pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
         open_files: parsed(options, "n", "a number of open files (1 or more)", |text| {
             text.parse().ok().filter(|&number| number > 0)
         })?,
+        metrics: metrics(options)?,
         access_log,
         drain: parsed(options, "drain", "a number of seconds from 1 to 86400 (a day)", |text| {
             text.parse().ok().filter(|seconds| (1..=DAY).contains(seconds)).map(Duration::from_secs)

@@ -20,6 +20,7 @@ impl Config {
             ("`f`", one.pid_file != two.pid_file),
             ("`n`", one.open_files != two.open_files),
             ("`access-log`", one.access_log != two.access_log),
+            ("`metrics`", one.metrics != two.metrics),
             // On a server they are the listening sockets', on a client those of each connection.
             ("`fast-open`", is_server && sockets.fast_open != others.fast_open),
             ("`mptcp`", is_server && sockets.mptcp != others.mptcp),

@@ -2,6 +2,7 @@
 
 use crate::config::{Routes, UpstreamConfig, Website};
 use crate::detect::{Handoff, Rules, Upstream, UpstreamId};
+use crate::metrics::To;
 use crate::net::budget::Budget;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
@@ -26,7 +27,7 @@ mod visitors;
 mod visits;
 
 use follow::Follow;
-pub use visitors::{VisitorClass, Visitors};
+pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
@@ -119,7 +120,8 @@ impl Fallback {
             let is_same =
                 |other: &UpstreamConfig| (&other.website, other.proxy_header) == (website, proxy_header);
             let dialled_as = UpstreamId(routes.upstreams.iter().position(is_same).unwrap_or_default());
-            let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
+            let dialer = Dialer::new(vec![address.clone()], sockets.clone());
+            let dialer = dialer.without(own.clone()).to(To::Website);
             let tls = tls.then(UpstreamTls::new).transpose()?;
             Ok((Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })), target))
         };

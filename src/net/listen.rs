@@ -4,6 +4,7 @@ use super::accept::{self, LONGEST_PAUSE, PAUSE, TcpAcceptor};
 use super::gate::Part;
 use super::handed_over::{HandedOver, NotTaken};
 use super::tcp;
+use crate::metrics;
 use crate::net::addr::{Host, HostPort};
 use crate::net::options::SocketOptions;
 use crate::runtime::balance;
@@ -245,6 +246,7 @@ impl Listeners {
                 let mut acceptor = TcpAcceptor::new(listener);
                 loop {
                     let (stream, peer) = acceptor.accept().await;
+                    metrics::accepted();
                     balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
                     workers.rebalance();
                 }

@@ -6,6 +6,7 @@
 //! something to do, it sleeps without a clock, so that nothing wakes a phone.
 
 use super::drain::Open;
+use crate::metrics;
 use std::cell::OnceCell;
 use std::io;
 use std::net::SocketAddr;
@@ -274,6 +275,7 @@ fn set_main_thread_stuck(_: bool) {}
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::panicked();
         let payload = panic.payload();
         let message = payload.downcast_ref::<&str>().copied();
         let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

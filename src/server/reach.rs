@@ -43,9 +43,10 @@ pub(super) fn targets(config: &ServerConfig, sockets: &SocketOptions, own: &OwnA
             continue;
         }
         let is_backend = *address == config.backend;
-        let (what, otherwise) = match is_backend {
-            true => ("Shadowsocks".to_owned(), "clients are reset"),
-            false => (format!("the website of the option `{name}`"), "its visitors are reset"),
+        let (what, otherwise) = match name {
+            _ if is_backend => ("Shadowsocks".to_owned(), "clients are reset"),
+            "route" => ("the Shadowsocks server of an option `route`".to_owned(), "its clients are reset"),
+            _ => (format!("the website of the option `{name}`"), "its visitors are reset"),
         };
         let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
         targets.push(Target { what, otherwise, address: address.clone(), dialer });
@@ -84,8 +85,8 @@ impl Target {
         if known.is_some_and(|ip: IpAddr| is_listened_on(SocketAddr::new(ip, *port))) {
             return Ok(());
         }
-        match timeout(ANSWER, self.dialer.connect()).await {
-            Ok(Ok(_)) => Ok(()),
+        match timeout(ANSWER, self.dialer.check()).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(DialError::Connect(error))) => Err(error),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("{} said nothing within {} s", self.address, ANSWER.as_secs())),

@@ -1,6 +1,6 @@
 //! How the server half starts.
 
-use super::{Server, reach};
+use super::{Backends, Server, reach};
 use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
 use crate::net::dial::Dialer;
@@ -42,8 +42,8 @@ impl Server {
     ) -> Result<Server, StartError> {
         refuse_ourselves(&config, own)?;
         let behind = tunnel.sockets.for_upstream();
-        let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let timeouts = Timeouts::new(tunnel.idle_timeout);
+        let backends = Backends::new(&config, &behind, own);
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
@@ -54,7 +54,7 @@ impl Server {
             routes,
             inside,
             in_the_clear,
-            backend,
+            backends,
             fallback,
             timeouts,
             tls,
@@ -65,7 +65,7 @@ impl Server {
 
     /// What dials all that is behind.
     fn dialers(&self) -> impl Iterator<Item = &Dialer> {
-        self.fallback.dialers().chain([&*self.backend])
+        self.fallback.dialers().chain(self.backends.dialers())
     }
 }
 
@@ -127,6 +127,14 @@ pub(super) fn log_hints(server: &Server) {
         warn!(
             "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
              these clients another name"
+        );
+    }
+    let own_name = config.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default();
+    let is_ours = |name: &str| name.eq_ignore_ascii_case(own_name) || tls.has_name(name.as_bytes());
+    for (_, backend) in config.routes.by_name.iter().filter(|(name, _)| !is_ours(name)) {
+        warn!(
+            "the certificate does not have the name whose route leads to {backend}: clients that verify it cannot come by \
+             that name"
         );
     }
 }

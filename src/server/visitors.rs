@@ -3,19 +3,20 @@
 use super::Server;
 use crate::config::Layer;
 use crate::detect::{Handoff, Missed, UpstreamId, VisitorProtocol, missed};
-use crate::fallback::VisitorClass;
+use crate::fallback::class;
+use crate::metrics::Open;
 use crate::transport::Stream;
 
-/// Takes note of one that goes to this website.
+/// Takes note of one that goes to this website. It counts as there until what is returned is dropped.
 pub(super) fn note(
     server: &Server,
     c: &Handoff<Stream>,
     layer: Layer,
     protocol: VisitorProtocol,
     site: UpstreamId,
-) {
+) -> Open {
     let visitors = server.fallback.visitors();
-    visitors.count(VisitorClass::of(protocol, &c.read_buf), site);
+    let open = visitors.count(class(protocol, &c.read_buf), site);
     let of_certificate = server.tls.as_ref().map(|tls| |name: Option<&[u8]>| tls.is_asked_for(name, &c.info));
     let of_certificate = of_certificate.as_ref().map(|is_ours| is_ours as &dyn Fn(Option<&[u8]>) -> bool);
     let rules = if layer == Layer::Tls { &server.inside } else { &server.config.rules };
@@ -30,4 +31,5 @@ pub(super) fn note(
         Some((Missed::AnyTls | Missed::CertificateName, _)) if is_expected => {}
         Some((missed, asked)) => visitors.count_missed(missed, &asked, &c.info),
     }
+    open
 }

@@ -11,7 +11,7 @@ use tracing::info;
 
 /// Serves until a signal or the parent's end; after a signal, until the time for draining is up.
 pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
-    let Process { parent, manager, reloader } = process;
+    let Process { parent, manager, metrics, reloader } = process;
     let manager = manager.as_ref();
     let mut signals = ShutdownSignals::listen().map_err(StartError::Signals)?;
     let mut hangup = ReloadSignal::listen().map_err(StartError::Signals)?;
@@ -29,7 +29,13 @@ pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> R
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(telemetry::report_suppressed(), telemetry::run_syslog(), alive);
+        let exported = async {
+            match metrics {
+                Some(metrics) => metrics.run(service.readiness()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(telemetry::report_suppressed(), telemetry::run_syslog(), alive, exported);
     });
     let mut serving = pin!(service.run());
     let ready = || {

@@ -54,8 +54,8 @@ pub struct TlsStream {
     read_error: Option<io::Error>,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     handshake_unflushed: bool,
-    /// Bytes that the socket has taken.
-    sent: u64,
+    /// Bytes that the socket has taken after they had waited here.
+    drained: u64,
 }
 
 impl TlsStream {
@@ -72,7 +72,7 @@ impl TlsStream {
             close_notify_received: false,
             read_error: None,
             handshake_unflushed: true,
-            sent: 0,
+            drained: 0,
         }
     }
 
@@ -124,7 +124,7 @@ impl TlsStream {
     }
 
     /// The name that the other end asked for.
-    pub(super) fn asked_name(&self) -> Option<&str> {
+    pub fn asked_name(&self) -> Option<&str> {
         match &*self.connection {
             Connection::Server(connection) => connection.server_name(),
             Connection::Client(_) => None,
@@ -220,7 +220,7 @@ impl TlsStream {
             match self.connection.write_tls(&mut Wire { tcp: &mut self.tcp, cx }) {
                 // Asked again, it would take nothing again.
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(n) => self.sent += n as u64,
+                Ok(n) => self.drained += n as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -324,7 +324,11 @@ impl AsyncWrite for TlsStream {
             ready!(this.poll_send(cx))?;
         }
         let n = this.connection.writer().write_vectored(slices)?;
-        match this.poll_send(cx) {
+        let drained = this.drained;
+        let sent = this.poll_send(cx);
+        // What goes at once has not waited: whoever wrote it knows of that.
+        this.drained = drained;
+        match sent {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(n)),
         }
@@ -366,6 +370,10 @@ impl RelayStream for TlsStream {
         self.tcp.bytes_acked()
     }
 
+    fn unacked_for(&self) -> Option<Duration> {
+        self.tcp.unacked_for()
+    }
+
     fn ended_abruptly(&self) -> bool {
         self.eof && !self.close_notify_received
     }
@@ -375,7 +383,7 @@ impl RelayStream for TlsStream {
     }
 
     fn drained(&self) -> u64 {
-        self.sent
+        self.drained
     }
 
     fn change_reactor(&mut self) {
