@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 #[cfg(unix)]
@@ -16,8 +15,8 @@ use tracing::{Level, Metadata};
 #[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, reload};
 
 pub mod access_log;
 mod level;
@@ -52,11 +51,7 @@ pub enum Destination {
 
 /// Starts the log of this `half`. To be called once.
 pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_target(false)
-        .with_ansi(false)
-        .log_internal_errors(false);
+    let log = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).log_internal_errors(false);
     let half = half.to_string();
     #[cfg(unix)]
     let prefix = Prefix(half.clone());
@@ -65,22 +60,22 @@ pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
     match destination {
         Destination::Stderr => {
             stderr::choose_mode();
-            start(level, log.with_timer(prefix).with_writer(|| Stderr).finish());
+            start(level, log.with_timer(prefix).with_writer(|| Stderr));
         }
         #[cfg(unix)]
         Destination::Syslog => {
-            start(level, log.with_timer(HalfOnly(half)).with_writer(ToSyslog).finish());
+            start(level, log.with_timer(HalfOnly(half)).with_writer(ToSyslog));
         }
         #[cfg(not(unix))]
-        Destination::Syslog => start(level, log.with_timer(prefix).with_writer(|| Stderr).finish()),
+        Destination::Syslog => start(level, log.with_timer(prefix).with_writer(|| Stderr)),
     }
 }
 
 /// Starts a log of which no more is written than this level, until that is changed.
-fn start(level: LogLevel, log: impl Subscriber + Send + Sync) {
+fn start(level: LogLevel, log: impl Layer<Registry> + Send + Sync) {
     let (filtered, to_change) = reload::Layer::new(filter(level));
     let _ = LEVEL.set(Box::new(move |level| drop(to_change.reload(filter(level)))));
-    log.with(limit::Limit).with(filtered).init();
+    tracing_subscriber::registry().with(log).with(limit::Limit).with(filtered).init();
 }
 
 /// Changes how much is logged.

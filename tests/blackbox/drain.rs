@@ -117,6 +117,11 @@ fn who_waits_to_be_accepted_is_served() {
         let (echo, port, dir) = (Backend::echo(), free_port(), TempDir::new("backlog"));
         let more = r#""obfs": "http", "drain": 60,"#;
         let server = server_of(&dir, port, &settings(more, port, echo.addr), &[]);
+        // Signals are listened for before connections are served.
+        let visitor = connect(server.addr);
+        send(&visitor, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(recv_head(&visitor).starts_with("HTTP/1.1 404 "));
+        drop(visitor);
         server.child.signal(Signal::STOP);
         let waiting: Vec<TcpStream> = (0..50).map(|_| connect(server.addr)).collect();
         for stream in &waiting {

@@ -92,7 +92,7 @@ fn settings_change_for_new_connections_while_open_ones_go_on() {
 
         for (wrong, said) in [
             ("{ \"obfs\": \"http\",\n", "config.json:1: the file ends too early"),
-            ("{ \"obfs\": \"htpp\" }", "option `obfs`"),
+            ("{ \"obfs\": \"htpp\" }", "`htpp` is not a disguise"),
         ] {
             dir.write("config.json", wrong);
             let line = reload(&server, said);

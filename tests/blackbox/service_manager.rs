@@ -104,6 +104,10 @@ fn a_plugin_does_not_speak_for_its_host() {
         hand_over(&mut command, &TcpListener::bind("127.0.0.1:0").expect("bind"));
         let server = Child::spawn("a plugin", command);
         server.wait_listening(port);
+        // Signals are listened for before connections are served.
+        let stream = connect(SocketAddr::from(([127, 0, 0, 1], port)));
+        send(&stream, REQUEST);
+        assert!(recv_head(&stream).starts_with("HTTP/1.1 101 "));
         server.signal(Signal::HUP);
         server.wait_text("reloaded: ");
         assert_eq!(server.exit_within(millis(500)), None);
@@ -181,6 +185,7 @@ fn a_restart_with_a_socket_that_stays_open_refuses_nobody() {
             child
         };
         let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let mut now = start();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -194,7 +199,6 @@ fn a_restart_with_a_socket_that_stays_open_refuses_nobody() {
                     }
                 });
             }
-            let mut now = start();
             for _ in 0..3 {
                 let before = done.load(Ordering::Relaxed);
                 assert!(eventually(STEP, || done.load(Ordering::Relaxed) > before + 50));
