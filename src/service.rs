@@ -327,5 +327,6 @@ pub fn run(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
     access_log::finish();
+    telemetry::flush();
     ended
 }

@@ -57,7 +57,7 @@ enum Place {
 /// A server at another port.
 #[derive(Debug)]
 struct Port {
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     /// The first of those behind the server that is dialled as this one is: its early connection serves for both.
     dialled_as: UpstreamId,
     /// How visitors get there whose TLS was answered by us, where the website has nothing but TLS.
@@ -121,7 +121,7 @@ impl Fallback {
                 |other: &UpstreamConfig| (&other.website, other.proxy_header) == (website, proxy_header);
             let dialled_as = UpstreamId(routes.upstreams.iter().position(is_same).unwrap_or_default());
             let dialer = Dialer::new(vec![address.clone()], sockets.clone());
-            let dialer = dialer.without(own.clone()).to(To::Website);
+            let dialer = Arc::new(dialer.without(own.clone()).to(To::Website));
             let tls = tls.then(UpstreamTls::new).transpose()?;
             Ok((Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })), target))
         };
@@ -138,7 +138,7 @@ impl Fallback {
     /// What dials the websites.
     pub fn dialers(&self) -> impl Iterator<Item = &Dialer> {
         self.upstreams.iter().filter_map(|(place, _)| match place {
-            Place::Port(port) => Some(&port.dialer),
+            Place::Port(port) => Some(&*port.dialer),
             Place::Own(_) => None,
         })
     }
@@ -151,6 +151,12 @@ impl Fallback {
     /// What all connections may hold together which have not shown what they are.
     pub fn undecided(&self) -> &Budget {
         &self.undecided
+    }
+
+    /// What dials a website, where it is another port.
+    pub fn dialer(&self, id: UpstreamId) -> Option<Arc<Dialer>> {
+        let Some((Place::Port(port), _)) = self.upstreams.get(id.0) else { return None };
+        Some(Arc::clone(&port.dialer))
     }
 
     /// Where visitors go who go there.

@@ -152,8 +152,9 @@ impl Visitors {
         let what = listed(CLASSES.iter().map(|(_, name)| *name).zip(&self.classes), &mut number);
         let places = listed(self.places.iter().map(|(place, _, counter)| (place.as_str(), counter)), &mut 0);
         if number > 0 {
-            let minutes = since.elapsed().as_secs().div_ceil(60);
-            info!("{number} visitors in the last {minutes} min: {what}; they went to: {places}");
+            let minutes = since.elapsed().as_secs().div_ceil(60).max(1);
+            let visitors = if number == 1 { "visitor" } else { "visitors" };
+            info!("{number} {visitors} in the last {minutes} min: {what}; where they went: {places}");
         }
     }
 }
@@ -176,6 +177,9 @@ fn listed<'a>(counters: impl Iterator<Item = (&'a str, &'a Counter)>, all: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Failover;
+    use crate::wire::http::UpgradeMiss;
+    use std::sync::Arc;
 
     #[test]
     fn visitors_are_told_apart_by_their_first_bytes() {
@@ -209,5 +213,61 @@ mod tests {
         assert_eq!((told(&mut number), number), ("a 2, b 1".to_owned(), 3));
         other.count();
         assert_eq!(told(&mut 0), "b 1");
+    }
+
+    /// What is logged on this thread.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn take(&self) -> Vec<String> {
+            let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+            text.lines().map(|line| line.trim_start().to_owned()).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_miss_is_told_at_once_and_the_others_once_a_minute() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+        let _log = tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish());
+        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false)));
+        let teller = Arc::clone(&visitors);
+        let teller = tokio::spawn(async move { teller.tell_in_time().await });
+        let miss = || visitors.count_missed(Missed::Upgrade(UpgradeMiss::Path), "a secret", &"peer");
+        let after = async |seconds: u64| sleep(Duration::from_secs(seconds)).await;
+        after(1).await;
+        miss();
+        let first = "INFO an upgrade request missed the path (option `path` or `obfs-uri`); it met the website peer=peer";
+        assert_eq!(lines.take(), [first]);
+        miss();
+        miss();
+        assert!(lines.take().is_empty());
+        after(61).await;
+        let more = "INFO 2 more upgrade requests missed the path (option `path` or `obfs-uri`) within 60 s; they met the website";
+        assert_eq!(lines.take(), [more]);
+        after(120).await;
+        assert!(lines.take().is_empty());
+        let _ = visitors.count(VisitorClass::Other, UpstreamId(0));
+        miss();
+        assert_eq!(lines.take(), [first], "a minute without one is over");
+        after(3600).await;
+        let visitor =
+            "INFO 1 visitor in the last 61 min: other bytes 1; where they went: a website of this program 1";
+        assert_eq!(lines.take(), [visitor]);
+        after(7200).await;
+        assert!(lines.take().is_empty(), "nobody came");
+        teller.abort();
     }
 }

@@ -46,8 +46,19 @@ impl Backends {
     }
 
     /// The one of all who have no route of their own.
-    pub(super) fn main(&self) -> &Dialer {
+    pub(super) fn main(&self) -> &Arc<Dialer> {
         &self.main
+    }
+
+    /// Those of routes, each with its address.
+    pub(super) fn of_routes<'a>(
+        &'a self,
+        config: &'a ServerConfig,
+    ) -> impl Iterator<Item = (&'a HostPort, &'a Arc<Dialer>)> {
+        let by_path =
+            config.routes.by_path.iter().zip(&self.by_path).map(|((_, address), dialer)| (address, dialer));
+        let by_name = config.routes.by_name.iter();
+        by_path.chain(by_name.filter_map(|(name, address)| Some((address, self.by_name.get(name)?))))
     }
 
     /// The one that this client's tunnel leads to, and by which option. A path says more than a name: it is the client's own, while the

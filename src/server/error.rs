@@ -68,7 +68,8 @@ impl Error {
                 record.failed("failed", &NoVisit::Circle);
             }
             Error::NoVisit(error) => {
-                warn!(%peer, %error, "the website cannot be reached");
+                let option = record.target.as_ref().map(|target| target.role);
+                warn!(%peer, option, %error, "the website cannot be reached");
                 record.failed("failed", &error);
             }
         }

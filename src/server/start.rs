@@ -47,7 +47,7 @@ impl Server {
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let to_be_asked = Mutex::new(reach::targets(&config, &behind, own));
+        let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
         let beside = Mutex::default();
         Ok(Server {
             config,

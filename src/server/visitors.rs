@@ -17,8 +17,8 @@ pub(super) fn note(
 ) -> Open {
     let visitors = server.fallback.visitors();
     let open = visitors.count(class(protocol, &c.read_buf), site);
-    let of_certificate = server.tls.as_ref().map(|tls| |name: Option<&[u8]>| tls.is_asked_for(name, &c.info));
-    let of_certificate = of_certificate.as_ref().map(|is_ours| is_ours as &dyn Fn(Option<&[u8]>) -> bool);
+    let tls = server.tls.as_ref();
+    let of_certificate = |name: &[u8]| tls.is_some_and(|tls| tls.is_asked_for(Some(name), &c.info));
     let rules = if layer == Layer::Tls { &server.inside } else { &server.config.rules };
     // Where there is a website for them, TLS of other names is nobody's mistake.
     let is_expected = match server.routes.upstreams.get(site.0).map(|upstream| upstream.option) {
@@ -26,7 +26,7 @@ pub(super) fn note(
         Some("failover-tls") => server.tls.is_none(),
         _ => false,
     };
-    match missed(&c.read_buf, rules, of_certificate) {
+    match missed(&c.read_buf, rules, tls.is_some(), of_certificate) {
         None => {}
         Some((Missed::AnyTls | Missed::CertificateName, _)) if is_expected => {}
         Some((missed, asked)) => visitors.count_missed(missed, &asked, &c.info),

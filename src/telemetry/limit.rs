@@ -39,8 +39,9 @@ static SUPPRESSED: Notify = Notify::const_new();
 
 static CALL_SITES: LazyLock<Mutex<CallSites>> = LazyLock::new(Mutex::default);
 
-/// From now on lines are limited.
+/// From now on lines are limited, and nobody waits for a disk that they go to.
 pub fn start() {
+    crate::os::stderr::start_thread();
     SERVING.store(true, Ordering::Relaxed);
 }
 

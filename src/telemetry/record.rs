@@ -32,6 +32,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What the log says has ended.
+    const fn event(self) -> &'static str {
+        match self {
+            Kind::Unknown => "connection",
+            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade | Kind::Mux => "tunnel",
+            Kind::Session => "session",
+            Kind::Visitor => "visitor",
+        }
+    }
+
     /// Its name in the access log.
     pub const fn name(self) -> &'static str {
         match self {
@@ -173,12 +183,12 @@ impl Record {
     }
 
     fn log_end(&self, up: u64, down: u64, end: &End) {
-        let (peer, kind) = (&self.info, self.kind.name());
+        let (peer, kind, what) = (&self.info, self.kind.name(), self.kind.event());
         let seconds = format_args!("{:.3}", self.began.elapsed().as_secs_f64()).to_string();
         match end {
             // Somebody has set something up wrongly: this is to be seen without asking for it.
-            End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{kind} ended"),
-            _ => debug!(%peer, up, down, seconds, %end, "{kind} ended"),
+            End::Malformed(..) => warn!(%peer, up, down, seconds, kind, %end, "{what} ended"),
+            _ => debug!(%peer, up, down, seconds, kind, %end, "{what} ended"),
         }
     }
 

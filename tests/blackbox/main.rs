@@ -39,6 +39,7 @@ mod hosts;
 mod keep_alive;
 mod life;
 mod log;
+mod log_faults;
 mod machine;
 mod mux_liveness;
 mod mux_sessions;

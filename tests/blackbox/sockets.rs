@@ -262,6 +262,7 @@ fn interface_and_source_address_hold_for_every_outgoing_connection() {
             from("client half to server half");
 
             let server = server(Ours, far, &format!("obfs=http;failover={far}{option}"));
+            from("the look whether what is behind answers");
             let tunnel = connect(server.addr);
             send(&tunnel, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
             from("server half to Shadowsocks");

@@ -236,8 +236,8 @@ fn invalid(error: rustls::Error) -> io::Error {
 
 /// What came in the place of a handshake is no TLS.
 #[derive(Debug, thiserror::Error)]
-#[error("it answered `{0}`")]
-pub(super) struct NotTls(String);
+#[error("`{0}` is no TLS")]
+pub(super) struct NotTls(pub(super) String);
 
 impl NotTls {
     /// Whether bytes that came in one go begin with the head of no record (RFC 8446 section 5.1).

@@ -127,11 +127,15 @@ fn an_upgrade_request_says_what_it_missed() {
     for bytes in [
         bytes("GET / HTTP/1.1", &[host]),
         bytes("GET /websocket HTTP/1.1", &[host, connection]),
-        b"GET /other HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(),
+        b"GET /stream HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(),
+        b"GET /other HTTP/1.1\r\nUpgrade: websock".to_vec(),
         b"websocket\r\n\r\n".to_vec(),
     ] {
         assert_eq!(STRICT.missed(&bytes), None, "{}", String::from_utf8_lossy(&bytes));
     }
+    // Not all of it has come, and it is known all the same.
+    let partial = b"GET /other HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nX-Long: aaa";
+    assert_eq!(STRICT.missed(partial).unwrap().missed, Some(UpgradeMiss::Path));
     let nasty = format!("GET /{}\u{1b} HTTP/1.1", "x".repeat(5000));
     let asked = STRICT.missed(&request(&nasty.replace('\u{1b}', "%1b"), GOOD)).unwrap().asked;
     assert!(asked.len() < 500 && asked.ends_with(", host live.example.com:8388"), "{asked}");
