@@ -86,14 +86,13 @@ pub(super) fn renewed(
     let config::Half::Server(config) = settings else { return Err(StartError::OtherHalf) };
     let h2 = config.failover.h2.is_some();
     let is_same = (&config.tls, h2) == (&before.config.tls, before.config.failover.h2.is_some());
-    let tls = match (&before.tls, &config.tls) {
-        (Some(tls), _) if is_same => {
-            if let Err(error) = tls.read_files() {
-                warn!(%error, "the certificate cannot be used: the old one stays, and it is tried again");
-            }
-            Some(tls.clone())
+    let tls = if is_same {
+        if let Some(Err(error)) = before.tls.as_ref().map(Acceptor::read_files) {
+            warn!(%error, "the certificate cannot be used: the old one stays, and it is tried again");
         }
-        (_, tls) => tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?,
+        before.tls.clone()
+    } else {
+        config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?
     };
     let server = Server::new(*config, tunnel, tls, own, Some(before))?;
     let known: Vec<_> = before.dialers().map(|dialer| Arc::clone(dialer.names())).collect();

@@ -8,10 +8,11 @@ use crate::support::plugin::{Plugin, bare, our_path};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
-use crate::support::{STEP, eventually, secs, within};
+use crate::support::{STEP, eventually, netns, secs, within};
 use crate::tls_certificates::shown;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A server half without a host, whose settings are in a file; `words` are behind them.
@@ -178,5 +179,51 @@ fn a_client_takes_another_server() {
             send(&changed, b"?");
             assert_eq!(recv(&changed, 5), b"other", "{}", client.child.show_log());
         }
+    });
+}
+
+/// The file is in a folder that only root enters, and the process is another user's by then.
+#[test]
+fn the_file_is_read_anew_also_after_giving_up_root() {
+    netns::alone(secs(60), || {
+        let (dir, echo, port) = (TempDir::new("closed"), Backend::echo(), free_port());
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).expect("close it");
+        let of = |more: &str| settings(&format!(r#""a": "nobody", "obfs": "http", {more}"#), port, echo.addr);
+        let server = server_of(&dir, port, &of(r#""obfs-uri": "/first","#), &[]);
+        assert!(upgrade(server.addr, "/first").1.starts_with("HTTP/1.1 101 "));
+        dir.write("config.json", of(r#""obfs-uri": "/second","#));
+        reload(&server, "reloaded: ");
+        assert!(upgrade(server.addr, "/first").1.starts_with("HTTP/1.1 404 "));
+        assert!(upgrade(server.addr, "/second").1.starts_with("HTTP/1.1 101 "));
+        // A certificate that was not named at the start is read by nobody for it.
+        std::fs::write(dir.path().join("new.pem"), "").expect("written");
+        let file = dir.path().join("new.pem").display().to_string();
+        dir.write("config.json", of(&format!(r#""tls": true, "cert": "{file}", "key": "{file}","#)));
+        let line = reload(&server, "Permission denied");
+        assert!(line.contains("new.pem") && line.contains("stays as it was"), "{line}");
+    });
+}
+
+/// In the background the working directory is another one, and the file's name what it was.
+#[test]
+fn a_file_with_a_relative_path_is_read_anew_in_the_background() {
+    within(secs(60), || {
+        let (dir, echo, port) = (TempDir::new("background"), Backend::echo(), free_port());
+        let of = |path: &str| {
+            settings(&format!(r#""f": "run.pid", "obfs": "http", "obfs-uri": "{path}","#), port, echo.addr)
+        };
+        dir.write("config.json", of("/first"));
+        let mut command = bare(our_path());
+        command.args(["server", "-c", "config.json"]).current_dir(dir.path());
+        assert_eq!(Child::spawn("a server", command).wait_exit(secs(10)), Exit::Code(0));
+        let number = std::fs::read_to_string(dir.path().join("run.pid")).expect("a pid file");
+        let pid = Pid::from_raw(number.trim().parse().expect("a number")).expect("a pid");
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        assert!(upgrade(addr, "/first").1.starts_with("HTTP/1.1 101 "));
+        dir.write("config.json", of("/second"));
+        kill_process(pid, Signal::HUP).expect("signal it");
+        let changed = eventually(STEP, || upgrade(addr, "/second").1.starts_with("HTTP/1.1 101 "));
+        kill_process(pid, Signal::TERM).expect("signal it");
+        assert!(changed, "the old settings are in use");
     });
 }
