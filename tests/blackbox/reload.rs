@@ -198,7 +198,9 @@ fn the_file_is_read_anew_also_after_giving_up_root() {
         // A certificate that was not named at the start is read by nobody for it.
         std::fs::write(dir.path().join("new.pem"), "").expect("written");
         let file = dir.path().join("new.pem").display().to_string();
-        dir.write("config.json", of(&format!(r#""tls": true, "cert": "{file}", "key": "{file}","#)));
+        let tls =
+            format!(r#""a": "nobody", "mode": "websocket", "tls": true, "cert": "{file}", "key": "{file}","#);
+        dir.write("config.json", settings(&tls, port, echo.addr));
         let line = reload(&server, "Permission denied");
         assert!(line.contains("new.pem") && line.contains("stays as it was"), "{line}");
     });
