@@ -1,10 +1,12 @@
 //! The client half: accept, dial, open the disguise, relay.
 
-use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
 use crate::metrics::{self, Failure};
 use crate::mux::Pool;
+use crate::net::Names;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
+use crate::net::handed_over::HandedOver;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
@@ -31,6 +33,8 @@ const FIRST_BYTES: usize = 16 * 1024;
 pub struct Client {
     opener: Opening,
     timeouts: Timeouts,
+    /// What is known of the names of the servers.
+    names: Arc<Names>,
 }
 
 /// Into what an application's connection goes.
@@ -48,31 +52,30 @@ impl Client {
     /// # Errors
     ///
     /// One of them cannot be had, or the roots for TLS cannot.
-    pub fn bind(config: ClientConfig, tunnel: &TunnelConfig) -> Result<Service<Client>, StartError> {
-        let ClientConfig { listen, servers, proxy, disguise } = config;
-        let refuse_ourselves = |own: OwnAddresses| {
-            // What a server's address means is a proxy's matter.
-            let (what, dialled) = match &proxy {
-                Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
-                None => ("server", servers.as_slice()),
-            };
-            match own.find(dialled) {
-                Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
-                None => Ok(()),
-            }
-        };
-        refuse_ourselves(OwnAddresses::to_be(&listen))?;
+    pub fn bind(
+        config: ClientConfig,
+        tunnel: &TunnelConfig,
+        handed_over: HandedOver,
+    ) -> Result<Service<Client>, StartError> {
+        refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
-        let listeners = Listeners::bind(&listen, &SocketOptions::default())?;
-        let own = OwnAddresses::of(&listeners);
-        refuse_ourselves(own.clone())?;
+        let listeners = Listeners::bind(&config.listen, &SocketOptions::default(), handed_over)?;
+        let client = Client::new(config, tunnel, &OwnAddresses::of(&listeners))?;
+        Ok(Service::new(listeners, client))
+    }
+
+    /// A client that listens at its `own` addresses.
+    fn new(config: ClientConfig, tunnel: &TunnelConfig, own: &OwnAddresses) -> Result<Client, StartError> {
+        refuse_ourselves(&config, own)?;
+        let ClientConfig { servers, proxy, disguise, .. } = config;
         // Nobody knows where a proxy cuts what it passes on.
         let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
         let dialer = match proxy {
             Some(proxy) => Dialer::through(proxy, servers, tunnel.sockets.clone()),
             None => Dialer::new(servers, tunnel.sockets.clone()),
         };
-        let dialer = dialer.without(own);
+        let dialer = dialer.without(own.clone());
+        let names = Arc::clone(dialer.names());
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let opener = match disguise {
             ClientDisguise::Web(web) if web.mux > 0 => {
@@ -82,11 +85,42 @@ impl Client {
             }
             disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
         };
-        Ok(Service::new(listeners, Client { opener, timeouts }))
+        Ok(Client { opener, timeouts, names })
+    }
+}
+
+/// Makes sure that no server leads back.
+fn refuse_ourselves(config: &ClientConfig, own: &OwnAddresses) -> Result<(), StartError> {
+    // What a server's address means is a proxy's matter.
+    let (what, dialled) = match &config.proxy {
+        Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
+        None => ("server", config.servers.as_slice()),
+    };
+    match own.find(dialled) {
+        Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
+        None => Ok(()),
     }
 }
 
 impl Half for Client {
+    fn renewed(
+        &self,
+        settings: config::Half,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Client, StartError> {
+        let config::Half::Client(settings) = settings else { return Err(StartError::OtherHalf) };
+        let client = Client::new(*settings, tunnel, own)?;
+        client.names.begin_with(&[Arc::clone(&self.names)]);
+        Ok(client)
+    }
+
+    fn retire(&self, _: &Client) {
+        if let Opening::Session(pool) = &self.opener {
+            pool.retire();
+        }
+    }
+
     async fn serve(self: Arc<Client>, mut app: TcpStream, peer: SocketAddr) {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {

@@ -9,6 +9,7 @@ use crate::config::{
 use crate::detect::HttpRule;
 use crate::detect::Rules;
 use crate::net::addr::{Host, HostPort};
+use crate::net::handed_over::HandedOver;
 use crate::net::network::TrustedProxies;
 use crate::os::process;
 use crate::server::Server;
@@ -84,6 +85,7 @@ async fn demonstrate() -> Result<bool> {
             fronts: TrustedProxies::default(),
         },
         &tunnel,
+        HandedOver::default(),
     )?;
     let server_address = *server.addresses().first().ok_or("the server half listens nowhere")?;
     tokio::spawn(async move { server.run().await });
@@ -99,6 +101,7 @@ async fn demonstrate() -> Result<bool> {
             ),
         },
         &tunnel,
+        HandedOver::default(),
     )?;
     let client_address = *client.addresses().first().ok_or("the client half listens nowhere")?;
     tokio::spawn(async move { client.run().await });

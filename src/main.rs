@@ -4,16 +4,20 @@ use obfs_rs::cli::{self, Command};
 use obfs_rs::config::{Config, Half, ProcessEnv};
 use obfs_rs::exporter::Exporter;
 use obfs_rs::metrics;
+use obfs_rs::net::handed_over::HandedOver;
 use obfs_rs::os::daemon::{self, DaemonSide};
 use obfs_rs::os::pid_file::PidFile;
 use obfs_rs::os::process::{self, Parent};
+use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
 use obfs_rs::runtime::watchdog;
-use obfs_rs::service::{self, Run, StartError};
+use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
 use obfs_rs::telemetry::{self, Destination};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
@@ -42,7 +46,10 @@ fn main() -> ExitCode {
             obfs_rs::probe::run(*config),
         )
         .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
-        Ok(Command::Run(config)) => start(*config, &parent).unwrap_or_else(|error| fail(&error)),
+        Ok(Command::Run(config)) => {
+            let read = read_again(args, env);
+            start(*config, &parent, read).unwrap_or_else(|error| fail(&error))
+        }
         Err(error) => {
             // Behind an error there may be a help text of ours, which has lines.
             let text = error.to_string();
@@ -61,8 +68,13 @@ fn fail(error: &StartError) -> ExitCode {
 }
 
 /// Becomes what the configuration asks for, step by step while there is one thread, and then serves.
-fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
+fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitCode, StartError> {
     process::ignore_unexpected_signals();
+    // What a plugin finds in these variables is its host's.
+    let handed_over = match config.hosted {
+        true => Vec::new(),
+        false => service_manager::take_sockets().map_err(StartError::HandedOver)?,
+    };
     if let Some(name) = &config.tunnel.sockets.interface {
         obfs_rs::net::check_device(name)
             .map_err(|error| StartError::Interface { name: name.clone(), error })?;
@@ -78,11 +90,11 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
     };
     let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
     telemetry::init(config.log_level, destination, config.role());
-    warn_about_ignored_options(&config);
+    service::log_warnings(&config);
     if let Some(user) = &user
-        && let Err(error) = privileged::start(config.certificate_files(), user)
+        && let Err(error) = privileged::start(config.files(), user)
     {
-        warn!(%error, "a renewed certificate may need a restart: nobody keeps the right to read it");
+        warn!(%error, "a renewed certificate, and another `c` file, may need a restart: nobody keeps the right to read it");
     }
     let open_files = process::limit_open_files(config.process.open_files);
     let hosted = config.hosted && background.is_none();
@@ -90,7 +102,8 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
     let metrics = &config.process.metrics;
     let metrics = metrics.as_ref().map(|address| Exporter::bind(address, user.as_ref())).transpose()?;
     // The pid file goes when this function ends.
-    let (service, _pid_file) = bind(config, open_files)?;
+    let reloader = Reloader::new(config.clone(), read);
+    let (service, _pid_file) = bind(config, open_files, HandedOver::new(handed_over))?;
     metrics::note_start(env!("CARGO_PKG_VERSION"), role);
     if let Some(metrics) = &metrics {
         info!("metrics are at {metrics}");
@@ -103,30 +116,39 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
         background.ready().map_err(StartError::Daemon)?;
         telemetry::switch_to_syslog();
     }
-    service::run(&*service, hosted.then_some(parent), metrics.as_ref())?;
+    let manager = (!hosted).then(ServiceManager::of_this_process);
+    let parent = hosted.then_some(parent);
+    service::run(&*service, &Process { parent, manager, metrics: metrics.as_ref(), reloader })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Warns of options that change nothing.
-fn warn_about_ignored_options(config: &Config) {
-    for unknown in &config.unknown {
-        match unknown.nearest {
-            Some(nearest) => {
-                warn!("unknown option `{}`: did you mean `{nearest}`? It is ignored", unknown.name);
-            }
-            None => warn!("unknown option `{}`: it is ignored", unknown.name),
+/// Reads what was said at the start once more.
+fn read_again(args: Vec<OsString>, env: ProcessEnv) -> Arc<ReadConfig> {
+    let directory = std::env::current_dir();
+    Arc::new(move || {
+        // A process in the background has gone to another one, while names of files are as they were written.
+        let elsewhere = std::env::current_dir().ok();
+        if let Ok(directory) = &directory {
+            let _ = std::env::set_current_dir(directory);
         }
-    }
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
-    if let Some(server) = &config.nameserver {
-        warn!("the name server {server} is not asked: names are looked up the way the system is set up");
-    }
+        let read = cli::read(&args, &env);
+        if let Some(elsewhere) = elsewhere {
+            let _ = std::env::set_current_dir(elsewhere);
+        }
+        match read {
+            Ok(Command::Run(config)) => Ok(*config),
+            Ok(_) => Err("the command line asks for something else".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
 }
 
 /// Listens, writes the pid file, and says so.
-fn bind(config: Config, open_files: Option<u64>) -> Result<(Box<dyn Run>, Option<PidFile>), StartError> {
+fn bind(
+    config: Config,
+    open_files: Option<u64>,
+    handed_over: HandedOver,
+) -> Result<(Box<dyn Run>, Option<PidFile>), StartError> {
     let role = config.role();
     let Config { half, tunnel, role_reason, process, .. } = config;
     let (described, secrets) = match &half {
@@ -135,9 +157,9 @@ fn bind(config: Config, open_files: Option<u64>) -> Result<(Box<dyn Run>, Option
     };
     let service: Box<dyn Run> = match half {
         #[cfg(feature = "client")]
-        Half::Client(settings) => Box::new(obfs_rs::client::Client::bind(*settings, &tunnel)?),
+        Half::Client(settings) => Box::new(obfs_rs::client::Client::bind(*settings, &tunnel, handed_over)?),
         #[cfg(feature = "server")]
-        Half::Server(settings) => Box::new(obfs_rs::server::Server::bind(*settings, &tunnel)?),
+        Half::Server(settings) => Box::new(obfs_rs::server::Server::bind(*settings, &tunnel, handed_over)?),
         #[cfg(not(all(feature = "client", feature = "server")))]
         _ => return Err(StartError::LeftOut),
     };

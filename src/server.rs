@@ -1,12 +1,13 @@
 //! The server half: accept, detect, open a tunnel to Shadowsocks; or hand the visitor to the website.
 
-use crate::config::{Layer, Route, Routes, ServerConfig};
+use crate::config::{self, Layer, Route, Routes, ServerConfig, TunnelConfig};
 use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
+use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
-use crate::service::Half;
+use crate::service::{Half, StartError};
 use crate::telemetry::{Kind, PathClass, Record, Target};
 use crate::transport::proxy_protocol;
 use crate::transport::tls::Acceptor;
@@ -15,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -41,6 +43,8 @@ pub struct Server {
     tls: Option<Acceptor>,
     /// What is behind, until it is asked whether it answers.
     to_be_asked: Mutex<Vec<reach::Target>>,
+    /// What runs beside the connections.
+    beside: Mutex<Vec<AbortHandle>>,
 }
 
 impl Half for Server {
@@ -57,6 +61,19 @@ impl Half for Server {
 
     fn log_hints(&self) {
         start::log_hints(self);
+    }
+
+    fn renewed(
+        &self,
+        settings: config::Half,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Server, StartError> {
+        start::renewed(self, settings, tunnel, own)
+    }
+
+    fn retire(&self, next: &Server) {
+        start::retire(self, next);
     }
 
     fn log_rest(&self) {

@@ -1,9 +1,12 @@
 //! What both halves share: how they start, and how each connection gets to them.
 
+use crate::config::{self, TunnelConfig};
 use crate::exporter::{Exporter, ExporterError, Readiness};
 use crate::net::listen::{ListenError, Listeners};
+use crate::net::own_addresses::OwnAddresses;
 use crate::os::pid_file::PidFileError;
-use crate::os::process::{self, Parent};
+use crate::os::process::Parent;
+use crate::os::service_manager::ServiceManager;
 use crate::os::user::UserError;
 use crate::runtime::watchdog;
 use crate::telemetry::{self, AccessLogError, access_log};
@@ -12,11 +15,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
+
+mod life;
+mod reload;
+
+pub use reload::{ReadConfig, Reloader, Renew, log_warnings};
 
 /// Why a half cannot start.
 #[derive(Debug, Error)]
@@ -27,6 +35,9 @@ pub enum StartError {
     /// The metrics cannot be had where they are to be.
     #[error(transparent)]
     Metrics(#[from] ExporterError),
+    /// What a service manager hands over cannot be listened on.
+    #[error("cannot take what the service manager hands over (LISTEN_FDS): {0}")]
+    HandedOver(io::Error),
     /// Its TLS cannot be set up: a certificate, a key or a root is not what it should be.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
@@ -62,6 +73,9 @@ pub enum StartError {
     /// A build without this half has none to start.
     #[error("this half was left out of the program")]
     LeftOut,
+    /// The settings that were read anew are those of the other half.
+    #[error("the settings are now those of the other half, which needs a restart")]
+    OtherHalf,
     /// All sockets have failed.
     #[error("nothing listens any more")]
     Deaf,
@@ -71,12 +85,13 @@ impl StartError {
     /// Whether only another configuration helps. What else is in the way may be gone at the next start.
     pub fn is_about_the_configuration(&self) -> bool {
         match self {
-            StartError::Listen(_)
-            | StartError::Daemon(_)
-            | StartError::Runtime(_)
-            | StartError::Signals(_)
-            | StartError::Deaf => false,
+            StartError::Listen(error) => matches!(error, ListenError::HandedOver(_)),
+            StartError::Daemon(_) | StartError::Runtime(_) | StartError::Signals(_) | StartError::Deaf => {
+                false
+            }
             StartError::Tls(_)
+            | StartError::HandedOver(_)
+            | StartError::OtherHalf
             | StartError::LeftOut
             | StartError::Circle(..)
             | StartError::Interface { .. }
@@ -106,18 +121,66 @@ pub trait Half: Send + Sync + 'static {
 
     /// Logs what was counted and not told yet: the process ends.
     fn log_rest(&self) {}
+
+    /// The same with other settings, for the connections that come from now on. It takes over what it can of what this
+    /// one knows, and listens at its `own` addresses. To be called in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// These settings cannot be.
+    fn renewed(
+        &self,
+        settings: config::Half,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Self, StartError>
+    where
+        Self: Sized;
+
+    /// Ends what runs beside the connections: new ones come to the `next` one.
+    fn retire(&self, next: &Self);
+}
+
+/// The half that serves the connections which come now.
+struct Current<H> {
+    half: RwLock<Arc<H>>,
+    /// The addresses that it listens on.
+    own: OwnAddresses,
+}
+
+impl<H: Half> Current<H> {
+    fn new(half: H, own: OwnAddresses) -> Current<H> {
+        Current { half: RwLock::new(Arc::new(half)), own }
+    }
+
+    fn get(&self) -> Arc<H> {
+        Arc::clone(&self.half.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<H: Half> Renew for Current<H> {
+    fn renew(&self, half: config::Half, tunnel: &TunnelConfig) -> Result<(), String> {
+        let before = self.get();
+        let next = Arc::new(before.renewed(half, tunnel, &self.own).map_err(|error| error.to_string())?);
+        *self.half.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
+        before.retire(&next);
+        next.start();
+        next.log_hints();
+        Ok(())
+    }
 }
 
 /// A half that listens.
 pub struct Service<H> {
     listeners: Listeners,
-    half: Arc<H>,
+    current: Arc<Current<H>>,
 }
 
 impl<H: Half> Service<H> {
     /// Serves these sockets.
     pub fn new(listeners: Listeners, half: H) -> Service<H> {
-        Service { listeners, half: Arc::new(half) }
+        let current = Arc::new(Current::new(half, OwnAddresses::of(&listeners)));
+        Service { listeners, current }
     }
 }
 
@@ -142,6 +205,15 @@ pub trait Run: Send + Sync {
     /// There are no descriptors left.
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>>;
 
+    /// What can have other settings.
+    fn to_renew(&self) -> Arc<dyn Renew>;
+
+    /// Accepts no more connections, on any thread.
+    fn close(&self);
+
+    /// Waits until no thread listens any more.
+    fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
     /// Serves connections until it is dropped.
     fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -152,33 +224,45 @@ impl<H: Half> Run for Service<H> {
     }
 
     fn log_hints(&self) {
-        self.half.log_hints();
+        self.current.get().log_hints();
     }
 
     fn readiness(&self) -> Readiness {
-        let half = Arc::clone(&self.half);
+        let current = Arc::clone(&self.current);
         Readiness::new(move || {
-            let half = Arc::clone(&half);
+            let half = current.get();
             Box::pin(async move { half.check().await })
         })
     }
 
     fn log_rest(&self) {
-        self.half.log_rest();
+        self.current.get().log_rest();
     }
 
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {
         let service =
-            |listeners| Box::new(Service { listeners, half: Arc::clone(&self.half) }) as Box<dyn Run>;
+            |listeners| Box::new(Service { listeners, current: Arc::clone(&self.current) }) as Box<dyn Run>;
         Ok(self.listeners.for_other_cores()?.into_iter().map(service).collect())
     }
 
     fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            self.half.start();
-            let half = Arc::clone(&self.half);
-            self.listeners.serve(move |tcp, peer| Arc::clone(&half).serve(tcp, peer)).await;
+            self.current.get().start();
+            let current = Arc::clone(&self.current);
+            self.listeners.serve(move |tcp, peer| current.get().serve(tcp, peer)).await;
         })
+    }
+
+    fn to_renew(&self) -> Arc<dyn Renew> {
+        Arc::clone(&self.current) as Arc<dyn Renew>
+    }
+
+    fn close(&self) {
+        self.listeners.close();
+    }
+
+    fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.listeners.closed())
     }
 }
 
@@ -214,18 +298,30 @@ fn run_other_thread(service: &dyn Run) {
     }
 }
 
+/// What a process has beside its half.
+pub struct Process<'a> {
+    /// The program that started it, if it is to end with that.
+    pub parent: Option<&'a Parent>,
+    /// The service manager that started it, if one did.
+    pub manager: Option<ServiceManager>,
+    /// Where its metrics are had, from this thread.
+    pub metrics: Option<&'a Exporter>,
+    /// Its settings, and where they come from.
+    pub reloader: Reloader,
+}
+
 /// Serves on this thread, which is watched, and on one for each further core, until a signal or the parent's
 /// end. The metrics are had from this thread.
 ///
 /// # Errors
 ///
 /// There is no event loop, or nothing to serve.
-pub fn run(service: &dyn Run, parent: Option<&Parent>, metrics: Option<&Exporter>) -> Result<(), StartError> {
+pub fn run(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
     telemetry::start_limiting();
     start_other_threads(service);
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
-    let ended = event_loop.block_on(until_shutdown(service, parent, metrics));
+    let ended = event_loop.block_on(life::until_the_end(service, process));
     service.log_rest();
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
@@ -233,35 +329,4 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>, metrics: Option<&Exporter
     access_log::finish();
     telemetry::flush();
     ended
-}
-
-async fn until_shutdown(
-    service: &dyn Run,
-    parent: Option<&Parent>,
-    metrics: Option<&Exporter>,
-) -> Result<(), StartError> {
-    let exported = async {
-        match metrics {
-            Some(metrics) => metrics.run(service.readiness()).await,
-            None => std::future::pending().await,
-        }
-    };
-    let parent_exited = async {
-        match parent {
-            Some(parent) => parent.exited().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = telemetry::report_suppressed() => {}
-        () = telemetry::run_syslog() => {}
-        () = exported => {}
-        () = service.run() => return Err(StartError::Deaf),
-        signal = process::shutdown_signal() => match signal {
-            Ok(signal) => info!("ending: {signal}"),
-            Err(error) => return Err(StartError::Signals(error)),
-        },
-        () = parent_exited => info!("ending: the program that started us is gone"),
-    }
-    Ok(())
 }

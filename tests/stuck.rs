@@ -9,7 +9,7 @@
 )]
 #![cfg(unix)]
 
-use obfs_rs::os::process::shutdown_signal;
+use obfs_rs::os::process::ShutdownSignals;
 use obfs_rs::runtime::watchdog::{self, EventLoop, watched};
 use obfs_rs::telemetry::LogLevel;
 use obfs_rs::telemetry::{self, Destination};
@@ -37,9 +37,8 @@ fn child(part: &str) -> ! {
         }))
     };
     event_loop.block_on(async {
-        let ending = tokio::spawn(shutdown_signal());
-        // Until signals are listened for.
-        tokio::task::yield_now().await;
+        let mut signals = ShutdownSignals::listen().expect("signals");
+        let ending = tokio::spawn(async move { signals.recv().await });
         match part {
             "stuck" => drop(stuck()),
             "stuck elsewhere" => {

@@ -53,7 +53,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -303,6 +303,10 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --loglevel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -327,7 +331,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__client)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --remote --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --remote --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -585,6 +589,10 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --loglevel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -741,7 +749,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__server)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --backend --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --backend --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -996,6 +1004,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drain)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= proxy= keepalive= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= route= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= access-log= access-log-format= v/verbose metrics= metrics-public server client h/help
+    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= proxy= keepalive= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= route= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= drain= loglevel= access-log= access-log-format= v/verbose metrics= metrics-public server client h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -64,6 +64,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s c -l config -d 'Read op
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log-format -d 'How these lines look: json (default) or text.' -r
@@ -126,6 +127,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s c -l config -
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log-format -d 'How these lines look: json (default) or text.' -r
@@ -180,6 +182,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s c -l config -
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log-format -d 'How these lines look: json (default) or text.' -r

@@ -7,6 +7,7 @@ use super::error::ConfigError;
 use super::options::{Kind, find, same_name};
 use super::role::Role;
 use super::sip003::PluginOption;
+use crate::os::privileged;
 use jsonc_parser::ast::{ObjectPropName, Value};
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -79,7 +80,9 @@ impl File {
         const LONGEST: u64 = 1024 * 1024;
         let fail = |problem: String| ConfigError::File { place: path.into(), problem };
         let mut bytes = Vec::new();
-        std::fs::File::open(path)
+        // (It is read anew after a change of user, too.)
+        std::path::absolute(path)
+            .and_then(|path| privileged::open(&path))
             .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
             .map_err(|error| fail(error.to_string()))?;
         if bytes.len() as u64 > LONGEST {

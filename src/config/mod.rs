@@ -23,6 +23,7 @@ pub mod options;
 mod process;
 mod proxy;
 mod read;
+mod restart;
 mod role;
 pub mod routes;
 mod server;

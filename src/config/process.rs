@@ -7,6 +7,10 @@ use super::values::{flag, parse, parsed, value, value_if_any};
 use crate::telemetry::LogLevel;
 use crate::telemetry::access_log::{AccessLogConfig, Format, Sink};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// In seconds.
+const DAY: u64 = 24 * 3600;
 
 /// What the process is asked to be.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +25,8 @@ pub struct ProcessConfig {
     pub metrics: Option<MetricsAddress>,
     /// Where each connection has a line.
     pub access_log: Option<AccessLogConfig>,
+    /// How long tunnels that are open may go on when the process is asked to end.
+    pub drain: Option<Duration>,
 }
 
 /// What the process is asked to be.
@@ -45,6 +51,9 @@ pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
         })?,
         metrics: metrics(options)?,
         access_log,
+        drain: parsed(options, "drain", "a number of seconds from 1 to 86400 (a day)", |text| {
+            text.parse().ok().filter(|seconds| (1..=DAY).contains(seconds)).map(Duration::from_secs)
+        })?,
     })
 }
 

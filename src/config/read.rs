@@ -51,14 +51,21 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The name server that was asked for, and that the log says is not asked.
     pub nameserver: Option<String>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
     /// The files of certificates and keys that are read anew when they change.
-    pub fn certificate_files(&self) -> Vec<PathBuf> {
+    fn certificate_files(&self) -> Vec<PathBuf> {
         let Half::Server(server) = &self.half else { return Vec::new() };
         let candidates = server.tls.iter().flat_map(|tls| &tls.candidates);
         candidates.flat_map(|(certificate, key)| [certificate.clone(), key.clone()]).collect()
+    }
+
+    /// All files that may be read anew.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.certificate_files().into_iter().chain(self.file.clone()).collect()
     }
 
     /// The half this is for.
@@ -116,6 +123,7 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
         log_level: log_level(&options)?,
         hosted: env.is_hosted(),
         nameserver: nameserver(&options)?,
+        file: value(&options, "c", "the name of a file")?.map(|(_, path)| PathBuf::from(path)),
         warnings: options.take_warnings(),
         unknown: options.unknown,
     })

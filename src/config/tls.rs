@@ -29,7 +29,7 @@ pub enum ExtraRoot {
 }
 
 /// TLS on the server half.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsServerConfig {
     /// Certificate chain and key, both files in PEM. The first pair of which both exist is taken.
     pub candidates: Vec<(PathBuf, PathBuf)>,

@@ -40,8 +40,8 @@ pub struct Fallback {
     /// By their place in the routing table.
     upstreams: Vec<(Place, Target)>,
     timeouts: Timeouts,
-    undecided: Budget,
-    visits: Visits,
+    undecided: Arc<Budget>,
+    visits: Arc<Visits>,
     visitors: Arc<Visitors>,
 }
 
@@ -102,7 +102,7 @@ pub enum NoVisit {
 }
 
 impl Fallback {
-    /// Visitors go to these websites.
+    /// Visitors go to these websites. Those of the one `before` count for its bounds, too.
     ///
     /// # Errors
     ///
@@ -112,6 +112,7 @@ impl Fallback {
         sockets: &SocketOptions,
         timeouts: Timeouts,
         own: &OwnAddresses,
+        before: Option<&Fallback>,
     ) -> Result<Fallback, TlsError> {
         let place = |&UpstreamConfig { option, ref website, tls, http1, proxy_header }: &UpstreamConfig| {
             let target = Target { role: option, address: website.to_string().into() };
@@ -127,9 +128,18 @@ impl Fallback {
         Ok(Fallback {
             upstreams: routes.upstreams.iter().map(place).collect::<Result<_, TlsError>>()?,
             timeouts: timeouts.of_visitors(),
-            undecided: Budget::new(UNDECIDED),
-            visits: Visits::default(),
+            undecided: before
+                .map_or_else(|| Arc::new(Budget::new(UNDECIDED)), |it| Arc::clone(&it.undecided)),
+            visits: before.map(|it| Arc::clone(&it.visits)).unwrap_or_default(),
             visitors: Arc::new(Visitors::new(routes)),
+        })
+    }
+
+    /// What dials the websites.
+    pub fn dialers(&self) -> impl Iterator<Item = &Dialer> {
+        self.upstreams.iter().filter_map(|(place, _)| match place {
+            Place::Port(port) => Some(&*port.dialer),
+            Place::Own(_) => None,
         })
     }
 

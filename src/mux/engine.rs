@@ -10,6 +10,7 @@ use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
 use crate::metrics::{self, Failure};
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
+use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
 use crate::transport::Stream;
@@ -18,6 +19,7 @@ use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
@@ -48,6 +50,8 @@ pub(super) struct Engine<S, I> {
     over: Option<End>,
     /// The reactor that watches the connection.
     reactor: u32,
+    /// Ready when the process only waits for its sessions to end.
+    drain: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Data for one session, as they are in the input.
@@ -72,6 +76,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             down: 0,
             over: None,
             reactor: turn::reactor(),
+            drain: Box::pin(drain::begun()),
         }
     }
 
@@ -366,7 +371,10 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
                 TICK
             } else if !self.sessions.is_empty() {
                 self.timers.longest()
-            } else if self.timers.unused_left().is_zero() || (self.starts.no_more && I::IS_CLIENT) {
+            } else if self.timers.unused_left().is_zero()
+                || (self.starts.no_more && I::IS_CLIENT)
+                || self.is_draining(cx)
+            {
                 self.starts.source.close();
                 self.poll_starts(cx);
                 if self.sessions.is_empty() {
@@ -389,6 +397,11 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             }
             self.poll(cx);
         }
+    }
+
+    /// Whether the process only waits for the sessions to end. If not, the task is woken when it does.
+    fn is_draining(&mut self, cx: &mut Context<'_>) -> bool {
+        drain::is_draining() || self.drain.as_mut().poll(cx).is_ready()
     }
 
     /// Whether what has come is still delivered though the connection is over: after an end in order for as

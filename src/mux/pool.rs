@@ -126,6 +126,11 @@ impl<O: OpenLink> Pool<O> {
         self.carry_in(NewSession { socket: app, first, peer, began: Instant::now() }, None);
     }
 
+    /// Gives no connection another session: each ends once it has none.
+    pub fn retire(&self) {
+        self.members().clear();
+    }
+
     /// Carries a session in a connection that is younger than that.
     fn carry_in(self: &Arc<Self>, session: NewSession, younger_than: Option<Instant>) {
         let peer = session.peer;

@@ -67,6 +67,23 @@ impl TcpAcceptor {
     }
 }
 
+/// The connections that wait to be accepted now, on a socket that does not block.
+pub(super) fn waiting(socket: &std::net::TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    std::iter::from_fn(move || {
+        loop {
+            match socket.accept() {
+                Ok((stream, peer)) => {
+                    tcp::prepare(&stream);
+                    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                    return Some((stream.ok()?, peer));
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(_) => return None,
+            }
+        }
+    })
+}
+
 /// Whether an error is that of a connection which waited to be accepted, and not of the socket that listens.
 /// Linux tells what the network has said of a new connection, too (accept(2), "Error handling").
 fn is_about_one_connection(error: &io::Error) -> bool {

@@ -113,6 +113,11 @@ impl Dialer {
         Dialer { own, ..self }
     }
 
+    /// What is known of the names of the hosts.
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
     /// The hosts, for people.
     pub fn shown(&self) -> &Arc<str> {
         &self.shown

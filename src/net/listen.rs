@@ -1,6 +1,8 @@
 //! Listening sockets, and the threads that accept from them.
 
-use super::accept::{LONGEST_PAUSE, PAUSE, TcpAcceptor};
+use super::accept::{self, LONGEST_PAUSE, PAUSE, TcpAcceptor};
+use super::gate::Part;
+use super::handed_over::{HandedOver, NotTaken};
 use super::tcp;
 use crate::metrics;
 use crate::net::addr::{Host, HostPort};
@@ -11,7 +13,7 @@ use crate::runtime::workers::Workers;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -20,37 +22,64 @@ use tracing::{debug, error, warn};
 /// Connections that may wait to be accepted. The system cuts it to its own limit.
 const BACKLOG: i32 = 4096;
 
-/// An address that cannot be listened on.
+/// Why it cannot be listened.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address}: {error}{}", hint(address.port, error))]
-pub struct ListenError {
-    /// The address as it was configured.
-    pub address: HostPort,
-    /// What the system says.
-    pub error: io::Error,
+pub enum ListenError {
+    /// An address cannot be had.
+    #[error("cannot listen on {address}: {error}{}", hint(address.port, error))]
+    Address {
+        /// The address as it was configured.
+        address: HostPort,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A socket was handed over that has none of the addresses.
+    #[error(transparent)]
+    HandedOver(#[from] NotTaken),
 }
 
 /// The sockets of one half.
 #[derive(Debug)]
 pub struct Listeners {
     /// Not yet the reactor's: they are bound before there is one, while the process has a single thread
-    /// and may still be about to change its user.
-    listeners: Vec<std::net::TcpListener>,
+    /// and may still be about to change its user. None once they are closed.
+    listeners: Mutex<Vec<Arc<Listener>>>,
     workers: Arc<Workers>,
     /// The number of the thread among the workers.
     index: usize,
+    gate: Part,
+}
+
+/// A socket of this thread.
+#[derive(Debug)]
+struct Listener {
+    socket: std::net::TcpListener,
+    /// It was handed over by somebody who has it as well, and gives it to the next process.
+    is_handed_over: bool,
 }
 
 impl Listeners {
-    /// Listens on every address; on all addresses of a name.
+    /// Listens on every address; on all addresses of a name. Where a socket was handed over that has the address, that
+    /// one is taken.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be had. Of a name's addresses one is enough.
-    pub fn bind(addresses: &[HostPort], options: &SocketOptions) -> Result<Listeners, ListenError> {
+    /// The first address that cannot be had. Of a name's addresses one is enough. Or a socket was handed over that has
+    /// none of them.
+    pub fn bind(
+        addresses: &[HostPort],
+        options: &SocketOptions,
+        mut handed_over: HandedOver,
+    ) -> Result<Listeners, ListenError> {
         let mut listeners = Vec::new();
+        let mut listen = |address: SocketAddr, only_v6, options: &SocketOptions| match handed_over
+            .find(address, options)
+        {
+            true => Ok(None),
+            false => listen(address, only_v6, options).map(Some),
+        };
         for address in addresses {
-            let fail = |error| ListenError { address: address.clone(), error };
+            let fail = |error| ListenError::Address { address: address.clone(), error };
             match &address.host {
                 Host::Ip(ip) => {
                     let only_v6 = *ip == Ipv6Addr::UNSPECIFIED && addresses.iter().any(is_v4_wildcard);
@@ -59,41 +88,48 @@ impl Listeners {
                         Err(error) if only_v6 && lacks_family(&error) => {
                             debug!(%address, %error, "there is no IPv6 here");
                         }
-                        listener => listeners.push(listener.map_err(fail)?),
+                        listener => listeners.extend(listener.map_err(fail)?),
                     }
                 }
                 Host::Name(name) => {
                     let found = (name.as_str(), address.port).to_socket_addrs().map_err(fail)?;
                     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
-                    let before = listeners.len();
+                    let mut any = false;
                     for address in found {
                         match listen(address, false, options) {
-                            Ok(listener) => listeners.push(listener),
+                            Ok(listener) => {
+                                listeners.extend(listener);
+                                any = true;
+                            }
                             Err(error) => {
                                 debug!(%address, %error, "one address of {name} cannot be listened on");
                                 refused = error;
                             }
                         }
                     }
-                    if listeners.len() == before {
+                    if !any {
                         return Err(fail(refused));
                     }
                 }
             }
         }
-        Ok(Listeners { listeners, workers: Workers::new(), index: 0 })
+        let bound = listeners.into_iter().map(|socket| Listener { socket, is_handed_over: false });
+        let handed_over = handed_over.into_found()?;
+        let handed_over = handed_over.map(|socket| Listener { socket, is_handed_over: true });
+        let listeners = Mutex::new(bound.chain(handed_over).map(Arc::new).collect());
+        Ok(Listeners { listeners, workers: Workers::new(), index: 0, gate: Part::first() })
     }
 
     /// The addresses that are listened on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.sockets().iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
     }
 
     /// The same, and whether the socket leaves IPv4 to others.
-    pub(super) fn addresses_and_families(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
-        self.listeners.iter().filter_map(|listener| {
-            let only_v6 = SockRef::from(listener).only_v6().unwrap_or(false);
-            Some((listener.local_addr().ok()?, only_v6))
+    pub(super) fn addresses_and_families(&self) -> impl Iterator<Item = (SocketAddr, bool)> + use<> {
+        self.sockets().into_iter().filter_map(|listener| {
+            let only_v6 = SockRef::from(&listener.socket).only_v6().unwrap_or(false);
+            Some((listener.socket.local_addr().ok()?, only_v6))
         })
     }
 
@@ -107,25 +143,68 @@ impl Listeners {
     /// There are no descriptors left.
     pub fn for_other_cores(&self) -> io::Result<Vec<Listeners>> {
         let clone = |index| {
-            let listeners = self.listeners.iter().map(std::net::TcpListener::try_clone);
-            let listeners = listeners.collect::<io::Result<_>>()?;
-            Ok(Listeners { listeners, workers: Arc::clone(&self.workers), index })
+            let clone = |listener: &Arc<Listener>| {
+                let (socket, is_handed_over) = (listener.socket.try_clone()?, listener.is_handed_over);
+                Ok(Arc::new(Listener { socket, is_handed_over }))
+            };
+            let listeners = self.sockets().iter().map(clone).collect::<io::Result<_>>()?;
+            let (workers, gate) = (Arc::clone(&self.workers), self.gate.another());
+            Ok(Listeners { listeners: Mutex::new(listeners), workers, index, gate })
         };
         (1..self.workers.size()).map(clone).collect()
     }
 
-    /// Accepts from all sockets and gives every connection a task of its own, until it is dropped. A
-    /// thread that is not needed leaves the accepting to the others.
+    fn sockets(&self) -> Vec<Arc<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has all threads close the sockets. What they serve goes on.
+    pub fn close(&self) {
+        self.gate.close();
+    }
+
+    /// Waits until all threads have closed them.
+    pub async fn closed(&self) {
+        self.gate.all_closed().await;
+    }
+
+    /// Accepts from all sockets and gives every connection a task of its own, until it is dropped, or the sockets
+    /// are to be [closed](Self::close). A thread that is not needed leaves the accepting to the others.
     pub async fn serve<S, C>(&self, serve: S)
     where
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
     {
         let _worker = balance::join(&self.workers, self.index);
+        let mut acceptors = JoinSet::new();
+        tokio::select! {
+            () = self.accept(&serve, &mut acceptors) => return,
+            () = self.gate.is_to_close() => acceptors.shutdown().await,
+        }
+        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
+        for Listener { socket, .. } in
+            listeners.iter().map(|listener| &**listener).filter(|it| !it.is_handed_over)
+        {
+            // Who has been let in by the system already would be reset.
+            for (stream, peer) in accept::waiting(socket).take(BACKLOG as usize) {
+                balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
+            }
+        }
+        drop(listeners);
+        self.gate.note_closed();
+        std::future::pending().await
+    }
+
+    /// Accepts until it is dropped. Returns where there is nothing to accept from.
+    async fn accept<S, C>(&self, serve: &S, acceptors: &mut JoinSet<()>)
+    where
+        S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
+        C: Future<Output = ()> + Send + 'static,
+    {
         let mut began = false;
         loop {
             self.workers.until(self.index, true).await;
-            let mut acceptors = self.start_accepting(&serve);
+            let listeners = self.start_accepting(serve, acceptors);
             // Without its first thread a half is deaf; without another it is only slower.
             if acceptors.is_empty() && self.index == 0 && !began {
                 return;
@@ -134,7 +213,7 @@ impl Listeners {
             tokio::select! {
                 () = self.workers.until(self.index, false) => {}
                 // There may be descriptors again.
-                () = tokio::time::sleep(LONGEST_PAUSE), if acceptors.len() < self.listeners.len() => {}
+                () = tokio::time::sleep(LONGEST_PAUSE), if acceptors.len() < listeners => {}
                 // Nothing ends an acceptor but a fault. The others end with it, and all begin again.
                 Some(ended) = acceptors.join_next() => {
                     let why = ended.err().map(|error| error.to_string());
@@ -142,19 +221,20 @@ impl Listeners {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+            acceptors.shutdown().await;
         }
     }
 
-    /// Accepts until what is returned is dropped. Empty if there is nothing to accept from.
-    fn start_accepting<S, C>(&self, serve: &S) -> JoinSet<()>
+    /// Starts to accept. Returns from how many sockets that is to be.
+    fn start_accepting<S, C>(&self, serve: &S, acceptors: &mut JoinSet<()>) -> usize
     where
         S: Fn(TcpStream, SocketAddr) -> C + Clone + Send + 'static,
         C: Future<Output = ()> + Send + 'static,
     {
-        let mut acceptors = JoinSet::new();
-        for listener in &self.listeners {
+        let listeners = self.sockets();
+        for listener in &listeners {
             // A clone: what the reactor has seen it would tell of even when nobody listens to it.
-            let listener = match listener.try_clone().and_then(TcpListener::from_std) {
+            let listener = match listener.socket.try_clone().and_then(TcpListener::from_std) {
                 Ok(listener) => listener,
                 Err(error) => {
                     error!(%error, "cannot wait for connections");
@@ -172,7 +252,7 @@ impl Listeners {
                 }
             }));
         }
-        acceptors
+        listeners.len()
     }
 }
 
@@ -281,7 +361,8 @@ mod tests {
 
     fn on_loopback() -> (Listeners, SocketAddr) {
         let address = HostPort { host: Host::Ip([127, 0, 0, 1].into()), port: 0 };
-        let listeners = Listeners::bind(&[address], &SocketOptions::default()).unwrap();
+        let listeners =
+            Listeners::bind(&[address], &SocketOptions::default(), HandedOver::default()).unwrap();
         let address = listeners.addresses()[0];
         (listeners, address)
     }

@@ -5,6 +5,8 @@ pub mod addr;
 pub mod budget;
 pub mod conn_info;
 pub mod dial;
+mod gate;
+pub mod handed_over;
 pub mod listen;
 mod names;
 pub mod network;
@@ -17,6 +19,6 @@ mod tcp;
 
 pub use dial::{DialError, Dialer};
 pub use listen::Listeners;
-pub use names::look_up;
+pub use names::{Names, look_up};
 pub use outgoing::check_device;
 pub use tcp::segment_size;

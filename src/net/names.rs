@@ -39,7 +39,7 @@ pub async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// What is known of some hosts.
 #[derive(Debug)]
-pub(super) struct Names {
+pub struct Names {
     targets: Vec<HostPort>,
     look_up: LookUp,
     ipv6_first: bool,
@@ -72,6 +72,27 @@ impl Names {
         });
         let known = watch::Sender::new(known.collect());
         Arc::new(Names { targets, look_up, ipv6_first, known })
+    }
+
+    /// Begins with what others know of the same hosts, and asks for all names anew. To be called in a runtime.
+    pub fn begin_with(self: &Arc<Names>, others: &[Arc<Names>]) {
+        self.known.send_modify(|all| {
+            for (known, target) in all.iter_mut().zip(&self.targets) {
+                if known.addresses.is_empty()
+                    && let Some(found) = others.iter().find_map(|names| names.known_of(target))
+                {
+                    known.addresses = found;
+                }
+            }
+        });
+        self.ask(|_| true);
+    }
+
+    /// The addresses of a host, if any are known.
+    fn known_of(&self, target: &HostPort) -> Option<Vec<SocketAddr>> {
+        let index = self.targets.iter().position(|other| other == target)?;
+        let addresses = self.known.borrow().get(index)?.addresses.clone();
+        (!addresses.is_empty()).then_some(addresses)
     }
 
     /// Whether there is a name among them, so that a question may bring something new.

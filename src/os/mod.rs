@@ -11,6 +11,8 @@ pub mod pid_file;
 pub mod privileged;
 pub mod process;
 #[cfg(unix)]
+pub mod service_manager;
+#[cfg(unix)]
 pub mod signals;
 pub mod stderr;
 #[cfg(unix)]
@@ -19,4 +21,4 @@ pub mod syslog;
 pub mod user;
 
 #[cfg(not(unix))]
-pub use not_unix::{daemon, pid_file, privileged, user};
+pub use not_unix::{daemon, pid_file, privileged, service_manager, user};

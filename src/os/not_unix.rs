@@ -70,6 +70,35 @@ pub mod privileged {
     }
 }
 
+pub mod service_manager {
+    use std::io;
+    use std::net::TcpListener;
+
+    /// There is none that this program could speak to.
+    #[derive(Debug)]
+    pub struct ServiceManager;
+
+    impl ServiceManager {
+        pub fn of_this_process() -> ServiceManager {
+            ServiceManager
+        }
+
+        pub fn ready(&self, _: &str) {}
+
+        pub fn reloading(&self) {}
+
+        pub fn stopping(&self, _: &str) {}
+
+        pub async fn tell_alive(&self, _: impl Fn() -> bool) {
+            std::future::pending().await
+        }
+    }
+
+    pub fn take_sockets() -> io::Result<Vec<(String, TcpListener)>> {
+        Ok(Vec::new())
+    }
+}
+
 pub mod user {
 
     #[derive(Debug, thiserror::Error)]

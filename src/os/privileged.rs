@@ -117,6 +117,7 @@ fn ask(mut socket: &UnixStream, number: u8) -> io::Result<io::Result<File>> {
 fn serve(paths: &[PathBuf], mut socket: UnixStream) {
     // Whoever waits for the end of the output, or to unmount a folder, does not wait for this process.
     let _ = release_terminal();
+    super::service_manager::close_sockets();
     let mut number = [0];
     while socket.read_exact(&mut number).is_ok() {
         let Some(path) = paths.get(usize::from(number[0])) else { return };

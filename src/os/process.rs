@@ -1,5 +1,7 @@
 //! What the process owes the system and the program that started it.
 
+#[cfg(unix)]
+use super::signals::Signal;
 use std::io;
 #[cfg(unix)]
 use std::time::Duration;
@@ -50,27 +52,84 @@ pub fn parent_name() -> Option<String> {
     None
 }
 
-/// Waits for the signal that asks the process to end, or for what stands in its place.
-///
-/// # Errors
-///
-/// No handler can be installed.
-pub async fn shutdown_signal() -> io::Result<&'static str> {
+/// The signals that ask the process to end, or what stands in their place.
+#[derive(Debug)]
+pub struct ShutdownSignals {
     #[cfg(unix)]
-    {
-        let mut terminate = super::signals::shutdown(libc::SIGTERM)?;
-        let mut interrupt = super::signals::shutdown(libc::SIGINT)?;
-        Ok(tokio::select! {
-            () = terminate.recv() => "SIGTERM",
-            () = interrupt.recv() => "SIGINT",
+    terminate: Signal,
+    #[cfg(unix)]
+    interrupt: Signal,
+}
+
+impl ShutdownSignals {
+    /// Listens for them from now on. To be called once, in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// No handler can be installed.
+    pub fn listen() -> io::Result<ShutdownSignals> {
+        Ok(ShutdownSignals {
+            #[cfg(unix)]
+            terminate: super::signals::shutdown(libc::SIGTERM)?,
+            #[cfg(unix)]
+            interrupt: super::signals::shutdown(libc::SIGINT)?,
         })
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+
+    /// Waits for one of them. Unless [`expect_another`](Self::expect_another) was called, the next one ends the
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// No handler can be installed.
+    pub async fn recv(&mut self) -> io::Result<&'static str> {
+        #[cfg(unix)]
+        return Ok(tokio::select! {
+            () = self.terminate.recv() => "SIGTERM",
+            () = self.interrupt.recv() => "SIGINT",
+        });
+        #[cfg(not(unix))]
+        tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+    }
+
+    /// The one that was heard is being followed, which may take a while: the next is to be heard, too.
+    pub fn expect_another(&self) {
+        #[cfg(unix)]
+        super::signals::expect_another();
+    }
+}
+
+/// The signal that asks the process to read its settings anew.
+#[derive(Debug)]
+pub struct ReloadSignal {
+    #[cfg(unix)]
+    hangup: Signal,
+}
+
+impl ReloadSignal {
+    /// Listens for it from now on. To be called once, in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// No handler can be installed.
+    pub fn listen() -> io::Result<ReloadSignal> {
+        Ok(ReloadSignal {
+            #[cfg(unix)]
+            hangup: super::signals::listen(libc::SIGHUP)?,
+        })
+    }
+
+    /// Waits for it. On a system without, that is for ever.
+    pub async fn recv(&mut self) {
+        #[cfg(unix)]
+        self.hangup.recv().await;
+        #[cfg(not(unix))]
+        std::future::pending().await
+    }
 }
 
 /// Has the signals end nothing that end a process only because it does not expect them: a terminal that
-/// closes (SIGHUP), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
+/// closes (SIGHUP, until [`ReloadSignal`] listens for it), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
 /// were inherited. A background job that writes to its terminal goes on as well (SIGTTOU). SIGTERM,
 /// SIGINT, SIGQUIT and a terminal's stop mean what they always do.
 pub fn ignore_unexpected_signals() {

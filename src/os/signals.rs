@@ -55,6 +55,11 @@ pub fn shutdown(number: i32) -> io::Result<Signal> {
     listen(number)
 }
 
+/// The first signal has been heard, and is being followed: the next is heard, too.
+pub(crate) fn expect_another() {
+    REQUESTED.store(false, Ordering::SeqCst);
+}
+
 /// To be told when the first thread has become stuck, and when it no longer is. Ends the process if it has
 /// been asked to end meanwhile.
 pub(crate) fn set_main_thread_stuck(stuck: bool) {

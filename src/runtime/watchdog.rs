@@ -5,6 +5,7 @@
 //! tasks, and a thread of the system's own kind looks whether they go on. While all threads wait for
 //! something to do, it sleeps without a clock, so that nothing wakes a phone.
 
+use super::drain::Open;
 use crate::metrics;
 use std::cell::OnceCell;
 use std::io;
@@ -94,6 +95,9 @@ static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static PANICS: AtomicU32 = AtomicU32::new(0);
 
+/// How many threads do not return to their event loop.
+static STUCK: AtomicU32 = AtomicU32::new(0);
+
 /// A runtime for one thread, which is watched.
 #[derive(Debug)]
 pub struct EventLoop {
@@ -142,9 +146,10 @@ impl EventLoop {
 }
 
 pin_project_lite::pin_project! {
-    /// A task whose turns are counted.
+    /// A task whose turns are counted, and which is counted itself if it serves a connection.
     pub struct Watched<F> {
         owner: TurnOwner,
+        open: Option<Open>,
         #[pin]
         task: F,
     }
@@ -154,7 +159,8 @@ pin_project_lite::pin_project! {
 pub fn watched<F>(peer: Option<SocketAddr>, task: F) -> Watched<F> {
     // A socket for both families has IPv4 in IPv6's clothes.
     let peer = peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()));
-    Watched { owner: TurnOwner { peer, stage: peer.map(|_| "detect") }, task }
+    let owner = TurnOwner { peer, stage: peer.map(|_| "detect") };
+    Watched { owner, open: peer.map(|_| Open::count()), task }
 }
 
 impl<F: Future> Future for Watched<F> {
@@ -195,6 +201,11 @@ pub fn start() {
     if let Err(error) = started {
         warn!(%error, "no thread can be started that looks whether the others go on; going on without");
     }
+}
+
+/// Whether all threads return to their event loops.
+pub(crate) fn all_go_on() -> bool {
+    STUCK.load(Ordering::Relaxed) == 0
 }
 
 /// What was seen of a thread at the last look.
@@ -238,10 +249,12 @@ fn watch() {
         for (heartbeat, seen) in heartbeats.iter().zip(&mut seen) {
             let Some(stuck) = seen.observe(heartbeat.turns.load(Ordering::Acquire)) else { continue };
             if stuck {
+                STUCK.fetch_add(1, Ordering::Relaxed);
                 let (peer, stage) = heartbeat.owner().fields();
                 let seconds = TICK.as_secs() * u64::from(STUCK_AFTER);
                 error!(peer, stage, "a thread has not returned to its event loop for {seconds} s");
             } else {
+                STUCK.fetch_sub(1, Ordering::Relaxed);
                 info!("a thread that did not return to its event loop has returned");
             }
             if heartbeat.first {

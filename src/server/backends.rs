@@ -94,6 +94,11 @@ impl Backends {
         Err(format!("Shadowsocks: {}", missing.join("; ")))
     }
 
+    /// What dials them.
+    pub(super) fn dialers(&self) -> impl Iterator<Item = &Dialer> {
+        self.all.iter().map(|dialer| &**dialer)
+    }
+
     fn by_name(&self, name: &str) -> Option<&Arc<Dialer>> {
         if self.by_name.is_empty() {
             return None;

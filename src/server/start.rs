@@ -1,8 +1,10 @@
 //! How the server half starts.
 
 use super::{Backends, Server, reach};
-use crate::config::{Routes, ServerConfig, TunnelConfig};
+use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
+use crate::net::dial::Dialer;
+use crate::net::handed_over::HandedOver;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
@@ -17,30 +19,98 @@ impl Server {
     /// # Errors
     ///
     /// One of them cannot be had, or the certificate cannot.
-    pub fn bind(config: ServerConfig, tunnel: &TunnelConfig) -> Result<Service<Server>, StartError> {
-        let h2 = config.failover.h2.is_some();
-        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?;
-        let refuse_ourselves = |own: &OwnAddresses| {
-            let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
-            found.map_or(Ok(()), |(name, (address, own))| {
-                Err(StartError::Circle(format!("{name} {address}"), own))
-            })
-        };
-        refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
-        let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
-        let behind = tunnel.sockets.for_upstream();
-        let timeouts = Timeouts::new(tunnel.idle_timeout);
-        let own = OwnAddresses::of(&listeners);
-        refuse_ourselves(&own)?;
-        let backends = Backends::new(&config, &behind, &own);
-        let routes = Routes::new(&config.failover, &config.names, tls.is_some());
-        let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
-        let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
-        let server =
-            Server { config, routes, inside, in_the_clear, backends, fallback, timeouts, tls, to_be_asked };
+    pub fn bind(
+        config: ServerConfig,
+        tunnel: &TunnelConfig,
+        handed_over: HandedOver,
+    ) -> Result<Service<Server>, StartError> {
+        let tls =
+            config.tls.as_ref().map(|tls| Acceptor::new(tls, config.failover.h2.is_some())).transpose()?;
+        refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
+        let listeners = Listeners::bind(&config.listen, &tunnel.sockets, handed_over)?;
+        let server = Server::new(config, tunnel, tls, &OwnAddresses::of(&listeners), None)?;
         Ok(Service::new(listeners, server))
     }
+
+    /// A server that listens at its `own` addresses, in the place of the one `before`.
+    fn new(
+        config: ServerConfig,
+        tunnel: &TunnelConfig,
+        tls: Option<Acceptor>,
+        own: &OwnAddresses,
+        before: Option<&Server>,
+    ) -> Result<Server, StartError> {
+        refuse_ourselves(&config, own)?;
+        let behind = tunnel.sockets.for_upstream();
+        let timeouts = Timeouts::new(tunnel.idle_timeout);
+        let backends = Backends::new(&config, &behind, own);
+        let routes = Routes::new(&config.failover, &config.names, tls.is_some());
+        let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
+        let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
+        let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
+        let beside = Mutex::default();
+        Ok(Server {
+            config,
+            routes,
+            inside,
+            in_the_clear,
+            backends,
+            fallback,
+            timeouts,
+            tls,
+            to_be_asked,
+            beside,
+        })
+    }
+
+    /// What dials all that is behind.
+    fn dialers(&self) -> impl Iterator<Item = &Dialer> {
+        self.fallback.dialers().chain(self.backends.dialers())
+    }
+}
+
+/// Makes sure that nothing behind leads back.
+fn refuse_ourselves(config: &ServerConfig, own: &OwnAddresses) -> Result<(), StartError> {
+    let found = config.behind().find_map(|(name, address)| Some((name, own.find([address])?)));
+    found.map_or(Ok(()), |(name, (address, own))| Err(StartError::Circle(format!("{name} {address}"), own)))
+}
+
+/// The same server with other settings. A certificate in the same files is read anew, and the old one stays where
+/// that cannot be; the same tickets are taken.
+pub(super) fn renewed(
+    before: &Server,
+    settings: config::Half,
+    tunnel: &TunnelConfig,
+    own: &OwnAddresses,
+) -> Result<Server, StartError> {
+    let config::Half::Server(config) = settings else { return Err(StartError::OtherHalf) };
+    let h2 = config.failover.h2.is_some();
+    let is_same = (&config.tls, h2) == (&before.config.tls, before.config.failover.h2.is_some());
+    let tls = if is_same {
+        if let Some(Err(error)) = before.tls.as_ref().map(Acceptor::read_files) {
+            warn!(%error, "the certificate cannot be used: the old one stays, and it is tried again");
+        }
+        before.tls.clone()
+    } else {
+        config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?
+    };
+    let server = Server::new(*config, tunnel, tls, own, Some(before))?;
+    let known: Vec<_> = before.dialers().map(|dialer| Arc::clone(dialer.names())).collect();
+    server.dialers().for_each(|dialer| dialer.names().begin_with(&known));
+    Ok(server)
+}
+
+/// Ends what runs beside the connections of a server in whose place there is another.
+pub(super) fn retire(server: &Server, next: &Server) {
+    for task in server.beside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        task.abort();
+    }
+    if let Some(tls) = &server.tls
+        && !next.tls.as_ref().is_some_and(|next| next.is_same(tls))
+    {
+        tls.stop_watching();
+    }
+    server.fallback.visitors().tell_rest();
 }
 
 /// Logs whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
@@ -71,9 +141,8 @@ pub(super) fn log_hints(server: &Server) {
 /// Starts what tells of the visitors once in a while, and of what is behind. Called on each thread.
 pub(super) fn tell_in_the_background(server: &Server) {
     let to_be_asked = std::mem::take(&mut *server.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner));
-    for target in to_be_asked {
-        tokio::spawn(target.ask());
-    }
+    let mut beside = server.beside.lock().unwrap_or_else(PoisonError::into_inner);
+    beside.extend(to_be_asked.into_iter().map(|target| tokio::spawn(target.ask()).abort_handle()));
     let visitors = Arc::clone(server.fallback.visitors());
-    tokio::spawn(async move { visitors.tell_in_time().await });
+    beside.push(tokio::spawn(async move { visitors.tell_in_time().await }).abort_handle());
 }

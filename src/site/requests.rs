@@ -5,6 +5,7 @@ use super::respond::{ServerAddr, respond};
 use super::response::{Content, Response};
 use crate::config::Website;
 use crate::detect::{Detection, Handoff, Rules, detect};
+use crate::runtime::drain;
 use crate::transport::Stream;
 use crate::wire::http::framing::MessageBody;
 use crate::wire::http::request::buffers::HeaderBuffers;
@@ -136,7 +137,7 @@ impl<'a> Requests<'a> {
             } else if let Some(next) = self.read(&mut reading) {
                 return next;
             }
-            match self.connection.read(deadline).await {
+            match self.read_on(deadline, idle).await {
                 ReadResult::Bytes => {}
                 ReadResult::Nothing if idle => {
                     self.connection.close_notify().await;
@@ -147,6 +148,18 @@ impl<'a> Requests<'a> {
             if std::mem::take(&mut idle) {
                 deadline = Instant::now() + HEAD_TIMEOUT;
             }
+        }
+    }
+
+    /// Waits for bytes: where the connection is idle, no longer than the process has anything else to do.
+    async fn read_on(&mut self, deadline: Instant, idle: bool) -> ReadResult {
+        if !idle {
+            return self.connection.read(deadline).await;
+        }
+        tokio::select! {
+            biased;
+            read = self.connection.read(deadline) => read,
+            () = drain::begun() => ReadResult::Nothing,
         }
     }
 
@@ -178,7 +191,9 @@ impl<'a> Requests<'a> {
         self.count += 1;
         self.connection.take(request.length);
         let answer = respond(self.website, &request, self.server).await?;
-        let lasts = self.count < MAX_REQUESTS && self.connection.c.began.elapsed() <= MAX_AGE;
+        let lasts = self.count < MAX_REQUESTS
+            && self.connection.c.began.elapsed() <= MAX_AGE
+            && !drain::is_draining();
         let Request { style, body, keep_alive, expects, .. } = request;
         let linger = !body.is_over();
         Some(Exchange { answer, style, body, keep_alive: keep_alive && lasts, expects, linger })

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 #[cfg(unix)]
 use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
@@ -15,6 +16,7 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, reload};
 
 pub mod access_log;
 mod level;
@@ -49,20 +51,7 @@ pub enum Destination {
 
 /// Starts the log of this `half`. To be called once.
 pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
-    // At that level each connection has its lines, and whoever asks for it wants all of them.
-    let limit = (level != LogLevel::Debug).then_some(limit::Limit);
-    let level = match level {
-        LogLevel::None => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false)
-        .log_internal_errors(false);
+    let log = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).log_internal_errors(false);
     let half = half.to_string();
     #[cfg(unix)]
     let prefix = Prefix(half.clone());
@@ -71,14 +60,41 @@ pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
     match destination {
         Destination::Stderr => {
             stderr::choose_mode();
-            log.with_timer(prefix).with_writer(|| Stderr).finish().with(limit).init();
+            start(level, log.with_timer(prefix).with_writer(|| Stderr));
         }
         #[cfg(unix)]
         Destination::Syslog => {
-            log.with_timer(HalfOnly(half)).with_writer(ToSyslog).finish().with(limit).init();
+            start(level, log.with_timer(HalfOnly(half)).with_writer(ToSyslog));
         }
         #[cfg(not(unix))]
-        Destination::Syslog => log.with_timer(prefix).with_writer(|| Stderr).finish().with(limit).init(),
+        Destination::Syslog => start(level, log.with_timer(prefix).with_writer(|| Stderr)),
+    }
+}
+
+/// Starts a log of which no more is written than this level, until that is changed.
+fn start(level: LogLevel, log: impl Layer<Registry> + Send + Sync) {
+    let (filtered, to_change) = reload::Layer::new(filter(level));
+    let _ = LEVEL.set(Box::new(move |level| drop(to_change.reload(filter(level)))));
+    tracing_subscriber::registry().with(log).with(limit::Limit).with(filtered).init();
+}
+
+/// Changes how much is logged.
+static LEVEL: OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>> = OnceLock::new();
+
+/// From now on so much is logged.
+pub fn set_level(level: LogLevel) {
+    if let Some(set) = LEVEL.get() {
+        set(level);
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::None => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
     }
 }
 

@@ -15,6 +15,8 @@
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`.
+//! What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
+//! `service_manager`.
 
 #![expect(
     clippy::disallowed_types,
@@ -29,6 +31,7 @@ mod apps;
 mod auto;
 mod auto_tls;
 mod client_wire;
+mod drain;
 mod ends;
 mod fallback;
 mod follow;
@@ -48,9 +51,11 @@ mod own_site;
 mod probe;
 mod process;
 mod proxy;
+mod reload;
 mod rest;
 mod roles;
 mod routes;
+mod service_manager;
 mod shortage;
 mod simple_obfs;
 mod simple_obfs_options;

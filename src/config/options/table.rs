@@ -46,8 +46,8 @@ impl OptionSpec {
             "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" | "keepalive" => {
                 "Connections"
             }
-            "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" | "metrics"
-            | "metrics-public" => "Process",
+            "c" | "a" | "f" | "n" | "drain" | "loglevel" | "v" | "access-log" | "access-log-format"
+            | "metrics" | "metrics-public" => "Process",
             _ => "Further options",
         }
     }
@@ -423,6 +423,13 @@ pub const OPTIONS: &[OptionSpec] = &[
             "The most files and connections that may be open (default: as many as the system allows).",
         )
     },
+    option(
+        "drain",
+        Kind::Value("SECONDS"),
+        BOTH,
+        "On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a \
+         second SIGTERM ends at once. Default: all end with the first.",
+    ),
     option(
         "loglevel",
         Kind::Value("LEVEL"),

@@ -80,6 +80,7 @@ fn row_of(spec: &OptionSpec) -> Row {
         "route" => row(["/a:127.0.0.1:8388", "/b:c:[::1]:8389"], Refused, Some("/a")),
         "http-method" => row(["PUT", "post"], Refused, Some("G T")),
         "handshake" => Row { folds: true, ..row(["standard", "eager"], Refused, Some("slow")) },
+        "drain" => row(["30", "86400"], Refused, Some("0")),
         "failover" => row(["127.0.0.1:8080", "status:404"], Refused, Some("nowhere")),
         "failover-tls" => row(ADDRESSES, Refused, Some("status:404")),
         "failover-http" => Row { beside: TLS, ..row(ADDRESSES, Refused, Some("x")) },

@@ -18,9 +18,9 @@ use rustls::{ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// What a handshake costs at the most, in bytes: rustls's state, its flight, and what waits of a record.
@@ -62,7 +62,7 @@ impl Acceptor {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let files = Files::new(absolute(certificate), absolute(key));
         let current = Arc::new(RwLock::new(files.load()?));
-        let pair = Arc::new(ServedPair { current, files, watched: AtomicBool::new(false) });
+        let pair = Arc::new(ServedPair { current, files, watcher: Mutex::default() });
         provider::check_clock()?;
         let mut tls = ServerConfig::builder_with_details(provider::provider(), Arc::new(provider::Clock))
             .with_safe_default_protocol_versions()?
@@ -79,10 +79,33 @@ impl Acceptor {
     /// Reads the files anew whenever they change, for as long as a clone of this lives. To be called
     /// once there is a runtime; of several calls, the first counts.
     pub fn watch_files(&self) {
-        let ServedPair { current, files, watched } = &*self.pair;
-        if !watched.swap(true, Ordering::Relaxed) {
-            tokio::spawn(files::watch(files.clone(), Arc::downgrade(current)));
+        let ServedPair { current, files, watcher } = &*self.pair;
+        watcher.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| {
+            tokio::spawn(files::watch(files.clone(), Arc::downgrade(current))).abort_handle()
+        });
+    }
+
+    /// Reads the files anew no more: no new connection comes.
+    pub fn stop_watching(&self) {
+        if let Some(watcher) = self.pair.watcher.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            watcher.abort();
         }
+    }
+
+    /// Whether this is a clone of the other one.
+    pub fn is_same(&self, other: &Acceptor) -> bool {
+        Arc::ptr_eq(&self.pair, &other.pair)
+    }
+
+    /// Reads the files now.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read, or are no pair: the old ones are served.
+    pub fn read_files(&self) -> Result<(), TlsError> {
+        let loaded = self.pair.files.load()?;
+        *self.pair.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
     }
 
     /// Makes the handshake with a connection whose hello was read; what is inside is in the clear from here on.
@@ -155,8 +178,8 @@ impl Acceptor {
 struct ServedPair {
     current: Arc<RwLock<Arc<CertifiedKey>>>,
     files: Files,
-    /// Whether a task watches the files already: every thread asks for one.
-    watched: AtomicBool,
+    /// The task that watches the files, once there is one: every thread asks for it.
+    watcher: Mutex<Option<AbortHandle>>,
 }
 
 impl ServedPair {

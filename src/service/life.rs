@@ -1,0 +1,108 @@
+//! What a process does beside serving: it listens for signals and for its parent's end, reads its settings anew, and
+//! waits for what is open before it ends.
+
+use super::{Process, Run, StartError};
+use crate::os::process::{ReloadSignal, ShutdownSignals};
+use crate::runtime::{drain, watchdog};
+use crate::telemetry;
+use std::pin::pin;
+use std::time::Duration;
+use tracing::info;
+
+/// Serves until a signal or the parent's end; after a signal, until the time for draining is up.
+pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
+    let Process { parent, manager, metrics, reloader } = process;
+    let manager = manager.as_ref();
+    let mut signals = ShutdownSignals::listen().map_err(StartError::Signals)?;
+    let mut hangup = ReloadSignal::listen().map_err(StartError::Signals)?;
+    let status = format!("listening on {:?}", service.addresses());
+    let mut parent_exited = pin!(async {
+        match parent {
+            Some(parent) => parent.exited().await,
+            None => std::future::pending().await,
+        }
+    });
+    let mut beside = pin!(async {
+        let alive = async {
+            match manager {
+                Some(manager) => manager.tell_alive(watchdog::all_go_on).await,
+                None => std::future::pending().await,
+            }
+        };
+        let exported = async {
+            match metrics {
+                Some(metrics) => metrics.run(service.readiness()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(telemetry::report_suppressed(), telemetry::run_syslog(), alive, exported);
+    });
+    let mut serving = pin!(service.run());
+    let ready = || {
+        if let Some(manager) = manager {
+            manager.ready(&status);
+        }
+    };
+    let reloading = async {
+        ready();
+        loop {
+            hangup.recv().await;
+            reloader.reload(service.to_renew(), manager).await;
+            ready();
+        }
+    };
+    let signal = tokio::select! {
+        () = &mut beside => return Ok(()),
+        () = &mut serving => return Err(StartError::Deaf),
+        () = reloading => return Ok(()),
+        signal = signals.recv() => signal.map_err(StartError::Signals)?,
+        () = &mut parent_exited => {
+            info!("ending: the program that started us is gone");
+            return Ok(());
+        }
+    };
+    let Some(most) = reloader.drain() else {
+        info!("ending: {signal}");
+        if let Some(manager) = manager {
+            manager.stopping(&format!("ending: {signal}"));
+        }
+        return Ok(());
+    };
+    signals.expect_another();
+    let begun = begin_to_drain(service, most);
+    if let Some(manager) = manager {
+        manager.stopping(&begun);
+    }
+    let all_ended = async {
+        service.closed().await;
+        drain::all_ended().await;
+    };
+    tokio::select! {
+        // First of all the sockets are closed, so that what waits on them is counted.
+        biased;
+        () = &mut serving => {}
+        () = &mut beside => {}
+        () = &mut parent_exited => info!("ending: the program that started us is gone, with {}", left()),
+        signal = signals.recv() => info!("ending: {}, with {}", signal.unwrap_or("a signal"), left()),
+        () = all_ended => info!("ending: all connections have ended"),
+        () = tokio::time::sleep(most) => info!("ending: the time for draining is up, with {}", left()),
+    }
+    Ok(())
+}
+
+/// Closes the port, and has all that waits for something to do end. Returns what is waited for.
+fn begin_to_drain(service: &dyn Run, most: Duration) -> String {
+    service.close();
+    drain::begin();
+    let status = format!("draining: {}, up to {} s", left(), most.as_secs());
+    info!("{status}; a second SIGTERM ends at once");
+    status
+}
+
+/// How many connections are open.
+fn left() -> String {
+    match drain::open() {
+        1 => "1 connection open".to_owned(),
+        open => format!("{open} connections open"),
+    }
+}
