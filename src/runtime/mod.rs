@@ -1,9 +1,10 @@
-//! The threads that serve: how connections are spread over them, whose turn it is, what blocks, and who
-//! notices when one of them does not go on.
+//! The threads that serve: how connections are spread over them, whose turn it is, what blocks, who
+//! notices when one of them does not go on, and how much they buffer in all.
 
 pub(crate) mod balance;
 pub mod blocking;
 mod board;
+pub mod buffers;
 pub(crate) mod turn;
 pub mod watchdog;
 pub(crate) mod workers;

@@ -6,6 +6,7 @@
 
 use super::provider::H2;
 use crate::relay::RelayStream;
+use crate::runtime::buffers::Held;
 use rustls::Connection;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -55,6 +56,8 @@ pub struct TlsStream {
     handshake_unflushed: bool,
     /// Bytes that the socket has taken.
     sent: u64,
+    /// What waits inside rustls for the socket, in the account of the process.
+    queued: Held,
 }
 
 impl TlsStream {
@@ -72,6 +75,7 @@ impl TlsStream {
             read_error: None,
             handshake_unflushed: true,
             sent: 0,
+            queued: Held::default(),
         }
     }
 
@@ -222,6 +226,7 @@ impl TlsStream {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.queued.set(0);
         Poll::Ready(Ok(()))
     }
 }
@@ -301,7 +306,11 @@ impl AsyncWrite for TlsStream {
         let n = this.connection.writer().write_vectored(slices)?;
         match this.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(n)),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(n)),
+            Poll::Pending => {
+                this.queued.set(n);
+                Poll::Ready(Ok(n))
+            }
         }
     }
 
