@@ -8,6 +8,7 @@ use crate::config::{
 use crate::detect::HttpRule;
 use crate::detect::Rules;
 use crate::net::addr::{Host, HostPort};
+use crate::net::limits::LimitOptions;
 use crate::net::network::TrustedProxies;
 use crate::os::process;
 use crate::server::Server;
@@ -74,6 +75,7 @@ async fn demonstrate() -> Result<bool> {
             names: Vec::new(),
             tls: None,
             fronts: TrustedProxies::default(),
+            limits: LimitOptions::default(),
         },
         &tunnel,
     )?;

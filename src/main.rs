@@ -7,7 +7,7 @@ use obfs_rs::os::pid_file::PidFile;
 use obfs_rs::os::process::{self, Parent};
 use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
-use obfs_rs::runtime::watchdog;
+use obfs_rs::runtime::{buffers, watchdog};
 use obfs_rs::service::{self, Run, StartError};
 use obfs_rs::telemetry::{self, Destination};
 use std::io::Write as _;
@@ -83,6 +83,9 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
         warn!(%error, "a renewed certificate may need a restart: nobody keeps the right to read it");
     }
     let open_files = process::limit_open_files(config.process.open_files);
+    if let Some(bytes) = config.process.buffers {
+        buffers::set_limit(bytes);
+    }
     let hosted = config.hosted && background.is_none();
     // The pid file goes when this function ends.
     let (service, _pid_file) = bind(config, open_files)?;

@@ -1,10 +1,11 @@
 //! The server half: accept, detect, open a tunnel to Shadowsocks; or hand the visitor to the website.
 
 use crate::config::{Layer, Route, Routes, ServerConfig};
-use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
+use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, detect, read};
 use crate::fallback::{Fallback, NoVisit, Served, Visit};
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
+use crate::net::limits::{Arrival, Limits, Refused, SessionLimits, Slot};
 use crate::relay::Timeouts;
 use crate::service::Half;
 use crate::transport::proxy_protocol::{self, ReceiveError};
@@ -24,6 +25,7 @@ mod start;
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    limits: Option<Arc<Limits>>,
     routes: Routes,
     /// Which connections are ours inside TLS, and which requests behind the first in the clear.
     inside: Rules,
@@ -97,17 +99,24 @@ impl Server {
             info.apply_proxy_header(addresses);
         }
         let mut c = Handoff::new(Stream::from(tcp), *info, began);
+        let mut arrival = Arrival::default();
         loop {
-            let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
+            let (layer, protocol, mut seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
             // A proxy in front may speak for another user than before.
             c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
             *info = c.info;
+            let admitted = self.admit(&mut arrival, &c.info, &c.read_buf, &mut seen).await;
+            let refused = admitted.is_err();
             let sni = seen.server_name();
             let of_certificate =
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
-                    return self.tunnel(c, kind).await.map(Opened::Tunnel).map_err(Error::NotAccepted);
+                    return self
+                        .tunnel(c, kind, admitted.ok().flatten())
+                        .await
+                        .map(Opened::Tunnel)
+                        .map_err(Error::NotAccepted);
                 }
                 Route::TerminateTls(otherwise) => {
                     // The table has rows for it only where there is a certificate.
@@ -127,7 +136,7 @@ impl Server {
                 debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
             }
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
-            match Box::pin(self.fallback.serve(c, site, rules)).await.map_err(Error::NoVisit)? {
+            match Box::pin(self.fallback.serve(c, site, rules, refused)).await.map_err(Error::NoVisit)? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
                 Served::Upgrade(next, requests) => {
                     debug!(peer = %next.info, "upgrade after {requests} requests to the website");
@@ -135,6 +144,27 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Counts who comes, and has a client wait for a place where tunnels are limited. One that gets none is a visitor:
+    /// whoever watches or asks sees the website, as from every other server that takes no such request.
+    async fn admit(
+        &self,
+        arrival: &mut Arrival,
+        info: &ConnInfo,
+        read_buf: &[u8],
+        seen: &mut Detection,
+    ) -> Result<Option<Slot>, Refused> {
+        let Some(limits) = &self.limits else { return Ok(None) };
+        limits.note_arrival(arrival, info);
+        if !matches!(seen, Detection::Client(_)) {
+            return Ok(None);
+        }
+        let admitted = limits.admit(arrival, info, read_buf.len(), self.fallback.undecided()).await;
+        if admitted.is_err() {
+            *seen = detect(read_buf, &self.config.rules.of_visitors());
+        }
+        admitted.map(Some)
     }
 
     /// What a connection is, and what it seems to speak: first, inside TLS, or in a later request.
@@ -152,13 +182,21 @@ impl Server {
         Ok((layer, rules.guess_protocol(&c.read_buf), seen))
     }
 
-    /// Opens a tunnel for a client, which is to be run.
-    async fn tunnel(&self, c: Handoff<Stream>, kind: ClientKind) -> Result<Relaying, NotAccepted> {
+    /// Opens a tunnel for a client, which is to be run. It has its slot, where there is one, to its end.
+    async fn tunnel(
+        &self,
+        c: Handoff<Stream>,
+        kind: ClientKind,
+        slot: Option<Slot>,
+    ) -> Result<Relaying, NotAccepted> {
+        let info = c.info;
         let (io, read_buf) = c.into_parts();
         let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
-                return Ok(Box::pin(mux::serve(*open, Arc::clone(&self.backend), dialled, self.timeouts)));
+                let limits = slot.map(|slot| SessionLimits::new(slot, info));
+                let backend = Arc::clone(&self.backend);
+                return Ok(Box::pin(mux::serve(*open, backend, dialled, limits, self.timeouts)));
             }
         };
         let backend = match dialled {
@@ -166,13 +204,24 @@ impl Server {
             None => Box::pin(self.backend.connect()).await,
         };
         match backend {
-            Ok(backend) => Ok(tunnel.relay(backend, self.timeouts)),
+            Ok(backend) => Ok(with_slot(slot, tunnel.relay(backend, self.timeouts))),
             Err(error) => {
                 // The client would take the end of the connection for that of an answer.
                 tunnel.abort();
                 Err(NotAccepted::Backend(error))
             }
         }
+    }
+}
+
+/// A tunnel that has its slot until it ends.
+fn with_slot(slot: Option<Slot>, tunnel: Relaying) -> Relaying {
+    match slot {
+        None => tunnel,
+        Some(slot) => Box::pin(async move {
+            let _slot = slot;
+            tunnel.await
+        }),
     }
 }
 

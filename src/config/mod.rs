@@ -16,6 +16,7 @@ mod features;
 pub mod file;
 mod host;
 mod left_out;
+mod limits;
 pub mod names;
 pub mod options;
 mod process;

@@ -36,6 +36,11 @@ impl Rules {
         Rules { http: self.http.clone().filter(|_| !self.tls_alone), ..Rules::default() }
     }
 
+    /// The same for somebody who is a visitor whatever is asked for.
+    pub fn of_visitors(&self) -> Rules {
+        Rules { http: None, fake_tls: None, ..*self }
+    }
+
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
     /// port is chiefly for.
     pub fn guess_protocol(&self, bytes: &[u8]) -> VisitorProtocol {

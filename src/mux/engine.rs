@@ -9,7 +9,9 @@ use super::starts::Starts;
 use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
 use crate::net::Dialer;
+use crate::net::limits::SessionLimits;
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
+use crate::runtime::buffers;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
 use crate::telemetry;
@@ -25,14 +27,16 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
-/// the first one by the connection that was `dialled` before it was known what comes, if any was.
+/// the first one by the connection that was `dialled` before it was known what comes, if any was. Where tunnels have
+/// `limits`, each session is one.
 pub fn serve(
     open: OpenWebSocket<Stream>,
     backend: Arc<Dialer>,
     dialled: Option<TcpStream>,
+    limits: Option<SessionLimits>,
     timeouts: Timeouts,
 ) -> impl Future<Output = Outcome> + Send {
-    Engine::new(open, Backend { dialer: backend, dialled }, timeouts).run()
+    Engine::new(open, Backend { dialer: backend, dialled, limits }, timeouts).run()
 }
 
 pub(super) struct Engine<S, I> {
@@ -173,7 +177,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     /// Reads the connection once. Returns whether something has come, or its end.
     fn poll_link(&mut self, cx: &mut Context<'_>) -> bool {
         with_scratch(|Scratch { bytes, pieces }| {
-            let input = match self.link.poll_read(cx, &mut bytes[..READ]) {
+            let input = match self.link.poll_read(cx, &mut bytes[..buffers::room(READ)]) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(input)) => input,
                 Poll::Ready(Err(end)) => {
@@ -280,7 +284,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     /// anything, or the end of one.
     fn poll_sessions(&mut self, cx: &mut Context<'_>) -> bool {
         with_scratch(|Scratch { bytes, pieces }| {
-            let (buffer, link) = (&mut bytes[..READ], &mut self.link);
+            let (buffer, link) = (&mut bytes[..buffers::room(READ)], &mut self.link);
             pieces.clear();
             let frame = |encoder: &mut Encoder, frame: &mut [u8]| link.frame(encoder, frame);
             let used = match self.sessions.poll_read(cx, buffer, pieces, HEADS, frame) {

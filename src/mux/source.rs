@@ -2,6 +2,7 @@
 
 use crate::net::Dialer;
 use crate::net::dial::DialError;
+use crate::net::limits::{Admitting, SessionLimits};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -39,7 +40,24 @@ impl NewSession {
 }
 
 /// A connection to the backend that is being made.
-pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+
+/// What a session waits for that the peer has begun.
+pub(super) struct Connecting {
+    /// A place among the tunnels that there may be. The backend is dialled when it is had.
+    pub(super) admitting: Option<Admitting>,
+    pub(super) dialling: Dialling,
+}
+
+#[cfg(test)]
+impl Connecting {
+    /// Without limits.
+    pub(super) fn new(
+        dialling: impl Future<Output = Result<TcpStream, DialError>> + Send + 'static,
+    ) -> Connecting {
+        Connecting { admitting: None, dialling: Box::pin(dialling) }
+    }
+}
 
 /// Where the sessions of a connection come from or go to, and what its end has to know of other connections.
 pub(super) trait SessionSource {
@@ -113,16 +131,20 @@ pub(super) struct Backend {
     pub(super) dialer: Arc<Dialer>,
     /// A connection that was made before it was known what comes.
     pub(super) dialled: Option<TcpStream>,
+    pub(super) limits: Option<SessionLimits>,
 }
 
 impl SessionSource for Backend {
     const ROLE: Role = Role::Server;
 
     fn connect(&mut self) -> Option<Connecting> {
-        if let Some(dialled) = self.dialled.take() {
-            return Some(Box::pin(ready(Ok(dialled))));
-        }
-        let dialer = Arc::clone(&self.dialer);
-        Some(Box::pin(async move { dialer.connect().await }))
+        let dialling: Dialling = match self.dialled.take() {
+            Some(dialled) => Box::pin(ready(Ok(dialled))),
+            None => {
+                let dialer = Arc::clone(&self.dialer);
+                Box::pin(async move { dialer.connect().await })
+            }
+        };
+        Some(Connecting { admitting: self.limits.as_mut().map(SessionLimits::admit), dialling })
     }
 }

@@ -61,6 +61,11 @@ impl ConnInfo {
         }
     }
 
+    /// Who came, as far as that is known: whom a trusted proxy speaks for, or else the visitor.
+    pub fn address(&self) -> IpAddr {
+        self.forwarded_for.unwrap_or(self.visitor.ip())
+    }
+
     /// The PROXY header for a website: the connection's two ends. Whom a proxy in front speaks for the
     /// website reads from its requests itself, each of which may speak for another.
     pub fn proxy_header(&self, version: Version) -> Vec<u8> {
@@ -119,6 +124,7 @@ mod tests {
             let mut origin = origin(visitor, front);
             origin.read_forwarded_for(HEAD, &fronts);
             assert_eq!(origin.to_string(), shown);
+            assert!(shown.starts_with(&origin.address().to_string()), "{shown}");
             origin.read_forwarded_for(HEAD, &TrustedProxies::default());
             assert_eq!(
                 origin.proxy_header(Version::V1),

@@ -5,6 +5,7 @@ pub mod addr;
 pub mod budget;
 pub mod conn_info;
 pub mod dial;
+pub mod limits;
 pub mod listen;
 mod names;
 pub mod network;

@@ -4,6 +4,7 @@ use super::Server;
 use crate::config::{Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
 use crate::net::dial::Dialer;
+use crate::net::limits::Limits;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
@@ -37,7 +38,9 @@ impl Server {
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
-        let server = Server { config, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
+        let limits = Limits::new(config.limits);
+        let server =
+            Server { config, limits, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
         Ok(Service::new(listeners, server))
     }
 }

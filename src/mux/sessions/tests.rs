@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::advance;
 
 fn connecting() -> Option<Connecting> {
-    Some(Box::pin(pending()))
+    Some(Connecting::new(pending()))
 }
 
 fn server(ids: std::ops::Range<u16>) -> Sessions {
