@@ -21,6 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
+/// Tells the log of a limit: from a place in the code for each, since the log's own bound is one for each place.
+macro_rules! tell {
+    ($limit:expr, $($line:tt)*) => {
+        match $limit {
+            Limit::Tunnels => warn!($($line)*),
+            Limit::TunnelsPerAddress => warn!($($line)*),
+            Limit::RatePerAddress => warn!($($line)*),
+        }
+    };
+}
+
 /// How long a client waits for a tunnel: as long as a page takes to be loaded, whose tunnels end then, and less than
 /// clients wait for an answer.
 const WAIT: Duration = Duration::from_secs(5);
@@ -208,7 +219,7 @@ impl Limits {
         let deadline = Instant::now() + WAIT;
         let key = info.address().into();
         let Some(_waiting) = Waiting::begin(self, key) else { return Err(self.refuse(limit, info, who)) };
-        warn!(peer = %info, "{} is reached: a {who} waits", self.name(limit));
+        tell!(limit, peer = %info, "{} is reached: a {who} waits", self.name(limit));
         let admitted = async {
             if limit == Limit::RatePerAddress {
                 let turn = self.addresses().next_turn(key, Instant::now(), WAIT);
@@ -224,7 +235,7 @@ impl Limits {
 
     fn refuse(&self, limit: Limit, info: &ConnInfo, who: &str) -> Refused {
         REFUSED[limit as usize].fetch_add(1, Ordering::Relaxed);
-        warn!(peer = %info, "{} is reached: a {who} is refused", self.name(limit));
+        tell!(limit, peer = %info, "{} is reached: a {who} is refused", self.name(limit));
         Refused(limit)
     }
 

@@ -102,7 +102,7 @@ impl Account {
             let more = after - before;
             let held = self.held.fetch_add(more, Ordering::Relaxed) + more;
             let limit = self.limit.load(Ordering::Relaxed);
-            if held >= limit && !self.is_over.swap(true, Ordering::Relaxed) {
+            if held > limit.saturating_sub(LEAST) && !self.is_over.swap(true, Ordering::Relaxed) {
                 self.times_over.fetch_add(1, Ordering::Relaxed);
                 warn!(
                     "limit-buffers={} is reached: nothing more is read for those who take nothing",
@@ -145,12 +145,12 @@ mod tests {
     #[test]
     fn the_limit_counts_as_reached_anew_only_when_half_of_it_was_free() {
         let account = Account::new();
-        account.limit.store(100, Ordering::Relaxed);
+        account.limit.store(1024 * KB, Ordering::Relaxed);
         let mut held = 0;
-        for (now, times) in [(99, 0), (100, 1), (150, 1), (50, 1), (120, 1), (49, 1), (101, 2)] {
-            account.change(held, now);
-            held = now;
-            assert_eq!(account.times_over.load(Ordering::Relaxed), times, "{now} are held");
+        for (now, times) in [(1008, 0), (1009, 1), (1500, 1), (512, 1), (1200, 1), (511, 1), (1010, 2)] {
+            account.change(held, now * KB);
+            held = now * KB;
+            assert_eq!(account.times_over.load(Ordering::Relaxed), times, "{now} KiB are held");
         }
     }
 
