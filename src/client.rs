@@ -2,19 +2,20 @@
 
 use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
 use crate::mux::Pool;
+use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{self, Timeouts};
 use crate::service::{Half, Service, StartError};
-use crate::telemetry;
-use crate::transport::{Opener, WebOpener};
+use crate::telemetry::{Record, Target};
+use crate::transport::{NotAccepted, Opener, WebOpener};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 /// How long the request waits for the application's first bytes. Shadowsocks speaks at once; where the
@@ -72,25 +73,31 @@ impl Client {
 
 impl Half for Client {
     async fn serve(self: Arc<Client>, mut app: TcpStream, peer: SocketAddr) {
-        let began = Instant::now();
+        let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {
             debug!(%peer, "closed before sending anything");
-            return;
+            return record.failed("gone", &NotAccepted::Empty);
         };
         let opener = match &self.opener {
-            Opening::Session(pool) => return pool.carry(app, first, peer),
+            Opening::Session(pool) => {
+                drop(record.unlisted());
+                return pool.carry(app, first, peer);
+            }
             Opening::Tunnel(opener) => opener,
         };
+        record.kind = opener.kind();
+        record.target = Some(Target { role: "server", address: Arc::clone(opener.server()) });
         // On the heap, and gone when the tunnel stands, which does not carry it through its life.
         match Box::pin(opener.open(first)).await {
             Ok(tunnel) => {
                 let outcome = tunnel.relay(app, self.timeouts).await;
-                telemetry::tunnel_ended(peer, "tunnel", began, &outcome);
+                record.ended(&outcome);
             }
             Err(error) => {
                 // Its end in order would look like that of an answer.
                 relay::reset(&app);
                 warn!(%peer, stage = error.stage(), %error, "tunnel failed");
+                record.failed("failed", &error);
             }
         }
     }

@@ -75,7 +75,7 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
         _ => None,
     };
     let destination = if background.is_some() { Destination::Syslog } else { Destination::Stderr };
-    telemetry::init(config.log_level, destination);
+    telemetry::init(config.log_level, destination, config.role());
     warn_about_ignored_options(&config);
     if let Some(user) = &user
         && let Err(error) = privileged::start(config.certificate_files(), user)
@@ -135,6 +135,9 @@ fn bind(config: Config, open_files: Option<u64>) -> Result<(Box<dyn Run>, Option
         #[cfg(not(all(feature = "client", feature = "server")))]
         _ => return Err(StartError::LeftOut),
     };
+    if let Some(access_log) = process.access_log {
+        telemetry::access_log::start(access_log)?;
+    }
     let pid_file = process.pid_file.as_deref().map(PidFile::claim).transpose()?;
     let listening = service.addresses();
     let version = env!("CARGO_PKG_VERSION");

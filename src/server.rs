@@ -1,25 +1,31 @@
 //! The server half: accept, detect, open a tunnel to Shadowsocks; or hand the visitor to the website.
 
 use crate::config::{Layer, Route, Routes, ServerConfig};
-use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, detect, read};
-use crate::fallback::{Fallback, NoVisit, Served, Visit};
+use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read};
+use crate::fallback::{Fallback, Served, Visit};
+use crate::mux;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
-use crate::net::limits::{Arrival, Limits, Refused, SessionLimits, Slot};
+use crate::net::limits::{Arrival, Limits, SessionLimits, Slot};
 use crate::relay::Timeouts;
 use crate::service::Half;
-use crate::transport::proxy_protocol::{self, ReceiveError};
+use crate::telemetry::{Kind, PathClass, Record, Target};
+use crate::transport::proxy_protocol;
 use crate::transport::tls::Acceptor;
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
-use crate::{mux, telemetry};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
+mod error;
+mod limits;
+mod reach;
 mod start;
+mod visitors;
+
+use error::Error;
 
 /// The server half: what all its connections share.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Server {
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
+    /// What is behind, until it is asked whether it answers.
+    to_be_asked: Mutex<Vec<reach::Target>>,
 }
 
 impl Half for Server {
@@ -41,40 +49,31 @@ impl Half for Server {
         if let Some(tls) = &self.tls {
             tls.watch_files();
         }
+        start::tell_in_the_background(self);
     }
 
     fn log_hints(&self) {
         start::log_hints(self);
     }
 
+    fn log_rest(&self) {
+        self.fallback.visitors().tell_rest();
+    }
+
     async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
-        let began = Instant::now();
-        let mut info = ConnInfo::new(peer);
+        let mut record = Record::new(ConnInfo::new(peer));
         // On the heap: a tunnel does not carry the large stages that opened it through its life.
-        let opened = Box::pin(self.open(tcp, &mut info, began)).await;
-        // The one line in the log that a connection gets when it has ended.
+        let opened = Box::pin(self.open(tcp, &mut record)).await;
         match opened {
-            Ok(Opened::Tunnel(tunnel)) => telemetry::tunnel_ended(info, "tunnel", began, &tunnel.await),
-            Ok(Opened::Visit(Visit::Relayed(outcome))) => {
-                telemetry::tunnel_ended(info, "visitor", began, &outcome);
+            Ok(Opened::Tunnel(tunnel)) => {
+                let outcome = tunnel.await;
+                record.ended(&outcome);
             }
-            Ok(Opened::Visit(Visit::Answered(requests))) => {
-                debug!(peer = %info, requests, "visitor of our own website");
-            }
-            Err(error) => error.tell(&info),
+            Ok(Opened::Visit(Visit::Relayed(outcome))) => record.ended(&outcome),
+            Ok(Opened::Visit(Visit::Answered(requests))) => record.answered(requests),
+            Err(error) => error.tell(record),
         }
     }
-}
-
-/// Why a connection became nothing.
-enum Error {
-    /// It broke before it was known what it is.
-    Gone(io::Error),
-    ProxyHeader(ReceiveError),
-    /// TLS was to end here, and nobody else could answer it.
-    TlsHandshake(io::Error),
-    NotAccepted(NotAccepted),
-    NoVisit(NoVisit),
 }
 
 /// What comes of a connection.
@@ -84,9 +83,10 @@ enum Opened {
 }
 
 impl Server {
-    /// The life of a connection, until its tunnel stands or it is over. `info` is what is known of where it came
-    /// from in the end.
-    async fn open(&self, mut tcp: TcpStream, info: &mut ConnInfo, began: Instant) -> Result<Opened, Error> {
+    /// The life of a connection, until its tunnel stands or it is over. `record` is what is known of it in the
+    /// end.
+    async fn open(&self, mut tcp: TcpStream, record: &mut Record) -> Result<Opened, Error> {
+        let info = &mut record.info;
         // A website may want to be told, or to say where it is, and a certificate may be for an address.
         let failover = &self.config.failover;
         if self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is() {
@@ -98,13 +98,14 @@ impl Server {
         {
             info.apply_proxy_header(addresses);
         }
-        let mut c = Handoff::new(Stream::from(tcp), *info, began);
+        let mut c = Handoff::new(Stream::from(tcp), *info, record.began);
         let mut arrival = Arrival::default();
         loop {
             let (layer, protocol, mut seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
             // A proxy in front may speak for another user than before.
             c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
-            *info = c.info;
+            record.info = c.info;
+            record.tls = layer == Layer::Tls;
             let admitted = self.admit(&mut arrival, &c.info, &c.read_buf, &mut seen).await;
             let refused = admitted.is_err();
             let sni = seen.server_name();
@@ -113,7 +114,7 @@ impl Server {
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
                     return self
-                        .tunnel(c, kind, admitted.ok().flatten())
+                        .tunnel(c, kind, admitted.ok().flatten(), record)
                         .await
                         .map(Opened::Tunnel)
                         .map_err(Error::NotAccepted);
@@ -132,9 +133,14 @@ impl Server {
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
+            visitors::note(self, &c, layer, protocol, site, refused);
             if let Some(sni) = sni {
-                debug!(peer = %info, sni, reason = &*reason, "passing TLS through");
+                debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }
+            record.kind = Kind::Visitor;
+            let path = if refused { PathClass::Ours } else { PathClass::Other };
+            record.path = (protocol == VisitorProtocol::Plain).then_some(path);
+            record.target = self.fallback.target(site);
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
             match Box::pin(self.fallback.serve(c, site, rules, refused)).await.map_err(Error::NoVisit)? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
@@ -144,27 +150,6 @@ impl Server {
                 }
             }
         }
-    }
-
-    /// Counts who comes, and has a client wait for a place where tunnels are limited. One that gets none is a visitor:
-    /// whoever watches or asks sees the website, as from every other server that takes no such request.
-    async fn admit(
-        &self,
-        arrival: &mut Arrival,
-        info: &ConnInfo,
-        read_buf: &[u8],
-        seen: &mut Detection,
-    ) -> Result<Option<Slot>, Refused> {
-        let Some(limits) = &self.limits else { return Ok(None) };
-        limits.note_arrival(arrival, info);
-        if !matches!(seen, Detection::Client(_)) {
-            return Ok(None);
-        }
-        let admitted = limits.admit(arrival, info, read_buf.len(), self.fallback.undecided()).await;
-        if admitted.is_err() {
-            *seen = detect(read_buf, &self.config.rules.of_visitors());
-        }
-        admitted.map(Some)
     }
 
     /// What a connection is, and what it seems to speak: first, inside TLS, or in a later request.
@@ -188,15 +173,25 @@ impl Server {
         c: Handoff<Stream>,
         kind: ClientKind,
         slot: Option<Slot>,
+        record: &mut Record,
     ) -> Result<Relaying, NotAccepted> {
-        let info = c.info;
         let (io, read_buf) = c.into_parts();
+        let target = Target { role: "backend", address: Arc::clone(self.backend.shown()) };
+        record.kind = transport::kind(&kind);
+        record.path = match record.kind {
+            Kind::FakeTls => None,
+            Kind::Http if self.config.rules.takes_any_http_path() => Some(PathClass::Any),
+            _ => Some(PathClass::Ours),
+        };
+        record.target = Some(target.clone());
         let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
-                let limits = slot.map(|slot| SessionLimits::new(slot, info));
+                record.kind = Kind::Mux;
+                let limits = slot.map(|slot| SessionLimits::new(slot, record.info));
                 let backend = Arc::clone(&self.backend);
-                return Ok(Box::pin(mux::serve(*open, backend, dialled, limits, self.timeouts)));
+                let backend = mux::Backend::new(backend, dialled, limits, record.info, target);
+                return Ok(Box::pin(mux::serve(*open, backend, self.timeouts)));
             }
         };
         let backend = match dialled {
@@ -204,44 +199,12 @@ impl Server {
             None => Box::pin(self.backend.connect()).await,
         };
         match backend {
-            Ok(backend) => Ok(with_slot(slot, tunnel.relay(backend, self.timeouts))),
+            Ok(backend) => Ok(limits::with_slot(slot, tunnel.relay(backend, self.timeouts))),
             Err(error) => {
                 // The client would take the end of the connection for that of an answer.
                 tunnel.abort();
                 Err(NotAccepted::Backend(error))
             }
-        }
-    }
-}
-
-/// A tunnel that has its slot until it ends.
-fn with_slot(slot: Option<Slot>, tunnel: Relaying) -> Relaying {
-    match slot {
-        None => tunnel,
-        Some(slot) => Box::pin(async move {
-            let _slot = slot;
-            tunnel.await
-        }),
-    }
-}
-
-impl Error {
-    /// Tells the log.
-    fn tell(self, peer: &ConnInfo) {
-        match self {
-            Error::Gone(error) | Error::NotAccepted(NotAccepted::Broken(error)) => {
-                debug!(%peer, %error, "gone before there was a tunnel");
-            }
-            Error::ProxyHeader(error) => error.tell(peer),
-            Error::TlsHandshake(error) => debug!(%peer, %error, "no TLS handshake"),
-            Error::NotAccepted(NotAccepted::Empty) => debug!(%peer, "closed before sending anything"),
-            Error::NotAccepted(error) => warn!(%peer, stage = error.stage(), %error, "tunnel failed"),
-            Error::NoVisit(NoVisit::Circle) => warn!(
-                %peer,
-                "many visitors that begin alike wait for the website, which answers none of them: does it lead back \
-                 here? One of them is reset"
-            ),
-            Error::NoVisit(error) => warn!(%peer, %error, "the website cannot be reached"),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::os::pid_file::PidFileError;
 use crate::os::process::{self, Parent};
 use crate::os::user::UserError;
 use crate::runtime::watchdog;
-use crate::telemetry;
+use crate::telemetry::{self, AccessLogError, access_log};
 use crate::transport::tls::TlsError;
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +43,9 @@ pub enum StartError {
     /// It cannot go into the background.
     #[error("cannot go into the background: {0}")]
     Daemon(io::Error),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// The pid file cannot be had.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -74,6 +77,7 @@ impl StartError {
             | StartError::Circle(..)
             | StartError::Interface { .. }
             | StartError::User(_) => true,
+            StartError::AccessLog(error) => error.is_about_the_configuration(),
             StartError::PidFile(error) => error.is_about_the_configuration(),
         }
     }
@@ -89,6 +93,9 @@ pub trait Half: Send + Sync + 'static {
 
     /// Logs what an operator may want to know of the settings, behind the line that says them.
     fn log_hints(&self) {}
+
+    /// Logs what was counted and not told yet: the process ends.
+    fn log_rest(&self) {}
 }
 
 /// A half that listens.
@@ -112,6 +119,9 @@ pub trait Run: Send + Sync {
     /// Logs the half's [hints](Half::log_hints).
     fn log_hints(&self);
 
+    /// Logs the half's [rest](Half::log_rest).
+    fn log_rest(&self);
+
     /// The same service once more for each further core.
     ///
     /// # Errors
@@ -130,6 +140,10 @@ impl<H: Half> Run for Service<H> {
 
     fn log_hints(&self) {
         self.half.log_hints();
+    }
+
+    fn log_rest(&self) {
+        self.half.log_rest();
     }
 
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {
@@ -191,9 +205,11 @@ pub fn run(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError>
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
     let ended = event_loop.block_on(until_shutdown(service, parent));
+    service.log_rest();
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
+    access_log::finish();
     ended
 }
 

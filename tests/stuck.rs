@@ -23,7 +23,7 @@ const PART: &str = "OBFS_RS_TEST_PART";
 
 /// What a child does; it does not come back.
 fn child(part: &str) -> ! {
-    telemetry::init(LogLevel::Debug, Destination::Stderr);
+    telemetry::init(LogLevel::Debug, Destination::Stderr, "server");
     watchdog::log_panics();
     let event_loop = EventLoop::new(true).expect("a runtime");
     watchdog::start();

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= v/verbose server client h/help
+    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= access-log= access-log-format= v/verbose server client h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -66,6 +66,8 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s a -l user -d 'Once it l
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l version -d 'Print the version.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
@@ -125,6 +127,8 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s a -l user -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
@@ -176,6 +180,8 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s a -l user -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'

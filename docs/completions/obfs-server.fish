@@ -44,6 +44,8 @@ complete -c obfs-server -s a -l user -d 'Once it listens, go on as this user (na
 complete -c obfs-server -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
 complete -c obfs-server -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
 complete -c obfs-server -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
+complete -c obfs-server -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
+complete -c obfs-server -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-server -l version -d 'Print the version.'
 complete -c obfs-server -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'

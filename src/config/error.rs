@@ -106,6 +106,13 @@ impl ConfigError {
 fn wrong(value: &str, expected: &str) -> String {
     match value {
         "" => format!(" has no value: expected {expected}"),
+        // As the parts of a URL are joined.
+        _ if value.contains('&') && value.contains('=') => {
+            format!(": `{value}` is not {expected}; options are separated by `;`")
+        }
+        _ if value.starts_with("http://") || value.starts_with("https://") => {
+            format!(": `{value}` is not {expected}: leave out what a URL has beside it")
+        }
         _ => format!(": `{value}` is not {expected}"),
     }
 }
@@ -113,4 +120,17 @@ fn wrong(value: &str, expected: &str) -> String {
 /// A value as it can stand in a message of one line.
 pub(super) fn one_line(value: &str) -> String {
     if value.contains(char::is_control) { value.escape_debug().to_string() } else { value.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_says_more_than_it_may_is_told_what_is_too_much() {
+        let message = |value| ConfigError::option("obfs", value, "a disguise").to_string();
+        assert_eq!(message("plain"), "option `obfs`: `plain` is not a disguise");
+        assert!(message("http&obfs-host=a").ends_with("is not a disguise; options are separated by `;`"));
+        assert!(message("http://a").ends_with("is not a disguise: leave out what a URL has beside it"));
+    }
 }

@@ -49,6 +49,9 @@ const SHADOWSOCKS: &[&str] = &[
     "dns",
 ];
 
+/// What `mode` says in a file of a Shadowsocks program.
+const MODES: &[&str] = &["tcp_only", "udp_only", "tcp_and_udp"];
+
 /// What a configuration file says.
 #[derive(Debug, Default)]
 pub struct File {
@@ -146,9 +149,20 @@ impl File {
                 (key, (line, entry.value))
             })
             .collect();
+        let has_certificate = entries.keys().any(|key| same_name(key, "cert"));
+        // Two of the keys have a meaning for us, too.
+        let is_shadowsocks = |key: &str, value: &Value<'_>| match (key, value) {
+            ("mode", Value::StringLit(mode)) => MODES.contains(&mode.value.as_ref()),
+            ("key", Value::StringLit(_)) => !has_certificate,
+            _ => SHADOWSOCKS.contains(&key),
+        };
         let mut file = File::default();
         for (key, (line, value)) in entries {
             let place = format!("{path}:{line}");
+            // What is no option of ours may be what it likes.
+            if is_shadowsocks(&key, &value) {
+                continue;
+            }
             let values = match texts(&key, &value) {
                 Ok(values) => values,
                 Err(_) if find(&key).is_none() && !ADDRESSES.iter().any(|name| same_name(&key, name)) => {
@@ -175,7 +189,7 @@ impl File {
                     file.local_port = setting();
                 } else if slot("dst_addr") {
                     file.destination = setting();
-                } else if !SHADOWSOCKS.contains(&key.as_str()) && !key.starts_with(['_', '/', '#', '$']) {
+                } else if !key.starts_with(['_', '/', '#', '$']) {
                     file.options.push((PluginOption { key: key.clone(), value: Some(value) }, place.clone()));
                 }
             }
@@ -201,10 +215,6 @@ const ADDRESSES: &[&str] = &["server", "server_port", "local_address", "local_po
 /// The values of a key as texts: one, or none for null; for what may be given several times, one for each
 /// item of a list; the hosts of `server` joined as SIP003 joins hosts.
 fn texts(key: &str, value: &Value<'_>) -> Result<Vec<String>, &'static str> {
-    // What is no option of ours may be what it likes.
-    if SHADOWSOCKS.contains(&key) {
-        return Ok(Vec::new());
-    }
     let simple = |value: &Value<'_>| match value {
         Value::StringLit(text) => Some(text.value.clone().into_owned()),
         Value::NumberLit(number) => Some(number.value.to_owned()),
@@ -290,6 +300,11 @@ mod tests {
         assert_eq!(
             options(r#"{"header":["A: b","C: d"],"trusted":["::1","10.0.0.0/8"]}"#),
             ["header=A: b", "header=C: d", "trusted=::1", "trusted=10.0.0.0/8"]
+        );
+        assert_eq!(options(r#"{"mode":"tcp_and_udp","key":"MTIz"}"#), [""; 0]);
+        assert_eq!(
+            options(r#"{"mode":"websocket","key":"/k.pem","cert":"/c.pem","password":"x"}"#),
+            ["cert=/c.pem", "key=/k.pem", "mode=websocket"]
         );
         let file = File::parse("f.json", "{\n\"zzz\":{\"a\":1}}").unwrap();
         assert_eq!(file.notes, ["f.json:2: unknown key `zzz`: it is ignored"]);

@@ -5,6 +5,7 @@ use super::limits::buffers;
 use super::options::Options;
 use super::values::{flag, parse, parsed, value, value_if_any};
 use crate::telemetry::LogLevel;
+use crate::telemetry::access_log::{AccessLogConfig, Format, Sink};
 use std::path::PathBuf;
 
 /// What the process is asked to be.
@@ -18,12 +19,24 @@ pub struct ProcessConfig {
     pub open_files: Option<u64>,
     /// The most bytes that may be buffered.
     pub buffers: Option<usize>,
+    /// Where each connection has a line.
+    pub access_log: Option<AccessLogConfig>,
 }
 
 /// What the process is asked to be.
 pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
     let user = value(options, "a", "the name or number of a user")?;
     let pid_file = value(options, "f", "the name of a file")?;
+    let access_log = access_log(options)?;
+    if let (Some(AccessLogConfig { sink: Sink::Stdout, .. }), Some(access_log), Some(f)) =
+        (&access_log, options.get("access-log"), options.get("f"))
+    {
+        return Err(ConfigError::conflict(
+            access_log,
+            f,
+            "in the background nobody reads stdout: name a file",
+        ));
+    }
     Ok(ProcessConfig {
         user: user.map(|(_, user)| user.to_owned()),
         pid_file: pid_file.map(|(_, path)| path.into()),
@@ -31,7 +44,32 @@ pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
             text.parse().ok().filter(|&number| number > 0)
         })?,
         buffers: buffers(options)?,
+        access_log,
     })
+}
+
+/// The access log that is asked for.
+fn access_log(options: &Options) -> Result<Option<AccessLogConfig>, ConfigError> {
+    let expected = "`stdout` or the name of a file";
+    let sink = parsed(options, "access-log", expected, |text| match text {
+        "stdout" | "-" => Some(Sink::Stdout),
+        // The working directory changes when the process goes into the background.
+        path => std::path::absolute(path).ok().map(Sink::File),
+    })?;
+    let expected = "a format of the access log (json or text)";
+    let format =
+        parsed(options, "access-log-format", expected, |text| match text.to_ascii_lowercase().as_str() {
+            "json" => Some(Format::Json),
+            "text" => Some(Format::Text),
+            _ => None,
+        })?;
+    let (Some(sink), format) = (sink, format) else {
+        return match options.get("access-log-format") {
+            Some(option) if format.is_some() => Err(ConfigError::needs(option, "`access-log`")),
+            _ => Ok(None),
+        };
+    };
+    Ok(Some(AccessLogConfig { sink, format: format.unwrap_or_default() }))
 }
 
 pub(super) fn log_level(options: &Options) -> Result<LogLevel, ConfigError> {

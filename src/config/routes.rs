@@ -52,6 +52,8 @@ pub enum Route {
 /// One of those behind the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamConfig {
+    /// The option that says so.
+    pub option: &'static str,
     /// Where it is, or what is served from here.
     pub website: Website,
     /// It is spoken to in TLS, which its visitors have already left.
@@ -103,23 +105,27 @@ impl Routes {
     /// its own or without.
     pub fn new(failover: &Failover, names: &[NameRoute], certificate: bool) -> Routes {
         let mut routes = Routes { rows: Vec::new(), upstreams: Vec::new() };
-        let http1 = |website: &Website| UpstreamConfig {
+        let http1 = |option, website: &Website| UpstreamConfig {
+            option,
             website: website.clone(),
             tls: false,
             http1: true,
             proxy_header: failover.proxy,
         };
-        let raw = |address| UpstreamConfig { http1: false, ..http1(&Website::Port(address)) };
+        let raw = |option, address| UpstreamConfig { http1: false, ..http1(option, &Website::Port(address)) };
         // The first one is for all that no row is for.
-        let plain = routes.add(http1(&failover.plain));
-        let tls = failover.tls.clone().map(|address| routes.add(raw(address)));
-        let clear = failover.clear.as_ref().map_or(plain, |website| routes.add(http1(website)));
+        let plain = routes.add(http1("failover", &failover.plain));
+        // (`failover` alone serves those who speak TLS, too)
+        let of_tls = if failover.tls.as_ref() == failover.plain.port() { "failover" } else { "failover-tls" };
+        let tls = failover.tls.clone().map(|address| routes.add(raw(of_tls, address)));
+        let clear =
+            failover.clear.as_ref().map_or(plain, |website| routes.add(http1("failover-http", website)));
 
         let mut names: Vec<&NameRoute> = names.iter().collect();
         names.sort_by_key(|route| Reverse(route.pattern.closeness()));
         for NameRoute { pattern, site } in names {
             // Servers of other names are nothing of ours, and expect nothing.
-            let site = routes.add(UpstreamConfig { proxy_header: None, ..raw(site.clone()) });
+            let site = routes.add(UpstreamConfig { proxy_header: None, ..raw("sni", site.clone()) });
             let name = ServerName::Matching(pattern.clone());
             routes.row(Layer::Clear, Some(VisitorProtocol::Tls), name, Alpn::Any, Route::Fallback(site));
         }
@@ -138,7 +144,7 @@ impl Routes {
         let clear = if certificate { clear } else { plain };
         routes.row(Layer::Clear, None, ServerName::Any, Alpn::Any, Route::Fallback(clear));
         if let Some(h2) = failover.h2.clone() {
-            let h2 = routes.add(raw(h2));
+            let h2 = routes.add(raw("failover-h2", h2));
             routes.row(
                 Layer::Tls,
                 Some(VisitorProtocol::H2),
@@ -150,7 +156,7 @@ impl Routes {
         let inside = match &failover.tls {
             // The website has nothing but TLS.
             Some(tls) if certificate && failover.plain == Website::Bare => {
-                routes.add(UpstreamConfig { tls: true, ..http1(&Website::Port(tls.clone())) })
+                routes.add(UpstreamConfig { tls: true, ..http1("failover-tls", &Website::Port(tls.clone())) })
             }
             _ => plain,
         };

@@ -144,10 +144,10 @@ fn a_website_need_not_be_a_port() {
         let server = server(&format!("server;{options}"));
         assert_eq!(server.failover.plain.to_string(), wanted);
         assert_eq!(server.failover.tls, None);
-        assert!(server.to_string().ends_with(&format!("fallback {wanted}")), "{server}");
+        assert!(server.to_string().ends_with(&format!("failover {wanted}")), "{server}");
     }
     let server = server("obfs=http,tls;failover=status:404;failover-tls=b:2");
-    assert!(server.to_string().ends_with("fallback status 404 for everything, for TLS b:2"), "{server}");
+    assert!(server.to_string().ends_with("failover status 404 for everything, for TLS b:2"), "{server}");
     // A client has no such folder, and need not have.
     client("client;failover=dir:/no/such/folder");
 }
@@ -165,7 +165,7 @@ fn who_stands_in_front_and_how_the_site_is_told() {
         "trusted=10.0.0.0/8, 127.0.0.1|::1;proxy-protocol=in;fallback=a:1;trusted=192.0.2.1;fallback-proxy=v2",
     );
     let shown = told.to_string();
-    assert!(shown.contains("fallback a:1 with PROXY v2, "), "{shown}");
+    assert!(shown.contains("failover a:1 with PROXY v2, "), "{shown}");
     assert!(
         shown.ends_with("PROXY header and X-Forwarded-For taken from 10.0.0.0/8, 127.0.0.1, ::1, 192.0.2.1")
     );
@@ -175,7 +175,7 @@ fn who_stands_in_front_and_how_the_site_is_told() {
     // X-Forwarded-For alone; and visitors' TLS has a site, too.
     let server = server("trusted=127.0.0.1;failover-tls=b:2;failover-proxy=v1");
     assert!(!server.fronts.sends_proxy_header("127.0.0.1".parse().unwrap()));
-    assert!(server.to_string().contains("fallback b:2 with PROXY v1, X-Forwarded-For taken from 127.0.0.1"));
+    assert!(server.to_string().contains("failover b:2 with PROXY v1, X-Forwarded-For taken from 127.0.0.1"));
 }
 
 #[test]

@@ -83,9 +83,9 @@ impl fmt::Display for Failover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.plain, &self.tls) {
             // Visitors go there whose TLS is answered by us, too.
-            (Website::Bare, Some(tls)) => write!(f, "fallback {tls} in TLS")?,
-            (plain, Some(tls)) if plain.port() != Some(tls) => write!(f, "fallback {plain}, for TLS {tls}")?,
-            (plain, _) => write!(f, "fallback {plain}")?,
+            (Website::Bare, Some(tls)) => write!(f, "failover {tls} in TLS")?,
+            (plain, Some(tls)) if plain.port() != Some(tls) => write!(f, "failover {plain}, for TLS {tls}")?,
+            (plain, _) => write!(f, "failover {plain}")?,
         }
         if let Some(h2) = &self.h2 {
             write!(f, ", for HTTP/2 {h2}")?;

@@ -7,9 +7,11 @@ use crate::wire::http::{Upgrade, UpgradeDetector, UpgradeParse};
 use crate::wire::tls::client_hello::{self, ClientHello};
 use crate::wire::tls::content_type::HANDSHAKE;
 
+mod missed;
 pub mod read;
 
 pub use crate::wire::http::HttpRule;
+pub use missed::{Missed, missed};
 pub use read::{Handoff, Upstream, UpstreamId};
 
 /// What a server half takes as its own.
@@ -39,6 +41,11 @@ impl Rules {
     /// The same for somebody who is a visitor whatever is asked for.
     pub fn of_visitors(&self) -> Rules {
         Rules { http: None, fake_tls: None, ..*self }
+    }
+
+    /// Whether clients of simple-obfs may ask for any path.
+    pub fn takes_any_http_path(&self) -> bool {
+        self.http.as_ref().is_some_and(|rule| rule.path.is_none())
     }
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the

@@ -15,8 +15,10 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+use super::visitors::Visitors;
 use crate::detect::Rules;
 use crate::net::budget::Budget;
+use crate::net::conn_info::ConnInfo;
 use crate::relay::{Direction, Pieces, Protocol, ProtocolError};
 use crate::wire::http::framing::FramingError;
 use answers::{Answers, Exchange};
@@ -40,6 +42,12 @@ impl<'r> Follow<'r> {
             answers: Answers::new(),
             exchange: Exchange::default(),
         }
+    }
+
+    /// What its later requests miss that look like a client's is told of this visitor.
+    pub fn telling(mut self, visitors: &'r Visitors, info: ConnInfo) -> Follow<'r> {
+        self.requests.tell_misses(visitors, info);
+        self
     }
 
     /// Why the connection is the website's for good, if it is.

@@ -9,19 +9,24 @@ use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _, Timeouts};
 use crate::site;
+use crate::telemetry::Target;
 use crate::transport::Stream;
 use crate::transport::tls::{TlsError, UpstreamTls};
 use crate::wire::proxy_protocol::Version;
 use std::io;
+use std::sync::Arc;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tracing::debug;
 
 mod follow;
+mod misses;
+mod visitors;
 mod visits;
 
 use follow::Follow;
+pub use visitors::{VisitorClass, Visitors};
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
@@ -32,10 +37,11 @@ const UNDECIDED: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Fallback {
     /// By their place in the routing table.
-    upstreams: Vec<Place>,
+    upstreams: Vec<(Place, Target)>,
     timeouts: Timeouts,
     undecided: Budget,
     visits: Visits,
+    visitors: Arc<Visitors>,
 }
 
 /// What is behind the server, or on it.
@@ -106,21 +112,28 @@ impl Fallback {
         timeouts: Timeouts,
         own: &OwnAddresses,
     ) -> Result<Fallback, TlsError> {
-        let place = |&UpstreamConfig { ref website, tls, http1, proxy_header }: &UpstreamConfig| {
-            let Website::Port(address) = website else { return Ok(Place::Own(website.clone())) };
+        let place = |&UpstreamConfig { option, ref website, tls, http1, proxy_header }: &UpstreamConfig| {
+            let target = Target { role: option, address: website.to_string().into() };
+            let Website::Port(address) = website else { return Ok((Place::Own(website.clone()), target)) };
             let is_same =
                 |other: &UpstreamConfig| (&other.website, other.proxy_header) == (website, proxy_header);
             let dialled_as = UpstreamId(routes.upstreams.iter().position(is_same).unwrap_or_default());
             let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
             let tls = tls.then(UpstreamTls::new).transpose()?;
-            Ok(Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })))
+            Ok((Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })), target))
         };
         Ok(Fallback {
             upstreams: routes.upstreams.iter().map(place).collect::<Result<_, TlsError>>()?,
             timeouts: timeouts.of_visitors(),
             undecided: Budget::new(UNDECIDED),
             visits: Visits::default(),
+            visitors: Arc::new(Visitors::new(routes)),
         })
+    }
+
+    /// Who the visitors are.
+    pub fn visitors(&self) -> &Arc<Visitors> {
+        &self.visitors
     }
 
     /// What all connections may hold together which have not shown what they are.
@@ -128,9 +141,14 @@ impl Fallback {
         &self.undecided
     }
 
+    /// Where visitors go who go there.
+    pub fn target(&self, id: UpstreamId) -> Option<Target> {
+        self.upstreams.get(id.0).map(|(_, target)| target.clone())
+    }
+
     /// A connection to the website for somebody who may yet turn out to be a client.
     pub async fn dial_early(&self, id: Option<UpstreamId>, info: ConnInfo) -> Option<Upstream> {
-        let Some(Place::Port(port)) = self.upstreams.get(id?.0) else { return None };
+        let Some((Place::Port(port), _)) = self.upstreams.get(id?.0) else { return None };
         Some(Upstream { id: port.dialled_as, tcp: port.dial(&info).await.ok()? })
     }
 
@@ -148,12 +166,12 @@ impl Fallback {
         refused: bool,
     ) -> Result<Served, NoVisit> {
         let port = match self.upstreams.get(id.0) {
-            Some(Place::Port(port)) => port,
+            Some((Place::Port(port), _)) => port,
             // It looks at each request, and would find the first again.
-            Some(Place::Own(website)) if refused => {
+            Some((Place::Own(website), _)) if refused => {
                 return Ok(serve_here(website, c, &rules.of_visitors()).await);
             }
-            Some(Place::Own(website)) => return Ok(serve_here(website, c, rules).await),
+            Some((Place::Own(website), _)) => return Ok(serve_here(website, c, rules).await),
             // Every row of the table leads to one of its upstreams.
             None => return Ok(serve_here(&Website::Bare, c, rules).await),
         };
@@ -188,7 +206,8 @@ impl Fallback {
         let Handoff { io, mut read_buf, info, began, .. } = c;
         // Who has said nothing yet, as a browser that connects beforehand, has all its requests to come.
         let decided = !read_buf.is_empty();
-        let mut flows = Flows::new(Follow::new(rules, &self.undecided, decided)).modest();
+        let mut flows =
+            Flows::new(Follow::new(rules, &self.undecided, decided).telling(&self.visitors, info)).modest();
         flows.feed(Direction::Up, &mut read_buf);
         drop(read_buf);
         let (outcome, follow, io) = Relay::new(io, site, flows, self.timeouts).run_or_hand_off().await;

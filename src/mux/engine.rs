@@ -8,35 +8,26 @@ use super::source::{Backend, NewSession, SessionSource};
 use super::starts::Starts;
 use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
-use crate::net::Dialer;
-use crate::net::limits::SessionLimits;
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
 use crate::runtime::buffers;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
-use crate::telemetry;
 use crate::transport::Stream;
 use crate::transport::websocket::{OpenWebSocket, Received};
 use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`,
-/// the first one by the connection that was `dialled` before it was known what comes, if any was. Where tunnels have
-/// `limits`, each session is one.
+/// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`.
 pub fn serve(
     open: OpenWebSocket<Stream>,
-    backend: Arc<Dialer>,
-    dialled: Option<TcpStream>,
-    limits: Option<SessionLimits>,
+    backend: Backend,
     timeouts: Timeouts,
 ) -> impl Future<Output = Outcome> + Send {
-    Engine::new(open, Backend { dialer: backend, dialled, limits }, timeouts).run()
+    Engine::new(open, backend, timeouts).run()
 }
 
 pub(super) struct Engine<S, I> {
@@ -327,11 +318,12 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     }
 
     fn note_end(&mut self, session: &Session, end: End) {
-        let (up, down) = (session.up, session.down);
+        let (to_socket, from_socket) = (session.to_socket, session.from_socket);
+        let (up, down) = if I::IS_CLIENT { (from_socket, to_socket) } else { (to_socket, from_socket) };
         self.up += up;
         self.down += down;
-        if let Some(peer) = session.peer {
-            telemetry::tunnel_ended(peer, "session", session.began, &Outcome { up, down, end });
+        if let Some(record) = self.starts.source.record(session.peer, session.began) {
+            record.ended(&Outcome { up, down, end });
         }
     }
 

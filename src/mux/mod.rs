@@ -61,3 +61,4 @@ mod timers;
 
 pub use engine::serve;
 pub use pool::{OpenLink, Pool};
+pub use source::Backend;

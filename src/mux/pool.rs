@@ -2,9 +2,10 @@
 
 use super::engine::Engine;
 use super::source::{NewSession, SessionSource};
+use crate::net::conn_info::ConnInfo;
 use crate::relay::{Outcome, Timeouts, reset};
 use crate::runtime::{balance, watchdog};
-use crate::telemetry;
+use crate::telemetry::{Kind, Record, Target};
 use crate::transport::websocket::OpenWebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
 use crate::wire::mux::Encoder;
@@ -37,6 +38,9 @@ pub trait OpenLink: Send + Sync + 'static {
         &self,
         early: &mut Vec<u8>,
     ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send;
+
+    /// To what it opens them, for the logs.
+    fn server(&self) -> &Arc<str>;
 }
 
 impl OpenLink for WebOpener {
@@ -45,6 +49,10 @@ impl OpenLink for WebOpener {
         early: &mut Vec<u8>,
     ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send {
         self.websocket(early)
+    }
+
+    fn server(&self) -> &Arc<str> {
+        self.server()
     }
 }
 
@@ -156,12 +164,12 @@ impl<O: OpenLink> Pool<O> {
     fn open_connection(self: &Arc<Self>, mut inbox: Inbox<O>, peer: SocketAddr) {
         let pool = Arc::clone(self);
         balance::spawn(watchdog::watched(Some(peer), async move {
-            let began = Instant::now();
+            let record = Record::of(Kind::Mux, ConnInfo::new(peer), Instant::now()).unlisted();
             let result = pool.serve(&mut inbox).await;
             match &result {
-                Ok(outcome) => telemetry::tunnel_ended(peer, "mux connection", began, outcome),
+                Ok(outcome) => record.ended(outcome),
                 // Whose session it has is told below.
-                Err(error) => debug!(%peer, %error, "no mux connection"),
+                Err(error) => debug!(%peer, %error, "mux connection failed"),
             }
             // Sessions that came when there was no connection yet, or none any more.
             while let Some(NewSession { socket, first, peer }) = inbox.left().await {
@@ -170,6 +178,7 @@ impl<O: OpenLink> Pool<O> {
                     Err(error) => {
                         warn!(%peer, stage = error.stage(), %error, "tunnel failed");
                         reset(&socket);
+                        pool.record(peer, Instant::now()).failed("failed", error);
                     }
                 }
             }
@@ -204,6 +213,12 @@ impl<O: OpenLink> Pool<O> {
             !member.sender.is_closed() && member.health.running.load(Ordering::Acquire) == 0
         };
         health.running.fetch_sub(1, Ordering::AcqRel) == 1 && members.iter().filter(idle).count() > SPARE
+    }
+
+    /// Of an application whose session it was.
+    fn record(&self, peer: SocketAddr, began: Instant) -> Record {
+        let target = Target { role: "server", address: Arc::clone(self.opener.server()) };
+        Record::of(Kind::Session, ConnInfo::new(peer), began).to(target)
     }
 
     fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -242,6 +257,10 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
             Some(first) => Poll::Ready(Some(first)),
             None => self.receiver.poll_recv(cx),
         }
+    }
+
+    fn record(&self, peer: Option<SocketAddr>, began: Instant) -> Option<Record> {
+        Some(self.pool.record(peer?, began))
     }
 
     fn close(&mut self) {

@@ -51,8 +51,8 @@ pub(super) struct Session {
     /// The socket has brought data to which nothing has come back.
     pub(super) asking: bool,
     /// Bytes that have come for the socket, and from it.
-    pub(super) up: u64,
-    pub(super) down: u64,
+    pub(super) to_socket: u64,
+    pub(super) from_socket: u64,
 }
 
 impl Session {
@@ -74,8 +74,8 @@ impl Session {
             moved: false,
             stalled_since: None,
             asking: false,
-            up: 0,
-            down: 0,
+            to_socket: 0,
+            from_socket: 0,
         }
     }
 
@@ -86,7 +86,7 @@ impl Session {
             encoder,
             role: Role::Client,
             socket: Socket::Connected(session.socket),
-            up: session.first.len() as u64,
+            from_socket: session.first.len() as u64,
             asking: !session.first.is_empty(),
             ..Session::of_peer(id)
         }
@@ -122,7 +122,7 @@ impl Session {
 
     /// Neither end has said anything yet.
     pub(super) fn is_silent(&self) -> bool {
-        self.up == 0 && self.down == 0 && self.state != State::Closed
+        self.to_socket == 0 && self.from_socket == 0 && self.state != State::Closed
     }
 
     pub(super) fn peer_has_ended(&self) -> bool {
@@ -248,7 +248,7 @@ impl Session {
             }
         };
         match written {
-            Ok(_) => self.up += data.input_len() as u64,
+            Ok(_) => self.to_socket += data.input_len() as u64,
             Err(_) => self.break_off(),
         }
         if self.waits_for_place() && self.is_full() {
@@ -334,7 +334,7 @@ impl Session {
         if len == 0 {
             self.socket_ends();
         } else {
-            self.down += len as u64;
+            self.from_socket += len as u64;
             self.asking = true;
         }
         Poll::Ready(len)

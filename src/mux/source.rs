@@ -1,8 +1,10 @@
 //! Where sessions come from, and where they go.
 
 use crate::net::Dialer;
+use crate::net::conn_info::ConnInfo;
 use crate::net::dial::DialError;
 use crate::net::limits::{Admitting, SessionLimits};
+use crate::telemetry::{Kind, Record, Target};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -72,6 +74,11 @@ pub(super) trait SessionSource {
         Poll::Ready(None)
     }
 
+    /// What there is to tell of a session. `peer` is the application whose it is, if this end has begun it.
+    fn record(&self, _peer: Option<SocketAddr>, _began: Instant) -> Option<Record> {
+        None
+    }
+
     /// No further sessions are wanted; those that are on their way still come.
     fn close(&mut self) {}
 
@@ -127,15 +134,36 @@ pub(super) trait SessionSource {
 
 /// A server's backend, to which its sessions go.
 #[derive(Debug)]
-pub(super) struct Backend {
-    pub(super) dialer: Arc<Dialer>,
+pub struct Backend {
+    dialer: Arc<Dialer>,
     /// A connection that was made before it was known what comes.
-    pub(super) dialled: Option<TcpStream>,
-    pub(super) limits: Option<SessionLimits>,
+    dialled: Option<TcpStream>,
+    /// The places of the sessions, where tunnels are limited.
+    limits: Option<SessionLimits>,
+    /// Whose sessions they are, and where they go, for the logs.
+    info: ConnInfo,
+    target: Target,
+}
+
+impl Backend {
+    /// Sessions of this client go there.
+    pub fn new(
+        dialer: Arc<Dialer>,
+        dialled: Option<TcpStream>,
+        limits: Option<SessionLimits>,
+        info: ConnInfo,
+        target: Target,
+    ) -> Backend {
+        Backend { dialer, dialled, limits, info, target }
+    }
 }
 
 impl SessionSource for Backend {
     const ROLE: Role = Role::Server;
+
+    fn record(&self, _: Option<SocketAddr>, began: Instant) -> Option<Record> {
+        Some(Record::of(Kind::Session, self.info, began).to(self.target.clone()))
+    }
 
     fn connect(&mut self) -> Option<Connecting> {
         let dialling: Dialling = match self.dialled.take() {

@@ -66,6 +66,18 @@ impl ConnInfo {
         self.forwarded_for.unwrap_or(self.visitor.ip())
     }
 
+    /// Who came, and the proxies by which it is known, the nearest to it first.
+    pub fn from_and_via(&self) -> (String, Vec<String>) {
+        let front = self.front.map(|front| front.to_string());
+        match self.forwarded_for {
+            Some(address) => {
+                let via = [self.visitor.to_string()].into_iter().chain(front).collect();
+                (address.to_string(), via)
+            }
+            None => (self.visitor.to_string(), front.into_iter().collect()),
+        }
+    }
+
     /// The PROXY header for a website: the connection's two ends. Whom a proxy in front speaks for the
     /// website reads from its requests itself, each of which may speak for another.
     pub fn proxy_header(&self, version: Version) -> Vec<u8> {

@@ -57,6 +57,8 @@ pub enum DialError {
 pub struct Dialer {
     names: Arc<Names>,
     options: SocketOptions,
+    /// The hosts, as they are shown.
+    shown: Arc<str>,
     /// Addresses that would lead back to this process.
     own: OwnAddresses,
     memory: Mutex<Memory>,
@@ -73,13 +75,25 @@ struct Memory {
 impl Dialer {
     /// A dialer for these hosts, the preferred one first.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
+        let shown: Vec<_> = targets.iter().map(ToString::to_string).collect();
         let names = Names::new(targets, options.ipv6_first);
-        Dialer { names, options, own: OwnAddresses::default(), memory: Mutex::default() }
+        Dialer {
+            names,
+            options,
+            shown: shown.join(", ").into(),
+            own: OwnAddresses::default(),
+            memory: Mutex::default(),
+        }
     }
 
     /// The same, which does not dial these addresses, though a name may lead to them.
     pub fn without(self, own: OwnAddresses) -> Dialer {
         Dialer { own, ..self }
+    }
+
+    /// The hosts, for people.
+    pub fn shown(&self) -> &Arc<str> {
+        &self.shown
     }
 
     /// A connection to the first address that answers.

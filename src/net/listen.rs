@@ -230,6 +230,14 @@ fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
 
 /// What helps against a port that is refused.
 fn hint(port: u16, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let look = if cfg!(any(target_os = "linux", target_os = "android")) {
+            format!(": ss -ltnp 'sport = :{port}' shows which")
+        } else {
+            String::new()
+        };
+        return format!(" (another program has this port{look})");
+    }
     if !is_low_port_refused(port, error) {
         return String::new();
     }
@@ -239,7 +247,7 @@ fn hint(port: u16, error: &io::Error) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "obfs-rs".into());
     format!(
         " (a port below 1024 takes root, or a capability of the program's file: setcap \
-         cap_net_bind_service=ep {})",
+         cap_net_bind_service=ep {}; under systemd, AmbientCapabilities=CAP_NET_BIND_SERVICE)",
         program.display()
     )
 }

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 pub mod daemon;
+pub mod listening;
 #[cfg(not(unix))]
 mod not_unix;
 #[cfg(unix)]

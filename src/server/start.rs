@@ -1,6 +1,6 @@
 //! How the server half starts.
 
-use super::Server;
+use super::{Server, reach};
 use crate::config::{Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
 use crate::net::dial::Dialer;
@@ -10,7 +10,7 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
 use crate::service::{Service, StartError};
 use crate::transport::tls::Acceptor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{info, warn};
 
 impl Server {
@@ -39,8 +39,19 @@ impl Server {
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         let limits = Limits::new(config.limits);
-        let server =
-            Server { config, limits, routes, inside, in_the_clear, backend, fallback, timeouts, tls };
+        let to_be_asked = Mutex::new(reach::targets(&config, &behind, &own));
+        let server = Server {
+            config,
+            limits,
+            routes,
+            inside,
+            in_the_clear,
+            backend,
+            fallback,
+            timeouts,
+            tls,
+            to_be_asked,
+        };
         Ok(Service::new(listeners, server))
     }
 }
@@ -60,4 +71,14 @@ pub(super) fn log_hints(server: &Server) {
              these clients another name"
         );
     }
+}
+
+/// Starts what tells of the visitors once in a while, and of what is behind. Called on each thread.
+pub(super) fn tell_in_the_background(server: &Server) {
+    let to_be_asked = std::mem::take(&mut *server.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner));
+    for target in to_be_asked {
+        tokio::spawn(target.ask());
+    }
+    let visitors = Arc::clone(server.fallback.visitors());
+    tokio::spawn(async move { visitors.tell_in_time().await });
 }

@@ -1,33 +1,42 @@
 //! The log: one line an event, on stderr (in the background: to syslog), without payload and without
-//! keys.
+//! keys. Paths and names that only clients are to know stand in lines for debugging alone.
 
 use crate::os::stderr;
-use crate::relay::{End, Outcome};
 use std::fmt::Display;
 use std::io::{self, Write};
 #[cfg(unix)]
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
+use tracing::warn;
 #[cfg(unix)]
 use tracing::{Level, Metadata};
-use tracing::{debug, warn};
 #[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub mod access_log;
 mod level;
 mod limit;
+mod prefix;
+mod record;
 
+pub use access_log::{AccessLogConfig, AccessLogError};
 pub use level::LogLevel;
 pub use limit::{
     report as report_suppressed, report_rest as report_rest_of_suppressed, start as start_limiting,
 };
 
+pub use record::{Kind, PathClass, Record, Target};
+
 #[cfg(unix)]
 use crate::os::syslog::Syslog;
+#[cfg(unix)]
+use prefix::HalfOnly;
+use prefix::Prefix;
+#[cfg(feature = "tls")]
+pub(crate) use prefix::iso_date;
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +47,8 @@ pub enum Destination {
     Syslog,
 }
 
-/// Starts the log. To be called once.
-pub fn init(level: LogLevel, destination: Destination) {
+/// Starts the log of this `half`. To be called once.
+pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
     // At that level each connection has its lines, and whoever asks for it wants all of them.
     let limit = (level != LogLevel::Debug).then_some(limit::Limit);
     let level = match level {
@@ -54,15 +63,22 @@ pub fn init(level: LogLevel, destination: Destination) {
         .with_target(false)
         .with_ansi(false)
         .log_internal_errors(false);
+    let half = half.to_string();
+    #[cfg(unix)]
+    let prefix = Prefix(half.clone());
+    #[cfg(not(unix))]
+    let prefix = Prefix(half);
     match destination {
         Destination::Stderr => {
             stderr::choose_mode();
-            log.with_writer(|| Stderr).finish().with(limit).init();
+            log.with_timer(prefix).with_writer(|| Stderr).finish().with(limit).init();
         }
         #[cfg(unix)]
-        Destination::Syslog => log.without_time().with_writer(ToSyslog).finish().with(limit).init(),
+        Destination::Syslog => {
+            log.with_timer(HalfOnly(half)).with_writer(ToSyslog).finish().with(limit).init();
+        }
         #[cfg(not(unix))]
-        Destination::Syslog => log.with_writer(|| Stderr).finish().with(limit).init(),
+        Destination::Syslog => log.with_timer(prefix).with_writer(|| Stderr).finish().with(limit).init(),
     }
 }
 
@@ -123,7 +139,7 @@ impl Write for SyslogLine {
         if IN_BACKGROUND.load(Ordering::Relaxed) {
             SYSLOG.send(self.0, &stderr::one_line(&String::from_utf8_lossy(line)));
         } else {
-            Stderr.write_all(line)?;
+            stderr::write(&format!("obfs-rs {}", String::from_utf8_lossy(line)));
         }
         Ok(line.len())
     }
@@ -144,16 +160,5 @@ impl Write for Stderr {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The line that a connection gets when it has ended.
-pub fn tunnel_ended(peer: impl Display, what: &'static str, began: Instant, outcome: &Outcome) {
-    let Outcome { up, down, end } = outcome;
-    let seconds = format_args!("{:.3}", began.elapsed().as_secs_f64()).to_string();
-    match end {
-        // Somebody has set something up wrongly: this is to be seen without asking for it.
-        End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{what} ended"),
-        _ => debug!(%peer, up, down, seconds, %end, "{what} ended"),
     }
 }

@@ -8,13 +8,14 @@ use crate::wire::http::{UpgradeAnswer, first_line};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 /// How long a server may say nothing before that is told: longer than slow paths and busy servers take.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -26,8 +27,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Error)]
 pub enum UpgradeError {
     /// The server said something else than "go on".
-    #[error("the server did not switch protocols, it answered `{0}`")]
-    Refused(String),
+    #[error("the server did not switch protocols, it answered `{line}`{}", hint(line))]
+    Refused {
+        /// The first line of it.
+        line: String,
+    },
     /// The server closed before it had answered.
     #[error("the server closed the connection before it answered{}", after(.0))]
     Closed(String),
@@ -41,6 +45,40 @@ pub enum UpgradeError {
 
 fn after(line: &str) -> String {
     if line.is_empty() { String::new() } else { format!(" (after `{line}`)") }
+}
+
+/// What to look at where a server answered this line to a request for an upgrade.
+fn hint(line: &str) -> &'static str {
+    let mut words = line.split(' ');
+    let status = words.next().filter(|version| version.starts_with("HTTP/")).and(words.next());
+    match status {
+        // What a refused request brings: the website.
+        Some("200" | "204" | "206" | "403" | "404" | "405" | "410" | "501") => {
+            ": that is what its website says; are `path` (or `obfs-uri`) and `host` (or `obfs-host`) the server's?"
+        }
+        Some("301" | "302" | "303" | "307" | "308") => {
+            ": that is what its website says; are `path` and `host` the server's, and is `tls` missing here?"
+        }
+        Some("400") => {
+            ": is `tls` missing here, or is `host` (or `obfs-host`) not the server's? Or a proxy in front passes no \
+             upgrades"
+        }
+        Some("426") => {
+            ": a proxy in front passes no upgrades (nginx: `proxy_http_version 1.1` and the header `Upgrade`)"
+        }
+        Some("401" | "407") => ": somebody in between asks for a password",
+        Some("421") => ": the server is none of this name; is `host` the server's?",
+        Some(
+            "429" | "500" | "502" | "503" | "504" | "520" | "521" | "522" | "523" | "524" | "525" | "526",
+        ) => ": a proxy in front of the server does not get to it",
+        Some("101") => ": something in between has changed the answer",
+        Some(_) => ": are `path` (or `obfs-uri`) and `host` (or `obfs-host`) the server's?",
+        // An alert, or a hello (RFC 8446 section 5.1).
+        None if line.starts_with("\\u{15}\\u{3}") || line.starts_with("\\u{16}\\u{3}") => {
+            ": it speaks TLS on this port; is `tls` missing here?"
+        }
+        None => ": that is not HTTP; is this the server's port, and does it have the same `obfs` or `mode`?",
+    }
 }
 
 /// Sends a request and waits until it is granted; a server that says nothing for long is told. `key` is the
@@ -63,10 +101,11 @@ pub(super) async fn awaited(
             if server.read_buf(&mut bytes).await? == 0 {
                 return Err(UpgradeError::Closed(first_line(&bytes)));
             }
+            note_answer();
             match UpgradeAnswer::read(&bytes, key) {
                 UpgradeAnswer::NeedMore => bytes.reserve(1024),
                 UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
-                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused(line)),
+                UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused { line }),
             }
         }
     };
@@ -82,12 +121,27 @@ pub(super) async fn awaited(
     answered.unwrap_or(Err(UpgradeError::Silent))
 }
 
+/// Whether the server's silence was told, and nothing has come from it since.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Tells it once, and not for each tunnel that waits.
 fn tell_silence(server: Option<SocketAddr>) {
+    let (server, seconds) = (server.map(tracing::field::display), SILENCE.as_secs());
+    if IS_SILENT.swap(true, Ordering::Relaxed) {
+        debug!(server, "the server has said nothing for {seconds} s to this tunnel either");
+        return;
+    }
     warn!(
-        server = server.map(tracing::field::display),
-        "the server has said nothing for {} s",
-        SILENCE.as_secs()
+        server,
+        "the server has said nothing for {seconds} s: packets are dropped on the way, or it is busy, or what is asked \
+         through it does not answer"
     );
+}
+
+fn note_answer() {
+    if IS_SILENT.load(Ordering::Relaxed) && IS_SILENT.swap(false, Ordering::Relaxed) {
+        info!("the server answers again");
+    }
 }
 
 /// The stream to a server whose answer nothing waits for.
@@ -114,7 +168,7 @@ impl Waiting {
     }
 
     fn tell_break(&self, error: &io::Error) {
-        warn!(server = self.server.map(tracing::field::display), %error, "the server broke the connection off before it answered");
+        warn!(server = self.server.map(tracing::field::display), %error, "the connection was reset before the server answered, by it or by somebody on the way");
     }
 
     fn tell_end(&self) {
@@ -159,7 +213,7 @@ impl AsyncRead for Unanswered {
                     waiting.wait(cx);
                     self.waiting = Some(waiting);
                 }
-                Poll::Ready(Ok(())) if buf.filled().len() > had => {}
+                Poll::Ready(Ok(())) if buf.filled().len() > had => note_answer(),
                 Poll::Ready(Ok(())) => waiting.tell_end(),
                 Poll::Ready(Err(error)) => waiting.tell_break(error),
             }

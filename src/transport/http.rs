@@ -129,7 +129,7 @@ impl Protocol for StripAnswer {
         self.head.extend_from_slice(input);
         match UpgradeAnswer::read(&self.head, None) {
             UpgradeAnswer::NeedMore => Ok(0),
-            UpgradeAnswer::Refused(line) => Err(UpgradeError::Refused(line).into()),
+            UpgradeAnswer::Refused(line) => Err(UpgradeError::Refused { line }.into()),
             UpgradeAnswer::Switched(head_len) => {
                 // The head did not end in what had come before, or it would have been taken then.
                 let payload = head_len.saturating_sub(before)..input.len();

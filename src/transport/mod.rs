@@ -21,6 +21,8 @@ pub use websocket::{Accepted, WebOpener};
 use crate::config::{ClientDisguise, Handshake, RequestConfig};
 use crate::detect::ClientKind;
 use crate::net::Dialer;
+use crate::telemetry::Kind;
+use std::sync::Arc;
 use tls::TlsError;
 
 /// Opens tunnels.
@@ -49,6 +51,23 @@ impl Opener {
         })
     }
 
+    /// What the tunnels are.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Opener::Http(..) => Kind::Http,
+            Opener::FakeTls(..) => Kind::FakeTls,
+            Opener::Web(web) => web.kind(),
+        }
+    }
+
+    /// The servers that are dialled, for people.
+    pub fn server(&self) -> &Arc<str> {
+        match self {
+            Opener::Http(dialer, ..) | Opener::FakeTls(dialer, ..) => dialer.shown(),
+            Opener::Web(web) => web.server(),
+        }
+    }
+
     /// Opens a tunnel in which `first` is said first.
     ///
     /// # Errors
@@ -60,6 +79,18 @@ impl Opener {
             Opener::FakeTls(dialer, name, fast_open) => fake_tls::open(dialer, name, *fast_open, first).await,
             Opener::Web(web) => web.open(first).await,
         }
+    }
+}
+
+/// What a client of this kind has.
+pub fn kind(client: &ClientKind) -> Kind {
+    match client {
+        ClientKind::Http(_) => Kind::Http,
+        ClientKind::FakeTls(_) => Kind::FakeTls,
+        ClientKind::Web(upgrade) if upgrade.versioned => Kind::WebSocket,
+        // A key without a version is simple-obfs's.
+        ClientKind::Web(upgrade) if upgrade.key.is_some() => Kind::Http,
+        ClientKind::Web(_) => Kind::HttpUpgrade,
     }
 }
 

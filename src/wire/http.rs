@@ -13,6 +13,6 @@ pub mod upgrade;
 
 pub use syntax::{MAX_HEAD, date, first_line};
 pub use upgrade::{
-    HeaderOrder, HttpRule, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeParse, UpgradeRequest,
-    switching_protocols,
+    HeaderOrder, HttpRule, MissedUpgrade, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeMiss, UpgradeParse,
+    UpgradeRequest, switching_protocols,
 };

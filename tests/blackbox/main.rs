@@ -23,6 +23,7 @@
 
 mod support;
 
+mod access_log;
 mod apps;
 mod auto;
 mod auto_tls;

@@ -44,7 +44,7 @@ impl OptionSpec {
             name if name.starts_with("failover") => "Website and proxies",
             name if name.starts_with("limit-") => "Limits",
             "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
-            "c" | "a" | "f" | "n" | "loglevel" | "v" => "Process",
+            "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" => "Process",
             _ => "Further options",
         }
     }
@@ -428,6 +428,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         BOTH,
         "What is logged: error, warning, info (default), debug or none.",
     ),
+    option(
+        "access-log",
+        Kind::Value("stdout|FILE"),
+        BOTH,
+        "A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.",
+    ),
+    option("access-log-format", Kind::Value("FORMAT"), BOTH, "How these lines look: json (default) or text."),
     OptionSpec {
         aliases: &["verbose"],
         short: Some('v'),

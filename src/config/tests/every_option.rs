@@ -99,6 +99,12 @@ fn row_of(spec: &OptionSpec) -> Row {
         "a" => row(["nobody", "0"], Refused, None),
         "f" => row(["/tmp/a.pid", "/tmp/b.pid"], Refused, None),
         "n" => row(["1024", "2048"], Refused, Some("many")),
+        "access-log" => row(["stdout", "/tmp/access.log"], Refused, None),
+        "access-log-format" => Row {
+            folds: true,
+            beside: "access-log=/tmp/access.log",
+            ..row(["text", "json"], Refused, Some("xml"))
+        },
         "loglevel" => Row { folds: true, ..row(["debug", "error"], Ignored, Some("loud")) },
         name => panic!("the option `{name}` is new: give it a row here"),
     }
@@ -258,7 +264,7 @@ fn values_of_another_kind() {
                 Ok(config) => {
                     let shown = meaning(&config);
                     // What could end a line of a head stays outside of heads.
-                    let free = matches!(name, "i" | "d" | "a" | "f" | "cert" | "key" | "mux");
+                    let free = matches!(name, "i" | "d" | "a" | "f" | "access-log" | "cert" | "key" | "mux");
                     assert!(free || !shown.contains(r"\r\n"), "{name}={text:?}: {shown}");
                 }
                 Err(error) => assert!(

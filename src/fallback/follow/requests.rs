@@ -1,8 +1,10 @@
 //! From the visitor to the website.
 
 use super::answers::{Exchange, Message};
-use crate::detect::{ClientKind, Detection, Detector, Rules};
+use crate::detect::{ClientKind, Detection, Detector, Rules, missed};
+use crate::fallback::visitors::Visitors;
 use crate::net::budget::Share;
+use crate::net::conn_info::ConnInfo;
 use crate::relay::Pieces;
 use crate::wire::http::framing::{FramingError, MessageHead, RequestFraming};
 use std::mem::take;
@@ -37,6 +39,8 @@ pub(super) struct Requests<'r> {
     upgrade: bool,
     /// Requests that the website got.
     count: u64,
+    /// Who is told what requests miss that look like a client's, and of whom.
+    told: Option<(&'r Visitors, Box<ConnInfo>)>,
 }
 
 /// What comes of the bytes at the beginning of a request.
@@ -62,7 +66,12 @@ impl<'r> Requests<'r> {
             since: None,
             upgrade: false,
             count: 0,
+            told: None,
         }
+    }
+
+    pub(super) fn tell_misses(&mut self, visitors: &'r Visitors, info: ConnInfo) {
+        self.told = Some((visitors, Box::new(info)));
     }
 
     /// All bytes from the first of the request for an upgrade on, and how many requests the website got before
@@ -133,13 +142,20 @@ impl<'r> Requests<'r> {
     /// `ended` there. Where something was held, `rest` is held too afterwards.
     fn whose(&mut self, rest: &[u8], ended: Option<usize>) -> Whose {
         let before = self.held.len();
-        let verdict = if before == 0 {
+        let bytes = if before == 0 {
             self.detector = Detector::default();
-            self.detector.detect(rest, self.rules)
+            rest
         } else {
             self.held.extend_from_slice(rest);
-            self.detector.detect(&self.held, self.rules)
+            &self.held
         };
+        let verdict = self.detector.detect(bytes, self.rules);
+        if verdict == Detection::Visitor
+            && let Some((visitors, info)) = &self.told
+            && let Some((missed, asked)) = missed(bytes, self.rules, None)
+        {
+            visitors.count_missed(missed, &asked, info);
+        }
         match (verdict, ended) {
             (Detection::NeedMore, None) => Whose::Unknown,
             (Detection::Client(ClientKind::Http(upgrade) | ClientKind::Web(upgrade)), Some(n))

@@ -17,6 +17,11 @@ struct Opener {
 }
 
 impl OpenLink for Opener {
+    fn server(&self) -> &Arc<str> {
+        static SERVER: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "a test".into());
+        &SERVER
+    }
+
     async fn open(&self, early: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, NotOpened> {
         if let Some(time) = self.fails_after {
             sleep(time).await;

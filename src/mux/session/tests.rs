@@ -100,7 +100,7 @@ async fn an_end_does_not_overtake_what_waits() {
             assert_eq!(read(&mut session).await, 0);
         }
         fill(&mut session);
-        let sent = session.up;
+        let sent = session.to_socket;
         session.peer_ends();
         session.peer_ends_session(false);
         session.peer_ends_session(false);

@@ -1,9 +1,9 @@
 //! TLS on the client half: whom it trusts.
 
+use super::connect_error::{CA_AS_SERVER, explain};
 use super::provider::{self, CLIENT_ALPN};
-use super::stream::HANDSHAKE_TIMEOUT;
 use super::tickets::Tickets;
-use super::{TlsError, TlsStream};
+use super::{ConnectError, TlsError, TlsStream};
 use crate::config::{ExtraRoot, TlsClientConfig};
 use crate::runtime::watchdog;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,34 +14,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
-use std::io;
 use std::sync::Arc;
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tracing::debug;
-
-/// How rustls-webpki calls a server's certificate that says that it is an authority's; rustls passes it
-/// on as text only.
-const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
-
-/// Why there is no TLS with the server.
-#[derive(Debug, Error)]
-pub enum ConnectError {
-    /// The server's certificate is not what it must be.
-    #[error("the server's certificate is not accepted for {name}: {reason}")]
-    Certificate {
-        /// The name it must have.
-        name: String,
-        /// What did not match.
-        reason: String,
-    },
-    /// Anything else.
-    #[error("the TLS handshake failed: {0}")]
-    Failed(io::Error),
-    /// The server did not go on.
-    #[error("the TLS handshake took more than {} s", HANDSHAKE_TIMEOUT.as_secs())]
-    Silent,
-}
 
 /// Makes TLS connections to one server.
 #[derive(Clone)]
@@ -103,34 +78,11 @@ impl Connector {
     pub async fn connect(&self, tcp: TcpStream) -> Result<TlsStream, ConnectError> {
         watchdog::stage("TLS handshake");
         let connection = ClientConnection::new(Arc::clone(&self.config), self.server_name.clone())
-            .map_err(|error| ConnectError::Failed(io::Error::other(error)))?;
-        let stream =
-            TlsStream::new(tcp, connection).handshake().await.map_err(|error| self.explain(error))?;
+            .map_err(|error| ConnectError::Failed(error.to_string()))?;
+        let stream = TlsStream::new(tcp, connection).handshake().await.map_err(explain)?;
         let (kind, version) = (stream.connection.handshake_kind(), stream.connection.protocol_version());
         debug!(?kind, ?version, "TLS");
         Ok(stream)
-    }
-
-    /// Says what did not match, where it was the certificate.
-    fn explain(&self, error: io::Error) -> ConnectError {
-        if error.kind() == io::ErrorKind::TimedOut {
-            return ConnectError::Silent;
-        }
-        let Some(rustls::Error::InvalidCertificate(what)) =
-            error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        else {
-            return ConnectError::Failed(error);
-        };
-        let reason = match what {
-            CertificateError::UnknownIssuer => {
-                "nobody whom this machine trusts has signed it (the option `cert` names one more)".to_owned()
-            }
-            CertificateError::Other(why) if why.to_string().contains(CA_AS_SERVER) => {
-                "it is an authority's own, and not the one that the option `cert` names".to_owned()
-            }
-            other => other.to_string(),
-        };
-        ConnectError::Certificate { name: self.server_name.to_str().into_owned(), reason }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod client;
+mod connect_error;
 mod error;
 mod files;
 mod provider;
@@ -10,7 +11,8 @@ mod stream;
 mod tickets;
 mod upstream;
 
-pub use client::{ConnectError, Connector};
+pub use client::Connector;
+pub use connect_error::ConnectError;
 pub use error::TlsError;
 pub use server::Acceptor;
 pub use stream::TlsStream;

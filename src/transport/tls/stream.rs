@@ -7,6 +7,7 @@
 use super::provider::H2;
 use crate::relay::RelayStream;
 use crate::runtime::buffers::Held;
+use crate::wire::http::first_line;
 use rustls::Connection;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -186,7 +187,8 @@ impl TlsStream {
             let most = most.min(scratch.len());
             let mut wire = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut wire))?;
-            let mut wire = wire.filled();
+            let read = wire.filled();
+            let mut wire = read;
             if wire.is_empty() {
                 self.eof = true;
                 self.connection.read_tls(&mut wire)?;
@@ -194,6 +196,7 @@ impl TlsStream {
             }
             while self.give_rustls(&mut wire)? {
                 if let Err(error) = self.process() {
+                    let not_tls = self.connection.is_handshaking() && NotTls::is_one(read);
                     if matches!(error, rustls::Error::AlertReceived(_)) {
                         // To a peer that gives up in the clear OpenSSL says something, too.
                         self.connection.send_close_notify();
@@ -201,7 +204,7 @@ impl TlsStream {
                     // The alert that says what was wrong.
                     let _ = self.poll_send(cx);
                     // What came before it in the same read is still read.
-                    self.read_error = Some(invalid(error));
+                    self.read_error = Some(if not_tls { NotTls::new(read).into() } else { invalid(error) });
                     return Poll::Ready(Ok(()));
                 }
                 while buffer.remaining() > 0 {
@@ -234,6 +237,28 @@ impl TlsStream {
 /// What rustls says of bytes that are no TLS, or none that it takes.
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What came in the place of a handshake is no TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("it answered `{0}`")]
+pub(super) struct NotTls(String);
+
+impl NotTls {
+    /// Whether bytes that came in one go begin with the head of no record (RFC 8446 section 5.1).
+    fn is_one(bytes: &[u8]) -> bool {
+        !matches!(bytes, [20..=24, 3, ..] | [20..=24])
+    }
+
+    fn new(bytes: &[u8]) -> NotTls {
+        NotTls(first_line(bytes))
+    }
+}
+
+impl From<NotTls> for io::Error {
+    fn from(error: NotTls) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    }
 }
 
 /// A socket as rustls writes to it.

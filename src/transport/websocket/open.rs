@@ -4,12 +4,14 @@ use super::{OpenWebSocket, WebSocket};
 use crate::config::{Handshake, WebBody, WebConfig};
 use crate::net::Dialer;
 use crate::relay::Direction;
+use crate::telemetry::Kind;
 use crate::transport::answer::awaited;
 use crate::transport::http::{eager_tunnel, granted_tunnel};
 use crate::transport::tls::{Connector, TlsError};
 use crate::transport::{NotOpened, Stream, Tunnel};
 use crate::wire::http::{HeaderOrder, UpgradeRequest};
 use crate::wire::websocket::{Role, encode_early_data, key};
+use std::sync::Arc;
 
 /// Opens tunnels with v2ray-plugin's disguises.
 #[derive(Debug)]
@@ -28,6 +30,19 @@ impl WebOpener {
     pub fn new(config: WebConfig, dialer: Dialer) -> Result<WebOpener, TlsError> {
         let tls = config.tls.as_ref().map(Connector::new).transpose()?;
         Ok(WebOpener { config, dialer, tls })
+    }
+
+    /// What the tunnels are.
+    pub fn kind(&self) -> Kind {
+        match self.config.body {
+            WebBody::Frames => Kind::WebSocket,
+            WebBody::Raw(_) => Kind::HttpUpgrade,
+        }
+    }
+
+    /// The servers that are dialled, for people.
+    pub fn server(&self) -> &Arc<str> {
+        self.dialer.shown()
     }
 
     /// Opens a tunnel in which `first` is said first.

@@ -197,6 +197,18 @@ impl Kind {
         }
     }
 
+    /// What to look at where a server's first record starts like this.
+    fn hint(self, head: &[u8; RECORD_HEAD]) -> &'static str {
+        match (self, head) {
+            (Self::ServerHello, b"HTTP/") => ": the server speaks HTTP; is `obfs=tls` what it takes?",
+            (Self::ServerHello, [0x15 | 0x16, 3, ..]) => {
+                ": a website in real TLS has answered; are `obfs=tls` and `obfs-host` what the server takes?"
+            }
+            (Self::ServerHello, _) => ": is `obfs=tls` what the server takes?",
+            _ => "",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::ServerHello => "ServerHello",
@@ -219,10 +231,11 @@ impl Kind {
 /// The peer sent a record that does not belong here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not {}, wrong {}: the record starts {head:02x?}, not {:02x?}",
+    "not {}, wrong {}: the record starts {head:02x?}, not {:02x?}{}",
     .kind.name(),
     .kind.wrong_field(.head),
-    .kind.wanted()
+    .kind.wanted(),
+    .kind.hint(.head)
 )]
 pub struct UnexpectedRecord {
     kind: Kind,
@@ -341,7 +354,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "not ServerHello, wrong content type: \
-             the record starts [15, 03, 03, 00, 02], not [16, 03, 01, 00, 5b]"
+             the record starts [15, 03, 03, 00, 02], not [16, 03, 01, 00, 5b]: \
+             a website in real TLS has answered; are `obfs=tls` and `obfs-host` what the server takes?"
         );
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 pub(super) const MAX_LINE: usize = 8 * 1024;
 
 /// Which upgrade requests a server takes as its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct HttpRule {
     /// The one method.
     pub method: String,
@@ -29,7 +29,7 @@ pub struct HttpRule {
 
 impl HttpRule {
     /// Whether a request with this path is taken, of WebSocket and HTTPUpgrade (`web`) or of simple-obfs.
-    fn takes_path(&self, path: &str, web: bool) -> bool {
+    pub(super) fn takes_path(&self, path: &str, web: bool) -> bool {
         let wanted = match &self.web_path {
             Some(wanted) if web => Some(wanted),
             _ => self.path.as_ref(),
@@ -46,12 +46,17 @@ impl HttpRule {
             || self.method.bytes().any(odd_method)
     }
 
-    /// Whether complete headers ask for the upgrade that is taken.
-    fn takes_headers(&self, headers: &[httparse::Header<'_>]) -> bool {
+    /// Whether the headers have the one host that is taken.
+    pub(super) fn takes_host(&self, headers: &[httparse::Header<'_>]) -> bool {
         // RFC 9112 section 3.2: exactly one Host, or a web server answers 400.
         let mut hosts = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
         self.host.as_ref().is_none_or(|wanted| host::is_host(host.value, wanted))
+    }
+
+    /// Whether complete headers ask for the upgrade that is taken.
+    pub(super) fn takes_headers(&self, headers: &[httparse::Header<'_>]) -> bool {
+        self.takes_host(headers)
             && has_token(headers, "connection", "upgrade")
             && has_token(headers, "upgrade", "websocket")
             // A chunked body is not a raw stream: no client of ours sends one.

@@ -6,11 +6,13 @@
 
 mod answer;
 mod detect;
+mod missed;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{UpgradeAnswer, switching_protocols};
 pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse};
+pub use missed::{MissedUpgrade, UpgradeMiss};
 
 /// A client's request for an upgrade. What the fields hold has been checked: nothing in them ends a line.
 #[derive(Debug, Clone, Copy)]

@@ -44,6 +44,58 @@ fn what_deployed_clients_send_is_taken() {
 }
 
 #[test]
+fn an_upgrade_request_says_what_it_missed() {
+    let bytes = |line: &str, headers: &[&str]| request(line, headers);
+    let [host, connection, upgrade] = GOOD else { unreachable!() };
+    let (line, key) = ("GET /stream HTTP/1.1", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==");
+    let web = HttpRule { web_path: Some("/ws".into()), ..STRICT.clone() };
+    for (rule, bytes, missed) in [
+        (&*STRICT, bytes(line, GOOD), None),
+        (&STRICT, bytes("POST /stream HTTP/1.1", GOOD), Some(UpgradeMiss::Method)),
+        (&STRICT, bytes("GET /other HTTP/1.1", GOOD), Some(UpgradeMiss::Path)),
+        (&STRICT, bytes("GET /stream HTTP/1.0", GOOD), Some(UpgradeMiss::HttpVersion)),
+        (&STRICT, bytes(line, &[host, key]), Some(UpgradeMiss::UpgradeHeaders)),
+        (&STRICT, bytes(line, &["Host: other.example", connection, upgrade]), Some(UpgradeMiss::Host)),
+        (&STRICT, bytes(line, &[connection, upgrade]), Some(UpgradeMiss::Host)),
+        (&STRICT, bytes(line, &[host, upgrade]), Some(UpgradeMiss::UpgradeHeaders)),
+        (
+            &STRICT,
+            bytes(line, &[host, "Upgrade: h2c, x", key, "X: websocket"]),
+            Some(UpgradeMiss::UpgradeHeaders),
+        ),
+        (
+            &STRICT,
+            bytes(line, &[host, connection, upgrade, "Transfer-Encoding: chunked"]),
+            Some(UpgradeMiss::Head),
+        ),
+        // Each kind of client has a path of its own here.
+        (&web, bytes(line, &[host, connection, upgrade, key]), None),
+        (&web, bytes("GET /ws HTTP/1.1", &[host, connection, upgrade, key]), Some(UpgradeMiss::Path)),
+        (
+            &web,
+            bytes(line, &[host, connection, upgrade, key, "Sec-WebSocket-Version: 13"]),
+            Some(UpgradeMiss::Path),
+        ),
+    ] {
+        let found = rule.missed(&bytes).map(|found| found.missed);
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(found, Some(missed), "{text}");
+        assert_eq!(is_taken(&bytes, rule), missed.is_none(), "{text}");
+    }
+    for bytes in [
+        bytes("GET / HTTP/1.1", &[host]),
+        bytes("GET /websocket HTTP/1.1", &[host, connection]),
+        b"GET /other HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(),
+        b"websocket\r\n\r\n".to_vec(),
+    ] {
+        assert_eq!(STRICT.missed(&bytes), None, "{}", String::from_utf8_lossy(&bytes));
+    }
+    let nasty = format!("GET /{}\u{1b} HTTP/1.1", "x".repeat(5000));
+    let asked = STRICT.missed(&request(&nasty.replace('\u{1b}', "%1b"), GOOD)).unwrap().asked;
+    assert!(asked.len() < 500 && asked.ends_with(", host live.example.com:8388"), "{asked}");
+}
+
+#[test]
 fn payload_begins_behind_the_head() {
     let mut bytes = request("GET / HTTP/1.1", GOOD);
     let head_len = bytes.len();

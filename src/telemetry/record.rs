@@ -1,0 +1,189 @@
+//! What is told of one connection: a line in the log, and one in the access log.
+
+use super::access_log::{self, Line};
+use crate::net::conn_info::ConnInfo;
+use crate::relay::{End, Outcome};
+use std::fmt::Display;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// What a connection turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It has not been found out.
+    Unknown,
+    /// A tunnel with simple-obfs's `obfs=http`.
+    Http,
+    /// A tunnel with simple-obfs's `obfs=tls`.
+    FakeTls,
+    /// A tunnel in WebSocket.
+    WebSocket,
+    /// A tunnel behind v2ray's HTTPUpgrade.
+    HttpUpgrade,
+    /// A WebSocket connection that carries sessions of Mux.Cool.
+    Mux,
+    /// One of these sessions.
+    Session,
+    /// A visitor of the website.
+    Visitor,
+}
+
+impl Kind {
+    /// Its name in the access log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Unknown => "unknown",
+            Kind::Http => "http",
+            Kind::FakeTls => "obfs-tls",
+            Kind::WebSocket => "websocket",
+            Kind::HttpUpgrade => "httpupgrade",
+            Kind::Mux => "mux",
+            Kind::Session => "session",
+            Kind::Visitor => "visitor",
+        }
+    }
+}
+
+/// Which path an HTTP request asks for. The path itself may be a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathClass {
+    /// The one that is set.
+    Ours,
+    /// One of several, where any is taken.
+    Any,
+    /// Another one.
+    Other,
+}
+
+impl PathClass {
+    const fn name(self) -> &'static str {
+        match self {
+            PathClass::Ours => "ours",
+            PathClass::Any => "any",
+            PathClass::Other => "other",
+        }
+    }
+}
+
+/// Where a connection went.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// As what it stands in the options: `backend`, `server`, `failover`, `failover-tls`, `sni`, ...
+    pub role: &'static str,
+    /// Its address; or, of what is served from here, what it is.
+    pub address: Arc<str>,
+}
+
+/// What is known of a connection, from its beginning to its end. Each has one line in the access log: also one that
+/// breaks off because the process ends or the code has a fault.
+#[derive(Debug)]
+pub struct Record {
+    /// Where it came from, and through whom.
+    pub info: ConnInfo,
+    /// When it came.
+    pub began: Instant,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it came in TLS that ended here.
+    pub tls: bool,
+    /// For which path it asked.
+    pub path: Option<PathClass>,
+    /// Where it went.
+    pub target: Option<Target>,
+    is_told: bool,
+}
+
+impl Record {
+    /// Of a connection that has just come.
+    pub fn new(info: ConnInfo) -> Record {
+        Record::of(Kind::Unknown, info, Instant::now())
+    }
+
+    /// Of one of which it is known what it is.
+    pub fn of(kind: Kind, info: ConnInfo, began: Instant) -> Record {
+        Record { info, began, kind, tls: false, path: None, target: None, is_told: false }
+    }
+
+    /// It goes there.
+    pub fn to(mut self, target: Target) -> Record {
+        self.target = Some(target);
+        self
+    }
+
+    /// It was not accepted but made here, or another record goes on with it: it has no line in the access log.
+    pub fn unlisted(mut self) -> Record {
+        self.is_told = true;
+        self
+    }
+
+    /// It was joined to something else, and has ended.
+    pub fn ended(mut self, Outcome { up, down, end }: &Outcome) {
+        self.log_end(*up, *down, end);
+        let (name, cause) = match end {
+            End::Closed => ("closed", None),
+            End::Reset(..) => ("reset", Some(end)),
+            End::Idle(_) => ("idle", Some(end)),
+            End::Stalled(_) => ("stalled", Some(end)),
+            End::Malformed(..) => ("malformed", Some(end)),
+            End::HandedOff => ("handed off", None),
+        };
+        self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
+    }
+
+    /// So many of its requests were answered from here.
+    pub fn answered(mut self, requests: u64) {
+        debug!(peer = %self.info, requests, "visitor of our own website");
+        self.tell(None, Some(requests), "closed", None);
+    }
+
+    /// Nothing came of it: `end` in a word, and why.
+    pub fn failed(mut self, end: &'static str, cause: &dyn Display) {
+        self.tell(None, None, end, Some(cause));
+    }
+
+    fn log_end(&self, up: u64, down: u64, end: &End) {
+        let (peer, kind) = (&self.info, self.kind.name());
+        let seconds = format_args!("{:.3}", self.began.elapsed().as_secs_f64()).to_string();
+        match end {
+            // Somebody has set something up wrongly: this is to be seen without asking for it.
+            End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{kind} ended"),
+            _ => debug!(%peer, up, down, seconds, %end, "{kind} ended"),
+        }
+    }
+
+    fn tell(
+        &mut self,
+        bytes: Option<(u64, u64)>,
+        requests: Option<u64>,
+        end: &'static str,
+        cause: Option<&dyn Display>,
+    ) {
+        if std::mem::replace(&mut self.is_told, true) || !access_log::is_on() {
+            return;
+        }
+        let (from, via) = self.info.from_and_via();
+        access_log::write(&Line {
+            after: self.began.elapsed(),
+            from,
+            via,
+            kind: self.kind.name(),
+            tls: self.tls,
+            path: self.path.map(PathClass::name),
+            to: self.target.as_ref().map(|target| target.role),
+            address: self.target.as_ref().map(|target| &*target.address),
+            up: bytes.map(|(up, _)| up),
+            down: bytes.map(|(_, down)| down),
+            requests,
+            end,
+            cause: cause.map(ToString::to_string),
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let cause = if std::thread::panicking() { "a fault in this program" } else { "the process ends" };
+        self.tell(None, None, "cut", Some(&cause));
+    }
+}
