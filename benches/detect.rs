@@ -75,6 +75,7 @@ fn main() {
             path: None,
             host: Some("www.example.com".into()),
             web_path: Some("/stream".into()),
+            routes: Default::default(),
         }),
         fake_tls: Some(FakeTlsRule { server_names: vec!["www.example.com".into()] }),
         tls: true,

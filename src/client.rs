@@ -1,6 +1,7 @@
 //! The client half: accept, dial, open the disguise, relay.
 
 use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::metrics::{self, Failure};
 use crate::mux::Pool;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 /// How long the request waits for the application's first bytes. Shadowsocks speaks at once; where the
@@ -48,16 +49,30 @@ impl Client {
     ///
     /// One of them cannot be had, or the roots for TLS cannot.
     pub fn bind(config: ClientConfig, tunnel: &TunnelConfig) -> Result<Service<Client>, StartError> {
-        let ClientConfig { listen, servers, disguise } = config;
-        let refuse_ourselves = |own: OwnAddresses| match own.find(&servers) {
-            Some((server, own)) => Err(StartError::Circle(format!("the server {server}"), own)),
-            None => Ok(()),
+        let ClientConfig { listen, servers, proxy, disguise } = config;
+        let refuse_ourselves = |own: OwnAddresses| {
+            // What a server's address means is a proxy's matter.
+            let (what, dialled) = match &proxy {
+                Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
+                None => ("server", servers.as_slice()),
+            };
+            match own.find(dialled) {
+                Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
+                None => Ok(()),
+            }
         };
         refuse_ourselves(OwnAddresses::to_be(&listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&listen, &SocketOptions::default())?;
-        refuse_ourselves(OwnAddresses::of(&listeners))?;
-        let dialer = Dialer::new(servers.clone(), tunnel.sockets.clone());
+        let own = OwnAddresses::of(&listeners);
+        refuse_ourselves(own.clone())?;
+        // Nobody knows where a proxy cuts what it passes on.
+        let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
+        let dialer = match proxy {
+            Some(proxy) => Dialer::through(proxy, servers, tunnel.sockets.clone()),
+            None => Dialer::new(servers, tunnel.sockets.clone()),
+        };
+        let dialer = dialer.without(own);
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let opener = match disguise {
             ClientDisguise::Web(web) if web.mux > 0 => {
@@ -65,7 +80,7 @@ impl Client {
                 let opener = WebOpener::new(web, dialer)?;
                 Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
             }
-            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, tunnel.sockets.fast_open)?)),
+            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
         };
         Ok(Service::new(listeners, Client { opener, timeouts }))
     }
@@ -76,8 +91,10 @@ impl Half for Client {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {
             debug!(%peer, "closed before sending anything");
+            metrics::connection_failed(Failure::Empty);
             return record.failed("gone", &NotAccepted::Empty);
         };
+        let spoke = Instant::now();
         let opener = match &self.opener {
             Opening::Session(pool) => {
                 drop(record.unlisted());
@@ -90,6 +107,7 @@ impl Half for Client {
         // On the heap, and gone when the tunnel stands, which does not carry it through its life.
         match Box::pin(opener.open(first)).await {
             Ok(tunnel) => {
+                record.stands(spoke.elapsed());
                 let outcome = tunnel.relay(app, self.timeouts).await;
                 record.ended(&outcome);
             }
@@ -97,6 +115,7 @@ impl Half for Client {
                 // Its end in order would look like that of an answer.
                 relay::reset(&app);
                 warn!(%peer, stage = error.stage(), %error, "tunnel failed");
+                metrics::connection_failed(error.failure());
                 record.failed("failed", &error);
             }
         }

@@ -3,7 +3,8 @@
 
 use crate::client::Client;
 use crate::config::{
-    ClientConfig, ClientDisguise, Failover, Handshake, RequestConfig, ServerConfig, TunnelConfig, Website,
+    BackendRoutes, ClientConfig, ClientDisguise, Failover, Handshake, RequestConfig, ServerConfig,
+    TunnelConfig, Website,
 };
 use crate::detect::HttpRule;
 use crate::detect::Rules;
@@ -67,12 +68,19 @@ async fn demonstrate() -> Result<bool> {
             listen: vec![loopback(0)],
             backend: loopback(echo.port()),
             rules: Rules {
-                http: Some(HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
+                http: Some(HttpRule {
+                    method: "GET".into(),
+                    path: None,
+                    host: None,
+                    web_path: None,
+                    routes: Default::default(),
+                }),
                 ..Rules::default()
             },
             failover: Failover { plain: Website::Port(loopback(site.port())), ..Failover::default() },
             auto: false,
             names: Vec::new(),
+            routes: BackendRoutes::default(),
             tls: None,
             fronts: TrustedProxies::default(),
             limits: LimitOptions::default(),
@@ -86,6 +94,7 @@ async fn demonstrate() -> Result<bool> {
         ClientConfig {
             listen: vec![loopback(0)],
             servers: vec![loopback(server_address.port())],
+            proxy: None,
             disguise: ClientDisguise::Http(
                 RequestConfig { method: "GET".into(), path: "/".into(), host: "www.bing.com".into() },
                 Handshake::Eager,

@@ -12,8 +12,14 @@ pub mod config;
 #[cfg(all(feature = "client", feature = "server"))]
 pub mod demo;
 pub mod detect;
+#[cfg(feature = "metrics")]
+pub mod exporter;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_exporter.rs"]
+pub mod exporter;
 #[cfg(feature = "server")]
 pub mod fallback;
+pub mod metrics;
 pub mod mux;
 pub mod net;
 pub mod os;

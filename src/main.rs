@@ -2,6 +2,8 @@
 
 use obfs_rs::cli::{self, Command};
 use obfs_rs::config::{Config, Half, ProcessEnv};
+use obfs_rs::exporter::Exporter;
+use obfs_rs::metrics;
 use obfs_rs::os::daemon::{self, DaemonSide};
 use obfs_rs::os::pid_file::PidFile;
 use obfs_rs::os::process::{self, Parent};
@@ -87,8 +89,15 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
         buffers::set_limit(bytes);
     }
     let hosted = config.hosted && background.is_none();
+    let role = config.role();
+    let metrics = &config.process.metrics;
+    let metrics = metrics.as_ref().map(|address| Exporter::bind(address, user.as_ref())).transpose()?;
     // The pid file goes when this function ends.
     let (service, _pid_file) = bind(config, open_files)?;
+    metrics::note_start(env!("CARGO_PKG_VERSION"), role);
+    if let Some(metrics) = &metrics {
+        info!("metrics are at {metrics}");
+    }
     if let Some(user) = user {
         user.drop_privileges()?;
     }
@@ -97,7 +106,7 @@ fn start(config: Config, parent: &Parent) -> Result<ExitCode, StartError> {
         background.ready().map_err(StartError::Daemon)?;
         telemetry::switch_to_syslog();
     }
-    service::run(&*service, hosted.then_some(parent))?;
+    service::run(&*service, hosted.then_some(parent), metrics.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }
 

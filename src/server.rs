@@ -5,7 +5,6 @@ use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
-use crate::net::dial::Dialer;
 use crate::net::limits::{Arrival, Limits, SessionLimits, Slot};
 use crate::relay::Timeouts;
 use crate::service::Half;
@@ -17,14 +16,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tracing::debug;
 
+mod backends;
 mod error;
 mod limits;
 mod reach;
 mod start;
 mod visitors;
 
+use backends::Backends;
 use error::Error;
 
 /// The server half: what all its connections share.
@@ -36,7 +38,7 @@ pub struct Server {
     /// Which connections are ours inside TLS, and which requests behind the first in the clear.
     inside: Rules,
     in_the_clear: Rules,
-    backend: Arc<Dialer>,
+    backends: Backends,
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
@@ -50,6 +52,10 @@ impl Half for Server {
             tls.watch_files();
         }
         start::tell_in_the_background(self);
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.backends.main().check().await.map_err(|error| format!("Shadowsocks: {error}"))
     }
 
     fn log_hints(&self) {
@@ -100,6 +106,8 @@ impl Server {
         }
         let mut c = Handoff::new(Stream::from(tcp), *info, record.began);
         let mut arrival = Arrival::default();
+        // Since when it may have been a client's: a visitor's time at the website is none of a handshake.
+        let mut asked = record.began;
         loop {
             let (layer, protocol, mut seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
             // A proxy in front may speak for another user than before.
@@ -113,11 +121,10 @@ impl Server {
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
-                    return self
-                        .tunnel(c, kind, admitted.ok().flatten(), record)
-                        .await
-                        .map(Opened::Tunnel)
-                        .map_err(Error::NotAccepted);
+                    let slot = admitted.ok().flatten();
+                    let tunnel = self.tunnel(c, kind, slot, record).await.map_err(Error::NotAccepted)?;
+                    record.stands(asked.elapsed());
+                    return Ok(Opened::Tunnel(tunnel));
                 }
                 Route::TerminateTls(otherwise) => {
                     // The table has rows for it only where there is a certificate.
@@ -133,7 +140,7 @@ impl Server {
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
-            visitors::note(self, &c, layer, protocol, site, refused);
+            let _open = visitors::note(self, &c, layer, protocol, site, refused);
             if let Some(sni) = sni {
                 debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }
@@ -147,6 +154,7 @@ impl Server {
                 Served::Upgrade(next, requests) => {
                     debug!(peer = %next.info, "upgrade after {requests} requests to the website");
                     c = *next;
+                    asked = Instant::now();
                 }
             }
         }
@@ -176,27 +184,29 @@ impl Server {
         record: &mut Record,
     ) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
-        let target = Target { role: "backend", address: Arc::clone(self.backend.shown()) };
+        let (role, backend) = self.backends.of(&kind, &io);
+        let target = Target { role, address: Arc::clone(backend.shown()) };
         record.kind = transport::kind(&kind);
         record.path = match record.kind {
             Kind::FakeTls => None,
-            Kind::Http if self.config.rules.takes_any_http_path() => Some(PathClass::Any),
+            Kind::Http if kind.route().is_none() && self.config.rules.takes_any_http_path() => {
+                Some(PathClass::Any)
+            }
             _ => Some(PathClass::Ours),
         };
         record.target = Some(target.clone());
-        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, &self.backend)).await? {
+        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, backend)).await? {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
                 record.kind = Kind::Mux;
                 let limits = slot.map(|slot| SessionLimits::new(slot, record.info));
-                let backend = Arc::clone(&self.backend);
-                let backend = mux::Backend::new(backend, dialled, limits, record.info, target);
+                let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target);
                 return Ok(Box::pin(mux::serve(*open, backend, self.timeouts)));
             }
         };
         let backend = match dialled {
             Some(backend) => Ok(backend),
-            None => Box::pin(self.backend.connect()).await,
+            None => Box::pin(backend.connect()).await,
         };
         match backend {
             Ok(backend) => Ok(limits::with_slot(slot, tunnel.relay(backend, self.timeouts))),

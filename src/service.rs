@@ -1,5 +1,6 @@
 //! What both halves share: how they start, and how each connection gets to them.
 
+use crate::exporter::{Exporter, ExporterError, Readiness};
 use crate::net::listen::{ListenError, Listeners};
 use crate::os::pid_file::PidFileError;
 use crate::os::process::{self, Parent};
@@ -23,6 +24,9 @@ pub enum StartError {
     /// One of its addresses cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The metrics cannot be had where they are to be.
+    #[error(transparent)]
+    Metrics(#[from] ExporterError),
     /// Its TLS cannot be set up: a certificate, a key or a root is not what it should be.
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
@@ -79,6 +83,7 @@ impl StartError {
             | StartError::User(_) => true,
             StartError::AccessLog(error) => error.is_about_the_configuration(),
             StartError::PidFile(error) => error.is_about_the_configuration(),
+            StartError::Metrics(error) => error.is_about_the_configuration(),
         }
     }
 }
@@ -90,6 +95,11 @@ pub trait Half: Send + Sync + 'static {
 
     /// Starts what runs beside the connections. Called on each thread.
     fn start(&self) {}
+
+    /// Whether what it cannot do without can be reached; if not, what.
+    fn check(&self) -> impl Future<Output = Result<(), String>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Logs what an operator may want to know of the settings, behind the line that says them.
     fn log_hints(&self) {}
@@ -119,6 +129,9 @@ pub trait Run: Send + Sync {
     /// Logs the half's [hints](Half::log_hints).
     fn log_hints(&self);
 
+    /// What tells whether it can serve.
+    fn readiness(&self) -> Readiness;
+
     /// Logs the half's [rest](Half::log_rest).
     fn log_rest(&self);
 
@@ -140,6 +153,14 @@ impl<H: Half> Run for Service<H> {
 
     fn log_hints(&self) {
         self.half.log_hints();
+    }
+
+    fn readiness(&self) -> Readiness {
+        let half = Arc::clone(&self.half);
+        Readiness::new(move || {
+            let half = Arc::clone(&half);
+            Box::pin(async move { half.check().await })
+        })
     }
 
     fn log_rest(&self) {
@@ -194,26 +215,37 @@ fn run_other_thread(service: &dyn Run) {
 }
 
 /// Serves on this thread, which is watched, and on one for each further core, until a signal or the parent's
-/// end.
+/// end. The metrics are had from this thread.
 ///
 /// # Errors
 ///
 /// There is no event loop, or nothing to serve.
-pub fn run(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError> {
+pub fn run(service: &dyn Run, parent: Option<&Parent>, metrics: Option<&Exporter>) -> Result<(), StartError> {
     telemetry::start_limiting();
     start_other_threads(service);
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
-    let ended = event_loop.block_on(until_shutdown(service, parent));
+    let ended = event_loop.block_on(until_shutdown(service, parent, metrics));
     service.log_rest();
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
     access_log::finish();
+    telemetry::flush();
     ended
 }
 
-async fn until_shutdown(service: &dyn Run, parent: Option<&Parent>) -> Result<(), StartError> {
+async fn until_shutdown(
+    service: &dyn Run,
+    parent: Option<&Parent>,
+    metrics: Option<&Exporter>,
+) -> Result<(), StartError> {
+    let exported = async {
+        match metrics {
+            Some(metrics) => metrics.run(service.readiness()).await,
+            None => std::future::pending().await,
+        }
+    };
     let parent_exited = async {
         match parent {
             Some(parent) => parent.exited().await,
@@ -223,6 +255,7 @@ async fn until_shutdown(service: &dyn Run, parent: Option<&Parent>) -> Result<()
     tokio::select! {
         () = telemetry::report_suppressed() => {}
         () = telemetry::run_syslog() => {}
+        () = exported => {}
         () = service.run() => return Err(StartError::Deaf),
         signal = process::shutdown_signal() => match signal {
             Ok(signal) => info!("ending: {signal}"),

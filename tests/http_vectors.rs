@@ -34,8 +34,13 @@ static VECTOR: LazyLock<Vector> = LazyLock::new(|| {
     }
 });
 
-static ANY: LazyLock<HttpRule> =
-    LazyLock::new(|| HttpRule { method: "GET".into(), path: None, web_path: None, host: None });
+static ANY: LazyLock<HttpRule> = LazyLock::new(|| HttpRule {
+    method: "GET".into(),
+    path: None,
+    web_path: None,
+    routes: Default::default(),
+    host: None,
+});
 
 fn upgrade(bytes: &[u8]) -> Upgrade {
     match UpgradeDetector::default().detect(bytes, &ANY) {

@@ -53,7 +53,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --server --client --help client server demo probe help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -111,6 +111,18 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keepalive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-alive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --fwmark)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -160,6 +172,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -315,6 +331,10 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -323,7 +343,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__client)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --remote --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --remote --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -389,6 +409,18 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keepalive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-alive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --fwmark)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -438,6 +470,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -590,6 +626,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 --access-log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -733,7 +773,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__server)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --backend --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --listen --backend --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -799,6 +839,18 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keepalive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-alive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --fwmark)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -848,6 +900,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 --path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --route)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1000,6 +1056,10 @@ _obfs__rs() {
                     return 0
                     ;;
                 --access-log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= access-log= access-log-format= v/verbose server client h/help
+    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= proxy= keepalive= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= route= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= loglevel= access-log= access-log-format= v/verbose metrics= metrics-public server client h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -35,6 +35,8 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l key -d 'The certificate
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
@@ -44,6 +46,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l obfs-host -d 'Client: t
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l obfs-tls-host -d 'Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no others: who asks for one of these names finds the tunnel, so it is to be none of the website\'s.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l obfs-uri -d 'Client: the path of the request (default: that of path, or /). Server: take only requests for this path (default: that of path, or any).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l path -d 'The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l route -d '/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of the certificate\'s; the path goes before the name. May be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l http-method -d 'The method of the request that is sent, or taken (default: GET).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l handshake -d 'eager: the first bytes travel with the request, as simple-obfs sends them (default). standard: they wait for the answer, which costs a round trip and passes every front proxy.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r
@@ -68,6 +71,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s n -l nofile -d 'The mos
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log-format -d 'How these lines look: json (default) or text.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l version -d 'Print the version.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
@@ -75,6 +79,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mptcp -d 'Use Multipath
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l server -d 'Be the server half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l client -d 'Be the client half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s h -l help -d 'Print help'
@@ -96,6 +101,8 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l key -d 'The c
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
@@ -105,6 +112,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l obfs-host -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l obfs-tls-host -d 'Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no others: who asks for one of these names finds the tunnel, so it is to be none of the website\'s.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l obfs-uri -d 'The path of the request (default: that of path, or /).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l path -d 'The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l route -d '/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of the certificate\'s; the path goes before the name. May be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l http-method -d 'The method of the request that is sent, or taken (default: GET).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l handshake -d 'eager: the first bytes travel with the request, as simple-obfs sends them (default). standard: they wait for the answer, which costs a round trip and passes every front proxy.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r
@@ -129,12 +137,14 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s n -l nofile -
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log-format -d 'How these lines look: json (default) or text.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l listen -d 'The public address; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l backend -d 'Where Shadowsocks listens (SS_LOCAL_HOST, SS_LOCAL_PORT).' -r -f -a "(__fish_print_hostnames)"
@@ -149,6 +159,8 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l key -d 'The c
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
@@ -158,6 +170,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l obfs-host -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l obfs-tls-host -d 'Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no others: who asks for one of these names finds the tunnel, so it is to be none of the website\'s.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l obfs-uri -d 'Take only requests for this path (default: that of path, or any).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l path -d 'The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l route -d '/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of the certificate\'s; the path goes before the name. May be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l http-method -d 'The method of the request that is sent, or taken (default: GET).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l handshake -d 'eager: the first bytes travel with the request, as simple-obfs sends them (default). standard: they wait for the answer, which costs a round trip and passes every front proxy.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r
@@ -182,12 +195,14 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s n -l nofile -
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log-format -d 'How these lines look: json (default) or text.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l site -d 'The website that it must not be told from.' -r -f -a "(__fish_print_hostnames)"

@@ -13,6 +13,8 @@ complete -c obfs-server -l key -d 'The certificate\'s key, in PEM (default: acme
 complete -c obfs-server -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-server -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-server -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
+complete -c obfs-server -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
+complete -c obfs-server -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
 complete -c obfs-server -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
 complete -c obfs-server -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
 complete -c obfs-server -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
@@ -22,6 +24,7 @@ complete -c obfs-server -l obfs-host -d 'Take only connections that ask for this
 complete -c obfs-server -l obfs-tls-host -d 'Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no others: who asks for one of these names finds the tunnel, so it is to be none of the website\'s.' -r
 complete -c obfs-server -l obfs-uri -d 'Take only requests for this path (default: that of path, or any).' -r
 complete -c obfs-server -l path -d 'The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).' -r
+complete -c obfs-server -l route -d '/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of the certificate\'s; the path goes before the name. May be given several times.' -r
 complete -c obfs-server -l http-method -d 'The method of the request that is sent, or taken (default: GET).' -r
 complete -c obfs-server -l handshake -d 'eager: the first bytes travel with the request, as simple-obfs sends them (default). standard: they wait for the answer, which costs a round trip and passes every front proxy.' -r
 complete -c obfs-server -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r
@@ -46,6 +49,7 @@ complete -c obfs-server -s n -l nofile -d 'The most files and connections that m
 complete -c obfs-server -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-server -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-server -l access-log-format -d 'How these lines look: json (default) or text.' -r
+complete -c obfs-server -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-server -l version -d 'Print the version.'
 complete -c obfs-server -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
@@ -53,4 +57,5 @@ complete -c obfs-server -l mptcp -d 'Use Multipath TCP between the halves where 
 complete -c obfs-server -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
 complete -c obfs-server -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
 complete -c obfs-server -s v -l verbose -d 'The same as loglevel=debug.'
+complete -c obfs-server -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-server -s h -l help -d 'Print help'

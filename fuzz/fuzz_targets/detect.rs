@@ -6,6 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use obfs_rs::detect::{ClientKind, Detection, FakeTlsRule, HttpRule, Rules, detect};
+use obfs_rs::wire::http::PathTable;
 
 fuzz_target!(|data: &[u8]| {
     // The first byte says where the rest is cut.
@@ -18,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
                 path: named.then(|| "/".to_owned()),
                 host: name.clone(),
                 web_path: Some("/stream".into()),
+                routes: PathTable::new(["/a", "/routed?x"].into_iter()),
             }),
             fake_tls: Some(FakeTlsRule { server_names: name.into_iter().collect() }),
             tls: true,

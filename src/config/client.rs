@@ -5,11 +5,13 @@ use super::error::ConfigError;
 use super::limits::limits;
 use super::names;
 use super::options::Options;
+use super::proxy::proxy;
 use super::tls::tls;
 use super::trusted::trusted_proxies;
 use super::values::fake_tls_names;
 use super::website::failover;
 use crate::net::addr::HostPort;
+use crate::net::proxy::Proxy;
 use std::fmt;
 
 /// What the client half needs to know beyond the sockets.
@@ -19,6 +21,8 @@ pub struct ClientConfig {
     pub listen: Vec<HostPort>,
     /// The server halves, the preferred one first.
     pub servers: Vec<HostPort>,
+    /// The proxy that leads to them.
+    pub proxy: Option<Proxy>,
     /// What the connections look like.
     pub disguise: ClientDisguise,
 }
@@ -33,7 +37,11 @@ impl ClientConfig {
 impl fmt::Display for ClientConfig {
     /// What the start-up line says of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "server {}, disguise ", list(&self.servers))?;
+        write!(f, "server {}", list(&self.servers))?;
+        if let Some(proxy) = &self.proxy {
+            write!(f, " through the proxy {proxy}")?;
+        }
+        f.write_str(", disguise ")?;
         self.disguise.fmt(f)
     }
 }
@@ -57,5 +65,5 @@ pub(super) fn client(
     trusted_proxies(options)?;
     limits(options)?;
     let disguise = disguise::client(options, disguise, tls, servers.first())?;
-    Ok(ClientConfig { listen, servers, disguise })
+    Ok(ClientConfig { listen, servers, proxy: proxy(options)?, disguise })
 }

@@ -1,6 +1,7 @@
 //! The disguises: their names in the options `obfs` and `mode`, what a client of each needs to know, and which
 //! connections a server takes for one.
 
+use super::backends::BackendRoutes;
 use super::dialect::Dialect;
 use super::error::ConfigError;
 use super::host::{host_header, http_host, name_of};
@@ -186,6 +187,12 @@ pub(super) fn client(
     {
         return Err(ConfigError::needs_tls(sni));
     }
+    match disguise {
+        Disguise::WebSocket => {}
+        Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
+        Disguise::FakeTls => web::warn_of_no_pings(options, "obfs=tls")?,
+        Disguise::Http | Disguise::Auto => web::warn_of_no_pings(options, "obfs=http")?,
+    }
     Ok(match disguise {
         Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
         Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),
@@ -213,10 +220,11 @@ pub(super) fn rules(
     disguises: &[Disguise],
     tls: Option<Tls>,
     names: bool,
+    routes: &BackendRoutes,
 ) -> Result<Rules, ConfigError> {
     let auto = disguises.contains(&Disguise::Auto);
     Ok(Rules {
-        http: http_rule(options, disguises)?,
+        http: http_rule(options, disguises, routes)?,
         fake_tls: fake_tls_rule(options, auto || disguises.contains(&Disguise::FakeTls), tls)?,
         tls: tls.is_some() || names,
         // Where TLS is written beside a disguise, nothing comes in the clear.
@@ -227,7 +235,7 @@ pub(super) fn rules(
 /// What the start-up line says of a server's disguises, with a certificate of its own or without.
 pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let path = |path: &Option<String>| path.as_deref().map_or("any", shown).to_owned();
-    if let Some(HttpRule { method, path: http_path, host, web_path }) = &rules.http {
+    if let Some(HttpRule { method, path: http_path, host, web_path, .. }) = &rules.http {
         let tls = match (tls, rules.tls_alone) {
             (false, _) => "",
             (true, true) => " in TLS alone",
@@ -271,20 +279,28 @@ fn host(options: &Options) -> Result<Option<String>, ConfigError> {
 }
 
 /// Which upgrade requests are taken.
-fn http_rule(options: &Options, disguises: &[Disguise]) -> Result<Option<HttpRule>, ConfigError> {
+fn http_rule(
+    options: &Options,
+    disguises: &[Disguise],
+    routes: &BackendRoutes,
+) -> Result<Option<HttpRule>, ConfigError> {
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
     let web = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
     let http = auto || takes(Disguise::Http);
     let without_query = |path: String| without_query(&path).to_owned();
     // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
-    let web_path = path(options, &["path", "obfs-uri"])?.map_or_else(|| "/".to_owned(), without_query);
-    let path = path(options, &["obfs-uri", "path"])?.map(without_query);
+    let web_path = path(options, &["path", "obfs-uri"])?.map(without_query).filter(|_| web);
+    let path = path(options, &["obfs-uri", "path"])?.map(without_query).filter(|_| http);
+    let given = [(&web_path, ["path", "obfs-uri"]), (&path, ["obfs-uri", "path"])];
+    routes.check_beside(options, web || http, given)?;
+    let web_path = web.then(|| web_path.unwrap_or_else(|| "/".to_owned()));
     let rule = HttpRule {
         method: method(options)?,
-        path: if http { path } else { Some(web_path.clone()) },
+        path: if http { path } else { web_path.clone() },
+        routes: routes.path_table(),
         host: host(options)?,
-        web_path: web.then_some(web_path),
+        web_path,
     };
     Ok((web || http).then_some(rule))
 }

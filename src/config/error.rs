@@ -1,6 +1,7 @@
 //! Why the program cannot start as it was asked to.
 
 use super::features::Feature;
+use std::borrow::Cow;
 use std::fmt::Display;
 use thiserror::Error;
 
@@ -110,21 +111,46 @@ fn wrong(value: &str, expected: &str) -> String {
         _ if value.contains('&') && value.contains('=') => {
             format!(": `{value}` is not {expected}; options are separated by `;`")
         }
-        _ if value.starts_with("http://") || value.starts_with("https://") => {
+        // Where a URL is expected, it is not that one.
+        _ if (value.starts_with("http://") || value.starts_with("https://")) && !expected.contains("URL") => {
             format!(": `{value}` is not {expected}: leave out what a URL has beside it")
         }
         _ => format!(": `{value}` is not {expected}"),
     }
 }
 
-/// A value as it can stand in a message of one line.
+/// A value as it can stand in a message of one line: without a user and a password in a URL.
 pub(super) fn one_line(value: &str) -> String {
+    let value = &*without_login(value);
     if value.contains(char::is_control) { value.escape_debug().to_string() } else { value.to_owned() }
+}
+
+/// A text in which what may be a user and a password in a URL is left out; rather more than less.
+fn without_login(text: &str) -> Cow<'_, str> {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            let (before, behind) = (text.get(..scheme + 3), text.get(at..));
+            Cow::Owned(format!("{}…{}", before.unwrap_or_default(), behind.unwrap_or_default()))
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_message_shows_a_password() {
+        for (text, wanted) in [
+            ("socks5://user:word@a.example:1080", "socks5://…@a.example:1080"),
+            ("v;proxy=http://user:w@rd@a.example；x", "v;proxy=http://…@a.example；x"),
+            ("http://a.example/", "http://a.example/"),
+            ("user@a.example", "user@a.example"),
+        ] {
+            assert_eq!(one_line(text), wanted);
+        }
+    }
 
     #[test]
     fn a_value_that_says_more_than_it_may_is_told_what_is_too_much() {

@@ -15,6 +15,8 @@ pub enum Feature {
     Probe,
     /// The website of our own.
     Site,
+    /// Metrics for Prometheus.
+    Metrics,
 }
 
 impl Feature {
@@ -26,6 +28,7 @@ impl Feature {
             Feature::Tls => cfg!(feature = "tls"),
             Feature::Probe => cfg!(feature = "probe"),
             Feature::Site => cfg!(feature = "site"),
+            Feature::Metrics => cfg!(feature = "metrics"),
         }
     }
 
@@ -37,6 +40,7 @@ impl Feature {
             Feature::Tls => "TLS",
             Feature::Probe => "probe",
             Feature::Site => "website of its own",
+            Feature::Metrics => "metrics",
         }
     }
 }
@@ -50,6 +54,7 @@ impl fmt::Display for Feature {
             Feature::Tls => "tls",
             Feature::Probe => "probe",
             Feature::Site => "site",
+            Feature::Metrics => "metrics",
         })
     }
 }

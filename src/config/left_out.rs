@@ -11,6 +11,7 @@ fn needed(name: &str, value: &str, role: Role) -> Option<Feature> {
     let own_website = || matches!(value.split_once(':'), Some(("redirect" | "dir" | "status", _)));
     match name {
         "tls" if truth(Some(value)) != Some(false) => Some(Feature::Tls),
+        "metrics" => Some(Feature::Metrics),
         "failover" if role == Role::Server && own_website() => Some(Feature::Site),
         _ => None,
     }
@@ -44,11 +45,12 @@ mod tests {
 
     #[test]
     fn what_needs_a_part_of_the_program() {
-        use Feature::{Site, Tls};
+        use Feature::{Metrics, Site, Tls};
         for (name, value, role, wanted) in [
             ("tls", "", Role::Client, Some(Tls)),
             ("tls", "only", Role::Server, Some(Tls)),
             ("tls", "false", Role::Server, None),
+            ("metrics", "127.0.0.1:9180", Role::Client, Some(Metrics)),
             ("failover", "dir:/var/www", Role::Server, Some(Site)),
             ("failover", "status:404", Role::Client, None),
             ("failover", "127.0.0.1:8080", Role::Server, None),
@@ -60,7 +62,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_with_its_feature() {
-        for feature in [Feature::Server, Feature::Client, Feature::Tls, Feature::Probe, Feature::Site] {
+        use Feature::{Client, Metrics, Probe, Server, Site, Tls};
+        for feature in [Server, Client, Tls, Probe, Site, Metrics] {
             let asked = "option `x`".to_owned();
             let wanted = ConfigError::LeftOut { asked: asked.clone(), feature };
             assert_eq!(require(feature, || asked).err(), (!feature.is_built()).then_some(wanted));

@@ -5,6 +5,7 @@
 //! command line wins over the variables, and both win over the file. [`read`] puts them together. Which
 //! options there are stands in one table, [`options::OPTIONS`].
 
+mod backends;
 mod client;
 mod dialect;
 mod disguise;
@@ -17,9 +18,11 @@ pub mod file;
 mod host;
 mod left_out;
 mod limits;
+mod metrics;
 pub mod names;
 pub mod options;
 mod process;
+mod proxy;
 mod read;
 mod role;
 pub mod routes;
@@ -33,6 +36,7 @@ mod values;
 mod web;
 mod website;
 
+pub use backends::BackendRoutes;
 pub use client::ClientConfig;
 pub use dialect::Dialect;
 pub use disguise::{ClientDisguise, RequestConfig};
@@ -41,6 +45,7 @@ pub use endpoints::{Addresses, Setting};
 pub use env::ProcessEnv;
 pub use error::ConfigError;
 pub use features::Feature;
+pub use metrics::MetricsAddress;
 pub use names::{NamePattern, NameRoute};
 pub use options::UnknownOption;
 pub use process::ProcessConfig;

@@ -26,7 +26,7 @@ pub enum NamePattern {
 
 impl NamePattern {
     /// Reads a name or `*.` and a name.
-    fn parse(text: &str) -> Option<NamePattern> {
+    pub(super) fn parse(text: &str) -> Option<NamePattern> {
         let name = crate::wire::http::host::ascii_name(text.strip_prefix("*.").unwrap_or(text))?;
         let is_name = !name.is_empty()
             && name.len() <= 253

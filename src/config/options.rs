@@ -102,7 +102,7 @@ impl Options {
                 let option = PluginOption { key: name, value };
                 self.known.push(Known { spec, option, in_file: place.is_some() });
             }
-            None => self.unknown.push(UnknownOption { name, nearest: nearest(&key) }),
+            None => self.unknown.push(UnknownOption { name: one_line(&name), nearest: nearest(&key) }),
         }
     }
 

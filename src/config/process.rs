@@ -2,6 +2,7 @@
 
 use super::error::ConfigError;
 use super::limits::buffers;
+use super::metrics::{MetricsAddress, metrics};
 use super::options::Options;
 use super::values::{flag, parse, parsed, value, value_if_any};
 use crate::telemetry::LogLevel;
@@ -19,6 +20,8 @@ pub struct ProcessConfig {
     pub open_files: Option<u64>,
     /// The most bytes that may be buffered.
     pub buffers: Option<usize>,
+    /// Where the metrics are.
+    pub metrics: Option<MetricsAddress>,
     /// Where each connection has a line.
     pub access_log: Option<AccessLogConfig>,
 }
@@ -44,6 +47,7 @@ pub(super) fn process(options: &Options) -> Result<ProcessConfig, ConfigError> {
             text.parse().ok().filter(|&number| number > 0)
         })?,
         buffers: buffers(options)?,
+        metrics: metrics(options)?,
         access_log,
     })
 }

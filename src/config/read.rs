@@ -9,6 +9,7 @@ use super::error::ConfigError;
 use super::evidence::{self, Evidence};
 use super::file::File;
 use super::left_out;
+use super::metrics::check_not_behind;
 use super::options::{Kind, OPTIONS, Options, UnknownOption};
 use super::process::{ProcessConfig, log_level, nameserver, process};
 use super::role::{Role, RoleReason};
@@ -103,10 +104,14 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
             Half::Server(Box::new(server))
         }
     };
+    let process = process(&options)?;
+    if let Half::Server(server) = &half {
+        check_not_behind(server, process.metrics.as_ref())?;
+    }
     Ok(Config {
         half,
         tunnel: tunnel(&options)?,
-        process: process(&options)?,
+        process,
         role_reason,
         log_level: log_level(&options)?,
         hosted: env.is_hosted(),

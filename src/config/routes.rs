@@ -2,7 +2,7 @@
 //!
 //! A row says what it is for: the layer, the protocol, the name that a hello asks for, and the protocols that it
 //! offers. The first row that matches counts. Clients of ours stand above the table: whoever the rules take for
-//! one, in whatever layer, has a tunnel.
+//! one, in whatever layer, has a tunnel (to which backend, [`BackendRoutes`](super::BackendRoutes) say).
 //!
 //! On a server with a certificate:
 //!

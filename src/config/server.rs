@@ -1,10 +1,12 @@
 //! What the server half needs to know, and its reading.
 
+use super::backends::{self, BackendRoutes};
 use super::disguise::{self, Disguise};
 use super::error::ConfigError;
 use super::limits::limits;
 use super::names::{self, NameRoute};
 use super::options::Options;
+use super::proxy::proxy;
 use super::tls::{TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
 use super::values::handshake;
@@ -23,6 +25,8 @@ pub struct ServerConfig {
     pub listen: Vec<HostPort>,
     /// Shadowsocks.
     pub backend: HostPort,
+    /// Those who go to another one.
+    pub routes: BackendRoutes,
     /// Whether every kind of client is taken.
     pub auto: bool,
     /// Which connections are ours.
@@ -53,13 +57,14 @@ impl ServerConfig {
         .into_iter()
         .filter_map(|(name, address)| Some((name, address?)))
         .chain(self.names.iter().map(|route| ("sni", &route.site)))
+        .chain(self.routes.backends().map(|backend| ("route", backend)))
     }
 }
 
 impl fmt::Display for ServerConfig {
     /// What the start-up line says of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "backend {}, disguise ", self.backend)?;
+        write!(f, "backend {}, {}disguise ", self.backend, self.routes)?;
         if self.auto {
             f.write_str("auto: ")?;
         }
@@ -82,7 +87,8 @@ impl ServerConfig {
 
     /// The paths and names that only clients are to know. [`Display`](fmt::Display) leaves them out.
     pub fn secrets(&self) -> String {
-        disguise::rule_secrets(&self.rules)
+        let all = [disguise::rule_secrets(&self.rules), self.routes.secrets()];
+        all.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -98,6 +104,8 @@ pub(super) fn server(
     handshake(options)?;
     web::mux(options)?;
     web::headers(options)?;
+    proxy(options)?;
+    web::keep_alive(options)?;
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
     let demand = tls(options)?;
@@ -112,10 +120,11 @@ pub(super) fn server(
     {
         return Err(ConfigError::needs_tls(sni));
     }
-    let rules = disguise::rules(options, disguises, demand, !names.is_empty())?;
+    let routes = backends::routes(options, &names, tls.is_some())?;
+    let rules = disguise::rules(options, disguises, demand, !names.is_empty(), &routes)?;
     let failover = failover(options, tls.is_some(), auto && !rules.tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
     let limits = limits(options)?;
-    Ok(ServerConfig { listen, backend, auto, rules, failover, tls, names, fronts, limits })
+    Ok(ServerConfig { listen, backend, routes, auto, rules, failover, tls, names, fronts, limits })
 }

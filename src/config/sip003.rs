@@ -184,7 +184,7 @@ impl Piece {
             (key, Some(value)) if key.is_empty() => Err(ConfigError::variable(
                 PLUGIN_OPTIONS,
                 text,
-                format!("an option string: `={value}` has no name before its `=`"),
+                format!("an option string: `={}` has no name before its `=`", one_line(&value)),
             )),
             (key, value) => {
                 if drive {

@@ -326,6 +326,48 @@ fn beside_tls_the_look_alike_is_taken_for_names_of_its_own() {
     }
 }
 
+#[test]
+fn routes_stand_beside_the_paths_that_are_given_otherwise() {
+    let found = |options: &str, path: &str| {
+        let rule = server(&format!("server;{options}")).rules.http.unwrap();
+        rule.routes.find(path)
+    };
+    for options in [
+        "route=/a:[::1]:1",
+        "route=/a:a:1;path=/b",
+        "route=/a:a:1;obfs-uri=/b",
+        "obfs=http;route=/a:a:1",
+        "obfs=http;obfs-uri=/b;path=/a;route=/a:a:1",
+        "mode=websocket;path=/b;obfs-uri=/a;route=/a:a:1",
+        "obfs=http,tls;route=/a:a:1",
+        "mode=httpupgrade;route=/a:a:1",
+    ] {
+        assert_eq!((found(options, "/%61?x"), found(options, "/b")), (Some(0), None), "{options}");
+    }
+    // Nobody has said that `/` is for the others.
+    assert_eq!(found("route=/:a:1", "/"), Some(0));
+    for (options, one, other) in [
+        ("route=/secret:a.example:1;path=/secret", "route", "`path`"),
+        ("route=/secret:a.example:1;path=secret?ed=2048", "route", "`path`"),
+        ("route=/s%65cret:a.example:1;obfs-uri=/secret", "route", "`obfs-uri`"),
+        ("route=/secret:a.example:1;obfs-uri=/b;path=/secret", "route", "`path`"),
+        ("obfs=http;route=/secret:a.example:1;obfs-uri=/secret;path=/b", "route", "`obfs-uri`"),
+        ("route=/secret:a.example:1;path=;obfs-uri=/secret", "route", "`obfs-uri`"),
+        ("obfs=tls;route=/secret:a.example:1", "route", "`mode=auto`"),
+        ("route=secret:a.example:1", "route", "`tls`"),
+    ] {
+        let options = format!("server;{options}");
+        let error = complaint(&hosted("0.0.0.0:80", "127.0.0.1:9000", &options));
+        assert!(
+            error.contains(one) && error.contains(other) && !error.contains("cret"),
+            "{options}: {error}"
+        );
+    }
+    let server = server("server;route=/a:b.example:1;route=/b:c.example:2");
+    let behind: Vec<_> = server.behind().map(|(name, to)| format!("{name} {to}")).collect();
+    assert_eq!(behind, ["the backend 127.0.0.1:9000", "route b.example:1", "route c.example:2"]);
+}
+
 /// Logs are read by others than the operator, and handed on with questions.
 #[test]
 fn the_start_up_line_gives_no_secret_away() {
@@ -337,6 +379,13 @@ fn the_start_up_line_gives_no_secret_away() {
         assert!(!server.to_string().contains("secret"), "{server}");
         assert!(server.secrets().contains("secret"), "{server:?}");
     }
+    let routes = format!("server;tls;{CERTIFICATE};route=/secret:a:1;route=secret.example:a:1");
+    let server = server(&routes);
+    assert!(!server.to_string().contains("secret") && server.to_string().contains("to a:1"), "{server}");
+    assert!(
+        server.secrets().contains("/secret") && server.secrets().contains("secret.example"),
+        "{server:?}"
+    );
     for options in ["obfs=http", "obfs=tls", "mode=websocket", "mode=httpupgrade;tls"] {
         let client = client(&format!("client;{options};{secrets}"));
         assert!(!client.to_string().contains("secret"), "{client}");

@@ -119,6 +119,11 @@ pub(super) fn seconds(options: &Options, name: &str) -> Result<Option<Duration>,
     })
 }
 
+/// Whether a text can be a path.
+pub(super) fn is_path(text: &str) -> bool {
+    !text.chars().any(char::is_control) && text.len() <= 2048
+}
+
 /// The path under the first of these names that is given: simple-obfs and v2ray-plugin have each their
 /// own. The others are checked all the same.
 pub(super) fn path(options: &Options, names: &[&str]) -> Result<Option<String>, ConfigError> {
@@ -129,8 +134,7 @@ pub(super) fn path(options: &Options, names: &[&str]) -> Result<Option<String>, 
             if *name == "path" { value_if_any(options, name) } else { value(options, name, expected)? };
         let path = parse(given, expected, |text| {
             let slash = if text.starts_with('/') { "" } else { "/" };
-            let taken = !text.chars().any(char::is_control) && text.len() <= 2048;
-            taken.then(|| format!("{slash}{text}"))
+            is_path(text).then(|| format!("{slash}{text}"))
         })?;
         first = first.or(path);
     }

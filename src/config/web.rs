@@ -4,11 +4,12 @@ use super::error::{ConfigError, one_line};
 use super::host::{host, http_host, name_of};
 use super::options::Options;
 use super::tls::{TlsClientConfig, tls, tls_client};
-use super::values::{Handshake, parse, path, value_if_any};
+use super::values::{Handshake, parse, parsed, path, value_if_any};
 use crate::net::addr::HostPort;
 use crate::wire::http::host::escape_as_go;
 use crate::wire::http::host::without_port;
 use crate::wire::http::syntax::{is_header_name, is_header_value};
+use std::time::Duration;
 
 /// v2ray-plugin's default for `host`.
 const DEFAULT_HOST: &str = "cloudfront.com";
@@ -23,6 +24,9 @@ const MOST_SESSIONS: usize = 128;
 /// The most early data, in bytes of payload: what a request line of 8 KiB (nginx's limit for one
 /// header) can carry as base64, and a bit less.
 const MOST_EARLY_DATA: usize = 4096;
+
+/// Proxies cut what was silent for a minute (nginx), most home routers remember longer.
+const KEEP_ALIVE: Option<Duration> = Some(Duration::from_secs(45));
 
 /// What comes behind the answer to the upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub struct WebConfig {
     pub early_data: usize,
     /// The most sessions that share a connection at a time; 0 for no Mux.Cool.
     pub mux: usize,
+    /// A connection on which nothing passes is sent a ping before that.
+    pub keep_alive: Option<Duration>,
     /// The TLS around it.
     pub tls: Option<TlsClientConfig>,
 }
@@ -105,6 +111,7 @@ pub(super) fn client(
         headers: headers(options)?,
         early_data,
         mux: if frames { mux.unwrap_or(1) } else { 0 },
+        keep_alive: keep_alive(options)?.unwrap_or(KEEP_ALIVE).filter(|_| frames),
         tls,
     })
 }
@@ -131,6 +138,28 @@ pub(super) fn mux(options: &Options) -> Result<Option<usize>, ConfigError> {
             Ok(None)
         }
     }
+}
+
+/// After how long a silence a ping is sent, if that is said; `Some(None)` for never.
+pub(super) fn keep_alive(options: &Options) -> Result<Option<Option<Duration>>, ConfigError> {
+    const MOST: u64 = 24 * 3600;
+    parsed(options, "keepalive", "a number of seconds from 0 (off) to 86400", |text| {
+        let seconds = text.parse().ok().filter(|seconds| *seconds <= MOST)?;
+        Some(Some(Duration::from_secs(seconds)).filter(|every| !every.is_zero()))
+    })
+}
+
+/// Warns where pings are asked of a disguise that has none.
+pub(super) fn warn_of_no_pings(options: &Options, disguise: &str) -> Result<(), ConfigError> {
+    if let Some(Some(_)) = keep_alive(options)?
+        && let Some(option) = options.get("keepalive")
+    {
+        options.warn(format!(
+            "option `{}` has no effect with {disguise}: only mode=websocket has pings",
+            option.key
+        ));
+    }
+    Ok(())
 }
 
 fn user_agent(options: &Options) -> Result<Option<String>, ConfigError> {

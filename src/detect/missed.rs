@@ -25,15 +25,16 @@ pub enum Missed {
 }
 
 /// What these first bytes missed, which the `rules` do not take, and what they ask for, escaped: nothing for a log
-/// that may not hold secrets. `of_certificate` says whether a name is one of this server's certificate; it is `None`
-/// where there is no certificate. `None` for who does not look like a client.
+/// that may not hold secrets. `of_certificate` says whether a name is one of this server's certificate, where it
+/// has one. `None` for who does not look like a client.
 pub fn missed(
     bytes: &[u8],
     rules: &Rules,
-    of_certificate: Option<&dyn Fn(Option<&[u8]>) -> bool>,
+    has_certificate: bool,
+    of_certificate: impl Fn(&[u8]) -> bool,
 ) -> Option<(Missed, String)> {
     if bytes.first() == Some(&HANDSHAKE) {
-        return missed_by_hello(bytes, rules, of_certificate);
+        return missed_by_hello(bytes, rules, has_certificate, of_certificate);
     }
     match &rules.http {
         None => Some((Missed::AnyUpgrade, HttpRule::default().missed(bytes)?.asked)),
@@ -48,7 +49,8 @@ pub fn missed(
 fn missed_by_hello(
     bytes: &[u8],
     rules: &Rules,
-    of_certificate: Option<&dyn Fn(Option<&[u8]>) -> bool>,
+    has_certificate: bool,
+    of_certificate: impl Fn(&[u8]) -> bool,
 ) -> Option<(Missed, String)> {
     let shown = |name: &[u8]| format!("name {}", name.escape_ascii());
     if let Ok(Some(hello)) = ReceivedHello::parse(bytes) {
@@ -62,8 +64,12 @@ fn missed_by_hello(
     if hello.offers(b"h2") || !hello.offers(b"http/1.1") {
         return None;
     }
-    match of_certificate {
-        None => Some((Missed::AnyTls, shown(name))),
-        Some(is_ours) => (!is_ours(Some(name))).then(|| (Missed::CertificateName, shown(name))),
-    }
+    let missed = match has_certificate {
+        true if of_certificate(name) => return None,
+        true => Missed::CertificateName,
+        // Where TLS is what the port is for, its visitors are expected.
+        false if rules.http.is_none() => return None,
+        false => Missed::AnyTls,
+    };
+    Some((missed, shown(name)))
 }

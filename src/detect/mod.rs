@@ -109,6 +109,16 @@ pub enum ClientKind {
     FakeTls(ReceivedHello),
 }
 
+impl ClientKind {
+    /// The number of the path that it asks for among the rule's [`routes`](HttpRule::routes), if it is one of them.
+    pub fn route(&self) -> Option<usize> {
+        match self {
+            ClientKind::Http(upgrade) | ClientKind::Web(upgrade) => upgrade.route,
+            ClientKind::FakeTls(_) => None,
+        }
+    }
+}
+
 /// What a hello of real TLS says, as far as its route depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsHello {

@@ -2,11 +2,18 @@
 
 use super::*;
 use crate::wire::fake_tls::SentHello;
+use crate::wire::http::PathTable;
 use proptest::prelude::*;
 
 fn rules(http: bool, fake_tls: Option<&str>) -> Rules {
     Rules {
-        http: http.then(|| HttpRule { method: "GET".into(), path: None, host: None, web_path: None }),
+        http: http.then(|| HttpRule {
+            method: "GET".into(),
+            path: None,
+            host: None,
+            web_path: None,
+            routes: Default::default(),
+        }),
         fake_tls: fake_tls.map(|name| FakeTlsRule {
             server_names: name.split_terminator(',').map(str::to_owned).collect(),
         }),
@@ -73,6 +80,7 @@ fn auto() -> Rules {
             path: Some("/".into()),
             host: None,
             web_path: Some("/stream".into()),
+            routes: PathTable::new(["/routed"].into_iter()),
         }),
         fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
         tls: true,
@@ -115,6 +123,9 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
         ("WebSocket", request("/stream", &[key, version]), Some("frames")),
         ("WebSocket, a query", request("/stream?ed=2048", &[key, version]), Some("frames")),
         ("WebSocket with early data", request("/stream", &[key, version, early]), Some("early frames")),
+        ("obfs=http at a route's path", request("/routed", &[key]), Some("raw")),
+        ("HTTPUpgrade at a route's path", request("/%72outed", &[]), Some("raw")),
+        ("WebSocket at a route's path", request("/routed?ed=1", &[key, version]), Some("frames")),
         ("the website's own WebSocket", request("/chat", &[key, version]), None),
         ("obfs=tls", hello("www.example.com"), Some("fake TLS")),
         ("real TLS", real_hello(), Some("TLS")),
@@ -172,6 +183,7 @@ fn refused() -> Vec<(String, usize)> {
         all.push(ends(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), rest));
     }
     all.push(ends("GET / HTTP/1.1\r\nHost: a\r\nX: a\0", &format!("\r\n{rest}")));
+    all.push(ends(&format!("{line}X: {}\r\n\r!", "a".repeat(128)), rest));
     all
 }
 
@@ -199,6 +211,11 @@ fn a_path_of_the_operators_own_is_not_judged() {
     let mut rules = rules(true, None);
     rules.http.as_mut().unwrap().path = Some(odd.into());
     let request = request(odd, &[]);
+    assert_eq!(kind(&detection(&rules, &request)), Some("raw"));
+    let rule = rules.http.as_mut().unwrap();
+    (rule.path, rule.routes) = (Some("/own".into()), PathTable::new([odd].into_iter()));
+    assert_eq!(kind(&detection(&rules, &request)), Some("raw"));
+    rules.http.as_mut().unwrap().path = None;
     assert_eq!(kind(&detection(&rules, &request)), Some("raw"));
     let twice = [&request[..request.len() - 2], b"Host: a\r\n\r\n"].concat();
     assert_eq!(detection(&rules, &twice), Detection::Visitor);
@@ -297,7 +314,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic_and_no_cut_changes_a_verdict(
-        which in 0..15_usize,
+        which in 0..18_usize,
         spoilt in proptest::collection::vec((0..600_usize, any::<u8>()), 0..4),
         noise in proptest::collection::vec(any::<u8>(), 0..64),
     ) {

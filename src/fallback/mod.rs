@@ -2,6 +2,7 @@
 
 use crate::config::{Routes, UpstreamConfig, Website};
 use crate::detect::{Handoff, Rules, Upstream, UpstreamId};
+use crate::metrics::To;
 use crate::net::budget::Budget;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::{DialError, Dialer};
@@ -26,7 +27,7 @@ mod visitors;
 mod visits;
 
 use follow::Follow;
-pub use visitors::{VisitorClass, Visitors};
+pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
@@ -56,7 +57,7 @@ enum Place {
 /// A server at another port.
 #[derive(Debug)]
 struct Port {
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     /// The first of those behind the server that is dialled as this one is: its early connection serves for both.
     dialled_as: UpstreamId,
     /// How visitors get there whose TLS was answered by us, where the website has nothing but TLS.
@@ -118,7 +119,8 @@ impl Fallback {
             let is_same =
                 |other: &UpstreamConfig| (&other.website, other.proxy_header) == (website, proxy_header);
             let dialled_as = UpstreamId(routes.upstreams.iter().position(is_same).unwrap_or_default());
-            let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
+            let dialer = Dialer::new(vec![address.clone()], sockets.clone());
+            let dialer = Arc::new(dialer.without(own.clone()).to(To::Website));
             let tls = tls.then(UpstreamTls::new).transpose()?;
             Ok((Place::Port(Box::new(Port { dialer, dialled_as, tls, http1, proxy_header })), target))
         };
@@ -139,6 +141,12 @@ impl Fallback {
     /// What all connections may hold together which have not shown what they are.
     pub fn undecided(&self) -> &Budget {
         &self.undecided
+    }
+
+    /// What dials a website, where it is another port.
+    pub fn dialer(&self, id: UpstreamId) -> Option<Arc<Dialer>> {
+        let Some((Place::Port(port), _)) = self.upstreams.get(id.0) else { return None };
+        Some(Arc::clone(&port.dialer))
     }
 
     /// Where visitors go who go there.

@@ -2,8 +2,9 @@
 //! somebody who looks for it.
 
 use super::misses::Misses;
-use crate::config::{Routes, Website};
+use crate::config::{Routes, UpstreamConfig, Website};
 use crate::detect::{Missed, UpstreamId, VisitorProtocol};
+use crate::metrics::{self, Open, VisitorClass};
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,41 +19,24 @@ const MISSES_EVERY: Duration = Duration::from_secs(60);
 /// How often the visitors are told, if there were any, in such periods.
 const VISITORS_EVERY: u32 = 60;
 
-/// What a visitor is, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VisitorClass {
-    /// HTTP/1, in TLS or not.
-    Http,
-    /// TLS that does not end here.
-    Tls,
-    /// HTTP/2.
-    H2,
-    /// Who says nothing.
-    Silent,
-    /// Bytes that are none of these.
-    Other,
-}
+/// Each class, with what it is called.
+const CLASSES: [(VisitorClass, &str); 5] = [
+    (VisitorClass::Http, "HTTP"),
+    (VisitorClass::Tls, "TLS"),
+    (VisitorClass::H2, "HTTP/2"),
+    (VisitorClass::Silent, "silent"),
+    (VisitorClass::Other, "other bytes"),
+];
 
-impl VisitorClass {
-    /// Each, with what it is called.
-    const ALL: [(VisitorClass, &'static str); 5] = [
-        (VisitorClass::Http, "HTTP"),
-        (VisitorClass::Tls, "TLS"),
-        (VisitorClass::H2, "HTTP/2"),
-        (VisitorClass::Silent, "silent"),
-        (VisitorClass::Other, "other bytes"),
-    ];
-
-    /// By what the connection speaks, and its first bytes.
-    pub fn of(protocol: VisitorProtocol, bytes: &[u8]) -> VisitorClass {
-        match (protocol, bytes) {
-            (VisitorProtocol::H2, _) => VisitorClass::H2,
-            (_, []) => VisitorClass::Silent,
-            (VisitorProtocol::Tls, _) => VisitorClass::Tls,
-            (VisitorProtocol::Plain, _) if bytes.starts_with(b"PRI * HTTP/2.0\r\n") => VisitorClass::H2,
-            (VisitorProtocol::Plain, _) if begins_like_http(bytes) => VisitorClass::Http,
-            (VisitorProtocol::Plain, _) => VisitorClass::Other,
-        }
+/// What a visitor is, by what the connection speaks, and its first bytes.
+pub fn class(protocol: VisitorProtocol, bytes: &[u8]) -> VisitorClass {
+    match (protocol, bytes) {
+        (VisitorProtocol::H2, _) => VisitorClass::H2,
+        (_, []) => VisitorClass::Silent,
+        (VisitorProtocol::Tls, _) => VisitorClass::Tls,
+        (VisitorProtocol::Plain, _) if bytes.starts_with(b"PRI * HTTP/2.0\r\n") => VisitorClass::H2,
+        (VisitorProtocol::Plain, _) if begins_like_http(bytes) => VisitorClass::Http,
+        (VisitorProtocol::Plain, _) => VisitorClass::Other,
     }
 }
 
@@ -64,7 +48,7 @@ fn begins_like_http(bytes: &[u8]) -> bool {
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Counter {
+struct Counter {
     all: AtomicU64,
     told: AtomicU64,
 }
@@ -74,14 +58,9 @@ impl Counter {
         self.all.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All that were counted.
-    pub fn all(&self) -> u64 {
-        self.all.load(Ordering::Relaxed)
-    }
-
     /// How many have come since this was asked last.
     fn take_new(&self) -> u64 {
-        let all = self.all();
+        let all = self.all.load(Ordering::Relaxed);
         all.saturating_sub(self.told.swap(all, Ordering::Relaxed))
     }
 }
@@ -89,9 +68,9 @@ impl Counter {
 /// All visitors that there were.
 #[derive(Debug)]
 pub struct Visitors {
-    classes: [Counter; VisitorClass::ALL.len()],
+    classes: [Counter; CLASSES.len()],
     /// By their place in the routing table.
-    places: Vec<(String, Counter)>,
+    places: Vec<(String, metrics::Website, Counter)>,
     misses: Misses,
     /// When they were told last.
     told: Mutex<Instant>,
@@ -104,13 +83,17 @@ pub struct Visitors {
 impl Visitors {
     /// Of a server with these websites.
     pub fn new(routes: &Routes) -> Visitors {
-        let place = |upstream: &crate::config::UpstreamConfig| match &upstream.website {
-            Website::Port(address) => format!("{} {address}", upstream.option),
-            _ => "a website of this program".to_owned(),
+        let place = |upstream: &UpstreamConfig| {
+            let option = upstream.option;
+            let (name, website) = match &upstream.website {
+                Website::Port(address) => (format!("{option} {address}"), metrics::Website::of(option)),
+                _ => ("a website of this program".to_owned(), metrics::Website::Own),
+            };
+            (name, website, Counter::default())
         };
         Visitors {
             classes: Default::default(),
-            places: routes.upstreams.iter().map(|upstream| (place(upstream), Counter::default())).collect(),
+            places: routes.upstreams.iter().map(place).collect(),
             misses: Misses::default(),
             told: Mutex::new(Instant::now()),
             news: Notify::new(),
@@ -118,31 +101,24 @@ impl Visitors {
         }
     }
 
-    /// Counts one who goes to this website.
-    pub fn count(&self, class: VisitorClass, site: UpstreamId) {
-        for (_, counter) in self.by_class().filter(|(counted, _)| *counted == class) {
+    /// Counts one who goes to this website, and is there until what is returned is dropped.
+    pub fn count(&self, class: VisitorClass, site: UpstreamId) -> Open {
+        for (_, counter) in CLASSES.iter().zip(&self.classes).filter(|((counted, _), _)| *counted == class) {
             counter.count();
         }
-        if let Some((_, counter)) = self.places.get(site.0) {
+        let mut at = metrics::Website::Own;
+        if let Some((_, website, counter)) = self.places.get(site.0) {
             counter.count();
+            at = *website;
         }
         self.news.notify_one();
+        metrics::visitor_came(class, at)
     }
 
     /// Counts, and tells, what a visitor missed who looks like a client, and `asked` for this.
     pub fn count_missed(&self, missed: Missed, asked: &str, peer: &dyn Display) {
         self.misses.count(missed, asked, peer);
         self.news.notify_one();
-    }
-
-    /// By what they are.
-    pub fn by_class(&self) -> impl Iterator<Item = (VisitorClass, &Counter)> {
-        VisitorClass::ALL.iter().map(|(class, _)| *class).zip(&self.classes)
-    }
-
-    /// By the website that they went to: the option and the address of it.
-    pub fn by_place(&self) -> impl Iterator<Item = (&str, &Counter)> {
-        self.places.iter().map(|(place, counter)| (place.as_str(), counter))
     }
 
     /// Tells what there is to tell once in a while, for as long as the process serves; of several calls, the first
@@ -173,11 +149,12 @@ impl Visitors {
             std::mem::replace(&mut *told, Instant::now())
         };
         let mut number = 0;
-        let what = listed(VisitorClass::ALL.iter().map(|(_, name)| *name).zip(&self.classes), &mut number);
-        let places = listed(self.by_place(), &mut 0);
+        let what = listed(CLASSES.iter().map(|(_, name)| *name).zip(&self.classes), &mut number);
+        let places = listed(self.places.iter().map(|(place, _, counter)| (place.as_str(), counter)), &mut 0);
         if number > 0 {
-            let minutes = since.elapsed().as_secs().div_ceil(60);
-            info!("{number} visitors in the last {minutes} min: {what}; they went to: {places}");
+            let minutes = since.elapsed().as_secs().div_ceil(60).max(1);
+            let visitors = if number == 1 { "visitor" } else { "visitors" };
+            info!("{number} {visitors} in the last {minutes} min: {what}; where they went: {places}");
         }
     }
 }
@@ -200,11 +177,14 @@ fn listed<'a>(counters: impl Iterator<Item = (&'a str, &'a Counter)>, all: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Failover;
+    use crate::wire::http::UpgradeMiss;
+    use std::sync::Arc;
 
     #[test]
     fn visitors_are_told_apart_by_their_first_bytes() {
         let plain = VisitorProtocol::Plain;
-        for (protocol, bytes, class) in [
+        for (protocol, bytes, wanted) in [
             (plain, &b"GET / HTTP/1.1\r\n"[..], VisitorClass::Http),
             (plain, b"M-SEARCH * HTTP/1.1\r\n", VisitorClass::Http),
             (plain, b"CONNECT example.com:443", VisitorClass::Http),
@@ -217,7 +197,7 @@ mod tests {
             (plain, b"GET", VisitorClass::Other),
             (plain, b"\x05\x01\x00", VisitorClass::Other),
         ] {
-            assert_eq!(VisitorClass::of(protocol, bytes), class, "{}", bytes.escape_ascii());
+            assert_eq!(class(protocol, bytes), wanted, "{}", bytes.escape_ascii());
         }
     }
 
@@ -232,6 +212,62 @@ mod tests {
         other.count();
         assert_eq!((told(&mut number), number), ("a 2, b 1".to_owned(), 3));
         other.count();
-        assert_eq!((told(&mut 0), other.all()), ("b 1".to_owned(), 2));
+        assert_eq!(told(&mut 0), "b 1");
+    }
+
+    /// What is logged on this thread.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn take(&self) -> Vec<String> {
+            let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+            text.lines().map(|line| line.trim_start().to_owned()).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_miss_is_told_at_once_and_the_others_once_a_minute() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+        let _log = tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish());
+        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false)));
+        let teller = Arc::clone(&visitors);
+        let teller = tokio::spawn(async move { teller.tell_in_time().await });
+        let miss = || visitors.count_missed(Missed::Upgrade(UpgradeMiss::Path), "a secret", &"peer");
+        let after = async |seconds: u64| sleep(Duration::from_secs(seconds)).await;
+        after(1).await;
+        miss();
+        let first = "INFO an upgrade request missed the path (option `path` or `obfs-uri`); it met the website peer=peer";
+        assert_eq!(lines.take(), [first]);
+        miss();
+        miss();
+        assert!(lines.take().is_empty());
+        after(61).await;
+        let more = "INFO 2 more upgrade requests missed the path (option `path` or `obfs-uri`) within 60 s; they met the website";
+        assert_eq!(lines.take(), [more]);
+        after(120).await;
+        assert!(lines.take().is_empty());
+        let _ = visitors.count(VisitorClass::Other, UpstreamId(0));
+        miss();
+        assert_eq!(lines.take(), [first], "a minute without one is over");
+        after(3600).await;
+        let visitor =
+            "INFO 1 visitor in the last 61 min: other bytes 1; where they went: a website of this program 1";
+        assert_eq!(lines.take(), [visitor]);
+        after(7200).await;
+        assert!(lines.take().is_empty(), "nobody came");
+        teller.abort();
     }
 }

@@ -8,6 +8,7 @@ use super::source::{Backend, NewSession, SessionSource};
 use super::starts::Starts;
 use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
+use crate::metrics::{self, Failure};
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
 use crate::runtime::buffers;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
@@ -254,6 +255,9 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
                     old.forget();
                 }
                 if I::IS_CLIENT || network != Network::Tcp || !self.sessions.has_room() {
+                    if network == Network::Tcp && !I::IS_CLIENT {
+                        metrics::connection_failed(Failure::Sessions);
+                    }
                     return self.link.queue_frame(&mux::end(id, true));
                 }
                 self.sessions.add(Session::of_peer(id));

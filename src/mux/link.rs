@@ -1,7 +1,9 @@
 //! The WebSocket connection that carries the sessions: what comes on it, what it has not taken yet, and how
 //! it is closed.
 
-use crate::relay::{End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully};
+use crate::relay::{
+    End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully, unanswered,
+};
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::{self as socket, OpenWebSocket, Received, WebSocket};
 use crate::wire::mux::{Decoder, Encoder, Head, Status};
@@ -100,6 +102,7 @@ impl<S: RelayStream> Link<S> {
         if len == 0 {
             return Poll::Ready(Err(self.write_error.take().map_or(End::Closed, |error| self.reset(error))));
         }
+        self.websocket.note_heard();
         // Each byte is read and written.
         note_moved(2 * len as u64);
         Poll::Ready(Ok(&mut space[..len]))
@@ -152,8 +155,9 @@ impl<S: RelayStream> Link<S> {
         } else {
             Err(io::Error::other("a frame is not in its buffer"))
         };
-        if let Err(error) = written {
-            self.break_off(error);
+        match written {
+            Ok(_) => self.websocket.note_sent(),
+            Err(error) => self.break_off(error),
         }
     }
 
@@ -175,6 +179,26 @@ impl<S: RelayStream> Link<S> {
     /// Queues a ping that asks whether the peer is there.
     pub(super) fn queue_ping(&mut self) {
         self.out.push(self.websocket.ping().as_bytes());
+        self.websocket.note_asked();
+    }
+
+    /// From now on the connection is to be kept alive.
+    pub(super) fn begin_silence(&mut self, now: Instant) {
+        self.websocket.begin_silence(now);
+    }
+
+    /// Sends a ping if the connection has been silent for so long that one is due. Returns when the next one
+    /// is: there is no such time while the connection takes nothing.
+    pub(super) fn keep_alive(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Option<Instant>, End> {
+        if self.is_drained() && self.websocket.ping_due_at().is_some_and(|due| due <= now) {
+            if let Some(silence) = self.websocket.reach_ping(now)
+                && self.io.unacked_for().is_some_and(|time| time >= silence)
+            {
+                return Err(self.reset(unanswered()));
+            }
+            self.poll_flush(cx);
+        }
+        Ok(self.websocket.ping_due_at().filter(|_| self.is_drained()))
     }
 
     /// Whether the peer has answered a ping.
@@ -198,7 +222,10 @@ impl<S: RelayStream> Link<S> {
         }
         while !self.out.is_empty() {
             match self.out.poll_write(cx, &mut self.io) {
-                Poll::Ready(Ok(_)) => self.unread_since = None,
+                Poll::Ready(Ok(_)) => {
+                    self.unread_since = None;
+                    self.websocket.note_sent();
+                }
                 Poll::Ready(Err(error)) => return self.break_off(error),
                 Poll::Pending => {
                     if self.is_full() {

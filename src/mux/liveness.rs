@@ -4,8 +4,9 @@
 //! nothing. So a WebSocket ping is sent (every server answers those, and v2ray's answers no keep-alive of
 //! Mux.Cool) before a connection that was quiet for [`QUIET`] takes another session, and when data have
 //! gone out and nothing has come for [`PING_AFTER`]; while an answer is awaited, again with twice the
-//! interval each time. While nothing is open, or all that was said is answered, nothing is sent: an idle
-//! phone sleeps.
+//! interval each time. While nothing is open, or all that was said is answered, nothing is sent to this end: an
+//! idle phone sleeps. (What keeps idle connections alive is another thing: `transport::websocket::keep_alive`.
+//! Any ping counts for both, and the answers to those tell nothing here.)
 //!
 //! Any byte that comes proves that the way works, as a pong may be behind megabytes of data.
 //!

@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::source::{NewSession, SessionSource};
+use crate::metrics;
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{Outcome, Timeouts, reset};
 use crate::runtime::{balance, watchdog};
@@ -122,7 +123,7 @@ impl<O: OpenLink> Pool<O> {
 
     /// Carries a session in one of the connections; makes one where none has room.
     pub fn carry(self: &Arc<Self>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
-        self.carry_in(NewSession { socket: app, first, peer }, None);
+        self.carry_in(NewSession { socket: app, first, peer, began: Instant::now() }, None);
     }
 
     /// Carries a session in a connection that is younger than that.
@@ -172,13 +173,15 @@ impl<O: OpenLink> Pool<O> {
                 Err(error) => debug!(%peer, %error, "mux connection failed"),
             }
             // Sessions that came when there was no connection yet, or none any more.
-            while let Some(NewSession { socket, first, peer }) = inbox.left().await {
+            while let Some(session) = inbox.left().await {
+                let NewSession { socket, peer, .. } = &session;
                 match &result {
-                    Ok(_) => pool.carry(socket, first, peer),
+                    Ok(_) => pool.carry_in(session, None),
                     Err(error) => {
                         warn!(%peer, stage = error.stage(), %error, "tunnel failed");
-                        reset(&socket);
-                        pool.record(peer, Instant::now()).failed("failed", error);
+                        reset(socket);
+                        metrics::connection_failed(error.failure());
+                        pool.record(*peer, session.began).failed("failed", error);
                     }
                 }
             }
@@ -198,6 +201,7 @@ impl<O: OpenLink> Pool<O> {
         let with_handshake = !frame.is_empty();
         let handoff = self.opener.open(&mut frame).await?;
         inbox.opened_in = inbox.health.made.elapsed();
+        let _open = metrics::mux_connection_opened(inbox.opened_in);
         let early = inbox.first.take_if(|_| with_handshake);
         let mut engine = Engine::new(handoff, inbox, self.timeouts);
         if let Some(early) = early {

@@ -3,6 +3,7 @@
 use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
+use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
 use crate::net::limits::Slot;
 use crate::relay::{Pieces, RelayStream as _, WriteBuffer, reset};
 use crate::runtime::buffers;
@@ -53,6 +54,8 @@ pub(super) struct Session {
     /// Bytes that have come for the socket, and from it.
     pub(super) to_socket: u64,
     pub(super) from_socket: u64,
+    /// Once it stands.
+    open: Option<Open>,
 }
 
 impl Session {
@@ -76,12 +79,16 @@ impl Session {
             asking: false,
             to_socket: 0,
             from_socket: 0,
+            open: None,
         }
     }
 
     /// A session that this end has begun: the peer is told by `encoder`.
     pub(super) fn of_ours(id: u16, session: NewSession, encoder: Encoder) -> Session {
+        count(Direction::Up, session.first.len());
         Session {
+            began: session.began,
+            open: Some(metrics::tunnel_opened(TunnelKind::Session, session.began.elapsed())),
             peer: Some(session.peer),
             encoder,
             role: Role::Client,
@@ -248,7 +255,10 @@ impl Session {
             }
         };
         match written {
-            Ok(_) => self.to_socket += data.input_len() as u64,
+            Ok(_) => {
+                self.to_socket += data.input_len() as u64;
+                count(self.direction(Direction::Up), data.input_len());
+            }
             Err(_) => self.break_off(),
         }
         if self.waits_for_place() && self.is_full() {
@@ -283,9 +293,13 @@ impl Session {
             }
             match dialling.as_mut().poll(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(socket)) => self.socket = Socket::Connected(socket),
+                Poll::Ready(Ok(socket)) => {
+                    self.socket = Socket::Connected(socket);
+                    self.open = Some(metrics::tunnel_opened(TunnelKind::Session, self.began.elapsed()));
+                }
                 Poll::Ready(Err(error)) => {
                     tracing::warn!(%error, "cannot connect to Shadowsocks");
+                    metrics::connection_failed(Failure::Backend);
                     return self.abort();
                 }
             }
@@ -335,9 +349,20 @@ impl Session {
             self.socket_ends();
         } else {
             self.from_socket += len as u64;
+            count(self.direction(Direction::Down), len);
             self.asking = true;
         }
         Poll::Ready(len)
+    }
+
+    /// The direction of what goes to the socket (`Up`), or comes from it (`Down`), as it is on a tunnel without mux:
+    /// a client's sockets are its applications'.
+    fn direction(&self, of_server: Direction) -> Direction {
+        match (self.role, of_server) {
+            (Role::Server, direction) => direction,
+            (Role::Client, Direction::Up) => Direction::Down,
+            (Role::Client, Direction::Down) => Direction::Up,
+        }
     }
 
     pub(super) fn change_reactor(&mut self) {
@@ -345,6 +370,11 @@ impl Session {
             socket.change_reactor();
         }
     }
+}
+
+/// Counts payload of sessions.
+fn count(direction: Direction, bytes: usize) {
+    metrics::moved(Flow::Tunnel, direction, bytes as u64);
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub(super) struct NewSession {
     pub(super) first: Vec<u8>,
     /// Who it is, for the log.
     pub(super) peer: SocketAddr,
+    /// When it spoke, or it was found that it waits for the other end to.
+    pub(super) began: Instant,
 }
 
 impl NewSession {

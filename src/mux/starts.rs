@@ -18,12 +18,14 @@ pub(super) struct Starts<I> {
     held: VecDeque<(Instant, NewSession)>,
     /// No more come.
     pub(super) no_more: bool,
+    /// There are sessions, for which the connection is kept alive.
+    in_use: bool,
 }
 
 impl<I: SessionSource> Starts<I> {
     pub(super) fn new(source: I) -> Starts<I> {
         let liveness = Liveness::new(Instant::now());
-        Starts { source, liveness, held: VecDeque::new(), no_more: !I::IS_CLIENT }
+        Starts { source, liveness, held: VecDeque::new(), no_more: !I::IS_CLIENT, in_use: false }
     }
 
     /// Begins the connection with a ping, where it is to be proved that the way works. `nothing_is_asked` if
@@ -121,7 +123,8 @@ impl<I: SessionSource> Starts<I> {
             self.source.want_another(asked, peer);
         }
         if !check.mute_since.is_some_and(|asked| self.source.others_answer(asked)) {
-            return Ok(check.again);
+            let ping_due = self.keep_alive(cx, link, now, seen.has_sessions)?;
+            return Ok(check.again.into_iter().chain(ping_due).min());
         }
         let silence = now.saturating_duration_since(self.liveness.heard).as_secs();
         tracing::warn!(
@@ -130,6 +133,25 @@ impl<I: SessionSource> Starts<I> {
              another one; its sessions are reset"
         );
         Err(link.reset(io::Error::new(io::ErrorKind::TimedOut, "no answer to a ping")))
+    }
+
+    /// Has the connection not be silent for long while there are sessions, for the proxies on the way. An answer
+    /// is not waited for: who says nothing may be silent, and a peer that does not read yet is not gone.
+    fn keep_alive<S: RelayStream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: &mut Link<S>,
+        now: Instant,
+        in_use: bool,
+    ) -> Result<Option<Instant>, End> {
+        let was_in_use = std::mem::replace(&mut self.in_use, in_use);
+        if !in_use {
+            return Ok(None);
+        }
+        if !was_in_use {
+            link.begin_silence(now);
+        }
+        link.keep_alive(cx, now)
     }
 
     /// Hands the sessions that wait on to other connections.

@@ -1,5 +1,7 @@
 //! Connections on a clock that the test turns: what their ends do when nobody says anything.
 
+mod keep_alive;
+
 use super::engine::Engine;
 use super::session::SOFT;
 use super::sessions::{HARD, SILENT};
@@ -132,10 +134,22 @@ impl Client {
     }
 
     fn on(near: TcpStream, far: TcpStream, most: usize, to_be_proved: bool) -> Client {
+        Client::with(near, far, most, to_be_proved, None)
+    }
+
+    /// One that is kept alive so.
+    fn with(
+        near: TcpStream,
+        far: TcpStream,
+        most: usize,
+        to_be_proved: bool,
+        every: Option<Duration>,
+    ) -> Client {
         let (fresh, inbox) = mpsc::channel(8);
         let asked = Arc::new(Mutex::new(Asked::default()));
         let own = Own { inbox, most, to_be_proved, asked: Arc::clone(&asked) };
-        let handoff = OpenWebSocket::new(near, WebSocket::new(Role::Client, b"key"), Vec::new());
+        let websocket = WebSocket::new(Role::Client, b"key").kept_alive(every);
+        let handoff = OpenWebSocket::new(near, websocket, Vec::new());
         let task = tokio::spawn(Engine::new(handoff, own, timeouts()).run());
         let server = Server { stream: far, decoder: Decoder::new(Role::Server), answers: true };
         Client { fresh, asked, server, task }
@@ -145,7 +159,10 @@ impl Client {
     async fn open(&self, first: &[u8]) -> TcpStream {
         let (app, socket) = connection().await;
         let peer = socket.peer_addr().unwrap();
-        self.fresh.send(NewSession { socket, first: first.to_vec(), peer }).await.unwrap();
+        self.fresh
+            .send(NewSession { socket, first: first.to_vec(), peer, began: Instant::now() })
+            .await
+            .unwrap();
         app
     }
 

@@ -3,6 +3,8 @@
 use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;
+use super::proxy::{Proxy, Through};
+use crate::metrics;
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
 use crate::runtime::watchdog;
@@ -50,9 +52,12 @@ pub enum DialError {
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]
     Connect(String),
+    /// The proxy cannot be dialled, or leads nowhere.
+    #[error("the proxy {0}: {1}")]
+    Proxy(String, String),
 }
 
-/// Dials one of several hosts, and remembers what worked.
+/// Dials one of several hosts, or a proxy that leads to them, and remembers what worked.
 #[derive(Debug)]
 pub struct Dialer {
     names: Arc<Names>,
@@ -61,7 +66,11 @@ pub struct Dialer {
     shown: Arc<str>,
     /// Addresses that would lead back to this process.
     own: OwnAddresses,
+    /// What is dialled is a proxy, which is to be joined to one of the servers behind it.
+    through: Option<Through>,
     memory: Mutex<Memory>,
+    /// Who these hosts are, for those who count.
+    to: metrics::To,
 }
 
 #[derive(Debug, Default)]
@@ -73,17 +82,30 @@ struct Memory {
 }
 
 impl Dialer {
-    /// A dialer for these hosts, the preferred one first.
+    /// A dialer for these hosts, the preferred one first: a client's servers.
     pub fn new(targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
-        let shown: Vec<_> = targets.iter().map(ToString::to_string).collect();
+        let shown = all(&targets);
         let names = Names::new(targets, options.ipv6_first);
         Dialer {
             names,
             options,
-            shown: shown.join(", ").into(),
+            shown,
             own: OwnAddresses::default(),
+            through: None,
             memory: Mutex::default(),
+            to: metrics::To::Server,
         }
+    }
+
+    /// The same for others than servers.
+    pub fn to(self, to: metrics::To) -> Dialer {
+        Dialer { to, ..self }
+    }
+
+    /// A dialler for these hosts, the preferred one first, that reaches them through a proxy.
+    pub fn through(proxy: Proxy, targets: Vec<HostPort>, options: SocketOptions) -> Dialer {
+        let dialer = Dialer::new(vec![proxy.address.clone()], options);
+        Dialer { shown: all(&targets), through: Some(Through::new(proxy, targets)), ..dialer }
     }
 
     /// The same, which does not dial these addresses, though a name may lead to them.
@@ -106,13 +128,61 @@ impl Dialer {
     }
 
     /// A connection to the first address that answers, for one who already knows what to say: with Fast
-    /// Open, as much of `first` as fits travels in the SYN. Returns how many bytes of it are on their
-    /// way and must not be sent again.
+    /// Open, as much of `first` as fits travels in the SYN; through a proxy, nothing of it. Returns how many
+    /// bytes of it are on their way and must not be sent again.
+    ///
+    /// # Errors
+    ///
+    /// No address answered, or none that the proxy was asked for.
+    pub async fn connect_with(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
+        let began = Instant::now();
+        let connected = match &self.through {
+            None => self.dial(first).await,
+            Some(through) => {
+                // On the heap: who dials without a proxy is not to carry it.
+                let joined = Box::pin(self.connect_through(through)).await;
+                joined
+                    .map(|stream| (stream, 0))
+                    .map_err(|why| DialError::Proxy(through.proxy.to_string(), why))
+            }
+        };
+        match &connected {
+            Ok(_) => metrics::dialled(self.to, began.elapsed()),
+            Err(_) => metrics::dial_failed(self.to),
+        }
+        connected
+    }
+
+    /// Whether they can be dialled: the connection is closed at once, and does not count.
     ///
     /// # Errors
     ///
     /// No address answered.
-    pub async fn connect_with(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
+    pub async fn check(&self) -> Result<(), DialError> {
+        self.dial(&[]).await.map(drop)
+    }
+
+    /// A connection to the proxy, joined to the first server that it reaches.
+    async fn connect_through(&self, through: &Through) -> Result<TcpStream, String> {
+        let proxy = &through.proxy;
+        let mut failures = Vec::new();
+        for (number, server) in through.in_order() {
+            let first = proxy.first_bytes(server);
+            let (stream, sent) = self.dial(&first).await.map_err(|error| error.to_string())?;
+            watchdog::stage("proxy");
+            match proxy.join(stream, server, first.get(sent..).unwrap_or_default()).await {
+                Ok(stream) => {
+                    through.reached(number);
+                    return Ok(stream);
+                }
+                Err(error) if error.is_for_all() => return Err(error.to_string()),
+                Err(error) => failures.push(format!("to {server}: {error}")),
+            }
+        }
+        Err(failures.join("; "))
+    }
+
+    async fn dial(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {
         watchdog::stage("dial");
         let (candidates, asking) = self.candidates().await?;
         let mut failures = Vec::new();
@@ -264,6 +334,11 @@ impl Dialer {
         failures.push(format!("{address}: {error}"));
         self.memory().dead.insert(address, Instant::now());
     }
+}
+
+/// Hosts, for people.
+fn all(targets: &[HostPort]) -> Arc<str> {
+    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into()
 }
 
 #[cfg(test)]

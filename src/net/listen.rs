@@ -2,6 +2,7 @@
 
 use super::accept::{LONGEST_PAUSE, PAUSE, TcpAcceptor};
 use super::tcp;
+use crate::metrics;
 use crate::net::addr::{Host, HostPort};
 use crate::net::options::SocketOptions;
 use crate::runtime::balance;
@@ -165,6 +166,7 @@ impl Listeners {
                 let mut acceptor = TcpAcceptor::new(listener);
                 loop {
                     let (stream, peer) = acceptor.accept().await;
+                    metrics::accepted();
                     balance::spawn(watchdog::watched(Some(peer), serve(stream, peer)));
                     workers.rebalance();
                 }

@@ -13,6 +13,7 @@ pub mod options;
 mod outgoing;
 pub mod own_addresses;
 mod protect;
+pub mod proxy;
 mod tcp;
 
 pub use dial::{DialError, Dialer};

@@ -61,6 +61,7 @@ pub(crate) fn set_main_thread_stuck(stuck: bool) {
     MAIN_STUCK.store(stuck, Ordering::SeqCst);
     if stuck && REQUESTED.load(Ordering::SeqCst) {
         tracing::info!("ending: a signal has asked for it");
+        super::stderr::flush();
         std::process::exit(0);
     }
 }

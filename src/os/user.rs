@@ -3,6 +3,7 @@
 use nix::unistd::{self, Gid, Uid};
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
 use thiserror::Error;
 
 /// Why a user cannot be had.
@@ -51,6 +52,18 @@ impl User {
     /// Whether the process is this user's already.
     pub fn is_current(&self) -> bool {
         unistd::geteuid() == self.uid && unistd::getuid() == self.uid
+    }
+
+    /// Makes a file this user's, before the process is.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn give(&self, path: &Path) -> io::Result<()> {
+        if self.is_current() {
+            return Ok(());
+        }
+        std::os::unix::fs::chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
     }
 
     /// Makes the process this user's, with all groups of the user and no others.

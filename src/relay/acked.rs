@@ -1,14 +1,29 @@
 //! What the other end of a connection has taken, as the kernel knows it.
 
 use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Where `tcpi_bytes_acked` stands in `struct tcp_info` (Linux 4.1), in words of eight bytes: behind eight
 /// bytes, 24 words of four, and two of eight.
 const BYTES_ACKED: usize = 15;
 
+/// Where `tcpi_last_ack_recv` does: behind eight bytes and twelve words of four, which makes it the front half.
+const LAST_ACK_RECV: usize = 7;
+
 /// How many bytes the other end has acknowledged. `None` where the kernel does not tell.
 pub(super) fn bytes_acked(stream: &TcpStream) -> Option<u64> {
+    word(stream, BYTES_ACKED)
+}
+
+/// How long ago the other end acknowledged anything, if only a probe. `None` where the kernel does not tell.
+pub(super) fn unacked_for(stream: &TcpStream) -> Option<Duration> {
+    let [a, b, c, d, ..] = word(stream, LAST_ACK_RECV)?.to_ne_bytes();
+    Some(Duration::from_millis(u32::from_ne_bytes([a, b, c, d]).into()))
+}
+
+/// One word of what the kernel knows.
+fn word(stream: &TcpStream, at: usize) -> Option<u64> {
     let mut info = [0_u64; 32];
     let mut length = size_of_val(&info) as libc::socklen_t;
     // SAFETY: the kernel writes no more than `length` bytes to `info`, which has as many and may hold any.
@@ -21,6 +36,6 @@ pub(super) fn bytes_acked(stream: &TcpStream) -> Option<u64> {
             &mut length,
         )
     };
-    let told = result == 0 && length as usize >= (BYTES_ACKED + 1) * size_of::<u64>();
-    info.get(BYTES_ACKED).copied().filter(|_| told)
+    let told = result == 0 && length as usize >= (at + 1) * size_of::<u64>();
+    info.get(at).copied().filter(|_| told)
 }

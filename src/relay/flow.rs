@@ -12,8 +12,10 @@ use super::scratch::{Scratch, with_scratch};
 use super::splice::{SpliceError, SpliceProgress, Spliced};
 use super::stream::RelayStream;
 use super::write_buffer::WriteBuffer;
+use crate::metrics;
 use crate::runtime::buffers;
 use crate::runtime::turn::{TURN, end_turn, note_moved};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -62,8 +64,13 @@ pub(super) struct Flow {
     source_broken: bool,
     /// Payload bytes that passed.
     payload: u64,
-    /// Bytes that moved in any way, to see that something did.
+    /// Bytes that moved in any way, to see that something did. Control frames are none of them: a peer that
+    /// only says that it is there moves nothing.
     moved: u64,
+    /// What is pending are control frames alone.
+    says_control: bool,
+    /// The source has ended in its format's own terms, and its connection is open: control frames may come.
+    listens: bool,
     bulk: Bulk,
     spliced: Spliced,
     /// What the last step of splicing took from the source.
@@ -84,6 +91,8 @@ impl Flow {
             source_broken: false,
             payload: 0,
             moved: 0,
+            says_control: false,
+            listens: false,
             bulk: Bulk::default(),
             spliced: Spliced::default(),
             last_spliced: 0,
@@ -116,7 +125,10 @@ impl Flow {
     /// The source has ended so, behind the bytes that this flow begins with.
     pub(super) fn set_ended(&mut self, end: EndSeen) {
         match end {
-            EndSeen::Closed => self.stage = Stage::Closing,
+            EndSeen::Closed => {
+                self.stage = Stage::Closing;
+                self.listens = true;
+            }
             EndSeen::Broken(error) => self.failure = Some(Box::new(FlowError::Read(error))),
             EndSeen::Malformed(error) => self.failure = Some(Box::new(FlowError::Protocol(error))),
         }
@@ -146,12 +158,26 @@ impl Flow {
         }
         if pieces.is_finished() {
             self.stage = Stage::Closing;
+            self.listens = true;
         }
     }
 
     /// Payload bytes that passed.
     pub(super) fn payload(&self) -> u64 {
         self.payload
+    }
+
+    /// Counts the payload that has passed since there were so many bytes of it.
+    pub(super) fn count(&self, before: u64) {
+        let direction = match self.direction {
+            Direction::Up => metrics::Direction::Up,
+            Direction::Down => metrics::Direction::Down,
+        };
+        // Visitors alone are served modestly.
+        let flow = if self.modest { metrics::Flow::Visitor } else { metrics::Flow::Tunnel };
+        if self.payload != before {
+            metrics::moved(flow, direction, self.payload - before);
+        }
     }
 
     /// A number that grows whenever something moves.
@@ -186,6 +212,11 @@ impl Flow {
         protocol.deadline(self.direction).filter(|_| self.all_is_written())
     }
 
+    /// That time has come. Returns how long the sink has been silent, if that is suspect.
+    pub(super) fn reach_deadline(&self, protocol: &mut impl Protocol, now: Instant) -> Option<Duration> {
+        protocol.reach_deadline(self.direction, now)
+    }
+
     /// Whether all that came before is written, so that what the protocol has to say comes behind it.
     fn all_is_written(&self) -> bool {
         self.pending.is_empty() && !self.spliced.holds_bytes()
@@ -213,42 +244,91 @@ impl Flow {
     ///
     /// `last` says that the other direction is over: then both streams are closed as soon as this one
     /// is, and a TCP sink need not be told apart from that.
-    pub(super) fn poll(
+    pub(super) fn poll<P: Protocol>(
         &mut self,
         cx: &mut Context<'_>,
-        protocol: &mut impl Protocol,
+        protocol: &mut P,
         source: &mut impl RelayStream,
         sink: &mut impl RelayStream,
         last: bool,
     ) -> Poll<Result<(), FlowError>> {
-        let before = self.moved;
+        let payload = self.payload;
+        let mut moved = 0;
         let result = loop {
             // Each byte is read and written. (What is in a pipe leaves it at once, as far as it can.)
-            if self.moved - before >= 2 * TURN && !self.spliced.holds_bytes() {
+            if moved >= 2 * TURN && !self.spliced.holds_bytes() {
                 end_turn(cx);
-                note_moved(self.moved - before);
+                self.note_turn(moved, payload);
                 return Poll::Pending;
             }
             match self.step(cx, protocol, source, sink, last) {
                 Poll::Pending => {
-                    note_moved(self.moved - before);
+                    self.note_turn(moved, payload);
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(())) if self.is_done() && self.pending.is_empty() => break Ok(()),
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(n)) => {
+                    moved += n as u64;
+                    if self.is_done() && self.pending.is_empty() {
+                        break Ok(());
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     self.release_on_error(cx, protocol, sink, &error);
                     break Err(error);
                 }
             }
         };
-        note_moved(self.moved - before);
+        self.note_turn(moved, payload);
         self.stage = Stage::Done;
         self.waits = Waits::Nothing;
         self.pending.clear();
+        if P::HAS_CONTROL_FRAMES && self.listens && result.is_ok() {
+            return Poll::Ready(self.listen(cx, protocol, source).map_err(FlowError::Read));
+        }
         Poll::Ready(result)
     }
 
+    /// Tells what has moved and passed in a turn, in which `payload` was what had passed before.
+    fn note_turn(&self, moved: u64, payload: u64) {
+        note_moved(moved);
+        self.count(payload);
+    }
+
+    /// Reads on behind the end for control frames, such as pings, which want an answer for as long as the
+    /// other direction is open. Payload is void here.
+    fn listen(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol: &mut impl Protocol,
+        source: &mut impl RelayStream,
+    ) -> io::Result<()> {
+        let mut heard = 0;
+        while self.listens && heard < TURN {
+            let read = with_scratch(|Scratch { bytes, pieces }| {
+                let mut buffer = ReadBuf::new(bytes);
+                ready!(Pin::new(&mut *source).poll_read(cx, &mut buffer))?;
+                pieces.clear();
+                // Nothing depends on what is malformed here: it is the end of listening, and of nothing else.
+                self.listens = match buffer.filled_mut() {
+                    [] => protocol.end(self.direction).is_err(),
+                    input => protocol.forward(self.direction, input, pieces).is_ok(),
+                };
+                Poll::Ready(io::Result::Ok(buffer.filled().len()))
+            });
+            match read {
+                Poll::Pending => {
+                    note_moved(heard);
+                    return Ok(());
+                }
+                Poll::Ready(read) => heard += read.inspect_err(|_| self.listens = false)? as u64,
+            }
+        }
+        note_moved(heard);
+        end_turn(cx);
+        Ok(())
+    }
+
+    /// Does one thing. Returns how many bytes that moved, control frames among them.
     fn step(
         &mut self,
         cx: &mut Context<'_>,
@@ -256,16 +336,20 @@ impl Flow {
         source: &mut impl RelayStream,
         sink: &mut impl RelayStream,
         last: bool,
-    ) -> Poll<Result<(), FlowError>> {
+    ) -> Poll<Result<usize, FlowError>> {
         self.waits = Waits::Sink;
         if self.all_is_written() {
             self.put_what_is_due(protocol);
         }
         match self.stage {
             _ if !self.pending.is_empty() => {
-                self.moved += ready!(self.pending.poll_write(cx, sink)).map_err(FlowError::Write)? as u64;
+                let n = ready!(self.pending.poll_write(cx, sink)).map_err(FlowError::Write)?;
+                if !self.says_control {
+                    self.moved += n as u64;
+                }
+                return Poll::Ready(Ok(n));
             }
-            Stage::Done => return Pin::new(sink).poll_flush(cx).map_err(FlowError::Write),
+            Stage::Done => ready!(Pin::new(sink).poll_flush(cx)).map_err(FlowError::Write)?,
             Stage::Open if self.failure.is_some() => {
                 ready!(Pin::new(sink).poll_flush(cx)).map_err(FlowError::Write)?;
                 if let Some(failure) = self.failure.take() {
@@ -279,13 +363,13 @@ impl Flow {
                 }
                 match (source.as_tcp(), sink.as_tcp()) {
                     (Some(source), Some(sink)) if self.is_spliceable(protocol) => {
-                        ready!(self.splice(cx, protocol, source, sink))?;
+                        return self.splice(cx, protocol, source, sink);
                     }
                     _ => {
                         // Nothing of what was written may lie in a buffer of the sink while the source is
                         // waited for. (A socket has none; TLS has.)
                         ready!(Pin::new(&mut *sink).poll_flush(cx)).map_err(FlowError::Write)?;
-                        ready!(self.copy(cx, protocol, source, sink))?;
+                        return self.copy(cx, protocol, source, sink);
                     }
                 }
             }
@@ -302,15 +386,17 @@ impl Flow {
                 self.stage = Stage::Done;
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(0))
     }
 
     /// Has what the protocol says of its own, or holds no longer, wait for the sink.
     fn put_what_is_due(&mut self, protocol: &mut impl Protocol) {
-        if protocol.has_control_frames(self.direction) {
+        self.says_control = protocol.has_control_frames(self.direction);
+        if self.says_control {
             self.pending.append(|out| protocol.take_control_frames(self.direction, out));
         }
         if protocol.release_is_due(self.direction) {
+            self.says_control = false;
             self.pending.append(|out| self.payload += protocol.release(self.direction, out) as u64);
         }
     }
@@ -345,19 +431,20 @@ impl Flow {
         protocol: &mut impl Protocol,
         source: &TcpStream,
         sink: &TcpStream,
-    ) -> Poll<Result<(), FlowError>> {
+    ) -> Poll<Result<usize, FlowError>> {
         if !self.spliced.holds_bytes() {
             self.waits = Waits::Source;
         }
+        let mut moved = 0;
         match ready!(self.spliced.step(cx, source, sink, protocol.passthrough_len(self.direction))) {
             Ok(SpliceProgress::In(n)) => {
                 protocol.skip(self.direction, n as u64);
-                self.moved += n as u64;
+                moved = n;
                 self.payload += n as u64;
                 self.last_spliced = n;
             }
             Ok(SpliceProgress::Out(n)) => {
-                self.moved += n as u64;
+                moved = n;
                 if !self.spliced.holds_bytes() {
                     self.bulk.note_splice(self.last_spliced);
                 }
@@ -367,17 +454,18 @@ impl Flow {
             Err(SpliceError::Sink(error)) => return Poll::Ready(Err(FlowError::Write(error))),
             Err(SpliceError::NoPipe) => self.bulk = Bulk::default(),
         }
-        Poll::Ready(Ok(()))
+        self.moved += moved as u64;
+        Poll::Ready(Ok(moved))
     }
 
     /// Reads once and writes what came of it.
-    fn copy(
+    fn copy<P: Protocol>(
         &mut self,
         cx: &mut Context<'_>,
-        protocol: &mut impl Protocol,
+        protocol: &mut P,
         source: &mut impl RelayStream,
         sink: &mut impl RelayStream,
-    ) -> Poll<Result<(), FlowError>> {
+    ) -> Poll<Result<usize, FlowError>> {
         with_scratch(|Scratch { bytes, pieces }| {
             let most = if self.modest { MODEST } else { bytes.len() };
             let most = buffers::room(most).min(bytes.len());
@@ -392,23 +480,28 @@ impl Flow {
             let input = buffer.filled_mut();
             if input.is_empty() && self.source_broken {
                 self.stage = Stage::Done;
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(0));
             }
             if input.is_empty() {
                 protocol.end(self.direction).map_err(FlowError::Protocol)?;
                 self.stage = Stage::Closing;
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(0));
             }
-            self.moved += input.len() as u64;
+            let (read, payload_before) = (input.len(), self.payload);
             if protocol.passthrough_len(self.direction) > 0 {
                 self.bulk.note_read(input.len());
             }
             pieces.clear();
             self.transform(protocol, input, pieces);
+            if self.payload > payload_before || !P::HAS_CONTROL_FRAMES {
+                self.moved += read as u64;
+            }
             // Where something is left, the next step meets a sink that is full and waits for it.
+            self.says_control = false;
             let written = self.pending.write_slices(cx, sink, pieces.slices(input));
-            self.moved += written.map_err(FlowError::Write)? as u64;
-            Poll::Ready(Ok(()))
+            let written = written.map_err(FlowError::Write)?;
+            self.moved += written as u64;
+            Poll::Ready(Ok(read + written))
         })
     }
 }

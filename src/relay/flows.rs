@@ -61,6 +61,12 @@ impl<P: Protocol> Flows<P> {
         self
     }
 
+    /// Counts the payload with which both directions begin; what comes later is counted as it comes.
+    pub(super) fn count_beginning(&self) {
+        self.up.count(0);
+        self.down.count(0);
+    }
+
     /// For peers that are not known to take much: no more is fetched at once than can be kept for each of
     /// many such.
     pub fn modest(mut self) -> Self {

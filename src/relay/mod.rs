@@ -31,6 +31,10 @@ mod acked {
     pub(super) fn bytes_acked(_: &tokio::net::TcpStream) -> Option<u64> {
         None
     }
+
+    pub(super) fn unacked_for(_: &tokio::net::TcpStream) -> Option<std::time::Duration> {
+        None
+    }
 }
 mod bulk;
 mod close;
@@ -61,13 +65,14 @@ pub use pieces::Pieces;
 pub use protocol::{Direction, Identity, Protocol, ProtocolError};
 pub use scratch::read_some;
 pub(crate) use scratch::{Scratch, with_scratch};
+pub(crate) use stream::unanswered;
 pub use stream::{RelayStream, has_ended, reset};
 pub use timeouts::{SEND_TIMEOUT, Timeouts};
 pub use write_buffer::WriteBuffer;
 
 use crate::runtime::turn;
 use crate::runtime::watchdog;
-use flow::Waits;
+use flow::{Flow, Waits};
 use outcome::FlowError;
 use stall::StallWatch;
 use std::future::poll_fn;
@@ -75,7 +80,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll};
-use timeouts::IdleWatch;
+use std::time::Duration;
+use timeouts::{Due, IdleWatch};
 use tokio::time::{Instant, sleep_until};
 
 /// Two streams and what flows between them.
@@ -94,6 +100,7 @@ pub struct Relay<A, D, P> {
 impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     /// Joins two streams.
     pub fn new(accepted: A, dialled: D, flows: Flows<P>, timeouts: Timeouts) -> Self {
+        flows.count_beginning();
         Relay { accepted, dialled, flows, timeouts, reactor: turn::reactor(), broken: None }
     }
 
@@ -183,10 +190,18 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
             };
             let deadlines = [up.deadline(protocol), down.deadline(protocol), check];
             let next = deadlines.into_iter().flatten().min();
-            idle.poll(cx, timer.as_mut(), moved, limit, next).map(|()| match grace {
-                Some(_) => End::Closed,
-                None => End::Idle(limit),
-            })
+            match idle.poll(cx, timer.as_mut(), moved, limit, next) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Due::Idle) if grace.is_some() => Poll::Ready(End::Closed),
+                Poll::Ready(Due::Idle) => Poll::Ready(End::Idle(limit)),
+                Poll::Ready(Due::Next(now)) => match self.reach_deadlines(now) {
+                    Some(end) => Poll::Ready(end),
+                    None => {
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                },
+            }
         })
         .await;
         match &end {
@@ -205,9 +220,26 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
         end
     }
 
-    /// A number that grows whenever something moves.
+    /// A number that grows whenever something moves, or a direction ends.
     fn moved(&self) -> u64 {
-        self.flows.up.moved() + self.flows.down.moved() + self.accepted.drained() + self.dialled.drained()
+        let Flows { up, down, .. } = &self.flows;
+        let ends = u64::from(up.is_done()) + u64::from(down.is_done());
+        up.moved() + down.moved() + self.accepted.drained() + self.dialled.drained() + ends
+    }
+
+    /// Tells the protocol which deadlines have come. One whose sink has long been silent may have to do with a
+    /// dead way: where not even the kernel at its other end answers, that is the relay's end. (While nothing is
+    /// sent, the kernel's own keep-alive finds that out; what is sent and not acknowledged, it sends again for
+    /// much longer.)
+    fn reach_deadlines(&mut self, now: Instant) -> Option<End> {
+        let Flows { protocol, up, down } = &mut self.flows;
+        let mut dead = |flow: &Flow, side, unacked_for: &dyn Fn() -> Option<Duration>| {
+            flow.deadline(protocol).filter(|at| *at <= now)?;
+            let silence = flow.reach_deadline(protocol, now)?;
+            (unacked_for()? >= silence).then(|| End::Reset(side, stream::unanswered()))
+        };
+        dead(up, Side::Dialled, &|| self.dialled.unacked_for())
+            .or_else(|| dead(down, Side::Accepted, &|| self.accepted.unacked_for()))
     }
 
     /// Looks after what no reading and no writing tells: that the accepted side does not take what is there

@@ -41,6 +41,9 @@ pub enum Direction {
 /// ([`close_is_in_band`](Self::close_is_in_band)), in [control frames](Self::take_control_frames), and the end of
 /// both with a [`close_frame`](Self::close_frame).
 pub trait Protocol {
+    /// Whether bytes that carry no payload are control frames, which do not keep a tunnel from being idle.
+    const HAS_CONTROL_FRAMES: bool = false;
+
     // Transform
 
     /// Turns `input`, the next bytes of a direction, into the pieces that are to be written, and returns
@@ -83,8 +86,15 @@ pub trait Protocol {
         usize::MAX
     }
 
-    /// When what is held back is [due](Self::release_is_due) at the latest.
+    /// When what is held back is [due](Self::release_is_due) at the latest, or there is something to say though
+    /// nothing has come.
     fn deadline(&self, _: Direction) -> Option<Instant> {
+        None
+    }
+
+    /// The deadline of a direction has come. Returns how long its sink has been silent, if that is so long that
+    /// its connection may be dead.
+    fn reach_deadline(&mut self, _: Direction, _now: Instant) -> Option<Duration> {
         None
     }
 

@@ -28,6 +28,11 @@ pub trait RelayStream: AsyncRead + AsyncWrite + Unpin {
         None
     }
 
+    /// For how long the peer has acknowledged nothing, not even that it got nothing. `None` where nobody tells.
+    fn unacked_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether the peer has ended its direction without the message that the format has for it, such as
     /// TLS's close_notify. The end of the other stream is made the same.
     fn ended_abruptly(&self) -> bool {
@@ -68,6 +73,10 @@ impl RelayStream for TcpStream {
         super::acked::bytes_acked(self)
     }
 
+    fn unacked_for(&self) -> Option<Duration> {
+        super::acked::unacked_for(self)
+    }
+
     /// By a second descriptor, as a reactor does not give the first one back without closing it. Where
     /// there is none, the old reactor goes on: it wakes tasks of other threads, too, for a system call more.
     fn change_reactor(&mut self) {
@@ -100,6 +109,11 @@ pub async fn has_ended(stream: &TcpStream) -> bool {
         Poll::Pending => Poll::Ready(false),
     })
     .await
+}
+
+/// An error for a stream whose other end has long been silent and acknowledges nothing.
+pub(crate) fn unanswered() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "nothing that was sent is acknowledged")
 }
 
 /// An error for a stream that is known to be broken without saying why.

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The two ends of a connection over loopback.
@@ -15,6 +16,57 @@ pub(crate) async fn connection() -> (TcpStream, TcpStream) {
     let address = listener.local_addr().unwrap();
     let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     (dialled.unwrap(), accepted.unwrap().0)
+}
+
+/// One end of a connection in memory, which a clock that is turned does not outrun.
+pub(crate) struct InMemory {
+    stream: DuplexStream,
+    /// For how long the other end's kernel is to have been silent.
+    pub(crate) unacked_for: Option<Duration>,
+}
+
+impl InMemory {
+    /// It, and its other end. So many bytes may be on their way.
+    pub(crate) fn new(room: usize) -> (InMemory, DuplexStream) {
+        let (stream, far) = duplex(room);
+        (InMemory { stream, unacked_for: None }, far)
+    }
+}
+
+impl AsyncRead for InMemory {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for InMemory {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl RelayStream for InMemory {
+    fn abort(&mut self) {}
+
+    fn is_broken(&self, _: &mut Context<'_>) -> bool {
+        false
+    }
+
+    fn unacked_for(&self) -> Option<Duration> {
+        self.unacked_for
+    }
 }
 
 /// A stream on which a message comes again and again, and at once, until a bound that no turn may reach. It

@@ -35,22 +35,31 @@ impl Timeouts {
 /// How long a visitor may take nothing of an answer: nginx's default between two writes.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What it is time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing has moved for too long.
+    Idle,
+    /// The next moment that was asked for has come.
+    Next(Instant),
+}
+
 /// Notices when nothing moves. One timer, set anew only when it fires: a busy relay pays nothing.
 pub(super) struct IdleWatch {
     moved: u64,
     since: Instant,
-    /// The last moment that came and for which the task was woken. Once is enough: whoever cannot act on
-    /// it then waits for something else, and must not be woken for ever.
-    woken: Option<Instant>,
+    /// The last moment that came and was told. Once is enough: whoever cannot act on it then waits for
+    /// something else, and must not be woken for ever.
+    told: Option<Instant>,
 }
 
 impl IdleWatch {
     pub(super) fn new(now: Instant) -> IdleWatch {
-        IdleWatch { moved: 0, since: now, woken: None }
+        IdleWatch { moved: 0, since: now, told: None }
     }
 
-    /// Ready when `moved` has not changed for longer than `limit`. `next` is when the task is to be woken
-    /// before that.
+    /// Ready when `moved` has not changed for longer than `limit`, and once when `next` has come before
+    /// that.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -58,13 +67,13 @@ impl IdleWatch {
         moved: u64,
         limit: Duration,
         next: Option<Instant>,
-    ) -> Poll<()> {
+    ) -> Poll<Due> {
         if self.moved != moved {
             self.moved = moved;
             self.since = Instant::now();
         }
         let due = self.since + limit;
-        let next = next.filter(|next| self.woken != Some(*next));
+        let next = next.filter(|next| self.told != Some(*next));
         let wake = next.map_or(due, |next| next.min(due));
         // A direction that has just ended brings the deadline nearer.
         if timer.deadline() > wake {
@@ -73,13 +82,12 @@ impl IdleWatch {
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if due <= now {
-                return Poll::Ready(());
+                return Poll::Ready(Due::Idle);
             }
             if wake <= now {
                 // It has come while the flows were looked at.
-                self.woken = Some(wake);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                self.told = Some(wake);
+                return Poll::Ready(Due::Next(now));
             }
             timer.as_mut().reset(wake);
         }

@@ -5,6 +5,7 @@
 //! tasks, and a thread of the system's own kind looks whether they go on. While all threads wait for
 //! something to do, it sleeps without a clock, so that nothing wakes a phone.
 
+use crate::metrics;
 use std::cell::OnceCell;
 use std::io;
 use std::net::SocketAddr;
@@ -261,6 +262,7 @@ fn set_main_thread_stuck(_: bool) {}
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::panicked();
         let payload = panic.payload();
         let message = payload.downcast_ref::<&str>().copied();
         let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

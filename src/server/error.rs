@@ -1,6 +1,7 @@
 //! Connections of which nothing came, and what is told of them.
 
 use crate::fallback::NoVisit;
+use crate::metrics::{self, Failure};
 use crate::telemetry::Record;
 use crate::transport::NotAccepted;
 use crate::transport::proxy_protocol::ReceiveError;
@@ -19,8 +20,23 @@ pub(super) enum Error {
 }
 
 impl Error {
+    fn failure(&self) -> Failure {
+        match self {
+            Error::Gone(_) | Error::NotAccepted(NotAccepted::Broken(_)) => Failure::Gone,
+            Error::ProxyHeader(_) => Failure::ProxyHeader,
+            Error::TlsHandshake(_) => Failure::Tls,
+            Error::NotAccepted(NotAccepted::Empty) => Failure::Empty,
+            Error::NotAccepted(NotAccepted::Malformed(_)) => Failure::Malformed,
+            Error::NotAccepted(NotAccepted::Backend(_)) => Failure::Backend,
+            Error::NoVisit(NoVisit::Dial(_)) => Failure::Website,
+            Error::NoVisit(NoVisit::Tls(_)) => Failure::WebsiteTls,
+            Error::NoVisit(NoVisit::Circle) => Failure::Circle,
+        }
+    }
+
     /// Tells both logs.
     pub(super) fn tell(self, record: Record) {
+        metrics::connection_failed(self.failure());
         let peer = &record.info;
         match self {
             Error::Gone(error) | Error::NotAccepted(NotAccepted::Broken(error)) => {
@@ -52,7 +68,8 @@ impl Error {
                 record.failed("failed", &NoVisit::Circle);
             }
             Error::NoVisit(error) => {
-                warn!(%peer, %error, "the website cannot be reached");
+                let option = record.target.as_ref().map(|target| target.role);
+                warn!(%peer, option, %error, "the website cannot be reached");
                 record.failed("failed", &error);
             }
         }

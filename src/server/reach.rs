@@ -1,13 +1,15 @@
 //! Whether what is behind the server answers, asked at the start: who set it up need not wait for the first visitor
 //! to learn that it does not.
 
-use crate::config::ServerConfig;
+use super::Backends;
+use crate::config::{Routes, ServerConfig};
+use crate::detect::UpstreamId;
+use crate::fallback::Fallback;
 use crate::net::addr::{Host, HostPort};
 use crate::net::dial::{DialError, Dialer};
-use crate::net::options::SocketOptions;
-use crate::net::own_addresses::OwnAddresses;
 use crate::os::listening::is_listened_on;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -20,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(500);
 
 /// How often it is asked once that is told.
-const LATER: Duration = Duration::from_secs(30);
+const LATER: Duration = Duration::from_secs(10);
 
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -32,23 +34,41 @@ pub(super) struct Target {
     /// What becomes of connections as long as it does not answer.
     otherwise: &'static str,
     address: HostPort,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
 }
 
-/// All that are behind the server, each once.
-pub(super) fn targets(config: &ServerConfig, sockets: &SocketOptions, own: &OwnAddresses) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::new();
-    for (name, address) in config.behind() {
-        if targets.iter().any(|target| target.address == *address) {
-            continue;
+/// All that are behind the server, each once, with what dials them for everybody: a name is looked up once.
+pub(super) fn targets(
+    config: &ServerConfig,
+    backends: &Backends,
+    routes: &Routes,
+    fallback: &Fallback,
+) -> Vec<Target> {
+    let mut targets = vec![Target {
+        what: "Shadowsocks".to_owned(),
+        otherwise: "clients are reset",
+        address: config.backend.clone(),
+        dialer: Arc::clone(backends.main()),
+    }];
+    for (address, dialer) in backends.of_routes(config) {
+        if targets.iter().all(|target| target.address != *address) {
+            targets.push(Target {
+                what: "the Shadowsocks server of an option `route`".to_owned(),
+                otherwise: "its clients are reset",
+                address: address.clone(),
+                dialer: Arc::clone(dialer),
+            });
         }
-        let is_backend = *address == config.backend;
-        let (what, otherwise) = match is_backend {
-            true => ("Shadowsocks".to_owned(), "clients are reset"),
-            false => (format!("the website of the option `{name}`"), "its visitors are reset"),
-        };
-        let dialer = Dialer::new(vec![address.clone()], sockets.clone()).without(own.clone());
-        targets.push(Target { what, otherwise, address: address.clone(), dialer });
+    }
+    for (number, upstream) in routes.upstreams.iter().enumerate() {
+        if let Some(address) = upstream.website.port()
+            && let Some(dialer) = fallback.dialer(UpstreamId(number))
+            && targets.iter().all(|target| target.address != *address)
+        {
+            let what = format!("the website of the option `{}`", upstream.option);
+            let otherwise = "its visitors are reset";
+            targets.push(Target { what, otherwise, address: address.clone(), dialer });
+        }
     }
     targets
 }
@@ -84,8 +104,8 @@ impl Target {
         if known.is_some_and(|ip: IpAddr| is_listened_on(SocketAddr::new(ip, *port))) {
             return Ok(());
         }
-        match timeout(ANSWER, self.dialer.connect()).await {
-            Ok(Ok(_)) => Ok(()),
+        match timeout(ANSWER, self.dialer.check()).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(DialError::Connect(error))) => Err(error),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("{} said nothing within {} s", self.address, ANSWER.as_secs())),

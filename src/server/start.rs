@@ -1,9 +1,8 @@
 //! How the server half starts.
 
-use super::{Server, reach};
+use super::{Backends, Server, reach};
 use crate::config::{Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
-use crate::net::dial::Dialer;
 use crate::net::limits::Limits;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
@@ -31,22 +30,22 @@ impl Server {
         refuse_ourselves(&OwnAddresses::to_be(&config.listen))?;
         let listeners = Listeners::bind(&config.listen, &tunnel.sockets)?;
         let behind = tunnel.sockets.for_upstream();
-        let backend = Arc::new(Dialer::new(vec![config.backend.clone()], behind.clone()));
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let own = OwnAddresses::of(&listeners);
         refuse_ourselves(&own)?;
+        let backends = Backends::new(&config, &behind, &own);
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, &own)?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         let limits = Limits::new(config.limits);
-        let to_be_asked = Mutex::new(reach::targets(&config, &behind, &own));
+        let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
         let server = Server {
             config,
             limits,
             routes,
             inside,
             in_the_clear,
-            backend,
+            backends,
             fallback,
             timeouts,
             tls,
@@ -69,6 +68,14 @@ pub(super) fn log_hints(server: &Server) {
         warn!(
             "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
              these clients another name"
+        );
+    }
+    let own_name = config.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default();
+    let is_ours = |name: &str| name.eq_ignore_ascii_case(own_name) || tls.has_name(name.as_bytes());
+    for (_, backend) in config.routes.by_name.iter().filter(|(name, _)| !is_ours(name)) {
+        warn!(
+            "the certificate does not have the name whose route leads to {backend}: clients that verify it cannot come by \
+             that name"
         );
     }
 }

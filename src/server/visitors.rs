@@ -3,10 +3,12 @@
 use super::Server;
 use crate::config::Layer;
 use crate::detect::{Handoff, Missed, UpstreamId, VisitorProtocol, missed};
-use crate::fallback::VisitorClass;
+use crate::fallback::class;
+use crate::metrics::Open;
 use crate::transport::Stream;
 
-/// Takes note of one that goes to this website; of a client that was `refused`, which missed nothing, too.
+/// Takes note of one that goes to this website; of a client that was `refused`, which missed nothing, too. It counts as
+/// there until what is returned is dropped.
 pub(super) fn note(
     server: &Server,
     c: &Handoff<Stream>,
@@ -14,14 +16,14 @@ pub(super) fn note(
     protocol: VisitorProtocol,
     site: UpstreamId,
     refused: bool,
-) {
+) -> Open {
     let visitors = server.fallback.visitors();
-    visitors.count(VisitorClass::of(protocol, &c.read_buf), site);
+    let open = visitors.count(class(protocol, &c.read_buf), site);
     if refused {
-        return;
+        return open;
     }
-    let of_certificate = server.tls.as_ref().map(|tls| |name: Option<&[u8]>| tls.is_asked_for(name, &c.info));
-    let of_certificate = of_certificate.as_ref().map(|is_ours| is_ours as &dyn Fn(Option<&[u8]>) -> bool);
+    let tls = server.tls.as_ref();
+    let of_certificate = |name: &[u8]| tls.is_some_and(|tls| tls.is_asked_for(Some(name), &c.info));
     let rules = if layer == Layer::Tls { &server.inside } else { &server.config.rules };
     // Where there is a website for them, TLS of other names is nobody's mistake.
     let is_expected = match server.routes.upstreams.get(site.0).map(|upstream| upstream.option) {
@@ -29,9 +31,10 @@ pub(super) fn note(
         Some("failover-tls") => server.tls.is_none(),
         _ => false,
     };
-    match missed(&c.read_buf, rules, of_certificate) {
+    match missed(&c.read_buf, rules, tls.is_some(), of_certificate) {
         None => {}
         Some((Missed::AnyTls | Missed::CertificateName, _)) if is_expected => {}
         Some((missed, asked)) => visitors.count_missed(missed, &asked, &c.info),
     }
+    open
 }

@@ -4,6 +4,7 @@
 //! The bound is the log's and not the places', so that no line that is added later can be without it. It
 //! begins when the process serves: what is said at the start is said in full.
 
+use crate::metrics;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +38,9 @@ static SUPPRESSED: Notify = Notify::const_new();
 
 static CALL_SITES: LazyLock<Mutex<CallSites>> = LazyLock::new(Mutex::default);
 
-/// From now on lines are limited.
+/// From now on lines are limited, and nobody waits for a disk that they go to.
 pub fn start() {
+    crate::os::stderr::start_thread();
     SERVING.store(true, Ordering::Relaxed);
 }
 
@@ -99,6 +101,7 @@ impl<S: Subscriber> Layer<S> for Limit {
         };
         let admitted = lock().admit(event.metadata().callsite(), *metadata.level(), Instant::now(), name);
         if !admitted {
+            metrics::log_line_suppressed();
             SUPPRESSED.notify_one();
         }
         admitted

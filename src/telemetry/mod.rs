@@ -82,6 +82,11 @@ pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
     }
 }
 
+/// Waits, not for long, until what was said is written: the process ends.
+pub fn flush() {
+    stderr::flush();
+}
+
 /// Whether there is no terminal any more, nor anybody else who reads stderr.
 static IN_BACKGROUND: AtomicBool = AtomicBool::new(false);
 

@@ -1,10 +1,12 @@
 //! What is told of one connection: a line in the log, and one in the access log.
 
 use super::access_log::{self, Line};
+use crate::metrics::{self, Open, TunnelEnd, TunnelKind};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{End, Outcome};
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -30,6 +32,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What the log says has ended.
+    const fn event(self) -> &'static str {
+        match self {
+            Kind::Unknown => "connection",
+            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade | Kind::Mux => "tunnel",
+            Kind::Session => "session",
+            Kind::Visitor => "visitor",
+        }
+    }
+
     /// Its name in the access log.
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,6 +53,20 @@ impl Kind {
             Kind::Mux => "mux",
             Kind::Session => "session",
             Kind::Visitor => "visitor",
+        }
+    }
+}
+
+impl Kind {
+    /// Which tunnel it is, if it is one.
+    const fn of_tunnel(self) -> Option<TunnelKind> {
+        match self {
+            Kind::Http => Some(TunnelKind::Http),
+            Kind::FakeTls => Some(TunnelKind::FakeTls),
+            Kind::WebSocket => Some(TunnelKind::WebSocket),
+            Kind::HttpUpgrade => Some(TunnelKind::HttpUpgrade),
+            Kind::Session => Some(TunnelKind::Session),
+            Kind::Unknown | Kind::Mux | Kind::Visitor => None,
         }
     }
 }
@@ -91,6 +117,8 @@ pub struct Record {
     pub path: Option<PathClass>,
     /// Where it went.
     pub target: Option<Target>,
+    /// Counted as long as it stands.
+    open: Option<Open>,
     is_told: bool,
 }
 
@@ -102,7 +130,7 @@ impl Record {
 
     /// Of one of which it is known what it is.
     pub fn of(kind: Kind, info: ConnInfo, began: Instant) -> Record {
-        Record { info, began, kind, tls: false, path: None, target: None, is_told: false }
+        Record { info, began, kind, tls: false, path: None, target: None, open: None, is_told: false }
     }
 
     /// It goes there.
@@ -117,17 +145,29 @@ impl Record {
         self
     }
 
+    /// A tunnel, or a connection for sessions, stands, so long after it was asked for.
+    pub fn stands(&mut self, took: Duration) {
+        self.open = match (self.kind.of_tunnel(), self.kind) {
+            (Some(kind), _) => Some(metrics::tunnel_opened(kind, took)),
+            (None, Kind::Mux) => Some(metrics::mux_connection_opened(took)),
+            (None, _) => None,
+        };
+    }
+
     /// It was joined to something else, and has ended.
     pub fn ended(mut self, Outcome { up, down, end }: &Outcome) {
         self.log_end(*up, *down, end);
-        let (name, cause) = match end {
-            End::Closed => ("closed", None),
-            End::Reset(..) => ("reset", Some(end)),
-            End::Idle(_) => ("idle", Some(end)),
-            End::Stalled(_) => ("stalled", Some(end)),
-            End::Malformed(..) => ("malformed", Some(end)),
-            End::HandedOff => ("handed off", None),
+        let (name, counted, cause) = match end {
+            End::Closed => ("closed", Some(TunnelEnd::Closed), None),
+            End::Reset(..) => ("reset", Some(TunnelEnd::Reset), Some(end)),
+            End::Idle(_) => ("idle", Some(TunnelEnd::Idle), Some(end)),
+            End::Stalled(_) => ("stalled", Some(TunnelEnd::Stalled), Some(end)),
+            End::Malformed(..) => ("malformed", Some(TunnelEnd::Malformed), Some(end)),
+            End::HandedOff => ("handed off", None, None),
         };
+        if let Some(end) = counted.filter(|_| self.kind.of_tunnel().is_some()) {
+            metrics::tunnel_ended(end);
+        }
         self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
     }
 
@@ -143,12 +183,12 @@ impl Record {
     }
 
     fn log_end(&self, up: u64, down: u64, end: &End) {
-        let (peer, kind) = (&self.info, self.kind.name());
+        let (peer, kind, what) = (&self.info, self.kind.name(), self.kind.event());
         let seconds = format_args!("{:.3}", self.began.elapsed().as_secs_f64()).to_string();
         match end {
             // Somebody has set something up wrongly: this is to be seen without asking for it.
-            End::Malformed(..) => warn!(%peer, up, down, seconds, %end, "{kind} ended"),
-            _ => debug!(%peer, up, down, seconds, %end, "{kind} ended"),
+            End::Malformed(..) => warn!(%peer, up, down, seconds, kind, %end, "{what} ended"),
+            _ => debug!(%peer, up, down, seconds, kind, %end, "{what} ended"),
         }
     }
 

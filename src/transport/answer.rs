@@ -271,6 +271,10 @@ impl RelayStream for Unanswered {
         self.inner.bytes_acked()
     }
 
+    fn unacked_for(&self) -> Option<Duration> {
+        self.inner.unacked_for()
+    }
+
     fn ended_abruptly(&self) -> bool {
         self.inner.ended_abruptly()
     }

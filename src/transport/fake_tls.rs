@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Cut {
     /// At multiples of the segment size, if that is known.
     Segments(Option<u16>),
-    /// Somewhere in the SYN that it travels with, and who knows where behind it.
+    /// Somewhere in the SYN that it travels with, and who knows where behind it; or where a proxy has it.
     Syn,
 }
 
@@ -141,7 +141,8 @@ impl Protocol for Framing {
     }
 }
 
-/// Opens a tunnel in which `first` is said first: with `fast_open`, before there is a connection.
+/// Opens a tunnel in which `first` is said first: with `unknown_cuts`, before there is a connection where that is
+/// possible, and in a hello that is cut nowhere.
 ///
 /// # Errors
 ///
@@ -149,11 +150,11 @@ impl Protocol for Framing {
 pub(super) async fn open(
     dialer: &Dialer,
     server_name: &str,
-    fast_open: bool,
+    unknown_cuts: bool,
     first: Vec<u8>,
 ) -> Result<Tunnel, NotOpened> {
     let opening = |first, cut| opening(server_name, first, cut).map_err(NotOpened::Malformed);
-    let (server, opening) = if fast_open {
+    let (server, opening) = if unknown_cuts {
         let mut opening = opening(first, Cut::Syn)?;
         let (server, sent) = dialer.connect_with(&opening.flight).await?;
         opening.flight.drain(..sent);

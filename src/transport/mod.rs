@@ -30,23 +30,23 @@ use tls::TlsError;
 pub enum Opener {
     /// With simple-obfs's `obfs=http`.
     Http(Dialer, RequestConfig, Handshake),
-    /// With simple-obfs's `obfs=tls`: this name in the hello, and whether what is said first may leave before
-    /// there is a connection.
+    /// With simple-obfs's `obfs=tls`: this name in the hello, and whether nobody knows how it is cut into segments:
+    /// what is said first may leave before there is a connection, or goes through a proxy.
     FakeTls(Dialer, String, bool),
     /// With v2ray-plugin's disguises.
     Web(WebOpener),
 }
 
 impl Opener {
-    /// Opens tunnels of this kind to what the dialer dials.
+    /// Opens tunnels of this kind to what the dialer dials. `unknown_cuts` is as of [`Opener::FakeTls`].
     ///
     /// # Errors
     ///
     /// The roots for TLS cannot be had.
-    pub fn new(disguise: ClientDisguise, dialer: Dialer, fast_open: bool) -> Result<Opener, TlsError> {
+    pub fn new(disguise: ClientDisguise, dialer: Dialer, unknown_cuts: bool) -> Result<Opener, TlsError> {
         Ok(match disguise {
             ClientDisguise::Http(request, handshake) => Opener::Http(dialer, request, handshake),
-            ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, fast_open),
+            ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, unknown_cuts),
             ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
         })
     }
@@ -76,7 +76,9 @@ impl Opener {
     pub async fn open(&self, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
         match self {
             Opener::Http(dialer, request, handshake) => http::open(dialer, request, *handshake, first).await,
-            Opener::FakeTls(dialer, name, fast_open) => fake_tls::open(dialer, name, *fast_open, first).await,
+            Opener::FakeTls(dialer, name, unknown_cuts) => {
+                fake_tls::open(dialer, name, *unknown_cuts, first).await
+            }
             Opener::Web(web) => web.open(first).await,
         }
     }

@@ -97,6 +97,10 @@ impl TlsStream {
         match *self {}
     }
 
+    pub fn asked_name(&self) -> Option<&str> {
+        match *self {}
+    }
+
     pub fn is_h2(&self) -> bool {
         match *self {}
     }

@@ -5,6 +5,7 @@ use crate::relay::RelayStream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -39,6 +40,14 @@ impl Stream {
     /// Whether TLS is on it.
     pub fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
+    }
+
+    /// The name that the TLS hello asked for, if there was one.
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Stream::Tcp(_) => None,
+            Stream::Tls(tls) => tls.asked_name(),
+        }
     }
 
     /// From now on no close_notify is sent to a peer that has ended its direction, as nginx sends none.
@@ -108,6 +117,10 @@ impl RelayStream for Stream {
 
     fn bytes_acked(&self) -> Option<u64> {
         either!(self, stream => stream.bytes_acked())
+    }
+
+    fn unacked_for(&self) -> Option<Duration> {
+        either!(self, stream => stream.unacked_for())
     }
 
     fn ended_abruptly(&self) -> bool {

@@ -3,6 +3,7 @@
 
 use super::answer::UpgradeError;
 use super::tls::ConnectError;
+use crate::metrics::Failure;
 use crate::net::dial::DialError;
 use crate::relay::{Flows, Outcome, Protocol, ProtocolError, Relay, RelayStream, Side, Timeouts};
 use std::io;
@@ -68,9 +69,20 @@ impl NotOpened {
     /// Where it failed, for the log.
     pub fn stage(&self) -> &'static str {
         match self {
+            NotOpened::Dial(DialError::Proxy(..)) => "proxy",
             NotOpened::Dial(_) => "dial",
             NotOpened::Tls(_) => "tls",
             NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",
+        }
+    }
+
+    /// The same, for those who count.
+    pub fn failure(&self) -> Failure {
+        match self {
+            NotOpened::Dial(_) => Failure::Server,
+            NotOpened::Tls(_) => Failure::Tls,
+            NotOpened::Upgrade(_) => Failure::Upgrade,
+            NotOpened::Malformed(_) => Failure::Malformed,
         }
     }
 }

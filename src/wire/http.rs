@@ -1,6 +1,7 @@
 //! HTTP/1.1, as far as tunnels and the visitors beside them need it.
 
 pub mod chunked;
+pub mod connect;
 pub mod framing;
 pub mod host;
 #[cfg_attr(
@@ -13,6 +14,6 @@ pub mod upgrade;
 
 pub use syntax::{MAX_HEAD, date, first_line};
 pub use upgrade::{
-    HeaderOrder, HttpRule, MissedUpgrade, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeMiss, UpgradeParse,
-    UpgradeRequest, switching_protocols,
+    HeaderOrder, HttpRule, MissedUpgrade, PathTable, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeMiss,
+    UpgradeParse, UpgradeRequest, switching_protocols,
 };

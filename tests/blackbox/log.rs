@@ -169,6 +169,36 @@ fn nobody_waits_for_the_reader_of_the_log() {
     });
 }
 
+/// A reader that goes on learns how much it missed.
+#[test]
+fn lines_that_nobody_took_are_counted() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        let port = free_port();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let mut command = ours();
+        vars(port, echo.addr, "obfs=http;v").put(&mut command);
+        command.stderr(writer);
+        let child = Child::spawn_as_is("a server with a slow reader", command);
+        child.wait_listening(port);
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        for _ in 0..1500 {
+            visit(addr);
+        }
+        // Now it goes on.
+        let mut reader = File::from(reader);
+        let mut bytes = vec![0; 64 * 1024];
+        let read = reader.read(&mut bytes).expect("the log");
+        bytes.truncate(read);
+        child.signal(Signal::TERM);
+        assert_eq!(child.wait_exit(secs(5)), Exit::Code(0));
+        reader.read_to_end(&mut bytes).expect("the log");
+        let text = String::from_utf8_lossy(&bytes);
+        let told = text.lines().filter(|line| line.contains(" lines of the log were lost")).count();
+        assert!(told >= 1 && text.ends_with('\n'), "{text}");
+    });
+}
+
 /// A client's options for every way in which a tunnel begins. `@` is TLS.
 const BEGINNINGS: &[&str] = &[
     "obfs=http",

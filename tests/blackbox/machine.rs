@@ -378,6 +378,7 @@ fn the_installed_program_may_listen_on_low_ports() {
         let (exit, lines) = ended(server);
         assert_eq!(exit, Exit::Code(1), "{lines:?}");
         assert!(lines.join(" ").contains("setcap cap_net_bind_service=ep /"), "{lines:?}");
+        assert!(lines.join(" ").contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"), "{lines:?}");
     });
 }
 

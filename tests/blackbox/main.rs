@@ -11,9 +11,9 @@
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
-//! (`web_fronts`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
-//! answers which TLS there (`auto_tls`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
-//! (`origin`). The operator's own scanner is in `probe`.
+//! (`web_fronts`, and where these end idle tunnels: `keep_alive`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
+//! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
+//! (`origin`). A client behind a proxy is in `proxy`, the operator's own scanner in `probe`.
 
 #![expect(
     clippy::disallowed_types,
@@ -33,9 +33,11 @@ mod fallback;
 mod follow;
 mod fronts;
 mod hosts;
+mod keep_alive;
 mod life;
 mod limits;
 mod log;
+mod log_faults;
 mod machine;
 mod mux_liveness;
 mod mux_sessions;
@@ -44,8 +46,10 @@ mod origin;
 mod own_site;
 mod probe;
 mod process;
+mod proxy;
 mod rest;
 mod roles;
+mod routes;
 mod shortage;
 mod simple_obfs;
 mod simple_obfs_options;

@@ -7,6 +7,7 @@ use crate::support::netns::{self, Other, counter, ip, sysctl};
 use crate::support::peers::skip;
 use crate::support::plugin::{Ours, Plugin, Vars, client, ours, server};
 use crate::support::ports::free_port;
+use crate::support::proxy::Told;
 use crate::support::tempdir::TempDir;
 use crate::support::{STEP, millis, noise, secs, within};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -261,12 +262,73 @@ fn interface_and_source_address_hold_for_every_outgoing_connection() {
             from("client half to server half");
 
             let server = server(Ours, far, &format!("obfs=http;failover={far}{option}"));
+            from("the look whether what is behind answers");
             let tunnel = connect(server.addr);
             send(&tunnel, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
             from("server half to Shadowsocks");
             let visitor = connect(server.addr);
             send(&visitor, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
             from("server half to the website");
+        }
+    });
+}
+
+/// All of it holds for the connection to a proxy, and so does a mark.
+#[test]
+fn what_is_asked_of_sockets_is_asked_of_those_to_a_proxy() {
+    netns::alone(secs(60), || {
+        let cables = Cables::lay();
+        let (far, came) = cables.backend();
+        // Who has the mark goes by the second cable.
+        ip("rule add fwmark 7 lookup 77");
+        ip(&format!("route add {FAR} via 10.2.0.2 table 77"));
+        for (option, wanted) in [
+            ("", "10.1.0.1"),
+            (";i=near1", "10.2.0.1"),
+            (";b=10.1.0.77", "10.1.0.77"),
+            (";fwmark=7", "10.2.0.1"),
+            (";mptcp;fwmark=7", "10.2.0.1"),
+            (";fast-open;i=near1", "10.2.0.1"),
+        ] {
+            for proxy in ["http", "socks5"] {
+                let client = client_of(
+                    "server.invalid",
+                    80,
+                    &format!("obfs=http;proxy={proxy}://{far}{option}"),
+                    here(),
+                );
+                let app = connect(client.addr);
+                send(&app, b"x");
+                let peer = came.recv_timeout(STEP).unwrap_or_else(|_| panic!("{option}: nobody came"));
+                assert_eq!(peer.ip().to_string(), wanted, "{proxy}{option}");
+            }
+        }
+    });
+}
+
+/// Through a proxy nothing of the tunnel's travels with the SYN, which goes to somebody else: the proxy's own
+/// request does, where it is the client that speaks first.
+#[test]
+fn fast_open_sends_a_proxy_its_own_request() {
+    netns::alone(secs(60), || {
+        // All listeners take data with the SYN, asked to or not.
+        assert!(sysctl("ipv4/tcp_fastopen", "1027"));
+        let echo = Backend::echo();
+        for obfs in ["obfs=http", "obfs=tls"] {
+            let server = server(Ours, echo.addr, obfs);
+            for (kind, proxy, grows) in
+                [("http", Told::http(server.addr), true), ("socks5", Told::socks5(server.addr), false)]
+            {
+                let options = format!("{obfs};fast-open;proxy={kind}://{}", proxy.addr);
+                let client = client_of("server.invalid", 80, &options, here());
+                let before = fast_open_counters();
+                for size in [1, 3000, 60_000, 1 << 20] {
+                    assert_echo(&connect(client.addr), &noise(size, 1));
+                }
+                // The first fetches the cookie.
+                let sent = fast_open_counters().0 - before.0;
+                assert_eq!(sent >= 3, grows, "{options}: {sent} times");
+            }
         }
     });
 }
@@ -418,7 +480,8 @@ fn android_every_outgoing_socket_is_protected_before_it_dials() {
     within(secs(60), || {
         let android = Protector::answering(Some(0));
         let (remote, connections) = Backend::manual();
-        for option in ["V", "__android_vpn", "fast-open;__android_vpn"] {
+        let through = format!("V;proxy=http://{}", remote.addr);
+        for option in ["V", "__android_vpn", "fast-open;__android_vpn", through.as_str()] {
             let client = client_of(
                 "127.0.0.1",
                 remote.addr.port(),

@@ -40,11 +40,15 @@ impl OptionSpec {
             "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
             | "mux" | "header" | "user-agent" => "Disguise",
             "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
+            "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
             name if name.starts_with("limit-") => "Limits",
-            "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" => "Connections",
-            "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" => "Process",
+            "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" | "keepalive" => {
+                "Connections"
+            }
+            "c" | "a" | "f" | "n" | "loglevel" | "v" | "access-log" | "access-log-format" | "metrics"
+            | "metrics-public" => "Process",
             _ => "Further options",
         }
     }
@@ -141,6 +145,23 @@ pub const OPTIONS: &[OptionSpec] = &[
         CLIENT,
         "WebSocket and HTTPUpgrade client: what the request's User-Agent says (default: Go-http-client/1.1).",
     ),
+    option(
+        "proxy",
+        Kind::Value("URL"),
+        CLIENT,
+        "Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or \
+         http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).",
+    ),
+    OptionSpec {
+        aliases: &["keep-alive"],
+        ..option(
+            "keepalive",
+            Kind::Value("SECONDS"),
+            CLIENT,
+            "WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so \
+             long, for proxies in front that end idle ones (default: 45); 0 sends none.",
+        )
+    },
     option("fwmark", Kind::Value("NUMBER"), BOTH, "Mark outgoing packets (SO_MARK on Linux)."),
     OptionSpec {
         aliases: &["local-addr"],
@@ -189,6 +210,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Value("PATH"),
         BOTH,
         "The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).",
+    ),
+    option(
+        "route",
+        Kind::Values("PATH-OR-NAME:HOST:PORT"),
+        SERVER,
+        "/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks \
+         server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of \
+         the certificate's; the path goes before the name. May be given several times.",
     ),
     option(
         "http-method",
@@ -440,6 +469,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         short: Some('v'),
         ..option("v", Kind::Flag, BOTH, "The same as loglevel=debug.")
     },
+    option(
+        "metrics",
+        Kind::Value("ADDRESS"),
+        BOTH,
+        "Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An \
+         address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).",
+    ),
+    option("metrics-public", Kind::Flag, BOTH, "Take an address for metrics that others reach, too."),
     option("server", Kind::Flag, BOTH, "Be the server half."),
     option("client", Kind::Flag, BOTH, "Be the client half."),
 ];

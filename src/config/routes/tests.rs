@@ -160,6 +160,7 @@ fn every_server_sends_every_kind_where_it_is_to_go() {
 #[test]
 fn whoever_is_a_client_has_a_tunnel() {
     let kind = ClientKind::Web(crate::wire::http::Upgrade {
+        route: None,
         head_len: 1,
         key: None,
         versioned: true,

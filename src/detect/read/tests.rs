@@ -11,7 +11,8 @@ use tokio::time::sleep;
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 fn rules() -> Rules {
-    let http = HttpRule { method: "GET".into(), path: None, host: None, web_path: None };
+    let http =
+        HttpRule { method: "GET".into(), path: None, host: None, web_path: None, routes: Default::default() };
     Rules { http: Some(http), ..Rules::default() }
 }
 

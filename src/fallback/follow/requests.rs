@@ -152,7 +152,7 @@ impl<'r> Requests<'r> {
         let verdict = self.detector.detect(bytes, self.rules);
         if verdict == Detection::Visitor
             && let Some((visitors, info)) = &self.told
-            && let Some((missed, asked)) = missed(bytes, self.rules, None)
+            && let Some((missed, asked)) = missed(bytes, self.rules, false, |_| false)
         {
             visitors.count_missed(missed, &asked, info);
         }

@@ -13,7 +13,13 @@ static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::new(1 << 30));
 fn rules(path: Option<&str>) -> Rules {
     let path = path.map(str::to_owned);
     Rules {
-        http: Some(HttpRule { method: "GET".into(), path, host: None, web_path: None }),
+        http: Some(HttpRule {
+            method: "GET".into(),
+            path,
+            host: None,
+            web_path: None,
+            routes: Default::default(),
+        }),
         ..Rules::default()
     }
 }

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::task::Waker;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio::time::advance;
 
 fn connecting() -> Option<Connecting> {
@@ -89,7 +90,7 @@ async fn one_silent_session_is_dialled_for_at_a_time() {
 async fn stalled(sessions: &mut Sessions, id: u16) -> TcpStream {
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
-    let new = NewSession { socket, first: Vec::new(), peer };
+    let new = NewSession { socket, first: Vec::new(), peer, began: Instant::now() };
     sessions.add(Session::of_ours(id, new, Encoder::client(id)));
     while !sessions.get_mut(id).unwrap().is_full() {
         deliver(sessions, id, 65_536);
@@ -132,7 +133,7 @@ async fn the_sessions_are_read_in_turn() {
         let peer = app.local_addr().unwrap();
         app.write_all(&[id; 100]).await.unwrap();
         socket.readable().await.unwrap();
-        let new = NewSession { socket, first: Vec::new(), peer };
+        let new = NewSession { socket, first: Vec::new(), peer, began: Instant::now() };
         sessions.add(Session::of_ours(id.into(), new, Encoder::client(id.into())));
         apps.push(app);
     }

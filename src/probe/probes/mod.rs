@@ -105,8 +105,13 @@ mod tests {
                     .flatten()
                     .copied()
                     .collect();
-                let rule =
-                    HttpRule { method: "GET".into(), path: Some(path.into()), web_path: None, host: None };
+                let rule = HttpRule {
+                    method: "GET".into(),
+                    path: Some(path.into()),
+                    web_path: None,
+                    routes: Default::default(),
+                    host: None,
+                };
                 assert!(
                     !matches!(UpgradeDetector::default().detect(&said, &rule), UpgradeParse::Upgrade(_)),
                     "{path}: {}",

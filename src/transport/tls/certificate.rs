@@ -1,14 +1,17 @@
 //! A server's certificate and key, read from their files: what is wrong with them, and how to mend it.
 
 use super::TlsError;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error, RootCertStore};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::time::Duration;
 use tracing::warn;
 
 /// The most that is read of a file, in bytes: a chain is a few kilobytes.
@@ -80,6 +83,23 @@ fn warn_of_names(path: &Path, certificate: &CertificateDer<'_>) {
             );
         }
         Ok(_) => {}
+    }
+}
+
+/// When a certificate ends, in seconds since 1970. Nothing in rustls tells it but the refusal of one that has
+/// ended, so it is asked for at a time when all have.
+pub(super) fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
+    /// The year 33658: a certificate has four digits for it (RFC 5280 section 4.1.2.5).
+    const AFTER_ALL: Duration = Duration::from_secs(1_000_000_000_000);
+    let certificate = ParsedCertificate::try_from(certificate).ok()?;
+    let at = UnixTime::since_unix_epoch(AFTER_ALL);
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let roots = RootCertStore::empty();
+    match verify_server_cert_signed_by_trust_anchor(&certificate, &roots, &[], at, algorithms.all) {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(not_after.as_secs())
+        }
+        _ => None,
     }
 }
 

@@ -51,9 +51,9 @@ pub(super) fn explain(error: io::Error) -> ConnectError {
         _ => {}
     }
     let inner = error.get_ref();
-    if let Some(answer) = inner.and_then(|inner| inner.downcast_ref::<NotTls>()) {
+    if let Some(NotTls(answer)) = inner.and_then(|inner| inner.downcast_ref::<NotTls>()) {
         return ConnectError::Failed(format!(
-            "the server does not speak TLS on this port, {answer}: is `tls` set on the server, and is this its port?"
+            "the server does not speak TLS on this port: it answered `{answer}`; is `tls` set on the server, and is this its port?"
         ));
     }
     match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

@@ -2,6 +2,7 @@
 
 use super::TlsError;
 use super::certificate;
+use crate::metrics;
 use crate::runtime::blocking;
 use rustls::sign::CertifiedKey;
 use std::fs::Metadata;
@@ -53,7 +54,11 @@ impl Files {
 
     /// Reads both, and makes sure that they belong together.
     pub(super) fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
-        certificate::load(&self.certificate, &self.key).map(Arc::new)
+        let pair = certificate::load(&self.certificate, &self.key)?;
+        if let Some(end) = pair.cert.first().and_then(certificate::end) {
+            metrics::certificate_expires(end);
+        }
+        Ok(Arc::new(pair))
     }
 }
 

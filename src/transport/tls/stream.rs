@@ -55,8 +55,8 @@ pub struct TlsStream {
     read_error: Option<io::Error>,
     /// Nothing has been written since the handshake, so that what is left of it may go along.
     handshake_unflushed: bool,
-    /// Bytes that the socket has taken.
-    sent: u64,
+    /// Bytes that the socket has taken after they had waited here.
+    drained: u64,
     /// What waits inside rustls for the socket, in the account of the process.
     queued: Held,
 }
@@ -75,7 +75,7 @@ impl TlsStream {
             close_notify_received: false,
             read_error: None,
             handshake_unflushed: true,
-            sent: 0,
+            drained: 0,
             queued: Held::default(),
         }
     }
@@ -128,7 +128,7 @@ impl TlsStream {
     }
 
     /// The name that the other end asked for.
-    pub(super) fn asked_name(&self) -> Option<&str> {
+    pub fn asked_name(&self) -> Option<&str> {
         match &*self.connection {
             Connection::Server(connection) => connection.server_name(),
             Connection::Client(_) => None,
@@ -224,7 +224,7 @@ impl TlsStream {
             match self.connection.write_tls(&mut Wire { tcp: &mut self.tcp, cx }) {
                 // Asked again, it would take nothing again.
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(n) => self.sent += n as u64,
+                Ok(n) => self.drained += n as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -241,8 +241,8 @@ fn invalid(error: rustls::Error) -> io::Error {
 
 /// What came in the place of a handshake is no TLS.
 #[derive(Debug, thiserror::Error)]
-#[error("it answered `{0}`")]
-pub(super) struct NotTls(String);
+#[error("`{0}` is no TLS")]
+pub(super) struct NotTls(pub(super) String);
 
 impl NotTls {
     /// Whether bytes that came in one go begin with the head of no record (RFC 8446 section 5.1).
@@ -329,7 +329,11 @@ impl AsyncWrite for TlsStream {
             ready!(this.poll_send(cx))?;
         }
         let n = this.connection.writer().write_vectored(slices)?;
-        match this.poll_send(cx) {
+        let drained = this.drained;
+        let sent = this.poll_send(cx);
+        // What goes at once has not waited: whoever wrote it knows of that.
+        this.drained = drained;
+        match sent {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => Poll::Ready(Ok(n)),
             Poll::Pending => {
@@ -375,6 +379,10 @@ impl RelayStream for TlsStream {
         self.tcp.bytes_acked()
     }
 
+    fn unacked_for(&self) -> Option<Duration> {
+        self.tcp.unacked_for()
+    }
+
     fn ended_abruptly(&self) -> bool {
         self.eof && !self.close_notify_received
     }
@@ -384,7 +392,7 @@ impl RelayStream for TlsStream {
     }
 
     fn drained(&self) -> u64 {
-        self.sent
+        self.drained
     }
 
     fn change_reactor(&mut self) {

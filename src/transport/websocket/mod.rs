@@ -14,6 +14,9 @@
 //!   takes the close frame for an error and throws away what it has not passed on by then.
 
 mod accept;
+mod keep_alive;
+#[cfg(test)]
+mod keep_alive_tests;
 mod open;
 #[cfg(test)]
 mod open_tests;
@@ -28,11 +31,13 @@ pub use open::WebOpener;
 use crate::relay::{EndSeen, Flows, ProtocolError, WriteBuffer, read_some};
 use crate::wire::websocket::{Control, ControlFrame, Decoder, Encoder, Role, close, ping, pong};
 use crate::wire::{Decoder as _, FrameSizeError, Step};
+use keep_alive::KeepAlive;
 use sha1::{Digest as _, Sha1};
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::Instant;
 
 /// How long a client whose application has ended waits for data from a foreign server: v2ray's
 /// `downlinkOnly` (v2ray-core 4, `features/policy`).
@@ -59,6 +64,8 @@ pub struct WebSocket {
     pong: Option<Vec<u8>>,
     state: State,
     peer: Peer,
+    /// When this end sends a ping of its own, if it does so while nothing passes.
+    keep_alive: Option<KeepAlive>,
 }
 
 /// How near the connection is to its close.
@@ -132,7 +139,52 @@ impl WebSocket {
             pong: None,
             state: State::Open,
             peer: Peer::Unknown,
+            keep_alive: None,
         }
+    }
+
+    /// Has pings [due](Self::ping_due_at) while nothing passes for so long.
+    pub fn kept_alive(self, every: Option<Duration>) -> WebSocket {
+        WebSocket { keep_alive: every.map(KeepAlive::new), ..self }
+    }
+
+    /// Bytes were sent.
+    pub fn note_sent(&mut self) {
+        if let Some(alive) = &mut self.keep_alive {
+            alive.note_sent();
+        }
+    }
+
+    /// Bytes have come.
+    pub fn note_heard(&mut self) {
+        if let Some(alive) = &mut self.keep_alive {
+            alive.note_heard();
+        }
+    }
+
+    /// A [ping](Self::ping) was sent.
+    pub fn note_asked(&mut self) {
+        if let Some(alive) = &mut self.keep_alive {
+            alive.note_asked();
+        }
+    }
+
+    /// There was no need to keep the connection alive until now.
+    pub fn begin_silence(&mut self, now: Instant) {
+        if let Some(alive) = &mut self.keep_alive {
+            alive.begin_anew(now);
+        }
+    }
+
+    /// When a ping is due, if nothing passes until then.
+    pub fn ping_due_at(&self) -> Option<Instant> {
+        self.keep_alive.as_ref().filter(|_| !self.peer_has_closed()).map(KeepAlive::due)
+    }
+
+    /// Has a ping wait among the [control frames](Self::take_control_frames), as one is due. Returns how long
+    /// the peer has been silent at least, if that is so long that the way to it may be dead.
+    pub fn reach_ping(&mut self, now: Instant) -> Option<Duration> {
+        self.keep_alive.as_mut()?.reach(now)
     }
 
     /// The next thing in the peer's frames that concerns the stream. Control frames are seen to here.
@@ -241,7 +293,11 @@ impl WebSocket {
 
     /// Whether a control frame waits to be sent.
     pub fn has_control_frames(&self) -> bool {
-        self.pong.is_some() || self.state == State::EndDue
+        self.pong.is_some() || self.state == State::EndDue || self.ping_is_due()
+    }
+
+    fn ping_is_due(&self) -> bool {
+        self.keep_alive.as_ref().is_some_and(|alive| alive.ping_due)
     }
 
     /// Appends the control frames that wait to be sent.
@@ -252,6 +308,13 @@ impl WebSocket {
         if self.state == State::EndDue {
             self.state = State::EndSent;
             out.extend_from_slice(ping(self.role, &self.mark).as_bytes());
+        }
+        if self.ping_is_due() {
+            out.extend_from_slice(self.ping().as_bytes());
+        }
+        if let Some(alive) = &mut self.keep_alive {
+            alive.ping_due = false;
+            alive.note_sent();
         }
     }
 

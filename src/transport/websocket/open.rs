@@ -75,7 +75,7 @@ impl WebOpener {
         let key = key(rand::random());
         let request = request(&self.config, Some(&key), first);
         let mut behind = awaited(&mut server, &request, Some(&key)).await?;
-        let websocket = WebSocket::new(Role::Client, key.as_bytes());
+        let websocket = WebSocket::new(Role::Client, key.as_bytes()).kept_alive(self.config.keep_alive);
         let mut open = OpenWebSocket::new(server, websocket, Vec::new());
         open.take(&mut behind);
         Ok(open)

@@ -5,6 +5,7 @@ use crate::relay::{Direction, Pieces, Protocol, ProtocolError};
 use crate::wire::websocket::{CLOSE_NORMAL, Role};
 use crate::wire::{Encoder as _, Step};
 use std::time::Duration;
+use tokio::time::Instant;
 
 impl WebSocket {
     /// The direction whose payload becomes frames; in the other one frames become payload.
@@ -25,6 +26,8 @@ impl WebSocket {
 }
 
 impl Protocol for WebSocket {
+    const HAS_CONTROL_FRAMES: bool = true;
+
     /// Payload becomes one frame for each piece that is read.
     fn forward(
         &mut self,
@@ -35,8 +38,10 @@ impl Protocol for WebSocket {
         if direction == self.encoded() {
             out.head(|head| self.encoder.encode(input, head));
             out.input(0..input.len());
+            self.note_sent();
             return Ok(input.len());
         }
+        self.note_heard();
         let (mut at, mut payload_len) = (0, 0);
         loop {
             match self.decode(input, &mut at)? {
@@ -62,6 +67,14 @@ impl Protocol for WebSocket {
             self.state = State::EndDue;
         }
         Ok(())
+    }
+
+    fn deadline(&self, direction: Direction) -> Option<Instant> {
+        self.ping_due_at().filter(|_| direction == self.encoded())
+    }
+
+    fn reach_deadline(&mut self, direction: Direction, now: Instant) -> Option<Duration> {
+        if direction == self.encoded() { self.reach_ping(now) } else { None }
     }
 
     fn has_control_frames(&self, direction: Direction) -> bool {

@@ -36,7 +36,7 @@ impl Link {
 }
 
 /// Carries both directions until both have ended, or one side is reset: then so is the other.
-async fn join(mut near: TcpStream, mut far: TcpStream, delay: Duration) {
+pub async fn join(mut near: TcpStream, mut far: TcpStream, delay: Duration) {
     for stream in [&near, &far] {
         stream.set_nodelay(true).expect("set TCP_NODELAY");
     }

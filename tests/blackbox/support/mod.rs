@@ -14,6 +14,7 @@ pub mod peers;
 pub mod plugin;
 pub mod ports;
 pub mod proc;
+pub mod proxy;
 pub mod site;
 pub mod tempdir;
 pub mod tls_site;

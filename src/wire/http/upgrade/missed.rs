@@ -30,16 +30,28 @@ pub struct MissedUpgrade {
 }
 
 impl HttpRule {
-    /// What the request lacks that these bytes begin with. `None` for what asks for no upgrade to WebSocket, or has
-    /// not come whole.
+    /// What the request lacks that these bytes begin with. `None` for what asks for no upgrade to WebSocket, as far
+    /// as it has come.
     pub fn missed(&self, bytes: &[u8]) -> Option<MissedUpgrade> {
         let head = bytes.get(..MAX_HEAD).unwrap_or(bytes);
+        let end = head.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+        let head = head.get(..end.unwrap_or(head.len())).unwrap_or_default();
         if !head.windows(b"websocket".len()).any(|word| word.eq_ignore_ascii_case(b"websocket")) {
             return None;
         }
+        let mut so_far;
+        let whole = if end.is_some() {
+            head
+        } else {
+            // Its path may be known to be another before all of it has come: then no more is read here.
+            let lines = head.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            so_far = head.get(..lines).unwrap_or_default().to_vec();
+            so_far.extend_from_slice(b"\r\n");
+            &so_far
+        };
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
-        let Ok(httparse::Status::Complete(_)) = request.parse(head) else { return None };
+        let Ok(httparse::Status::Complete(_)) = request.parse(whole) else { return None };
         let (method, path) = (request.method?, request.path?);
         let is_there = |name| header(request.headers, name).is_some();
         let upgrades = has_token(request.headers, "upgrade", "websocket");
@@ -53,6 +65,8 @@ impl HttpRule {
             Some(UpgradeMiss::Path)
         } else if request.version != Some(1) {
             Some(UpgradeMiss::HttpVersion)
+        } else if end.is_none() {
+            return None;
         } else if !upgrades || !has_token(request.headers, "connection", "upgrade") {
             Some(UpgradeMiss::UpgradeHeaders)
         } else if !self.takes_host(request.headers) {

@@ -7,12 +7,14 @@
 mod answer;
 mod detect;
 mod missed;
+mod path_table;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{UpgradeAnswer, switching_protocols};
 pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse};
 pub use missed::{MissedUpgrade, UpgradeMiss};
+pub use path_table::PathTable;
 
 /// A client's request for an upgrade. What the fields hold has been checked: nothing in them ends a line.
 #[derive(Debug, Clone, Copy)]

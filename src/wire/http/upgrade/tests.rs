@@ -6,8 +6,13 @@ use crate::wire::http::MAX_HEAD;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-static ANY: LazyLock<HttpRule> =
-    LazyLock::new(|| HttpRule { method: "GET".into(), path: None, web_path: None, host: None });
+static ANY: LazyLock<HttpRule> = LazyLock::new(|| HttpRule {
+    method: "GET".into(),
+    path: None,
+    web_path: None,
+    routes: Default::default(),
+    host: None,
+});
 static STRICT: LazyLock<HttpRule> = LazyLock::new(|| HttpRule {
     path: Some("/stream".into()),
     host: Some("live.example.com".into()),
@@ -43,12 +48,43 @@ fn what_deployed_clients_send_is_taken() {
     assert!(is_taken(&request("POST / HTTP/1.1", GOOD), &HttpRule { method: "POST".into(), ..ANY.clone() }));
 }
 
+/// Requests of all kinds, whatever the paths of the others are, "any" among them.
+#[test]
+fn a_path_with_a_route_is_taken_before_any_other() {
+    let routes = PathTable::new(["/a", "/b b"].into_iter());
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let version = "Sec-WebSocket-Version: 13";
+    let own = || Some("/own".to_owned());
+    for (path, web_path) in [(None, None), (None, own()), (own(), None), (own(), own())] {
+        let rule = HttpRule { path: path.clone(), web_path, routes: routes.clone(), ..ANY.clone() };
+        for more in [&[][..], &[key], &[key, version]] {
+            let headers = [GOOD, more].concat();
+            let route = |line: &str| match UpgradeDetector::default().detect(&request(line, &headers), &rule)
+            {
+                UpgradeParse::Upgrade(upgrade) => Some(upgrade.route),
+                _ => None,
+            };
+            assert_eq!(route("GET /a HTTP/1.1"), Some(Some(0)), "{rule:?} {more:?}");
+            assert_eq!(route("GET /b%20b?ed=2048 HTTP/1.1"), Some(Some(1)), "{rule:?} {more:?}");
+            assert_eq!(route("GET /own HTTP/1.1"), Some(None), "{rule:?} {more:?}");
+            assert_eq!(route("POST /a HTTP/1.1"), None, "{rule:?} {more:?}");
+            // As without routes.
+            let without = HttpRule { routes: PathTable::default(), ..rule.clone() };
+            let other = request("GET /a/ HTTP/1.1", &headers);
+            assert_eq!(is_taken(&other, &rule), is_taken(&other, &without), "{rule:?} {more:?}");
+        }
+        let none = request("GET /a HTTP/1.1", &["Host: live.example.com"]);
+        assert!(!is_taken(&none, &rule));
+    }
+}
+
 #[test]
 fn an_upgrade_request_says_what_it_missed() {
     let bytes = |line: &str, headers: &[&str]| request(line, headers);
     let [host, connection, upgrade] = GOOD else { unreachable!() };
     let (line, key) = ("GET /stream HTTP/1.1", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==");
-    let web = HttpRule { web_path: Some("/ws".into()), ..STRICT.clone() };
+    let routes = PathTable::new(["/routed"].into_iter());
+    let web = HttpRule { web_path: Some("/ws".into()), routes, ..STRICT.clone() };
     for (rule, bytes, missed) in [
         (&*STRICT, bytes(line, GOOD), None),
         (&STRICT, bytes("POST /stream HTTP/1.1", GOOD), Some(UpgradeMiss::Method)),
@@ -68,6 +104,12 @@ fn an_upgrade_request_says_what_it_missed() {
             bytes(line, &[host, connection, upgrade, "Transfer-Encoding: chunked"]),
             Some(UpgradeMiss::Head),
         ),
+        (&web, bytes("GET /routed HTTP/1.1", GOOD), None),
+        (
+            &web,
+            bytes("GET /routed HTTP/1.1", &["Host: other.example", connection, upgrade]),
+            Some(UpgradeMiss::Host),
+        ),
         // Each kind of client has a path of its own here.
         (&web, bytes(line, &[host, connection, upgrade, key]), None),
         (&web, bytes("GET /ws HTTP/1.1", &[host, connection, upgrade, key]), Some(UpgradeMiss::Path)),
@@ -85,11 +127,15 @@ fn an_upgrade_request_says_what_it_missed() {
     for bytes in [
         bytes("GET / HTTP/1.1", &[host]),
         bytes("GET /websocket HTTP/1.1", &[host, connection]),
-        b"GET /other HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(),
+        b"GET /stream HTTP/1.1\r\nUpgrade: websocket\r\n".to_vec(),
+        b"GET /other HTTP/1.1\r\nUpgrade: websock".to_vec(),
         b"websocket\r\n\r\n".to_vec(),
     ] {
         assert_eq!(STRICT.missed(&bytes), None, "{}", String::from_utf8_lossy(&bytes));
     }
+    // Not all of it has come, and it is known all the same.
+    let partial = b"GET /other HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nX-Long: aaa";
+    assert_eq!(STRICT.missed(partial).unwrap().missed, Some(UpgradeMiss::Path));
     let nasty = format!("GET /{}\u{1b} HTTP/1.1", "x".repeat(5000));
     let asked = STRICT.missed(&request(&nasty.replace('\u{1b}', "%1b"), GOOD)).unwrap().asked;
     assert!(asked.len() < 500 && asked.ends_with(", host live.example.com:8388"), "{asked}");
@@ -102,7 +148,7 @@ fn payload_begins_behind_the_head() {
     bytes.extend_from_slice(b"\r\n\r\npayload");
     assert_eq!(
         UpgradeDetector::default().detect(&bytes, &ANY),
-        UpgradeParse::Upgrade(Upgrade { head_len, key: None, versioned: false, protocol: None })
+        UpgradeParse::Upgrade(Upgrade { route: None, head_len, key: None, versioned: false, protocol: None })
     );
 }
 

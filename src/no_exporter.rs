@@ -1,0 +1,54 @@
+//! The port for metrics, which was left out of the program (feature `metrics`): the same names, of values that
+//! cannot be. The configuration refuses what would need them.
+
+#![expect(missing_docs, clippy::missing_errors_doc, reason = "what is never called")]
+
+use crate::config::MetricsAddress;
+use crate::os::user::User;
+use std::fmt;
+use std::pin::Pin;
+use thiserror::Error;
+
+/// There are no metrics.
+#[derive(Debug, Error)]
+#[error("this program was built without metrics")]
+pub struct ExporterError;
+
+impl ExporterError {
+    pub fn is_about_the_configuration(&self) -> bool {
+        true
+    }
+}
+
+/// What nobody asks.
+pub type Check = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Nobody asks.
+#[derive(Debug)]
+pub struct Readiness;
+
+impl Readiness {
+    pub fn new(_: impl Fn() -> Check + Send + Sync + 'static) -> Readiness {
+        Readiness
+    }
+}
+
+/// Nobody listens.
+#[derive(Debug)]
+pub enum Exporter {}
+
+impl Exporter {
+    pub fn bind(_: &MetricsAddress, _: Option<&User>) -> Result<Exporter, ExporterError> {
+        Err(ExporterError)
+    }
+
+    pub async fn run(&self, _: Readiness) {
+        match *self {}
+    }
+}
+
+impl fmt::Display for Exporter {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}

@@ -1,0 +1,80 @@
+//! Which Shadowsocks server a tunnel leads to.
+
+use crate::config::ServerConfig;
+use crate::detect::ClientKind;
+use crate::metrics::To;
+use crate::net::addr::HostPort;
+use crate::net::dial::Dialer;
+use crate::net::options::SocketOptions;
+use crate::net::own_addresses::OwnAddresses;
+use crate::transport::Stream;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All backends.
+#[derive(Debug)]
+pub(super) struct Backends {
+    main: Arc<Dialer>,
+    /// By the number of a path.
+    by_path: Vec<Arc<Dialer>>,
+    /// By a name in hellos, in lower case.
+    by_name: HashMap<String, Arc<Dialer>>,
+}
+
+impl Backends {
+    /// Those of this configuration. None leads back to `own`.
+    pub(super) fn new(config: &ServerConfig, sockets: &SocketOptions, own: &OwnAddresses) -> Backends {
+        // One dialer for each address: it remembers what it knows of it.
+        let mut dialers = HashMap::new();
+        let mut dialer = |address: &HostPort| {
+            let new = || {
+                let dialer = Dialer::new(vec![address.clone()], sockets.clone()).to(To::Backend);
+                Arc::new(dialer.without(own.clone()))
+            };
+            Arc::clone(dialers.entry(address.clone()).or_insert_with(new))
+        };
+        Backends {
+            main: dialer(&config.backend),
+            by_path: config.routes.by_path.iter().map(|(_, backend)| dialer(backend)).collect(),
+            by_name: config
+                .routes
+                .by_name
+                .iter()
+                .map(|(name, backend)| (name.clone(), dialer(backend)))
+                .collect(),
+        }
+    }
+
+    /// The one of all who have no route of their own.
+    pub(super) fn main(&self) -> &Arc<Dialer> {
+        &self.main
+    }
+
+    /// Those of routes, each with its address.
+    pub(super) fn of_routes<'a>(
+        &'a self,
+        config: &'a ServerConfig,
+    ) -> impl Iterator<Item = (&'a HostPort, &'a Arc<Dialer>)> {
+        let by_path =
+            config.routes.by_path.iter().zip(&self.by_path).map(|((_, address), dialer)| (address, dialer));
+        let by_name = config.routes.by_name.iter();
+        by_path.chain(by_name.filter_map(|(name, address)| Some((address, self.by_name.get(name)?))))
+    }
+
+    /// The one that this client's tunnel leads to, and by which option. A path says more than a name: it is the client's own, while the
+    /// name may be what all of a website's visitors ask for.
+    pub(super) fn of(&self, kind: &ClientKind, client: &Stream) -> (&'static str, &Arc<Dialer>) {
+        let by_path = kind.route().and_then(|number| self.by_path.get(number));
+        match by_path.or_else(|| self.by_name(client.server_name()?)) {
+            Some(backend) => ("route", backend),
+            None => ("backend", &self.main),
+        }
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Arc<Dialer>> {
+        if self.by_name.is_empty() {
+            return None;
+        }
+        self.by_name.get(&name.trim_end_matches('.').to_ascii_lowercase())
+    }
+}
