@@ -10,6 +10,7 @@ use crate::detect::HttpRule;
 use crate::detect::Rules;
 use crate::net::addr::{Host, HostPort};
 use crate::net::handed_over::HandedOver;
+use crate::net::limits::LimitOptions;
 use crate::net::network::TrustedProxies;
 use crate::os::process;
 use crate::server::Server;
@@ -83,6 +84,7 @@ async fn demonstrate() -> Result<bool> {
             routes: BackendRoutes::default(),
             tls: None,
             fronts: TrustedProxies::default(),
+            limits: LimitOptions::default(),
         },
         &tunnel,
         HandedOver::default(),

@@ -11,7 +11,7 @@ use obfs_rs::os::process::{self, Parent};
 use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
-use obfs_rs::runtime::watchdog;
+use obfs_rs::runtime::{buffers, watchdog};
 use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
 use obfs_rs::telemetry::{self, Destination};
 use std::ffi::OsString;
@@ -97,6 +97,9 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
         warn!(%error, "a renewed certificate, and another `c` file, may need a restart: nobody keeps the right to read it");
     }
     let open_files = process::limit_open_files(config.process.open_files);
+    if let Some(bytes) = config.process.buffers {
+        buffers::set_limit(bytes);
+    }
     let hosted = config.hosted && background.is_none();
     let role = config.role();
     let metrics = &config.process.metrics;

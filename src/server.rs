@@ -5,6 +5,7 @@ use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
+use crate::net::limits::{Arrival, Limits, SessionLimits, Slot};
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
 use crate::service::{Half, StartError};
@@ -22,6 +23,7 @@ use tracing::debug;
 
 mod backends;
 mod error;
+mod limits;
 mod reach;
 mod start;
 mod visitors;
@@ -33,6 +35,7 @@ use error::Error;
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    limits: Option<Arc<Limits>>,
     routes: Routes,
     /// Which connections are ours inside TLS, and which requests behind the first in the clear.
     inside: Rules,
@@ -119,20 +122,24 @@ impl Server {
             info.apply_proxy_header(addresses);
         }
         let mut c = Handoff::new(Stream::from(tcp), *info, record.began);
+        let mut arrival = Arrival::default();
         // Since when it may have been a client's: a visitor's time at the website is none of a handshake.
         let mut asked = record.began;
         loop {
-            let (layer, protocol, seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
+            let (layer, protocol, mut seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
             // A proxy in front may speak for another user than before.
             c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
             record.info = c.info;
             record.tls = layer == Layer::Tls;
+            let admitted = self.admit(&mut arrival, &c.info, &c.read_buf, &mut seen).await;
+            let refused = admitted.is_err();
             let sni = seen.server_name();
             let of_certificate =
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
-                    let tunnel = self.tunnel(c, kind, record).await.map_err(Error::NotAccepted)?;
+                    let slot = admitted.ok().flatten();
+                    let tunnel = self.tunnel(c, kind, slot, record).await.map_err(Error::NotAccepted)?;
                     record.stands(asked.elapsed());
                     return Ok(Opened::Tunnel(tunnel));
                 }
@@ -150,15 +157,16 @@ impl Server {
                 }
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
-            let _open = visitors::note(self, &c, layer, protocol, site);
+            let _open = visitors::note(self, &c, layer, protocol, site, refused);
             if let Some(sni) = sni {
                 debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }
             record.kind = Kind::Visitor;
-            record.path = (protocol == VisitorProtocol::Plain).then_some(PathClass::Other);
+            let path = if refused { PathClass::Ours } else { PathClass::Other };
+            record.path = (protocol == VisitorProtocol::Plain).then_some(path);
             record.target = self.fallback.target(site);
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
-            match Box::pin(self.fallback.serve(c, site, rules)).await.map_err(Error::NoVisit)? {
+            match Box::pin(self.fallback.serve(c, site, rules, refused)).await.map_err(Error::NoVisit)? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
                 Served::Upgrade(next, requests) => {
                     debug!(peer = %next.info, "upgrade after {requests} requests to the website");
@@ -184,11 +192,12 @@ impl Server {
         Ok((layer, rules.guess_protocol(&c.read_buf), seen))
     }
 
-    /// Opens a tunnel for a client, which is to be run.
+    /// Opens a tunnel for a client, which is to be run. It has its slot, where there is one, to its end.
     async fn tunnel(
         &self,
         c: Handoff<Stream>,
         kind: ClientKind,
+        slot: Option<Slot>,
         record: &mut Record,
     ) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
@@ -207,7 +216,8 @@ impl Server {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
                 record.kind = Kind::Mux;
-                let backend = mux::Backend::new(Arc::clone(backend), dialled, record.info, target);
+                let limits = slot.map(|slot| SessionLimits::new(slot, record.info));
+                let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target);
                 return Ok(Box::pin(mux::serve(*open, backend, self.timeouts)));
             }
         };
@@ -216,7 +226,7 @@ impl Server {
             None => Box::pin(backend.connect()).await,
         };
         match backend {
-            Ok(backend) => Ok(tunnel.relay(backend, self.timeouts)),
+            Ok(backend) => Ok(limits::with_slot(slot, tunnel.relay(backend, self.timeouts))),
             Err(error) => {
                 // The client would take the end of the connection for that of an answer.
                 tunnel.abort();

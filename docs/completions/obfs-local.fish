@@ -34,6 +34,10 @@ complete -c obfs-local -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 
 complete -c obfs-local -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
 complete -c obfs-local -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r
 complete -c obfs-local -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.' -r
+complete -c obfs-local -l limit-tunnels -d 'The most tunnels that are open at a time; with mux each session is one. A client too many waits for 5 s and then meets the website (default: no limit).' -r
+complete -c obfs-local -l limit-tunnels-per-address -d 'The same for each address, of IPv6 for each network of 64 bits; behind a proxy in trusted the visitor\'s own.' -r
+complete -c obfs-local -l limit-rate-per-address -d 'The new connections of an address in a second that may become tunnels, and at once as many as in two seconds. Visitors count and are not limited.' -r
+complete -c obfs-local -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: no limit).' -r
 complete -c obfs-local -s t -l timeout -d 'End a tunnel on which nothing moved for so long (default: 7200).' -r
 complete -c obfs-local -s i -l interface -d 'Send what is dialled out of this network interface (not what stays on this machine).' -r
 complete -c obfs-local -l source-address -l bind-address -d 'Dial from this address of this machine; only addresses of its family are dialled then.' -r

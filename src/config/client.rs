@@ -2,6 +2,7 @@
 
 use super::disguise::{self, ClientDisguise, Disguise};
 use super::error::ConfigError;
+use super::limits::limits;
 use super::names;
 use super::options::Options;
 use super::proxy::proxy;
@@ -62,6 +63,7 @@ pub(super) fn client(
     fake_tls_names(options)?;
     names::routes(options)?;
     trusted_proxies(options)?;
+    limits(options)?;
     let disguise = disguise::client(options, disguise, tls, servers.first())?;
     Ok(ClientConfig { listen, servers, proxy: proxy(options)?, disguise })
 }

@@ -17,6 +17,7 @@ mod features;
 pub mod file;
 mod host;
 mod left_out;
+mod limits;
 mod metrics;
 pub mod names;
 pub mod options;

@@ -21,6 +21,7 @@ impl Config {
             ("`n`", one.open_files != two.open_files),
             ("`access-log`", one.access_log != two.access_log),
             ("`metrics`", one.metrics != two.metrics),
+            ("`limit-buffers`", one.buffers != two.buffers),
             // On a server they are the listening sockets', on a client those of each connection.
             ("`fast-open`", is_server && sockets.fast_open != others.fast_open),
             ("`mptcp`", is_server && sockets.mptcp != others.mptcp),

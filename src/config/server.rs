@@ -3,6 +3,7 @@
 use super::backends::{self, BackendRoutes};
 use super::disguise::{self, Disguise};
 use super::error::ConfigError;
+use super::limits::limits;
 use super::names::{self, NameRoute};
 use super::options::Options;
 use super::proxy::proxy;
@@ -13,6 +14,7 @@ use super::web;
 use super::website::{Failover, Website, check_folder, failover};
 use crate::detect::Rules;
 use crate::net::addr::HostPort;
+use crate::net::limits::LimitOptions;
 use crate::net::network::TrustedProxies;
 use std::fmt;
 
@@ -37,6 +39,8 @@ pub struct ServerConfig {
     pub names: Vec<NameRoute>,
     /// Who stands in front, and is believed.
     pub fronts: TrustedProxies,
+    /// How much there may be.
+    pub limits: LimitOptions,
 }
 
 impl ServerConfig {
@@ -69,7 +73,8 @@ impl fmt::Display for ServerConfig {
         for route in &self.names {
             write!(f, ", {route}")?;
         }
-        self.fronts.fmt(f)
+        self.fronts.fmt(f)?;
+        self.limits.fmt(f)
     }
 }
 
@@ -120,5 +125,6 @@ pub(super) fn server(
     let failover = failover(options, tls.is_some(), auto && !rules.tls_alone)?;
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
-    Ok(ServerConfig { listen, backend, routes, auto, rules, failover, tls, names, fronts })
+    let limits = limits(options)?;
+    Ok(ServerConfig { listen, backend, routes, auto, rules, failover, tls, names, fronts, limits })
 }

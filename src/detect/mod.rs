@@ -38,6 +38,11 @@ impl Rules {
         Rules { http: self.http.clone().filter(|_| !self.tls_alone), ..Rules::default() }
     }
 
+    /// The same for somebody who is a visitor whatever is asked for.
+    pub fn of_visitors(&self) -> Rules {
+        Rules { http: None, fake_tls: None, ..*self }
+    }
+
     /// Whether clients of simple-obfs may ask for any path.
     pub fn takes_any_http_path(&self) -> bool {
         self.http.as_ref().is_some_and(|rule| rule.path.is_none())

@@ -3,6 +3,7 @@
 use super::listener::Connection;
 use super::readiness::Readiness;
 use crate::metrics;
+use crate::runtime::buffers;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -52,7 +53,10 @@ async fn answer<B>(request: &Request<B>, readiness: &Readiness) -> Response<Stri
         return refusal;
     }
     match path {
-        "/metrics" => response(StatusCode::OK, METRICS, metrics::text()),
+        "/metrics" => {
+            metrics::note_buffered(buffers::held());
+            response(StatusCode::OK, METRICS, metrics::text())
+        }
         "/readyz" => match readiness.ask().await {
             Ok(()) => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
             Err(reason) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),

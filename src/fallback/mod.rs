@@ -170,7 +170,8 @@ impl Fallback {
         Some(Upstream { id: port.dialled_as, tcp: port.dial(&info).await.ok()? })
     }
 
-    /// Sees a visitor through, or to the request that shows that it is a client after all: one that `rules` take.
+    /// Sees a visitor through, or to the request that shows that it is a client after all: one that `rules` take,
+    /// behind the first where that was `refused`.
     ///
     /// # Errors
     ///
@@ -180,9 +181,14 @@ impl Fallback {
         mut c: Handoff<Stream>,
         id: UpstreamId,
         rules: &Rules,
+        refused: bool,
     ) -> Result<Served, NoVisit> {
         let port = match self.upstreams.get(id.0) {
             Some((Place::Port(port), _)) => port,
+            // It looks at each request, and would find the first again.
+            Some((Place::Own(website), _)) if refused => {
+                return Ok(serve_here(website, c, &rules.of_visitors()).await);
+            }
             Some((Place::Own(website), _)) => return Ok(serve_here(website, c, rules).await),
             // Every row of the table leads to one of its upstreams.
             None => return Ok(serve_here(&Website::Bare, c, rules).await),

@@ -33,6 +33,8 @@ struct Metrics {
     open_visitors: IntGauge,
     panics: IntCounter,
     suppressed_lines: IntCounter,
+    buffered: IntGauge,
+    buffer_limit_reached: IntCounter,
     draining: IntGauge,
     process: Process,
 }
@@ -70,6 +72,16 @@ impl Metrics {
             visitors: pairs(of, "visitors_total", "Visitors, by their first bytes and by where they went."),
             open_visitors: gauge(of, "visitors_open", "Visitors that are at a website now."),
             panics: counter(of, "panics_total", "Panics that were caught: each is a bug to be reported."),
+            buffered: gauge(
+                &registry,
+                "buffered_bytes",
+                "Bytes that wait in this process for somebody who does not take them.",
+            ),
+            buffer_limit_reached: counter(
+                &registry,
+                "buffer_limit_reached_total",
+                "How often limit-buffers was reached.",
+            ),
             suppressed_lines: counter(
                 of,
                 "log_lines_suppressed_total",
@@ -189,6 +201,16 @@ pub fn panicked() {
 /// The log's limit left out a line.
 pub fn log_line_suppressed() {
     METRICS.suppressed_lines.inc();
+}
+
+/// So many bytes are buffered now.
+pub fn note_buffered(bytes: usize) {
+    METRICS.buffered.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+}
+
+/// The limit on what is buffered was reached.
+pub fn buffer_limit_reached() {
+    METRICS.buffer_limit_reached.inc();
 }
 
 /// The certificate that is served from now on ends then, in seconds since 1970.

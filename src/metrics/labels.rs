@@ -105,6 +105,12 @@ labels! {
         Server "server-unreachable",
         /// The server did not grant the upgrade.
         Upgrade "upgrade-refused",
+        /// `limit-tunnels` was reached.
+        LimitTunnels "limit-tunnels",
+        /// `limit-tunnels-per-address` was reached.
+        LimitTunnelsPerAddress "limit-tunnels-per-address",
+        /// `limit-rate-per-address` was reached.
+        LimitRatePerAddress "limit-rate-per-address",
         /// There are too many sessions in one connection.
         Sessions "too-many-sessions",
     }

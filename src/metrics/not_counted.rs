@@ -38,6 +38,8 @@ pub fn panicked() {}
 
 pub fn log_line_suppressed() {}
 
+pub fn buffer_limit_reached() {}
+
 pub fn certificate_expires(_: u64) {}
 
 pub fn set_draining() {}

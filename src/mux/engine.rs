@@ -10,6 +10,7 @@ use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
 use crate::metrics::{self, Failure};
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
+use crate::runtime::buffers;
 use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
@@ -173,7 +174,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     /// Reads the connection once. Returns whether something has come, or its end.
     fn poll_link(&mut self, cx: &mut Context<'_>) -> bool {
         with_scratch(|Scratch { bytes, pieces }| {
-            let input = match self.link.poll_read(cx, &mut bytes[..READ]) {
+            let input = match self.link.poll_read(cx, &mut bytes[..buffers::room(READ)]) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(input)) => input,
                 Poll::Ready(Err(end)) => {
@@ -283,7 +284,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
     /// anything, or the end of one.
     fn poll_sessions(&mut self, cx: &mut Context<'_>) -> bool {
         with_scratch(|Scratch { bytes, pieces }| {
-            let (buffer, link) = (&mut bytes[..READ], &mut self.link);
+            let (buffer, link) = (&mut bytes[..buffers::room(READ)], &mut self.link);
             pieces.clear();
             let frame = |encoder: &mut Encoder, frame: &mut [u8]| link.frame(encoder, frame);
             let used = match self.sessions.poll_read(cx, buffer, pieces, HEADS, frame) {

@@ -33,6 +33,9 @@
 //! frames that end sessions or answer pings; then it is not read, and it is over when its peer takes
 //! nothing for `UNREAD_MAX`.
 //!
+//! Where the process [buffers](crate::runtime::buffers) nearly as much as its operator allows, each of these bounds
+//! is as large as what is left, and no larger.
+//!
 //! # How sessions end
 //!
 //! v2ray's client takes no data of a session in which it has said the end. So does xray's server. So a

@@ -4,7 +4,9 @@ use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
 use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
+use crate::net::limits::Slot;
 use crate::relay::{Pieces, RelayStream as _, WriteBuffer, reset};
+use crate::runtime::buffers;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::net::SocketAddr;
@@ -36,6 +38,8 @@ pub(super) struct Session {
     pub(super) encoder: Encoder,
     role: Role,
     socket: Socket,
+    /// Its place among the tunnels that there may be, where these are limited.
+    slot: Option<Box<Slot>>,
     state: State,
     tell: Option<Tell>,
     /// What the socket has not taken yet.
@@ -65,6 +69,7 @@ impl Session {
             encoder: Encoder::server(id),
             role: Role::Server,
             socket: Socket::None,
+            slot: None,
             state: State::Open,
             tell: None,
             out: WriteBuffer::default(),
@@ -100,7 +105,7 @@ impl Session {
 
     /// Whether so much waits that the connection is to be read no further.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting() >= if self.is_connecting() { DIALLING } else { SOFT }
+        self.waiting() >= buffers::room(if self.is_connecting() { DIALLING } else { SOFT })
     }
 
     pub(super) fn is_connecting(&self) -> bool {
@@ -110,6 +115,12 @@ impl Session {
     /// Whether nobody has been dialled for it.
     pub(super) fn has_no_socket(&self) -> bool {
         matches!(self.socket, Socket::None)
+    }
+
+    /// Whether it waits for a place among the tunnels that there may be. Others are not to wait with it: it has no
+    /// more than what waits for a backend, or none.
+    pub(super) fn waits_for_place(&self) -> bool {
+        matches!(self.socket, Socket::Connecting(Connecting { admitting: Some(_), .. }))
     }
 
     pub(super) fn connect(&mut self, connecting: Connecting) {
@@ -250,6 +261,13 @@ impl Session {
             }
             Err(_) => self.break_off(),
         }
+        if self.waits_for_place() && self.is_full() {
+            tracing::debug!(
+                id = self.id,
+                "a session is ended: it says too much while it waits for its place"
+            );
+            self.abort();
+        }
     }
 
     /// The socket takes nothing any more. What it had to say before that is still read.
@@ -264,8 +282,16 @@ impl Session {
 
     /// Dials on, and gives the socket what waits for it, and the end when that has come.
     pub(super) fn poll_socket(&mut self, cx: &mut Context<'_>) {
-        if let Socket::Connecting(connecting) = &mut self.socket {
-            match connecting.as_mut().poll(cx) {
+        if let Socket::Connecting(Connecting { admitting, dialling }) = &mut self.socket {
+            if let Some(place) = admitting {
+                match place.as_mut().poll(cx) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(slot)) => (self.slot, *admitting) = (Some(Box::new(slot)), None),
+                    // Which the log was told.
+                    Poll::Ready(Err(_)) => return self.abort(),
+                }
+            }
+            match dialling.as_mut().poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(socket)) => {
                     self.socket = Socket::Connected(socket);

@@ -4,6 +4,7 @@ use super::session::{SOFT, Session};
 use super::source::Connecting;
 use super::timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE};
 use crate::relay::Pieces;
+use crate::runtime::buffers;
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -85,14 +86,18 @@ impl Sessions {
         std::mem::take(&mut self.list)
     }
 
+    /// Bytes that wait, but for those with which nobody is to wait.
     fn waiting(&self) -> usize {
-        self.iter().map(Session::waiting).sum()
+        self.iter().filter(|session| !session.waits_for_place()).map(Session::waiting).sum()
     }
 
     /// Whether so much waits that the connection is to be read no further for now.
     pub(super) fn are_full(&self) -> bool {
-        let dialling = self.iter().filter(|session| session.is_connecting()).map(Session::waiting);
-        if dialling.sum::<usize>() >= DIALLING_TOTAL {
+        let dialling = self
+            .iter()
+            .filter(|session| session.is_connecting() && !session.waits_for_place())
+            .map(Session::waiting);
+        if dialling.sum::<usize>() >= buffers::room(DIALLING_TOTAL) {
             return true;
         }
         let mut one_is_stalled = false;
@@ -102,7 +107,7 @@ impl Sessions {
             }
             one_is_stalled = true;
         }
-        !one_is_stalled && self.waiting() >= TOTAL
+        !one_is_stalled && self.waiting() >= buffers::room(TOTAL)
     }
 
     /// Whether a session holds up the others.
@@ -127,7 +132,7 @@ impl Sessions {
         data: &Pieces,
         connect: impl FnOnce() -> Option<Connecting>,
     ) {
-        let limit = if self.waiting() >= TOTAL { SOFT } else { HARD };
+        let limit = buffers::room(if self.waiting() >= buffers::room(TOTAL) { SOFT } else { HARD });
         let Some(index) = self.position(id) else { return };
         let session = &mut self.list[index];
         if session.has_no_socket()

@@ -3,6 +3,7 @@
 use crate::net::Dialer;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::DialError;
+use crate::net::limits::{Admitting, SessionLimits};
 use crate::telemetry::{Kind, Record, Target};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
@@ -43,7 +44,24 @@ impl NewSession {
 }
 
 /// A connection to the backend that is being made.
-pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>;
+
+/// What a session waits for that the peer has begun.
+pub(super) struct Connecting {
+    /// A place among the tunnels that there may be. The backend is dialled when it is had.
+    pub(super) admitting: Option<Admitting>,
+    pub(super) dialling: Dialling,
+}
+
+#[cfg(test)]
+impl Connecting {
+    /// Without limits.
+    pub(super) fn new(
+        dialling: impl Future<Output = Result<TcpStream, DialError>> + Send + 'static,
+    ) -> Connecting {
+        Connecting { admitting: None, dialling: Box::pin(dialling) }
+    }
+}
 
 /// Where the sessions of a connection come from or go to, and what its end has to know of other connections.
 pub(super) trait SessionSource {
@@ -122,6 +140,8 @@ pub struct Backend {
     dialer: Arc<Dialer>,
     /// A connection that was made before it was known what comes.
     dialled: Option<TcpStream>,
+    /// The places of the sessions, where tunnels are limited.
+    limits: Option<SessionLimits>,
     /// Whose sessions they are, and where they go, for the logs.
     info: ConnInfo,
     target: Target,
@@ -129,8 +149,14 @@ pub struct Backend {
 
 impl Backend {
     /// Sessions of this client go there.
-    pub fn new(dialer: Arc<Dialer>, dialled: Option<TcpStream>, info: ConnInfo, target: Target) -> Backend {
-        Backend { dialer, dialled, info, target }
+    pub fn new(
+        dialer: Arc<Dialer>,
+        dialled: Option<TcpStream>,
+        limits: Option<SessionLimits>,
+        info: ConnInfo,
+        target: Target,
+    ) -> Backend {
+        Backend { dialer, dialled, limits, info, target }
     }
 }
 
@@ -142,10 +168,13 @@ impl SessionSource for Backend {
     }
 
     fn connect(&mut self) -> Option<Connecting> {
-        if let Some(dialled) = self.dialled.take() {
-            return Some(Box::pin(ready(Ok(dialled))));
-        }
-        let dialer = Arc::clone(&self.dialer);
-        Some(Box::pin(async move { dialer.connect().await }))
+        let dialling: Dialling = match self.dialled.take() {
+            Some(dialled) => Box::pin(ready(Ok(dialled))),
+            None => {
+                let dialer = Arc::clone(&self.dialer);
+                Box::pin(async move { dialer.connect().await })
+            }
+        };
+        Some(Connecting { admitting: self.limits.as_mut().map(SessionLimits::admit), dialling })
     }
 }

@@ -396,7 +396,7 @@ impl SessionSource for Backends {
     fn connect(&mut self) -> Option<Connecting> {
         let fresh = self.fresh.clone();
         let away = self.away;
-        Some(Box::pin(async move {
+        Some(Connecting::new(async move {
             if away {
                 pending::<()>().await;
             }

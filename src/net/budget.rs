@@ -1,5 +1,6 @@
 //! A bound over what many connections hold together.
 
+use crate::runtime::buffers::Held;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct Share<'a> {
     budget: &'a Budget,
-    held: usize,
+    held: Held,
 }
 
 impl Budget {
@@ -35,7 +36,7 @@ impl Budget {
 
     /// A share that holds nothing yet.
     pub fn share(&self) -> Share<'_> {
-        Share { budget: self, held: 0 }
+        Share { budget: self, held: Held::default() }
     }
 
     /// How many bytes more could be held.
@@ -71,14 +72,14 @@ impl Share<'_> {
     /// holds what it held.
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.held);
+        let more = bytes.saturating_sub(self.held.get());
         let limit = self.budget.limit;
         let within = |held: usize| held.checked_add(more).filter(|&held| held <= limit);
         if self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
             self.budget.warn();
             return false;
         }
-        self.held += more;
+        self.held.set(self.held.get() + more);
         true
     }
 
@@ -89,8 +90,9 @@ impl Share<'_> {
 
     /// Holds nothing any more.
     pub fn free(&mut self) {
-        let held = std::mem::take(&mut self.held);
+        let held = self.held.get();
         if held > 0 {
+            self.held.set(0);
             self.budget.held.fetch_sub(held, Ordering::Relaxed);
             // One that waits in vain passes it on by trying again with the next.
             self.budget.freed.notify_waiters();
@@ -125,7 +127,7 @@ mod tests {
         let budget = Budget::new(100);
         let mut first = budget.share();
         assert!(first.grow_to(50));
-        let waiting = async { budget.wait_for(80).await.held };
+        let waiting = async { budget.wait_for(80).await.held.get() };
         let freeing = async {
             tokio::task::yield_now().await;
             drop(first);

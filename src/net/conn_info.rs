@@ -61,6 +61,11 @@ impl ConnInfo {
         }
     }
 
+    /// Who came, as far as that is known: whom a trusted proxy speaks for, or else the visitor.
+    pub fn address(&self) -> IpAddr {
+        self.forwarded_for.unwrap_or(self.visitor.ip())
+    }
+
     /// Who came, and the proxies by which it is known, the nearest to it first.
     pub fn from_and_via(&self) -> (String, Vec<String>) {
         let front = self.front.map(|front| front.to_string());
@@ -131,6 +136,7 @@ mod tests {
             let mut origin = origin(visitor, front);
             origin.read_forwarded_for(HEAD, &fronts);
             assert_eq!(origin.to_string(), shown);
+            assert!(shown.starts_with(&origin.address().to_string()), "{shown}");
             origin.read_forwarded_for(HEAD, &TrustedProxies::default());
             assert_eq!(
                 origin.proxy_header(Version::V1),

@@ -7,6 +7,7 @@ pub mod conn_info;
 pub mod dial;
 mod gate;
 pub mod handed_over;
+pub mod limits;
 pub mod listen;
 mod names;
 pub mod network;

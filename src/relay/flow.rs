@@ -13,6 +13,7 @@ use super::splice::{SpliceError, SpliceProgress, Spliced};
 use super::stream::RelayStream;
 use super::write_buffer::WriteBuffer;
 use crate::metrics;
+use crate::runtime::buffers;
 use crate::runtime::turn::{TURN, end_turn, note_moved};
 use std::io;
 use std::pin::Pin;
@@ -360,17 +361,23 @@ impl Flow {
                     return Poll::Ready(Err(*failure));
                 }
             }
-            Stage::Open => match (source.as_tcp(), sink.as_tcp()) {
-                (Some(source), Some(sink)) if self.is_spliceable(protocol) => {
-                    return self.splice(cx, protocol, source, sink);
+            Stage::Open => {
+                // Where much is held already, nothing is read that would only wait. (TLS is flushed before each read.)
+                if let Some(sink) = sink.as_tcp().filter(|_| buffers::are_full()) {
+                    ready!(sink.poll_write_ready(cx)).map_err(FlowError::Write)?;
                 }
-                _ => {
-                    // Nothing of what was written may lie in a buffer of the sink while the source is
-                    // waited for. (A socket has none; TLS has.)
-                    ready!(Pin::new(&mut *sink).poll_flush(cx)).map_err(FlowError::Write)?;
-                    return self.copy(cx, protocol, source, sink);
+                match (source.as_tcp(), sink.as_tcp()) {
+                    (Some(source), Some(sink)) if self.is_spliceable(protocol) => {
+                        return self.splice(cx, protocol, source, sink);
+                    }
+                    _ => {
+                        // Nothing of what was written may lie in a buffer of the sink while the source is
+                        // waited for. (A socket has none; TLS has.)
+                        ready!(Pin::new(&mut *sink).poll_flush(cx)).map_err(FlowError::Write)?;
+                        return self.copy(cx, protocol, source, sink);
+                    }
                 }
-            },
+            }
             Stage::Closing if self.source_broken || (last && sink.as_tcp().is_some()) => {
                 self.stage = Stage::Done
             }
@@ -466,7 +473,8 @@ impl Flow {
     ) -> Poll<Result<usize, FlowError>> {
         with_scratch(|Scratch { bytes, pieces }| {
             let most = if self.modest { MODEST } else { bytes.len() };
-            let limit = most.min(bytes.len()).min(protocol.read_limit(self.direction));
+            let most = buffers::room(most).min(bytes.len());
+            let limit = most.min(protocol.read_limit(self.direction));
             if limit == 0 {
                 self.waits = Waits::Nothing;
                 return Poll::Pending;

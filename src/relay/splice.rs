@@ -5,6 +5,7 @@
 //! two bursts it goes back to the pool of its thread.
 
 use super::write_buffer::taken;
+use crate::runtime::buffers::{self, Held};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -42,6 +43,8 @@ pub(super) struct Pipe {
     exit: OwnedFd,
     entry: OwnedFd,
     held: usize,
+    /// That, where the sink does not take it at once, in the account of the process.
+    waiting: Held,
     small: bool,
 }
 
@@ -61,11 +64,12 @@ impl Pipe {
             // Users have a limit on the memory of their pipes; the size a pipe is born with works too.
             let _ = fcntl_setpipe_size(&entry, PIPE_SIZE);
         }
-        Ok(Pipe { exit, entry, held: 0, small })
+        Ok(Pipe { exit, entry, held: 0, waiting: Held::default(), small })
     }
 
     /// Gives an empty pipe back. One that holds bytes must never serve another flow.
-    fn give_back(self) {
+    fn give_back(mut self) {
+        self.waiting.set(0);
         with_pool(self.small, |pool| {
             if self.held == 0 && pool.len() < POOLED {
                 pool.push(self);
@@ -121,9 +125,11 @@ impl Spliced {
         most: u64,
     ) -> Poll<Result<SpliceProgress, SpliceError>> {
         if let Some(pipe) = &mut self.pipe {
-            let n = ready!(poll_splice_out(cx, pipe, sink))
-                .and_then(|n| taken(n, pipe.held))
-                .map_err(SpliceError::Sink)?;
+            let Poll::Ready(written) = poll_splice_out(cx, pipe, sink) else {
+                pipe.waiting.set(pipe.held);
+                return Poll::Pending;
+            };
+            let n = written.and_then(|n| taken(n, pipe.held)).map_err(SpliceError::Sink)?;
             pipe.held -= n;
             if pipe.held == 0
                 && let Some(pipe) = self.pipe.take()
@@ -135,7 +141,7 @@ impl Spliced {
         // Waiting for the source needs no pipe.
         ready!(source.poll_read_ready(cx)).map_err(SpliceError::Source)?;
         let mut pipe = Pipe::take(self.small).map_err(|_| SpliceError::NoPipe)?;
-        let limit = if self.small { FEW } else { MOST };
+        let limit = buffers::room(if self.small { FEW } else { MOST });
         let most = usize::try_from(most).map_or(limit, |most| most.min(limit));
         match poll_splice_in(cx, &pipe, source, most) {
             Poll::Ready(Ok(0)) => {

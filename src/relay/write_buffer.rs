@@ -1,5 +1,6 @@
 //! What a writer has not taken yet.
 
+use crate::runtime::buffers::Held;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,11 +15,15 @@ pub struct WriteBuffer {
     bytes: Vec<u8>,
     /// How many of them the writer has taken.
     written: usize,
+    /// Their memory, in the account of the process.
+    held: Held,
 }
 
 impl From<Vec<u8>> for WriteBuffer {
     fn from(bytes: Vec<u8>) -> Self {
-        WriteBuffer { bytes, written: 0 }
+        let mut held = Held::default();
+        held.set(bytes.capacity());
+        WriteBuffer { bytes, written: 0, held }
     }
 }
 
@@ -41,6 +46,7 @@ impl WriteBuffer {
             self.written = 0;
         }
         write(&mut self.bytes);
+        self.held.set(self.bytes.capacity());
     }
 
     /// Has these bytes wait behind the others.
@@ -55,7 +61,7 @@ impl WriteBuffer {
 
     /// Takes what waits.
     pub fn take(&mut self) -> Vec<u8> {
-        let WriteBuffer { mut bytes, written } = std::mem::take(self);
+        let WriteBuffer { mut bytes, written, .. } = std::mem::take(self);
         bytes.drain(..written);
         bytes
     }
@@ -187,6 +193,7 @@ mod tests {
                     buffer.push(&[round]);
                     sent.push(round);
                     assert_eq!(buffer.len() + writer.got.len(), sent.len());
+                    assert_eq!(buffer.held.get(), buffer.bytes.capacity());
                 }
                 let _ = buffer.poll_write(cx, &mut writer);
                 writer.left = usize::MAX;
@@ -195,6 +202,7 @@ mod tests {
                 }
                 assert_eq!(writer.got, sent, "{count} slices, {left} bytes, {most} at once");
                 assert_eq!(buffer.bytes.capacity(), 0, "nothing waits, and there is memory for it");
+                assert_eq!(buffer.held.get(), 0);
             }
         }
     }
@@ -209,6 +217,7 @@ mod tests {
         assert_eq!(buffer.bytes.len(), 3, "what was taken is gone");
         assert_eq!(buffer.take(), b"efg");
         assert!(buffer.is_empty());
+        assert_eq!(buffer.held.get(), 0);
     }
 
     #[test]

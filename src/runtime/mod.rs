@@ -1,9 +1,10 @@
 //! The threads that serve: how connections are spread over them, whose turn it is, what blocks, who
-//! notices when one of them does not go on, and how many connections are open.
+//! notices when one of them does not go on, how many connections are open, and how much they buffer in all.
 
 pub(crate) mod balance;
 pub mod blocking;
 mod board;
+pub mod buffers;
 pub(crate) mod drain;
 pub(crate) mod turn;
 pub mod watchdog;

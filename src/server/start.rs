@@ -5,6 +5,7 @@ use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
 use crate::net::dial::Dialer;
 use crate::net::handed_over::HandedOver;
+use crate::net::limits::Limits;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
@@ -47,10 +48,12 @@ impl Server {
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
+        let limits = Limits::new(config.limits, before.and_then(|it| it.limits.as_ref()));
         let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
         let beside = Mutex::default();
         Ok(Server {
             config,
+            limits,
             routes,
             inside,
             in_the_clear,

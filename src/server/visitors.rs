@@ -7,16 +7,21 @@ use crate::fallback::class;
 use crate::metrics::Open;
 use crate::transport::Stream;
 
-/// Takes note of one that goes to this website. It counts as there until what is returned is dropped.
+/// Takes note of one that goes to this website; of a client that was `refused`, which missed nothing, too. It counts as
+/// there until what is returned is dropped.
 pub(super) fn note(
     server: &Server,
     c: &Handoff<Stream>,
     layer: Layer,
     protocol: VisitorProtocol,
     site: UpstreamId,
+    refused: bool,
 ) -> Open {
     let visitors = server.fallback.visitors();
     let open = visitors.count(class(protocol, &c.read_buf), site);
+    if refused {
+        return open;
+    }
     let tls = server.tls.as_ref();
     let of_certificate = |name: &[u8]| tls.is_some_and(|tls| tls.is_asked_for(Some(name), &c.info));
     let rules = if layer == Layer::Tls { &server.inside } else { &server.config.rules };

@@ -2,6 +2,7 @@
 //! waits for what is open before it ends.
 
 use super::{Process, Run, StartError};
+use crate::metrics;
 use crate::os::process::{ReloadSignal, ShutdownSignals};
 use crate::runtime::{drain, watchdog};
 use crate::telemetry;
@@ -94,6 +95,7 @@ pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> R
 fn begin_to_drain(service: &dyn Run, most: Duration) -> String {
     service.close();
     drain::begin();
+    metrics::set_draining();
     let status = format!("draining: {}, up to {} s", left(), most.as_secs());
     info!("{status}; a second SIGTERM ends at once");
     status

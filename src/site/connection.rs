@@ -5,6 +5,7 @@ use super::folder::Source;
 use crate::detect::Handoff;
 use crate::relay::{RelayStream as _, SEND_TIMEOUT, has_ended, read_some};
 use crate::runtime::blocking;
+use crate::runtime::buffers::{self, Held};
 use crate::transport::Stream;
 use crate::wire::http::framing::{FramingError, MessageBody};
 use crate::wire::http::request::buffers::HeaderBuffers;
@@ -117,14 +118,17 @@ impl Connection {
 
     /// Sends a file, with what stands in front of it in the same piece.
     pub async fn send_file(&mut self, mut piece: Vec<u8>, mut source: Box<Source>) -> io::Result<()> {
+        let mut held = Held::default();
         loop {
+            let most = buffers::room(PIECE);
             let filling = blocking::FILES.run_or_inline(move || {
-                let more = source.fill(&mut piece, PIECE);
+                let more = source.fill(&mut piece, most);
                 (more, piece, source)
             });
             let more;
             (more, piece, source) = filling.await?;
             let more = more?;
+            held.set(piece.capacity());
             self.send(&piece).await?;
             if !more {
                 return Ok(());

@@ -5,7 +5,7 @@
 //! (`fronts`), what its client half puts on the wire (`client_wire`), that nobody can tell the
 //! port from the website (`fallback`), nor our own websites from nginx (`own_site`), and that a visitor may
 //! become a client (`follow`), that every end arrives behind the bytes that came before it, whatever the
-//! disguise (`ends`), how tunnels and processes live and die (`life`, `process`), also on a machine
+//! disguise (`ends`), that limits hold and are only their own clients' (`limits`), how tunnels and processes live and die (`life`, `process`), also on a machine
 //! that is short of something (`shortage`), how it takes its
 //! settings (`options`, `roles`, `strings`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
@@ -39,6 +39,7 @@ mod fronts;
 mod hosts;
 mod keep_alive;
 mod life;
+mod limits;
 mod log;
 mod log_faults;
 mod machine;

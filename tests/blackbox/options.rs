@@ -108,6 +108,13 @@ const BAD_OPTIONS: &[(&str, &[&str])] = &[
     ("obfs=http;http-method=", &["http-method"]),
     ("obfs=http;obfs-host=a\\", &["\\"]),
     ("obfs=http\\", &["\\"]),
+    ("obfs=http;server;limit-tunnels=0", &["limit-tunnels", "`0`", "from 1"]),
+    ("obfs=http;server;limit-tunnels=", &["limit-tunnels", "number"]),
+    ("obfs=http;server;limit-tunnels-per-address=many", &["limit-tunnels-per-address", "many", "number"]),
+    ("obfs=http;server;limit-rate-per-address=1.5", &["limit-rate-per-address", "1.5", "number"]),
+    ("obfs=http;server;limit-buffers=64M", &["limit-buffers", "64M", "MiB"]),
+    ("obfs=http;limit-buffers=-1", &["limit-buffers", "-1", "MiB"]),
+    ("obfs=http;limit-tunnels=0", &["limit-tunnels", "`0`"]),
     ("obfs=http;server;client", &["server", "client"]),
 ];
 

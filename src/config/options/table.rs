@@ -43,6 +43,7 @@ impl OptionSpec {
             "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
+            name if name.starts_with("limit-") => "Limits",
             "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" | "keepalive" => {
                 "Connections"
             }
@@ -302,6 +303,33 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Flag,
         SERVER,
         "Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.",
+    ),
+    option(
+        "limit-tunnels",
+        Kind::Value("NUMBER"),
+        SERVER,
+        "The most tunnels that are open at a time; with mux each session is one. A client too many waits for 5 s \
+         and then meets the website (default: no limit).",
+    ),
+    option(
+        "limit-tunnels-per-address",
+        Kind::Value("NUMBER"),
+        SERVER,
+        "The same for each address, of IPv6 for each network of 64 bits; behind a proxy in trusted the visitor's own.",
+    ),
+    option(
+        "limit-rate-per-address",
+        Kind::Value("NUMBER"),
+        SERVER,
+        "The new connections of an address in a second that may become tunnels, and at once as many as in two \
+         seconds. Visitors count and are not limited.",
+    ),
+    option(
+        "limit-buffers",
+        Kind::Value("MIB"),
+        BOTH,
+        "The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for \
+         them (default: no limit).",
     ),
     OptionSpec {
         aliases: &["timeout"],

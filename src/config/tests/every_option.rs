@@ -91,6 +91,9 @@ fn row_of(spec: &OptionSpec) -> Row {
         "failover-proxy" => Row { beside: "failover=a:1", ..row(["v1", "v2"], Refused, Some("3")) },
         "proxy-protocol" => Row { beside: "trusted=::1", ..row(["in", "in"], Refused, Some("out")) },
         "trusted" => row(["10.0.0.0/8", "::1"], Refused, Some("10.0.0.0/99")),
+        "limit-tunnels" | "limit-tunnels-per-address" | "limit-rate-per-address" | "limit-buffers" => {
+            row(["1", "1000"], Refused, Some("0"))
+        }
         "t" => row(["60", "61"], Refused, Some("soon")),
         "i" => row(["lo", "eth0"], Refused, None),
         "b" => row(["127.0.0.1", "::1"], Refused, Some("lo")),

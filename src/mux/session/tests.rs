@@ -17,7 +17,7 @@ async fn session(role: Role) -> (Session, TcpStream) {
     let session = match role {
         Role::Server => {
             let mut session = Session::of_peer(1);
-            session.connect(Box::pin(ready(Ok(socket))));
+            session.connect(Connecting::new(ready(Ok(socket))));
             session.poll_socket(&mut context());
             session
         }
@@ -177,11 +177,11 @@ async fn a_socket_that_neither_takes_nor_brings_anything_is_over() {
 async fn a_reset_waits_for_what_came_before_it() {
     let (socket, mut far) = connection().await;
     let mut session = Session::of_peer(1);
-    session.connect(Box::pin(pending()));
+    session.connect(Connecting::new(pending()));
     write(&mut session, b"hello");
     session.peer_ends_session(true);
     assert_eq!(session.state, State::ResetDue);
-    session.connect(Box::pin(ready(Ok(socket))));
+    session.connect(Connecting::new(ready(Ok(socket))));
     session.poll_socket(&mut context());
     assert!(session.is_closed());
     assert_eq!(session.take_tell(), None);
@@ -195,7 +195,7 @@ async fn a_reset_waits_for_what_came_before_it() {
 async fn a_server_closes_the_only_session_of_a_peer_with_id_0() {
     let (socket, mut far) = connection().await;
     let mut session = Session::of_peer(0);
-    session.connect(Box::pin(ready(Ok(socket))));
+    session.connect(Connecting::new(ready(Ok(socket))));
     session.poll_socket(&mut context());
     fill(&mut session);
     far.shutdown().await.unwrap();
@@ -239,7 +239,7 @@ async fn a_session_that_stands_still_is_ended_by_its_state() {
 #[test]
 fn the_limit_of_what_waits_is_lower_while_a_backend_is_dialled() {
     let mut session = Session::of_peer(1);
-    session.connect(Box::pin(pending()));
+    session.connect(Connecting::new(pending()));
     write(&mut session, &[0; DIALLING - 1]);
     assert!(!session.is_full());
     write(&mut session, b"!");

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio::time::advance;
 
 fn connecting() -> Option<Connecting> {
-    Some(Box::pin(pending()))
+    Some(Connecting::new(pending()))
 }
 
 fn server(ids: std::ops::Range<u16>) -> Sessions {

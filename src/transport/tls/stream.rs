@@ -6,6 +6,7 @@
 
 use super::provider::H2;
 use crate::relay::RelayStream;
+use crate::runtime::buffers::Held;
 use crate::wire::http::first_line;
 use rustls::Connection;
 use std::cell::RefCell;
@@ -56,6 +57,8 @@ pub struct TlsStream {
     handshake_unflushed: bool,
     /// Bytes that the socket has taken after they had waited here.
     drained: u64,
+    /// What waits inside rustls for the socket, in the account of the process.
+    queued: Held,
 }
 
 impl TlsStream {
@@ -73,6 +76,7 @@ impl TlsStream {
             read_error: None,
             handshake_unflushed: true,
             drained: 0,
+            queued: Held::default(),
         }
     }
 
@@ -225,6 +229,7 @@ impl TlsStream {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.queued.set(0);
         Poll::Ready(Ok(()))
     }
 }
@@ -330,7 +335,11 @@ impl AsyncWrite for TlsStream {
         this.drained = drained;
         match sent {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(n)),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(n)),
+            Poll::Pending => {
+                this.queued.set(n);
+                Poll::Ready(Ok(n))
+            }
         }
     }
 

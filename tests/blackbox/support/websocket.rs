@@ -51,6 +51,11 @@ impl Ws {
         (Ws { stream, rest: Vec::new() }, head)
     }
 
+    /// A connection that is open.
+    pub fn of(stream: TcpStream) -> Ws {
+        Ws { stream, rest: Vec::new() }
+    }
+
     #[track_caller]
     pub fn send(&self, opcode: u8, payload: &[u8]) {
         send(&self.stream, &frame(0x80 | opcode, payload));
