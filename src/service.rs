@@ -15,10 +15,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 mod life;
@@ -266,24 +267,51 @@ impl<H: Half> Run for Service<H> {
     }
 }
 
-/// Starts a thread for each further core. They sleep until there is more to do than this one can.
-fn start_other_threads(service: &dyn Run) {
-    let start = |service: Box<dyn Run>| {
-        std::thread::Builder::new().name("obfs-rs".into()).spawn(move || run_other_thread(&*service))
-    };
-    let started = service.for_other_cores().and_then(|services| {
-        services.into_iter().try_for_each(|service| {
-            start(service)?;
-            Ok(())
-        })
-    });
-    if let Err(error) = started {
-        warn!(%error, "not all cores can be used");
+/// The threads of further cores. They sleep until there is more to do than the first one can.
+struct OtherThreads {
+    /// They end when this is dropped.
+    end: watch::Sender<()>,
+    /// What they hold to their end.
+    all_ended: mpsc::Receiver<()>,
+}
+
+impl OtherThreads {
+    fn start(service: &dyn Run) -> OtherThreads {
+        let (end, ending) = watch::channel(());
+        let (held, all_ended) = mpsc::channel();
+        let start = |service: Box<dyn Run>| {
+            let (ending, held) = (ending.clone(), held.clone());
+            let run = move || {
+                // It goes when the thread's connections are gone.
+                let _held = held;
+                run_other_thread(&*service, ending);
+            };
+            std::thread::Builder::new().name("obfs-rs".into()).spawn(run)
+        };
+        let started = service.for_other_cores().and_then(|services| {
+            services.into_iter().try_for_each(|service| {
+                start(service)?;
+                Ok(())
+            })
+        });
+        if let Err(error) = started {
+            warn!(%error, "not all cores can be used");
+        }
+        OtherThreads { end, all_ended }
+    }
+
+    /// Lets go of their connections, each of which has a line in the access log.
+    fn end(self) {
+        /// A thread that is stuck is not waited for any longer.
+        const LAST_LINES: Duration = Duration::from_millis(300);
+        drop(self.end);
+        // An error either way: nobody sends anything.
+        let _ = self.all_ended.recv_timeout(LAST_LINES);
     }
 }
 
-/// Serves on a further thread. Nothing ends it but a fault: then it begins again.
-fn run_other_thread(service: &dyn Run) {
+/// Serves on a further thread. Nothing ends it before the process but a fault: then it begins again.
+fn run_other_thread(service: &dyn Run, mut ending: watch::Receiver<()>) {
     /// Whatever ends it may do so at once again.
     const PAUSE: Duration = Duration::from_secs(1);
     let event_loop = match watchdog::EventLoop::new(false) {
@@ -291,7 +319,16 @@ fn run_other_thread(service: &dyn Run) {
         Err(error) => return warn!(%error, "not all cores can be used"),
     };
     loop {
-        let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(service.run())));
+        let serve = async {
+            tokio::select! {
+                _ = ending.changed() => true,
+                () = service.run() => false,
+            }
+        };
+        let ended = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serve)));
+        if matches!(ended, Ok(true)) {
+            return event_loop.shut_down();
+        }
         error!(panicked = ended.is_err(), "a thread that serves has ended; it begins again");
         #[expect(clippy::disallowed_methods, reason = "nothing else runs on this thread")]
         std::thread::sleep(PAUSE);
@@ -318,7 +355,7 @@ pub struct Process<'a> {
 /// There is no event loop, or nothing to serve.
 pub fn run(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
     telemetry::start_limiting();
-    start_other_threads(service);
+    let other_threads = OtherThreads::start(service);
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
     let ended = event_loop.block_on(life::until_the_end(service, process));
@@ -326,6 +363,7 @@ pub fn run(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.
     event_loop.shut_down();
+    other_threads.end();
     access_log::finish();
     telemetry::flush();
     ended

@@ -273,3 +273,27 @@ fn what_is_not_written_yet_is_written_at_the_end() {
         assert_eq!((&lines[1]["end"], &lines[1]["kind"]), (&"cut".into(), &"http".into()), "{}", lines[1]);
     });
 }
+
+/// Whichever thread has them.
+#[test]
+fn each_tunnel_that_is_open_at_the_end_has_its_line() {
+    within(secs(60), || {
+        let dir = TempDir::new("access-log");
+        let log = dir.path().join("log");
+        let echo_server = Backend::echo();
+        let half = server(Ours, echo_server.addr, &format!("obfs=http;access-log={}", log.display()));
+        let client = client(Ours, half.addr, "obfs=http");
+        let open: Vec<_> = std::thread::scope(|scope| {
+            let tunnel = || {
+                let app = connect(client.addr);
+                assert_echo(&app, &noise(2_000_000, 1));
+                app
+            };
+            let threads: Vec<_> = (0..40).map(|_| scope.spawn(tunnel)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a tunnel")).collect()
+        });
+        half.child.signal(Signal::TERM);
+        assert_eq!(half.child.wait_exit(secs(5)), Exit::Code(0), "{}", half.child.show_log());
+        assert!(lines(&log, open.len()).iter().all(|line| line["end"] == "cut"), "{}", text(&log));
+    });
+}
