@@ -297,3 +297,36 @@ fn each_tunnel_that_is_open_at_the_end_has_its_line() {
         assert!(lines(&log, open.len()).iter().all(|line| line["end"] == "cut"), "{}", text(&log));
     });
 }
+
+/// As logrotate does it: the file is moved away, and SIGHUP opens another; no line is lost or there twice.
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew() {
+    within(secs(60), || {
+        let dir = TempDir::new("access-log");
+        let (log, old) = (dir.path().join("log"), dir.path().join("log.1"));
+        let echo_server = Backend::echo();
+        let half = server(Ours, echo_server.addr, &format!("obfs=http;access-log={}", log.display()));
+        let client = client(Ours, half.addr, "obfs=http");
+        for _ in 0..5 {
+            echo(&client, 10);
+        }
+        lines(&log, 5);
+        std::fs::rename(&log, &old).expect("move it away");
+        echo(&client, 20);
+        lines(&old, 6);
+        half.child.signal(Signal::HUP);
+        half.child.wait_text("was opened anew");
+        for _ in 0..3 {
+            echo(&client, 30);
+        }
+        assert!(lines(&log, 3).iter().all(|line| line["up"] == 30));
+        assert_eq!(lines(&old, 6).len(), 6);
+        // Where it cannot be opened anew, lines go on to the old one.
+        std::fs::rename(&log, dir.path().join("log.2")).expect("move it away");
+        std::fs::create_dir(&log).expect("something in its place");
+        half.child.signal(Signal::HUP);
+        half.child.wait_text("lines go on to the old file");
+        echo(&client, 40);
+        assert_eq!(lines(&dir.path().join("log.2"), 4)[3]["up"], 40);
+    });
+}

@@ -5,7 +5,7 @@ use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
 use crate::support::conn::{End, assert_echo, connect, fin, recv_head, recv_to_end, reset, send};
 use crate::support::peers::{self, need};
-use crate::support::plugin::{Ours, Plugin, Vars, our_path, ours, server, start};
+use crate::support::plugin::{Ours, Plugin, Vars, client, our_path, ours, server, start};
 use crate::support::ports::free_port;
 use crate::support::scrape::{Answer, Metrics, Numbers, get, request, watched_client, watched_server};
 use crate::support::site::{INDEX, Site};
@@ -733,5 +733,43 @@ fn the_process_is_told_as_it_is() {
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(now.get(&format!("build_info{{half=\"server\",version=\"{version}\"}}")), 1.0);
         assert_eq!(now.get("panics_total"), 0.0);
+    });
+}
+
+#[test]
+fn who_drains_is_healthy_and_not_ready() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        let (server, metrics) = watched_server(echo.addr, "obfs=http;drain=60");
+        let client = client(Ours, server.addr, "obfs=http");
+        let tunnel = connect(client.addr);
+        assert_echo(&tunnel, b"open");
+        assert_eq!((get(metrics.0, "/readyz").status.as_str(), metrics.now().get("draining")), ("200", 0.0));
+        server.child.signal(Signal::TERM);
+        server.child.wait_text("draining: ");
+        let answer = get(metrics.0, "/readyz");
+        assert!(answer.status == "503" && answer.body.contains("drain"), "{answer:?}");
+        assert_eq!(get(metrics.0, "/healthz").status, "200");
+        assert_eq!(metrics.now().get("draining"), 1.0);
+        assert_echo(&tunnel, b"goes on");
+        fin(&tunnel);
+        assert_eq!(server.child.wait_exit(secs(10)), Exit::Code(0), "{}", server.child.show_log());
+    });
+}
+
+#[test]
+fn refusals_for_a_limit_are_counted_by_its_option() {
+    within(secs(60), || {
+        let echo = Backend::echo();
+        let (server, metrics) = watched_server(echo.addr, "obfs=http;limit-tunnels=1");
+        let client = client(Ours, server.addr, "obfs=http");
+        let tunnel = connect(client.addr);
+        assert_echo(&tunnel, b"the one");
+        let other = connect(client.addr);
+        send(&other, b"one too many");
+        recv_to_end(&other, secs(20));
+        let refused = metrics.now().get("connections_failed_total{cause=\"limit-tunnels\"}");
+        assert_eq!(refused, 1.0);
+        assert_echo(&tunnel, b"goes on");
     });
 }
