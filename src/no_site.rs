@@ -3,10 +3,11 @@
 
 use crate::config::Website;
 use crate::detect::{Handoff, Rules};
+use crate::telemetry::Answered;
 use crate::transport::Stream;
 
 /// Closes the connection.
-pub async fn serve(_: &Website, c: Handoff<Stream>, _: &Rules) -> (u64, Option<Handoff<Stream>>) {
+pub async fn serve(_: &Website, c: Handoff<Stream>, _: &Rules) -> (Answered, Option<Handoff<Stream>>) {
     drop(c);
-    (0, None)
+    (Answered::default(), None)
 }

@@ -93,7 +93,7 @@ impl Half for Server {
                 record.ended(&outcome);
             }
             Ok(Opened::Visit(Visit::Relayed(outcome))) => record.ended(&outcome),
-            Ok(Opened::Visit(Visit::Answered(requests))) => record.answered(requests),
+            Ok(Opened::Visit(Visit::Answered(answered))) => record.answered(answered),
             Err(error) => error.tell(record),
         }
     }

@@ -10,7 +10,7 @@ use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _, Timeouts};
 use crate::site;
-use crate::telemetry::Target;
+use crate::telemetry::{Answered, Target};
 use crate::transport::Stream;
 use crate::transport::tls::{TlsError, UpstreamTls};
 use crate::wire::proxy_protocol::Version;
@@ -83,8 +83,8 @@ pub enum Served {
 pub enum Visit {
     /// It was at another port.
     Relayed(Outcome),
-    /// So many requests were answered from here.
-    Answered(u64),
+    /// It was answered from here.
+    Answered(Answered),
 }
 
 /// Why a visitor did not get to the website. It was reset, as where no website listens.
@@ -249,8 +249,8 @@ impl Fallback {
 async fn serve_here(website: &Website, mut c: Handoff<Stream>, rules: &Rules) -> Served {
     c.io.close_notify_unless_peer_closed();
     match Box::pin(site::serve(website, c, rules)).await {
-        (requests, Some(c)) => Served::Upgrade(Box::new(c), requests),
-        (requests, None) => Served::Done(Visit::Answered(requests)),
+        (answered, Some(c)) => Served::Upgrade(Box::new(c), answered.requests),
+        (answered, None) => Served::Done(Visit::Answered(answered)),
     }
 }
 

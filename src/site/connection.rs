@@ -41,9 +41,17 @@ pub enum ReadResult {
 /// A connection, in its buffer what was read and not understood yet.
 pub struct Connection {
     pub c: Handoff<Stream>,
+    /// Bytes that came, and that went out.
+    pub up: u64,
+    pub down: u64,
 }
 
 impl Connection {
+    pub fn new(c: Handoff<Stream>) -> Connection {
+        let up = c.read_buf.len() as u64;
+        Connection { c, up, down: 0 }
+    }
+
     /// Forgets so many bytes.
     pub fn take(&mut self, length: usize) {
         self.c.read_buf.drain(..length.min(self.c.read_buf.len()));
@@ -52,7 +60,10 @@ impl Connection {
     /// Reads what comes next, before a deadline.
     pub async fn read(&mut self, deadline: Instant) -> ReadResult {
         match timeout_at(deadline, read_some(&mut self.c.io, &mut self.c.read_buf, CHUNK)).await {
-            Ok(Ok(1..)) => ReadResult::Bytes,
+            Ok(Ok(n @ 1..)) => {
+                self.up += n as u64;
+                ReadResult::Bytes
+            }
             Ok(Ok(0) | Err(_)) => ReadResult::End,
             Err(_) => ReadResult::Nothing,
         }
@@ -66,11 +77,15 @@ impl Connection {
     /// Reads what is there, at most so many bytes. `None` if that is nothing yet.
     async fn read_now(&mut self, most: usize) -> Option<io::Result<usize>> {
         let mut read = pin!(read_some(&mut self.c.io, &mut self.c.read_buf, most));
-        poll_fn(|cx| match read.as_mut().poll(cx) {
+        let result = poll_fn(|cx| match read.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => Poll::Ready(None),
         })
-        .await
+        .await;
+        if let Some(Ok(n)) = &result {
+            self.up += *n as u64;
+        }
+        result
     }
 
     /// Reads what is there until there are so many bytes.
@@ -152,6 +167,7 @@ impl Connection {
             if n == 0 || (waited && has_ended(self.c.io.tcp()).await) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
+            self.down += n as u64;
             bytes = bytes.get(n..).unwrap_or_default();
         }
         self.in_time(|visitor, cx| Pin::new(visitor).poll_flush(cx)).await

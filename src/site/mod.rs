@@ -17,12 +17,17 @@ mod response;
 use crate::config::Website;
 use crate::detect::{Handoff, Rules};
 use crate::runtime::watchdog;
+use crate::telemetry::Answered;
 use crate::transport::Stream;
 use requests::Requests;
 
-/// Serves a website on a connection to its end; a bare one where it is at another port. Returns how many requests
-/// were answered, and the connection when, in the place of a further one, an upgrade is asked for that `rules` take.
-pub async fn serve(website: &Website, c: Handoff<Stream>, rules: &Rules) -> (u64, Option<Handoff<Stream>>) {
+/// Serves a website on a connection to its end; a bare one where it is at another port. Returns what it
+/// has done, and the connection when, in the place of a further one, an upgrade is asked for that `rules` take.
+pub async fn serve(
+    website: &Website,
+    c: Handoff<Stream>,
+    rules: &Rules,
+) -> (Answered, Option<Handoff<Stream>>) {
     watchdog::stage("own site");
     Requests::new(website, rules, c).run().await
 }

@@ -6,6 +6,7 @@ use super::response::{Content, Response};
 use crate::config::Website;
 use crate::detect::{Detection, Handoff, Rules, detect};
 use crate::runtime::drain;
+use crate::telemetry::Answered;
 use crate::transport::Stream;
 use crate::wire::http::framing::MessageBody;
 use crate::wire::http::request::buffers::HeaderBuffers;
@@ -78,17 +79,17 @@ enum After {
 impl<'a> Requests<'a> {
     pub fn new(website: &'a Website, rules: &'a Rules, c: Handoff<Stream>) -> Requests<'a> {
         let server = ServerAddr { address: c.info.local_addr(), tls: c.io.is_tls() };
-        let connection = Connection { c };
+        let connection = Connection::new(c);
         Requests { website, rules, connection, server, buffers: HeaderBuffers::default(), count: 0 }
     }
 
-    /// Answers requests until one of the two has had enough, or a client shows itself. Returns how many it were,
-    /// and the client.
-    pub async fn run(mut self) -> (u64, Option<Handoff<Stream>>) {
+    /// Answers requests until one of the two has had enough, or a client shows itself. Returns what has been
+    /// done, and the client.
+    pub async fn run(mut self) -> (Answered, Option<Handoff<Stream>>) {
         loop {
             let exchange = match self.next().await {
                 Next::Over => break,
-                Next::Upgrade => return (self.count, Some(self.connection.c)),
+                Next::Upgrade => return (self.answered(), Some(self.connection.c)),
                 Next::Request(request) => self.asked(*request).await,
                 Next::Refused(refusal) => Some(self.refused(refusal)),
             };
@@ -109,7 +110,12 @@ impl<'a> Requests<'a> {
                 After::Broken => break,
             }
         }
-        (self.count, None)
+        (self.answered(), None)
+    }
+
+    fn answered(&self) -> Answered {
+        let Connection { up, down, .. } = self.connection;
+        Answered { requests: self.count, up, down }
     }
 
     /// Waits for a request and reads its head.

@@ -30,7 +30,7 @@ pub use limit::{
     report as report_suppressed, report_rest as report_rest_of_suppressed, start as start_limiting,
 };
 
-pub use record::{Kind, PathClass, Record, Target};
+pub use record::{Answered, Kind, PathClass, Record, Target};
 
 #[cfg(unix)]
 use crate::os::syslog::Syslog;

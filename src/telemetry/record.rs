@@ -1,7 +1,7 @@
 //! What is told of one connection: a line in the log, and one in the access log.
 
 use super::access_log::{self, Line};
-use crate::metrics::{self, Open, TunnelEnd, TunnelKind};
+use crate::metrics::{self, Direction, Flow, Open, TunnelEnd, TunnelKind};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{End, Outcome};
 use std::fmt::Display;
@@ -101,6 +101,17 @@ pub struct Target {
     pub address: Arc<str>,
 }
 
+/// What a website of our own has done for a visitor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// How many requests it has answered.
+    pub requests: u64,
+    /// Bytes from the visitor.
+    pub up: u64,
+    /// Bytes to it.
+    pub down: u64,
+}
+
 /// What is known of a connection, from its beginning to its end. Each has one line in the access log: also one that
 /// breaks off because the process ends or the code has a fault.
 #[derive(Debug)]
@@ -171,10 +182,12 @@ impl Record {
         self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
     }
 
-    /// So many of its requests were answered from here.
-    pub fn answered(mut self, requests: u64) {
-        debug!(peer = %self.info, requests, "visitor of our own website");
-        self.tell(None, Some(requests), "closed", None);
+    /// A website of our own has answered it.
+    pub fn answered(mut self, Answered { requests, up, down }: Answered) {
+        debug!(peer = %self.info, requests, up, down, "visitor of our own website");
+        metrics::moved(Flow::Visitor, Direction::Up, up);
+        metrics::moved(Flow::Visitor, Direction::Down, down);
+        self.tell(Some((up, down)), Some(requests), "closed", None);
     }
 
     /// Nothing came of it: `end` in a word, and why.

@@ -330,3 +330,23 @@ fn a_file_that_was_moved_away_is_opened_anew() {
         assert_eq!(lines(&dir.path().join("log.2"), 4)[3]["up"], 40);
     });
 }
+
+#[test]
+fn what_our_own_website_answered_has_its_bytes() {
+    within(secs(60), || {
+        let dir = TempDir::new("access-log");
+        let log = dir.path().join("log");
+        let echo_server = Backend::echo();
+        let options = format!("obfs=http;obfs-uri=/t;failover=status:404;access-log={}", log.display());
+        let half = server(Ours, echo_server.addr, &options);
+        let request =
+            "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let visitor = connect(half.addr);
+        send(&visitor, request.as_bytes());
+        let answer = recv_to_end(&visitor, secs(10)).0;
+        drop(visitor);
+        let line = &lines(&log, 1)[0];
+        assert_eq!((&line["requests"], &line["kind"]), (&2.into(), &"visitor".into()), "{line}");
+        assert_eq!((&line["up"], &line["down"]), (&request.len().into(), &answer.len().into()), "{line}");
+    });
+}
