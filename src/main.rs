@@ -1,6 +1,6 @@
 //! The door: arguments and environment become a configuration, which runs until it is asked to end.
 
-use obfs_rs::cli::{self, Command};
+use obfs_rs::cli::{self, Command, CommandError};
 use obfs_rs::config::{Config, Half, ProcessEnv};
 use obfs_rs::exporter::Exporter;
 use obfs_rs::metrics;
@@ -13,7 +13,7 @@ use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
 use obfs_rs::runtime::{buffers, watchdog};
 use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
-use obfs_rs::telemetry::{self, Destination};
+use obfs_rs::telemetry::{self, AccessLogConfig, Destination};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -106,7 +106,13 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     let metrics = metrics.as_ref().map(|address| Exporter::bind(address, user.as_ref())).transpose()?;
     // The pid file goes when this function ends.
     let reloader = Reloader::new(config.clone(), read);
+    let access_log = config.process.access_log.clone();
     let (service, _pid_file) = bind(config, open_files, HandedOver::new(handed_over))?;
+    if let (Some(user), Some(path)) = (&user, access_log.as_ref().and_then(AccessLogConfig::file))
+        && let Err(error) = user.give(path)
+    {
+        warn!(%error, "the access log stays root's, and cannot be opened anew on SIGHUP");
+    }
     metrics::note_start(env!("CARGO_PKG_VERSION"), role);
     if let Some(metrics) = &metrics {
         info!("metrics are at {metrics}");
@@ -141,6 +147,8 @@ fn read_again(args: Vec<OsString>, env: ProcessEnv) -> Arc<ReadConfig> {
         match read {
             Ok(Command::Run(config)) => Ok(*config),
             Ok(_) => Err("the command line asks for something else".to_owned()),
+            // Other than at the start it goes to the log.
+            Err(CommandError::Config(error)) => Err(error.without_secret().to_string()),
             Err(error) => Err(error.to_string()),
         }
     })

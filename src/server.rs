@@ -133,6 +133,10 @@ impl Server {
             record.tls = layer == Layer::Tls;
             let admitted = self.admit(&mut arrival, &c.info, &c.read_buf, &mut seen).await;
             let refused = admitted.is_err();
+            if refused {
+                // It is as old as the wait, and the website may have given it up.
+                c.upstream = None;
+            }
             let sni = seen.server_name();
             let of_certificate =
                 |name: Option<&[u8]>| self.tls.as_ref().is_some_and(|tls| tls.is_asked_for(name, &c.info));

@@ -40,7 +40,7 @@ pub enum StartError {
     #[error("cannot take what the service manager hands over (LISTEN_FDS): {0}")]
     HandedOver(io::Error),
     /// Its TLS cannot be set up: a certificate, a key or a root is not what it should be.
-    #[error("tls: {0}")]
+    #[error("tls (options `cert` and `key`): {0}")]
     Tls(#[from] TlsError),
     /// It would dial itself.
     #[error("{0} leads back to this process, which listens on {1}")]

@@ -109,7 +109,9 @@ pub(super) fn routes(
     let mut seen = HashSet::new();
     for option in options.all("route") {
         let text = option.value.as_deref().unwrap_or_default();
-        let fail = |expected: &str| ConfigError::option(&option.key, text, expected);
+        // The path may be a secret, and whatever stands in front of a port that was forgotten.
+        let shown = if text.starts_with('/') { "/…" } else { text };
+        let fail = |expected: &str| ConfigError::option(&option.key, shown, expected);
         let (from, backend) = split(text).ok_or_else(|| fail(expected))?;
         let (key, list, entry) = if from.starts_with('/') {
             let path = without_query(from).to_owned();

@@ -80,6 +80,23 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The same for a log, where nobody is to read a path or a host that only clients know.
+    pub fn without_secret(self) -> Self {
+        const SECRET: &[&str] =
+            &["path", "obfs-uri", "host", "obfs-host", "obfs-tls-host", "sni", "peer", "header", "route"];
+        let is_secret = |name: &str| {
+            // In front of a name that stands in a file is its place.
+            let name = name.rsplit(' ').next().unwrap_or(name).replace('_', "-");
+            SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret))
+        };
+        match self {
+            ConfigError::Option { name, value, expected } if !value.is_empty() && is_secret(&name) => {
+                ConfigError::Option { name, value: "…".into(), expected }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn option(name: &str, value: &str, expected: impl Into<String>) -> Self {
         ConfigError::Option { name: name.into(), value: one_line(value), expected: expected.into() }
     }
@@ -158,5 +175,19 @@ mod tests {
         assert_eq!(message("plain"), "option `obfs`: `plain` is not a disguise");
         assert!(message("http&obfs-host=a").ends_with("is not a disguise; options are separated by `;`"));
         assert!(message("http://a").ends_with("is not a disguise: leave out what a URL has beside it"));
+    }
+
+    #[test]
+    fn a_log_has_no_path_and_no_host() {
+        for (name, shown) in [
+            ("path", "…"),
+            ("/etc/c.json:3: obfs_uri", "…"),
+            ("Route", "…"),
+            ("obfs", "/s3cret"),
+            ("failover", "/s3cret"),
+        ] {
+            let message = ConfigError::option(name, "/s3cret", "fit").without_secret().to_string();
+            assert_eq!(message, format!("option `{name}`: `{shown}` is not fit"));
+        }
     }
 }

@@ -156,7 +156,8 @@ impl File {
         // Two of the keys have a meaning for us, too.
         let is_shadowsocks = |key: &str, value: &Value<'_>| match (key, value) {
             ("mode", Value::StringLit(mode)) => MODES.contains(&mode.value.as_ref()),
-            ("key", Value::StringLit(_)) => !has_certificate,
+            // What has neither is the base64 of a Shadowsocks key.
+            ("key", Value::StringLit(key)) => !has_certificate || !key.value.contains(['.', '/', '\\']),
             _ => SHADOWSOCKS.contains(&key),
         };
         let mut file = File::default();

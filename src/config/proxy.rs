@@ -24,11 +24,21 @@ pub(super) fn proxy(options: &Options) -> Result<Option<Proxy>, ConfigError> {
         let shown = match (text.split_once("://"), text.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
             (None, Some((_, host))) => format!("…@{host}"),
+            // A `;` in a password that is not escaped ends the option before the `@`.
+            (None, None) if text.contains(':') => "…".to_owned(),
+            (Some((scheme, rest)), None) if !may_be_host_and_port(rest) => format!("{scheme}://…"),
             (_, None) => text.to_owned(),
         };
         ConfigError::option(name, &shown, why)
     };
     read(text).map(Some).map_err(wrong)
+}
+
+/// Whether no password can stand in this.
+fn may_be_host_and_port(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_host = !host.contains(':') || host.starts_with('[');
+    is_host && port.trim_end_matches('/').bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Reads a URL. What is wrong with it is told as the end of "is not …".
@@ -63,7 +73,9 @@ fn read(text: &str) -> Result<Proxy, String> {
     let host = Host::parse(&unescaped).filter(|_| !host.contains(':') || host.starts_with('['));
     let host = host.ok_or_else(|| because("the host is neither a name nor an address (IPv6 in brackets)"))?;
     let port = port.map_or(Some(DEFAULT_PORT), parse_port);
-    let port = port.ok_or_else(|| because("the port is no number from 1 to 65535"))?;
+    let port = port.ok_or_else(|| {
+        because("the port is no number from 1 to 65535 (in a password, `;` is written %3B, and `@` %40)")
+    })?;
     Ok(Proxy { kind, address: HostPort { host, port }, login })
 }
 
@@ -134,6 +146,9 @@ mod tests {
             ("ftp://user:secret@h", "`ftp://…@h` is not a proxy's URL (socks5://"),
             ("h:1080", "is not a proxy's URL"),
             ("user:secret@h:1080", "`…@h:1080`"),
+            ("http://user:secret", "`http://…`"),
+            ("socks5://user:secret:127.0.0.1:80", "`socks5://…`"),
+            ("user:secret:h:80", "`…`"),
             ("socks5:user:secret@h", "`…@h`"),
             ("http://", "the host is missing"),
             ("socks5://user:secret@", "the host is missing"),

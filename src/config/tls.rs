@@ -89,7 +89,9 @@ fn is_certificate_name(_: &str) -> bool {
 }
 
 fn file(options: &Options, name: &str) -> Option<PathBuf> {
-    value_if_any(options, name).map(|(_, path)| PathBuf::from(path))
+    // The working directory changes when the process goes into the background.
+    let absolute = |path: &str| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    value_if_any(options, name).map(|(_, path)| absolute(path))
 }
 
 /// The certificate of `certRaw`: the body of a PEM file, without its first and last line and without

@@ -2,7 +2,7 @@
 //! the clock.
 
 use super::link::{Cursor, Event, HEADS, Link, READ};
-use super::session::Session;
+use super::session::{Failed, Session};
 use super::sessions::Sessions;
 use super::source::{Backend, NewSession, SessionSource};
 use super::starts::Starts;
@@ -33,7 +33,7 @@ pub fn serve(
     Engine::new(open, backend, timeouts).run()
 }
 
-pub(super) struct Engine<S, I> {
+pub(super) struct Engine<S: RelayStream, I: SessionSource> {
     link: Link<S>,
     sessions: Sessions,
     starts: Starts<I>,
@@ -319,21 +319,29 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         }
         let mut any = false;
         while let Some(session) = self.sessions.take_closed() {
-            self.note_end(&session, End::Closed);
+            self.note_end(session, End::Closed);
             self.starts.source.ended();
             any = true;
         }
         any
     }
 
-    fn note_end(&mut self, session: &Session, end: End) {
-        let (to_socket, from_socket) = (session.to_socket, session.from_socket);
-        let (up, down) = if I::IS_CLIENT { (from_socket, to_socket) } else { (to_socket, from_socket) };
+    fn note_end(&mut self, mut session: Session, end: End) {
+        let (up, down) = Self::bytes(&session);
         self.up += up;
         self.down += down;
-        if let Some(record) = self.starts.source.record(session.peer, session.began) {
-            record.ended(&Outcome { up, down, end });
+        let Some(record) = self.starts.source.record(session.peer, session.began) else { return };
+        match session.take_failure() {
+            Some(Failed::NoTunnel(end, cause)) => record.failed(end, &cause),
+            Some(Failed::Ended(end)) => record.ended(&Outcome { up, down, end }),
+            None => record.ended(&Outcome { up, down, end }),
         }
+    }
+
+    /// The bytes of a session, up and down.
+    fn bytes(session: &Session) -> (u64, u64) {
+        let (to_socket, from_socket) = (session.to_socket, session.from_socket);
+        if I::IS_CLIENT { (from_socket, to_socket) } else { (to_socket, from_socket) }
     }
 
     /// Looks at the clock: ends sessions that stand still, and the connection when it is over.
@@ -442,10 +450,24 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         for session in self.sessions.take_all() {
             let end = match &end {
                 End::Reset(side, error) => End::Reset(*side, error.kind().into()),
+                End::Idle(time) => End::Idle(*time),
+                End::Stalled(time) => End::Stalled(*time),
                 _ => End::Closed,
             };
-            self.note_end(&session, end);
+            self.note_end(session, end);
         }
         Outcome { up: self.up, down: self.down, end }
+    }
+}
+
+/// Sessions that are open when the process ends, or the code has a fault, have their lines in the access log, too.
+impl<S: RelayStream, I: SessionSource> Drop for Engine<S, I> {
+    fn drop(&mut self) {
+        for session in self.sessions.take_all() {
+            let bytes = Self::bytes(&session);
+            if let Some(record) = self.starts.source.record(session.peer, session.began) {
+                record.cut(bytes);
+            }
+        }
     }
 }

@@ -67,6 +67,8 @@ pub struct Pool<O> {
     early_data: usize,
     timeouts: Timeouts,
     members: Mutex<Vec<Member>>,
+    /// No connection is given another session.
+    is_retired: AtomicBool,
     /// The server does not answer pings, so their answers are not waited for.
     deaf: AtomicBool,
     /// When the latest ping was sent that was answered.
@@ -118,7 +120,8 @@ impl<O: OpenLink> Pool<O> {
     /// A pool whose connections carry at most so many sessions at a time.
     pub fn new(opener: O, most: usize, early_data: usize, timeouts: Timeouts) -> Pool<O> {
         let (members, deaf, answered) = Default::default();
-        Pool { opener, most, early_data, timeouts, members, deaf, answered }
+        let is_retired = AtomicBool::default();
+        Pool { opener, most, early_data, timeouts, members, is_retired, deaf, answered }
     }
 
     /// Carries a session in one of the connections; makes one where none has room.
@@ -128,6 +131,7 @@ impl<O: OpenLink> Pool<O> {
 
     /// Gives no connection another session: each ends once it has none.
     pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
         self.members().clear();
     }
 
@@ -157,7 +161,9 @@ impl<O: OpenLink> Pool<O> {
         let (made, running, doubtful) = (Instant::now(), given.into(), false.into());
         let health = Arc::new(Health { made, running, doubtful });
         let to_be_proved = members.iter().any(|member| member.health.doubtful.load(Ordering::Acquire));
-        members.push(Member { sender, given, health: Arc::clone(&health) });
+        if !self.is_retired.load(Ordering::Acquire) {
+            members.push(Member { sender, given, health: Arc::clone(&health) });
+        }
         let (pool, opened_in) = (Arc::clone(self), Duration::ZERO);
         Some(Inbox { receiver, first: session, health, to_be_proved, opened_in, pool })
     }

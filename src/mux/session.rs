@@ -4,11 +4,12 @@ use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
 use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
-use crate::net::limits::Slot;
-use crate::relay::{Pieces, RelayStream as _, WriteBuffer, reset};
+use crate::net::limits::{Refused, Slot};
+use crate::relay::{End, Pieces, RelayStream as _, Side, WriteBuffer, reset};
 use crate::runtime::buffers;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -56,6 +57,16 @@ pub(super) struct Session {
     pub(super) from_socket: u64,
     /// Once it stands.
     open: Option<Open>,
+    /// How it has ended, if not in order.
+    failure: Option<Box<Failed>>,
+}
+
+/// How a session has ended that has not ended in order.
+pub(super) enum Failed {
+    /// It never came to its backend: in a word, and why.
+    NoTunnel(&'static str, String),
+    /// It broke off.
+    Ended(End),
 }
 
 impl Session {
@@ -80,6 +91,7 @@ impl Session {
             to_socket: 0,
             from_socket: 0,
             open: None,
+            failure: None,
         }
     }
 
@@ -181,6 +193,9 @@ impl Session {
         if error && self.waiting() > 0 && self.is_connecting() {
             self.state = State::ResetDue;
         } else if error {
+            let side = if self.role == Role::Server { Side::Accepted } else { Side::Dialled };
+            let error = io::Error::other("the session was ended by an error");
+            self.failure.get_or_insert_with(|| Box::new(Failed::Ended(End::Reset(side, error))));
             self.forget();
         } else {
             match (self.state, self.role) {
@@ -208,6 +223,22 @@ impl Session {
         if of_id_0 && self.state == State::SocketEnded && self.waiting() == 0 {
             self.close(None);
         }
+    }
+
+    /// The same, with the first reason for the access log.
+    pub(super) fn fail(&mut self, why: Failed) {
+        self.failure.get_or_insert_with(|| Box::new(why));
+        self.abort();
+    }
+
+    /// How it has ended, if not in order.
+    pub(super) fn take_failure(&mut self) -> Option<Failed> {
+        self.failure.take().map(|failure| *failure)
+    }
+
+    /// The socket's end of the relay that the session is.
+    fn socket_side(&self) -> Side {
+        if self.role == Role::Server { Side::Dialled } else { Side::Accepted }
     }
 
     /// Ends the session by an error: the socket is reset, and the peer is told.
@@ -266,7 +297,11 @@ impl Session {
                 id = self.id,
                 "a session is ended: it says too much while it waits for its place"
             );
-            self.abort();
+            metrics::connection_failed(Failure::Sessions);
+            self.fail(Failed::NoTunnel(
+                "refused",
+                "it says too much while it waits for its place".to_owned(),
+            ));
         }
     }
 
@@ -288,7 +323,10 @@ impl Session {
                     Poll::Pending => return,
                     Poll::Ready(Ok(slot)) => (self.slot, *admitting) = (Some(Box::new(slot)), None),
                     // Which the log was told.
-                    Poll::Ready(Err(_)) => return self.abort(),
+                    Poll::Ready(Err(Refused(limit))) => {
+                        let why = format!("{} is reached", limit.option());
+                        return self.fail(Failed::NoTunnel("refused", why));
+                    }
                 }
             }
             match dialling.as_mut().poll(cx) {
@@ -300,7 +338,7 @@ impl Session {
                 Poll::Ready(Err(error)) => {
                     tracing::warn!(%error, "cannot connect to Shadowsocks");
                     metrics::connection_failed(Failure::Backend);
-                    return self.abort();
+                    return self.fail(Failed::NoTunnel("failed", error.to_string()));
                 }
             }
         }
@@ -339,8 +377,8 @@ impl Session {
         if !self.state.reads_socket() {
             return Poll::Pending;
         }
-        if ready!(Pin::new(socket).poll_read(cx, buffer)).is_err() {
-            self.abort();
+        if let Err(error) = ready!(Pin::new(socket).poll_read(cx, buffer)) {
+            self.fail(Failed::Ended(End::Reset(self.socket_side(), error)));
             return Poll::Ready(0);
         }
         let len = buffer.filled().len();

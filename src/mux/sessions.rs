@@ -1,9 +1,9 @@
 //! The sessions of a connection: how many there may be, how much may wait for them, whose turn it is.
 
-use super::session::{SOFT, Session};
+use super::session::{Failed, SOFT, Session};
 use super::source::Connecting;
 use super::timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE};
-use crate::relay::Pieces;
+use crate::relay::{End, Pieces};
 use crate::runtime::buffers;
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
@@ -143,7 +143,7 @@ impl Sessions {
         session.write(cx, input, data);
         if session.waiting() >= limit && self.is_stalled(&self.list[index]) {
             tracing::debug!(id, self.was_shared, "a session is reset: its receiver takes nothing");
-            self.list[index].abort();
+            self.list[index].fail(Failed::Ended(End::Stalled(STALL)));
         }
     }
 
@@ -192,7 +192,7 @@ impl Sessions {
         for session in self.list.iter_mut().filter(|session| session.is_silent()) {
             if session.began.elapsed() >= SILENT_MAX {
                 tracing::debug!(id = session.id, "a session is ended: neither end says anything");
-                session.abort();
+                session.fail(Failed::Ended(End::Idle(SILENT_MAX)));
             } else if !session.has_no_socket() {
                 one_is_dialled = true;
             } else if (session.peer_has_ended() || session.began.elapsed() >= SILENCE)

@@ -6,12 +6,18 @@ use sd_notify::NotifyState;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 use tracing::debug;
 
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
+
+/// How often it is said again that the service is ready, where nobody reads it, and how soon.
+const AGAIN: u32 = 120;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How many were taken.
 static TAKEN: AtomicI32 = AtomicI32::new(0);
@@ -61,9 +67,43 @@ impl ServiceManager {
 
 /// Where nobody listens, nothing is lost but this.
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        debug!(%error, "the service manager cannot be told");
+    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let Err(error) = send(&message) else { return };
+    debug!(%error, "the service manager cannot be told");
+    // It has no room now. That a service is ready it has to know.
+    if error.kind() == io::ErrorKind::WouldBlock
+        && states.iter().any(|state| matches!(state, NotifyState::Ready))
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(async move {
+            for _ in 0..AGAIN {
+                tokio::time::sleep(PAUSE).await;
+                if send(&message).is_ok() {
+                    break;
+                }
+            }
+        });
     }
+}
+
+/// Sends a message, without waiting for whoever is to read it: tunnels go on meanwhile. (The library's own sending
+/// waits, and knows no abstract names.)
+fn send(message: &str) -> io::Result<()> {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Ok(()) };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    match name.as_bytes().strip_prefix(b"@") {
+        #[cfg(target_os = "linux")]
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt as _;
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            socket.send_to_addr(message.as_bytes(), &address)?;
+        }
+        _ => {
+            socket.send_to(message.as_bytes(), &name)?;
+        }
+    }
+    Ok(())
 }
 
 /// The listening sockets that were handed over, each with its name or number. To be called once, before any

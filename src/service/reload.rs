@@ -7,7 +7,11 @@ use crate::telemetry::{self, access_log};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
+
+/// How long the files may take: a disk may be away.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads the settings from where they were read at the start.
 pub type ReadConfig = dyn Fn() -> Result<Config, String> + Send + Sync;
@@ -55,7 +59,11 @@ impl Reloader {
             let _runtime = runtime.enter();
             renew(&*half, &before, &*read)
         });
-        match reloading.await.map_err(|error| error.to_string()).and_then(|renewed| renewed) {
+        let renewed = match timeout(PATIENCE, reloading).await {
+            Ok(renewed) => renewed.map_err(|error| error.to_string()).and_then(|renewed| renewed),
+            Err(_) => Err(format!("a file could not be read within {} s", PATIENCE.as_secs())),
+        };
+        match renewed {
             Ok(config) => *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config),
             Err(error) => {
                 warn!("nothing is reloaded but the access log, everything else stays as it was: {error}")

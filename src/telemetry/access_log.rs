@@ -55,6 +55,16 @@ pub struct AccessLogConfig {
     pub format: Format,
 }
 
+impl AccessLogConfig {
+    /// The file that is written.
+    pub fn file(&self) -> Option<&std::path::Path> {
+        match &self.sink {
+            Sink::Stdout => None,
+            Sink::File(path) => Some(path),
+        }
+    }
+}
+
 /// Why there is no access log.
 #[derive(Debug, Error)]
 pub enum AccessLogError {
@@ -347,6 +357,10 @@ impl Output {
     /// One call of the system.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
+            // (not std's, whose buffer hides how much was written)
+            #[cfg(unix)]
+            Output::Stdout => rustix::io::write(rustix::stdio::stdout(), bytes).map_err(io::Error::from),
+            #[cfg(not(unix))]
             Output::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes)?;
@@ -369,6 +383,21 @@ fn open(path: &std::path::Path) -> io::Result<File> {
         options.mode(0o640).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     }
     options.open(path)
+}
+
+/// Whether both are open for the same file.
+fn is_same(one: &File, other: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let id = |file: &File| file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        id(one) == id(other)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (one, other);
+        false
+    }
 }
 
 /// The thread's part.
@@ -454,8 +483,8 @@ impl Writer {
         let Output::File(path, file) = &mut self.output else { return };
         match open(path) {
             Ok(new) => {
+                self.torn &= is_same(file, &new);
                 *file = new;
-                self.torn = false;
                 info!("the access log {} was opened anew", path.display());
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 use super::access_log::{self, Line};
 use crate::metrics::{self, Direction, Flow, Open, TunnelEnd, TunnelKind};
 use crate::net::conn_info::ConnInfo;
-use crate::relay::{End, Outcome};
+use crate::relay::{End, Outcome, Side};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,6 +167,16 @@ impl Record {
 
     /// It was joined to something else, and has ended.
     pub fn ended(mut self, Outcome { up, down, end }: &Outcome) {
+        // (with obfs=http and obfs=tls it may not even have been granted, which is told where that is known)
+        let is_granted = matches!(self.kind, Kind::WebSocket | Kind::HttpUpgrade | Kind::Session);
+        if let (true, 0, End::Reset(Side::Dialled, _)) = (is_granted, *down, end)
+            && self.target.as_ref().is_some_and(|target| target.role == "server")
+        {
+            warn!(
+                peer = %self.info, %end,
+                "the server granted the tunnel and reset it before anything came: does Shadowsocks answer behind it?"
+            );
+        }
         self.log_end(*up, *down, end);
         let (name, counted, cause) = match end {
             End::Closed => ("closed", Some(TunnelEnd::Closed), None),
@@ -188,6 +198,16 @@ impl Record {
         metrics::moved(Flow::Visitor, Direction::Up, up);
         metrics::moved(Flow::Visitor, Direction::Down, down);
         self.tell(Some((up, down)), Some(requests), "closed", None);
+    }
+
+    /// It breaks off, because the process ends or the code has a fault, after so many bytes up and down.
+    pub fn cut(mut self, bytes: (u64, u64)) {
+        self.tell_cut(Some(bytes));
+    }
+
+    fn tell_cut(&mut self, bytes: Option<(u64, u64)>) {
+        let cause = if std::thread::panicking() { "a fault in this program" } else { "the process ends" };
+        self.tell(bytes, None, "cut", Some(&cause));
     }
 
     /// Nothing came of it: `end` in a word, and why.
@@ -236,7 +256,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let cause = if std::thread::panicking() { "a fault in this program" } else { "the process ends" };
-        self.tell(None, None, "cut", Some(&cause));
+        self.tell_cut(None);
     }
 }

@@ -39,8 +39,18 @@ pub enum UpgradeError {
     #[error("the server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Silent,
     /// The connection broke.
-    #[error("the connection to the server broke: {0}")]
+    #[error("the connection to the server broke before it answered: {0}{by}", by = by_whom(.0))]
     Broken(#[from] io::Error),
+}
+
+/// Who may have ended a connection so.
+fn by_whom(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            ", by the server or by somebody on the way"
+        }
+        _ => "",
+    }
 }
 
 fn after(line: &str) -> String {

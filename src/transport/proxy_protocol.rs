@@ -97,8 +97,13 @@ async fn read(
     }
 }
 
-/// The first of so many bytes, fit for a log line.
+/// The first of so many bytes, fit for a log line. Of what is no header not more than a method's length: behind it
+/// stands a path, which may be a secret.
 fn show(bytes: &[u8], length: usize) -> String {
     const SHOWN: usize = 64;
-    bytes.get(..length.min(SHOWN)).unwrap_or_default().escape_ascii().to_string()
+    const FEW: usize = 4;
+    let is_header = bytes.starts_with(b"PROXY") || bytes.starts_with(b"\r\n\r\n\0");
+    let shown = length.min(if is_header { SHOWN } else { FEW });
+    let more = if length > shown && !is_header { "…" } else { "" };
+    format!("{}{more}", bytes.get(..shown).unwrap_or_default().escape_ascii())
 }

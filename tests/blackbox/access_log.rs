@@ -350,3 +350,103 @@ fn what_our_own_website_answered_has_its_bytes() {
         assert_eq!((&line["up"], &line["down"]), (&request.len().into(), &answer.len().into()), "{line}");
     });
 }
+
+#[test]
+fn sessions_that_break_off_say_so() {
+    within(secs(60), || {
+        let dir = TempDir::new("access-log");
+        let (log, own) = (dir.path().join("server.log"), dir.path().join("client.log"));
+        let (backend, connections) = Backend::manual();
+        let half = server(Ours, backend.addr, &format!("mode=websocket;access-log={}", log.display()));
+        let client = client(Ours, half.addr, &format!("mode=websocket;mux=8;access-log={}", own.display()));
+        let open = || {
+            let app = connect(client.addr);
+            send(&app, b"hello");
+            let far = crate::support::backend::next(&connections);
+            assert_eq!(crate::support::conn::recv(&far, 5), b"hello");
+            (app, far)
+        };
+        let ends_of = |line: &Value| (line["kind"].clone(), line["end"].clone(), line["up"].clone());
+        let wanted = |end: &str| (Value::from("session"), Value::from(end), Value::from(5));
+        // The application resets, then the backend.
+        let (app, _far) = open();
+        reset(app);
+        for path in [&log, &own] {
+            assert_eq!(ends_of(&lines(path, 1)[0]), wanted("reset"), "{}", text(path));
+        }
+        let (_app, far) = open();
+        reset(far);
+        for path in [&log, &own] {
+            let lines = lines(path, 2);
+            assert_eq!(ends_of(&lines[1]), wanted("reset"), "{}", text(path));
+            assert!(lines[1]["cause"].is_string(), "{}", text(path));
+        }
+        client.child.wait_text("does Shadowsocks answer behind it?");
+    });
+}
+
+#[test]
+fn sessions_that_are_open_at_the_end_have_their_lines() {
+    within(secs(60), || {
+        for of_client in [false, true] {
+            let dir = TempDir::new("access-log");
+            let (log, own) = (dir.path().join("server.log"), dir.path().join("client.log"));
+            let echo_server = Backend::echo();
+            let options = |path: &Path| format!("mode=websocket;mux=8;access-log={}", path.display());
+            let half = server(Ours, echo_server.addr, &options(&log));
+            let client = client(Ours, half.addr, &options(&own));
+            let open: Vec<_> = (0..3).map(|_| connect(client.addr)).collect();
+            open.iter().for_each(|app| assert_echo(app, b"hello"));
+            let (ends, path) = if of_client { (&client, &own) } else { (&half, &log) };
+            ends.child.signal(Signal::TERM);
+            assert_eq!(ends.child.wait_exit(secs(5)), Exit::Code(0), "{}", ends.child.show_log());
+            let is_cut = |line: &Value| {
+                (line["kind"] == "session" && line["up"] == 5 && line["down"] == 5 && line["end"] == "cut")
+                    || (line["kind"] == "mux" && !of_client)
+            };
+            assert!(lines(path, if of_client { 3 } else { 4 }).iter().all(is_cut), "{}", text(path));
+        }
+    });
+}
+
+#[test]
+fn a_session_without_a_backend_has_failed() {
+    within(secs(60), || {
+        let dir = TempDir::new("access-log");
+        let log = dir.path().join("server.log");
+        let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let half = server(Ours, nobody, &format!("mode=websocket;access-log={}", log.display()));
+        let client = client(Ours, half.addr, "mode=websocket;mux=8");
+        let app = connect(client.addr);
+        send(&app, b"hello");
+        recv_to_end(&app, secs(10));
+        let line = &lines(&log, 1)[0];
+        assert_eq!((&line["kind"], &line["end"]), (&"session".into(), &"failed".into()), "{line}");
+        assert!(line["cause"].as_str().is_some_and(|cause| cause.contains(&nobody.to_string())), "{line}");
+    });
+}
+
+/// What a trusted proxy's connection begins with instead of a header may be a client's request.
+#[test]
+fn a_path_is_in_no_line_though_a_header_is_missing() {
+    within(secs(60), || {
+        let dir = TempDir::new("access-log");
+        let log = dir.path().join("log");
+        let echo_server = Backend::echo();
+        let options = format!(
+            "obfs=http;obfs-uri=/s3cr3t;access-log={};trusted=127.0.0.1;proxy-protocol=in",
+            log.display()
+        );
+        let half = server(Ours, echo_server.addr, &options);
+        for request in ["GET /s3cr3t HTTP/1.1\r\nHost: h1dden.example\r\n\r\n", "GET /s3cr3t"] {
+            let visitor = connect(half.addr);
+            send(&visitor, request.as_bytes());
+            fin(&visitor);
+            recv_to_end(&visitor, secs(10));
+        }
+        lines(&log, 2);
+        half.child.wait_text("a trusted address must send a PROXY header first");
+        let told = format!("{}{}", text(&log), half.child.show_log());
+        assert!(!told.contains("s3cr") && !told.contains("h1dden"), "{told}");
+    });
+}

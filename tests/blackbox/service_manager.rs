@@ -254,3 +254,31 @@ fn the_units_are_sound() {
         assert!(!verify.show_log().contains("obfs-rs."), "{}", verify.show_log());
     });
 }
+
+/// A queue that nobody reads holds no tunnel up; once it is read, the service is known to be ready.
+#[test]
+fn a_service_manager_that_reads_nothing_is_not_waited_for() {
+    within(secs(60), || {
+        let (dir, echo, port) = (TempDir::new("notify"), Backend::echo(), free_port());
+        let manager = manager(&dir);
+        let filler = UnixDatagram::unbound().expect("a socket");
+        filler.set_nonblocking(true).expect("no waiting");
+        while filler.send_to(b"X", dir.path().join("notify")).is_ok() {}
+        let mut command = plain(&dir, port, echo.addr, r#""drain": 60,"#);
+        command.env("NOTIFY_SOCKET", dir.path().join("notify")).env("WATCHDOG_USEC", "100000");
+        let server = Child::spawn("a service", command);
+        server.wait_listening(port);
+        let ask = || {
+            let client = connect(SocketAddr::from(([127, 0, 0, 1], port)));
+            send(&client, REQUEST);
+            assert!(recv_head(&client).starts_with("HTTP/1.1 101 "));
+        };
+        ask();
+        server.signal(Signal::HUP);
+        server.wait_text("reloaded: ");
+        ask();
+        while !news(&manager).contains("READY=1") {}
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait_exit(secs(5)), Exit::Code(0), "{}", server.show_log());
+    });
+}
