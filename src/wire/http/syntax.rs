@@ -51,10 +51,18 @@ pub fn date(time: SystemTime) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since.min(LAST))
 }
 
-/// The first line of what a peer sent, fit for a log line.
+/// The first line of what a peer sent, fit for a log line. Of a request no more than its method is shown: somebody
+/// sends back what was sent to it, and its path may be a secret.
 pub fn first_line(bytes: &[u8]) -> String {
     let line = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
     let line = line.get(..120).unwrap_or(line);
+    let mut words = line.splitn(2, |&b| b == b' ');
+    if let (Some(method), Some(target)) = (words.next(), words.next())
+        && target.starts_with(b"/")
+        && method.iter().all(|&b| is_token_byte(b))
+    {
+        return format!("{} /…", String::from_utf8_lossy(method));
+    }
     String::from_utf8_lossy(line).trim_end().escape_debug().to_string()
 }
 
@@ -76,6 +84,8 @@ mod tests {
     fn a_log_line_holds_no_control_characters() {
         assert_eq!(first_line(b"\x1b[31mred\r\nsecond"), "\\u{1b}[31mred");
         assert!(first_line(&[b'x'; 5000]).len() <= 120);
+        assert_eq!(first_line(b"GET /s3cret HTTP/1.1\r\n"), "GET /…");
+        assert_eq!(first_line(b"HTTP/1.1 404 Not Found\r\n"), "HTTP/1.1 404 Not Found");
     }
 
     #[test]
