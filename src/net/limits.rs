@@ -1,9 +1,9 @@
 //! Limits that an operator sets: how many tunnels there may be, and how fast an address may come.
 //!
 //! None of them is a visitor's: whoever is no client meets the website, always. A client waits for its turn, at
-//! most [`WAIT`], and is refused then. So the tunnels that are open never pay for those that are not.
+//! most `WAIT`, and is refused then. So the tunnels that are open never pay for those that are not.
 //!
-//! Those who wait are few ([`WAITING`], and of an address sixteen), so that nobody can have a crowd wait.
+//! Those who wait are few (`WAITING`, and of an address sixteen), so that nobody can have a crowd wait.
 
 mod addresses;
 

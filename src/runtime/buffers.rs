@@ -5,7 +5,7 @@
 //! are not complete. Not counted is what the kernel keeps in its sockets, and what is the same for each connection
 //! whether bytes wait or not.
 //!
-//! Where much waits, less is read at once ([`room`]); over the limit each flow is read only as its receiver takes
+//! Where much waits, less is read at once (`room`); over the limit each flow is read only as its receiver takes
 //! something. So nobody has to be woken when bytes are freed, nobody is reset, and a tunnel whose receiver
 //! keeps up goes on: what its receiver takes at once is never counted.
 
