@@ -167,8 +167,8 @@ impl Record {
 
     /// It was joined to something else, and has ended.
     pub fn ended(mut self, Outcome { up, down, end }: &Outcome) {
-        // (with obfs=http and obfs=tls it may not even have been granted, which is told where that is known)
-        let is_granted = matches!(self.kind, Kind::WebSocket | Kind::HttpUpgrade | Kind::Session);
+        // (where nobody waits for the grant, there may be none, which is told where that is known)
+        let is_granted = matches!(self.kind, Kind::WebSocket | Kind::Session);
         if let (true, 0, End::Reset(Side::Dialled, _)) = (is_granted, *down, end)
             && self.target.as_ref().is_some_and(|target| target.role == "server")
         {

@@ -97,13 +97,13 @@ async fn read(
     }
 }
 
-/// The first of so many bytes, fit for a log line. Of what is no header not more than a method's length: behind it
-/// stands a path, which may be a secret.
+/// The first of so many bytes, fit for a log line. Of a request no more than its method is shown: its path may be a
+/// secret.
 fn show(bytes: &[u8], length: usize) -> String {
     const SHOWN: usize = 64;
-    const FEW: usize = 4;
-    let is_header = bytes.starts_with(b"PROXY") || bytes.starts_with(b"\r\n\r\n\0");
-    let shown = length.min(if is_header { SHOWN } else { FEW });
-    let more = if length > shown && !is_header { "…" } else { "" };
-    format!("{}{more}", bytes.get(..shown).unwrap_or_default().escape_ascii())
+    let bytes = bytes.get(..length.min(SHOWN)).unwrap_or_default();
+    match bytes.split_at_checked(bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()) {
+        Some((method, target)) if target.starts_with(b" /") => format!("{} /…", method.escape_ascii()),
+        _ => bytes.escape_ascii().to_string(),
+    }
 }

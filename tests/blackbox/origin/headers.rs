@@ -94,8 +94,8 @@ fn without_a_header_a_trusted_connection_is_closed() {
     within(secs(60), || {
         let behind = Behind::start("");
         for (bytes, told) in [
-            (get("/").into_bytes(), r"GET / HTTP/1.1\r\nHost: a"),
-            (UPGRADE.to_vec(), r"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade"),
+            (get("/").into_bytes(), "begins with `GET /…`"),
+            (UPGRADE.to_vec(), "begins with `GET /…`"),
             (b"\x16\x03\x01\x02\x00\x01".to_vec(), r"\x16\x03\x01"),
             (b"\r\n\r\n\0\r\nQUIZ\n".to_vec(), r"\r\n\r\n\x00\r\nQUIZ\n"),
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 9 65536\r\n".to_vec(), "PROXY TCP4 1.2.3.4 5.6.7.8 9 65536"),
