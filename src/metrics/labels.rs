@@ -111,6 +111,8 @@ labels! {
         LimitTunnelsPerAddress "limit-tunnels-per-address",
         /// `limit-rate-per-address` was reached.
         LimitRatePerAddress "limit-rate-per-address",
+        /// A session said too much while it waited for a place among the tunnels.
+        LimitWait "limit-wait",
         /// There are too many sessions in one connection.
         Sessions "too-many-sessions",
     }

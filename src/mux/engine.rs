@@ -333,6 +333,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         let Some(record) = self.starts.source.record(session.peer, session.began) else { return };
         match session.take_failure() {
             Some(Failed::NoTunnel(end, cause)) => record.failed(end, &cause),
+            _ if !session.has_stood() => record.failed("gone", &"it ended before there was a tunnel"),
             Some(Failed::Ended(end)) => record.ended(&Outcome { up, down, end }),
             None => record.ended(&Outcome { up, down, end }),
         }

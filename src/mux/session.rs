@@ -194,7 +194,7 @@ impl Session {
             self.state = State::ResetDue;
         } else if error {
             let side = if self.role == Role::Server { Side::Accepted } else { Side::Dialled };
-            let error = io::Error::other("the session was ended by an error");
+            let error = io::ErrorKind::ConnectionReset.into();
             self.failure.get_or_insert_with(|| Box::new(Failed::Ended(End::Reset(side, error))));
             self.forget();
         } else {
@@ -229,6 +229,11 @@ impl Session {
     pub(super) fn fail(&mut self, why: Failed) {
         self.failure.get_or_insert_with(|| Box::new(why));
         self.abort();
+    }
+
+    /// Whether it was joined to its backend, or to an application.
+    pub(super) fn has_stood(&self) -> bool {
+        self.open.is_some()
     }
 
     /// How it has ended, if not in order.
@@ -297,7 +302,7 @@ impl Session {
                 id = self.id,
                 "a session is ended: it says too much while it waits for its place"
             );
-            metrics::connection_failed(Failure::Sessions);
+            metrics::connection_failed(Failure::LimitWait);
             self.fail(Failed::NoTunnel(
                 "refused",
                 "it says too much while it waits for its place".to_owned(),

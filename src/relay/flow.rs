@@ -315,7 +315,10 @@ impl Flow {
                 pieces.clear();
                 // Nothing depends on what is malformed here: it is the end of listening, and of nothing else.
                 self.listens = match buffer.filled_mut() {
-                    [] => protocol.end(self.direction).is_err(),
+                    [] => {
+                        let _ = protocol.end(self.direction);
+                        false
+                    }
                     input => protocol.forward(self.direction, input, pieces).is_ok(),
                 };
                 Poll::Ready(io::Result::Ok(buffer.filled().len()))

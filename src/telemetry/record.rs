@@ -6,6 +6,7 @@ use crate::net::conn_info::ConnInfo;
 use crate::relay::{End, Outcome, Side};
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -167,16 +168,7 @@ impl Record {
 
     /// It was joined to something else, and has ended.
     pub fn ended(mut self, Outcome { up, down, end }: &Outcome) {
-        // (where nobody waits for the grant, there may be none, which is told where that is known)
-        let is_granted = matches!(self.kind, Kind::WebSocket | Kind::Session);
-        if let (true, 0, End::Reset(Side::Dialled, _)) = (is_granted, *down, end)
-            && self.target.as_ref().is_some_and(|target| target.role == "server")
-        {
-            warn!(
-                peer = %self.info, %end,
-                "the server granted the tunnel and reset it before anything came: does Shadowsocks answer behind it?"
-            );
-        }
+        self.note_outage(*down, end);
         self.log_end(*up, *down, end);
         let (name, counted, cause) = match end {
             End::Closed => ("closed", Some(TunnelEnd::Closed), None),
@@ -190,6 +182,30 @@ impl Record {
             metrics::tunnel_ended(end);
         }
         self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
+    }
+
+    /// A client whose tunnels are all reset before anything comes through them learns that of the log: the server
+    /// grants them, so it seems that Shadowsocks behind it does not answer. A single one says little; what it was
+    /// for may not have answered either.
+    fn note_outage(&self, down: u64, end: &End) {
+        /// So many in a row are no chance.
+        const MANY: u32 = 3;
+        static IN_A_ROW: AtomicU32 = AtomicU32::new(0);
+        let Some(server) = self.target.as_ref().filter(|target| target.role == "server") else { return };
+        match end {
+            _ if down > 0 => IN_A_ROW.store(0, Ordering::Relaxed),
+            // (a custom error was told where it came from)
+            End::Reset(Side::Dialled, error)
+                if error.get_ref().is_none() && IN_A_ROW.fetch_add(1, Ordering::Relaxed) + 1 == MANY =>
+            {
+                warn!(
+                    server = &*server.address,
+                    "the server grants tunnels and resets them before anything comes through, {MANY} in a row: does \
+                     Shadowsocks answer behind it?"
+                );
+            }
+            _ => {}
+        }
     }
 
     /// A website of our own has answered it.

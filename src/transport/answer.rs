@@ -177,8 +177,10 @@ impl Waiting {
         }
     }
 
-    fn tell_break(&self, error: &io::Error) {
+    /// Tells it, and returns the error as one that was told.
+    fn tell_break(&self, error: io::Error) -> io::Error {
         warn!(server = self.server.map(tracing::field::display), %error, "the connection was reset before the server answered, by it or by somebody on the way");
+        io::Error::new(error.kind(), error)
     }
 
     fn tell_end(&self) {
@@ -200,12 +202,10 @@ impl Unanswered {
     }
 
     fn note_write<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &polled
-            && let Some(waiting) = self.waiting.take()
-        {
-            waiting.tell_break(error);
-        }
-        polled
+        polled.map_err(|error| match self.waiting.take() {
+            Some(waiting) => waiting.tell_break(error),
+            None => error,
+        })
     }
 }
 
@@ -225,7 +225,7 @@ impl AsyncRead for Unanswered {
                 }
                 Poll::Ready(Ok(())) if buf.filled().len() > had => note_answer(),
                 Poll::Ready(Ok(())) => waiting.tell_end(),
-                Poll::Ready(Err(error)) => waiting.tell_break(error),
+                Poll::Ready(Err(_)) => return polled.map_err(|error| waiting.tell_break(error)),
             }
         }
         polled

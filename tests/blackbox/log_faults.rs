@@ -652,3 +652,38 @@ fn a_port_that_cannot_be_had_is_told_with_what_helps() {
         );
     });
 }
+
+/// Whoever runs the client learns it too, and once: the server grants every tunnel. (That of `obfs=tls` answers with
+/// the first bytes of Shadowsocks, so there the resets before an answer are told.)
+#[test]
+fn a_shadowsocks_that_is_away_is_told_at_the_client() {
+    within(secs(60), || {
+        let away = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let server = server(Ours, away, "mode=auto");
+        for options in [
+            "obfs=http",
+            "obfs=http;handshake=standard",
+            "mode=websocket;mux=0",
+            "mode=websocket;mux=1",
+            "mode=websocket;mux=8",
+        ] {
+            let client = client(Ours, server.addr, options);
+            let ask = || {
+                let app = connect(client.addr);
+                send(&app, b"anybody there?");
+                assert!(recv_to_end(&app, secs(10)).0.is_empty(), "{options}");
+            };
+            let told = || {
+                let lines = client.child.lines();
+                lines.iter().filter(|line| line.contains("does Shadowsocks answer behind it?")).count()
+            };
+            ask();
+            ask();
+            assert_eq!(told(), 0, "{options}: two may be chance; {}", client.child.show_log());
+            for _ in 0..4 {
+                ask();
+            }
+            assert!(eventually(secs(5), || told() == 1), "{options}: {}", client.child.show_log());
+        }
+    });
+}

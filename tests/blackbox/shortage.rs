@@ -185,6 +185,8 @@ fn when_all_addresses_of_a_name_fail_it_is_asked_for_anew() {
             local: ("backend.example".to_owned(), echo.addr.port()),
             options: "server;obfs=http".to_owned(),
         };
+        // Nobody listens there. (It is looked up at the start already, to see whether it answers.)
+        names.host.store(2, Ordering::SeqCst);
         let server = start("a server", our_path(), &vars, port);
         let ask = || {
             let client = connect(server.addr);
@@ -192,8 +194,6 @@ fn when_all_addresses_of_a_name_fail_it_is_asked_for_anew() {
             assert!(recv_head(&client).starts_with("HTTP/1.1 101 "));
             client
         };
-        // Nobody listens there.
-        names.host.store(2, Ordering::SeqCst);
         let refused = ask();
         server.child.wait_text("127.0.0.2");
         drop(refused);
