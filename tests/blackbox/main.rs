@@ -15,7 +15,7 @@
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`.
-//! What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
+//! That the files of `deploy/` work as they stand is in `deploy`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`.
 
 #![expect(
@@ -31,6 +31,7 @@ mod apps;
 mod auto;
 mod auto_tls;
 mod client_wire;
+mod deploy;
 mod drain;
 mod ends;
 mod fallback;

@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod child;
 pub mod conn;
+pub mod deployed;
 pub mod fronts;
 pub mod hosts;
 pub mod link;

@@ -27,7 +27,7 @@ pub fn alone(limit: Duration, body: impl FnOnce() + Send + 'static) {
 }
 
 /// Puts this thread into namespaces of its own.
-fn enter() {
+pub fn enter() {
     let flags = UnshareFlags::NEWNET | UnshareFlags::NEWNS;
     // SAFETY: no descriptors are unshared, which is what could pull one from under somebody.
     unsafe { rustix::thread::unshare_unsafe(flags) }.expect("new namespaces");

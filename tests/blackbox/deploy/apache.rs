@@ -1,0 +1,1 @@
+//! `deploy/apache`: a website of Apache's, with the tunnel on one of its paths.

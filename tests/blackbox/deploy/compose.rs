@@ -1,0 +1,1 @@
+//! `deploy/compose`: checked by docker-compose.

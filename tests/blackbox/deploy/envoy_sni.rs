@@ -1,0 +1,1 @@
+//! `deploy/envoy/sni.yaml`: one port, shared by the name in the TLS hello.

@@ -1,0 +1,1 @@
+//! `deploy/envoy/tcp.yaml`: a load balancer that looks at no byte.

@@ -1,0 +1,1 @@
+//! `deploy/haproxy`: a tunnel and a website behind HAProxy.

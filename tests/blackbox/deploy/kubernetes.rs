@@ -1,0 +1,1 @@
+//! `deploy/kubernetes`: rendered, checked against the schemas, and its pod run.

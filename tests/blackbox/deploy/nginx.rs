@@ -1,0 +1,1 @@
+//! `deploy/nginx`: a website of nginx's, with the tunnel on one of its paths.

@@ -1,0 +1,1 @@
+//! `deploy/prometheus` and `deploy/grafana`: in a real Prometheus.

@@ -1,0 +1,1 @@
+//! `deploy/systemd`: the units.
