@@ -6,6 +6,9 @@ use std::io::{self, Read, Write};
 use tungstenite::protocol::{self, WebSocket, WebSocketConfig};
 use tungstenite::{Message, error::CapacityError};
 
+/// The longest frame that the library takes, of which it holds all.
+const LONGEST: usize = 64 * 1024;
+
 /// What comes, and then nothing more; what is said is heard by nobody.
 struct Bytes<'a>(&'a [u8]);
 
@@ -32,6 +35,8 @@ struct Found {
     pings: Vec<Vec<u8>>,
     pongs: usize,
     closed: bool,
+    /// A frame is longer than the library is asked to take.
+    too_long: bool,
     /// The bytes are not taken; with why, in the library's words.
     refused: Option<String>,
 }
@@ -59,7 +64,7 @@ fn theirs(role: Role, bytes: &[u8]) -> Found {
         Role::Client => protocol::Role::Client,
         Role::Server => protocol::Role::Server,
     };
-    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(Some(1 << 20));
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(Some(LONGEST));
     let mut socket = WebSocket::from_raw_socket(Bytes(bytes), role, Some(config));
     let mut found = Found::default();
     loop {
@@ -75,9 +80,12 @@ fn theirs(role: Role, bytes: &[u8]) -> Found {
                 tungstenite::Error::ConnectionClosed
                 | tungstenite::Error::AlreadyClosed
                 | tungstenite::Error::Io(_)
-                | tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
-                | tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }),
+                | tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake),
             ) => return found,
+            Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })) => {
+                found.too_long = true;
+                return found;
+            }
             Err(error) => {
                 found.refused = Some(error.to_string());
                 return found;
@@ -102,12 +110,13 @@ pub fn check(bytes: &[u8]) {
             (None, Some(why)) => {
                 assert!(why.contains("UTF-8"), "{role:?}: tungstenite says {why}, we {ours:?}")
             }
-            // It takes more close codes than may be sent (RFC 6455 section 7.4), without an answer to these.
             (Some(_), None) => {
-                assert!(
-                    matches!(error, Some(Error::CloseCode(_) | Error::Length(_))),
-                    "{role:?}: {error:?}, {theirs:?}"
-                );
+                // It judges frames that are whole, and no lengths that it does not take.
+                let whole = [bytes, &[0; LONGEST + 16]].concat();
+                let theirs = self::theirs(role, &whole);
+                // And it takes more close codes than may be sent (RFC 6455 section 7.4).
+                let differs = theirs.too_long || matches!(error, Some(Error::CloseCode(_)));
+                assert!(theirs.refused.is_some() || differs, "{role:?}: {error:?}, {theirs:?}");
             }
             (Some(_), Some(_)) => {}
         }

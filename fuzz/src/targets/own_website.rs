@@ -55,14 +55,15 @@ pub fn check(bytes: &[u8]) {
     let cuts = cuts(bytes);
     let mut numbers = Numbers::new(bytes);
     let asked = asked(bytes);
-    for (website, ends) in WEBSITES.iter().zip(cuts.iter().cycle()) {
+    for website in &*WEBSITES {
         let (whole, _) = ask(website, &Rules::default(), bytes, &[bytes.len()], Duration::ZERO);
         answers(website, &asked, &whole);
-        let pause = Duration::from_millis([1, 7000, 70_000][numbers.below(3)]);
-        let (in_pieces, _) = ask(website, &Rules::default(), bytes, ends, pause);
-        // After a pause it may have had enough.
-        answers(website, &asked, &in_pieces);
     }
+    // After a pause it may have had enough.
+    let website = &WEBSITES[numbers.below(WEBSITES.len())];
+    let pause = Duration::from_millis([1, 7000, 70_000][numbers.below(3)]);
+    let (in_pieces, _) = ask(website, &Rules::default(), bytes, &cuts[1 + numbers.below(3)], pause);
+    answers(website, &asked, &in_pieces);
     // Who asks for an upgrade goes on where it is taken, with all that has come and was not answered.
     let rules = &RULES[1];
     let (_, left) = ask(&Website::Bare, rules, bytes, &[bytes.len()], Duration::ZERO);

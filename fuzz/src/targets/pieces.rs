@@ -4,7 +4,7 @@ use obfs_rs::wire::{Decoder, Step};
 use std::fmt::Debug;
 
 /// The most pieces into which bytes are cut: beyond that a longer input only takes longer.
-const MOST: usize = 512;
+const MOST: usize = 100;
 
 /// Numbers that follow from some bytes.
 pub struct Numbers(u64);
