@@ -27,9 +27,10 @@ static WEBSITES: LazyLock<[Website; 5]> = LazyLock::new(|| {
     ]
 });
 
-/// A folder with a few files, which stays where it is.
+/// A folder with a few files, beside the program. Another one may have it, too.
 fn folder() -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("obfs-rs-fuzz-{}", std::process::id()));
+    let program = std::env::current_exe().expect("a program");
+    let folder = program.with_file_name("fuzz-website");
     for (name, content) in [
         ("index.html", &b"<!doctype html>\n<title>A shop for garden chairs</title>\n"[..]),
         ("style.css", &[b'x'; 5000]),
@@ -38,14 +39,13 @@ fn folder() -> PathBuf {
         ("without/x.txt", b"x\n"),
     ] {
         let path = folder.join(name);
+        let begun = folder.join(format!("begun-{}", std::process::id()));
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(&path, content).expect("a file");
+        std::fs::write(&begun, content).expect("a file");
         let old = std::time::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        std::fs::File::options()
-            .write(true)
-            .open(&path)
-            .and_then(|file| file.set_modified(old))
-            .expect("its time");
+        let written = std::fs::File::options().write(true).open(&begun);
+        written.and_then(|file| file.set_modified(old)).expect("its time");
+        std::fs::rename(&begun, &path).expect("a file");
     }
     folder
 }
