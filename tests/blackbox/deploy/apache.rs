@@ -14,7 +14,6 @@ fn run(machine: &Machine, words: &[&str]) {
 
 /// Debian's own configuration and modules, with the file beside its default site.
 fn start(machine: &Machine) -> Vec<Child> {
-    machine.install("apache/www.example.com.conf", "/etc/apache2/sites-available/www.example.com.conf");
     run(machine, &["a2enmod", "ssl", "http2", "rewrite", "proxy_http", "remoteip"]);
     run(machine, &["a2ensite", "www.example.com"]);
     std::fs::create_dir("/run/lock").expect("a folder");
@@ -22,6 +21,7 @@ fn start(machine: &Machine) -> Vec<Child> {
 }
 
 const APACHE: WebFront = WebFront {
+    file: ("apache/www.example.com.conf", "/etc/apache2/sites-available/www.example.com.conf"),
     start,
     reload: |machine, _| run(machine, &["apachectl", "graceful"]),
     passes: &[
@@ -33,9 +33,12 @@ const APACHE: WebFront = WebFront {
         Kind::V2rayMux,
         Kind::V2ray,
     ],
+    refuses: &[],
     half_closes: &[Kind::Mux, Kind::WebSocket, Kind::HttpUpgrade, Kind::HttpEager, Kind::HttpStandard],
     reload_keeps_tunnels: true,
     redirects: "301",
+    // It takes the longer one of its two.
+    two_hours: Some(("timeout=7200\n</Proxy>", "timeout=2\n</Proxy>\nTimeout 2")),
 };
 
 #[test]
@@ -66,4 +69,16 @@ fn a_reload_ends_no_tunnel() {
 fn tells_the_visitors_address() {
     need!("apache2", "openssl", "ssserver", "sslocal");
     APACHE.tells_the_visitors_address();
+}
+
+#[test]
+fn keeps_idle_tunnels() {
+    need!("apache2", "openssl", "ssserver", "sslocal");
+    APACHE.keeps_idle_tunnels();
+}
+
+#[test]
+fn does_without_the_plugin() {
+    need!("apache2", "openssl", "ssserver", "sslocal", "curl");
+    APACHE.does_without_the_plugin();
 }

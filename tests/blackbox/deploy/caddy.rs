@@ -19,7 +19,6 @@ const AS_CADDY: [&str; 7] = [
 ];
 
 fn start(machine: &Machine) -> Vec<Child> {
-    machine.install("caddy/Caddyfile", "/etc/caddy/Caddyfile");
     let key = format!("/etc/ssl/{NAME}.key");
     netns::run("chgrp", &["caddy", &key]);
     netns::run("chmod", &["640", &key]);
@@ -41,12 +40,15 @@ fn reload(machine: &Machine, _: &Child) {
 }
 
 const CADDY: WebFront = WebFront {
+    file: ("caddy/Caddyfile", "/etc/caddy/Caddyfile"),
     start,
     reload,
     passes: &[Kind::Mux, Kind::WebSocket, Kind::HttpUpgrade, Kind::HttpStandard, Kind::V2rayMux, Kind::V2ray],
+    refuses: &[],
     half_closes: &[Kind::Mux, Kind::WebSocket],
     reload_keeps_tunnels: false,
     redirects: "308",
+    two_hours: None,
 };
 
 #[test]
@@ -77,4 +79,10 @@ fn a_reload_ends_the_tunnels_and_takes_new_ones() {
 fn tells_the_visitors_address() {
     need!("caddy", "openssl", "ssserver", "sslocal");
     CADDY.tells_the_visitors_address();
+}
+
+#[test]
+fn does_without_the_plugin() {
+    need!("caddy", "openssl", "ssserver", "sslocal", "curl");
+    CADDY.does_without_the_plugin();
 }

@@ -8,11 +8,11 @@ use rustix::process::Signal;
 
 /// Debian's own configuration, with the file beside its default site.
 fn start(machine: &Machine) -> Vec<Child> {
-    machine.install("nginx/www.example.com.conf", "/etc/nginx/sites-enabled/www.example.com.conf");
     vec![machine.serve("nginx", &[80, 443, 8080], &["nginx", "-g", "daemon off; master_process on;"])]
 }
 
 const NGINX: WebFront = WebFront {
+    file: ("nginx/www.example.com.conf", "/etc/nginx/sites-enabled/www.example.com.conf"),
     start,
     reload: |_, nginx| nginx.signal(Signal::HUP),
     passes: &[
@@ -24,9 +24,11 @@ const NGINX: WebFront = WebFront {
         Kind::V2rayMux,
         Kind::V2ray,
     ],
+    refuses: &[],
     half_closes: &[Kind::Mux, Kind::WebSocket],
     reload_keeps_tunnels: true,
     redirects: "301",
+    two_hours: Some(("2h;", "2s;")),
 };
 
 #[test]
@@ -57,4 +59,16 @@ fn a_reload_ends_no_tunnel() {
 fn tells_the_visitors_address() {
     need!("nginx", "openssl", "ssserver", "sslocal");
     NGINX.tells_the_visitors_address();
+}
+
+#[test]
+fn keeps_idle_tunnels() {
+    need!("nginx", "openssl", "ssserver", "sslocal");
+    NGINX.keeps_idle_tunnels();
+}
+
+#[test]
+fn does_without_the_plugin() {
+    need!("nginx", "openssl", "ssserver", "sslocal", "curl");
+    NGINX.does_without_the_plugin();
 }

@@ -7,7 +7,8 @@ use crate::support::conn::{assert_echo, fin, recv, recv_to_end, send};
 use crate::support::deployed::{Machine, NAME, PATH, file, local, text};
 use crate::support::hosts::{curl, socks};
 use crate::support::{STEP, assert_same, digest, eventually, noise, proc, secs};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 const MB: usize = 1024 * 1024;
 
@@ -34,22 +35,33 @@ pub enum Kind {
 use Kind::*;
 
 pub struct WebFront {
-    /// Puts its files where they belong, and starts it as Debian does.
+    /// Its file of `deploy/`, and where that belongs.
+    pub file: (&'static str, &'static str),
+    /// Starts it as Debian does, and what it needs beside it.
     pub start: fn(&Machine) -> Vec<Child>,
     pub reload: fn(&Machine, &Child),
     /// What passes.
     pub passes: &'static [Kind],
-    /// Of these, what passes the end of one direction alone.
+    /// What it refuses.
+    pub refuses: &'static [Kind],
+    /// Of what passes, that in which one direction may end alone.
     pub half_closes: &'static [Kind],
     /// Whether tunnels outlive a reload.
     pub reload_keeps_tunnels: bool,
     /// The status with which port 80 sends visitors to 443.
     pub redirects: &'static str,
+    /// What the file says of idle tunnels, and the same for two seconds; nothing if they last as long as they like.
+    pub two_hours: Option<(&'static str, &'static str)>,
 }
 
 impl WebFront {
     fn machine(&self, machine: &Machine) -> Vec<Child> {
+        self.machine_with(machine, text(self.file.0))
+    }
+
+    fn machine_with(&self, machine: &Machine, content: String) -> Vec<Child> {
         machine.certificate(NAME);
+        machine.put(self.file.1, content);
         machine.put("/var/www/html/index.html", PAGE);
         machine.put("/var/www/html/shop/index.html", "the shop\n");
         (self.start)(machine)
@@ -65,15 +77,31 @@ impl WebFront {
                 assert!(!server.lines().iter().any(|line| line.contains("ERROR")), "{}", server.show_log());
                 drop(client);
             }
+            for kind in self.refuses {
+                let client = client(machine, *kind);
+                let stream = tunnel(Backend::echo().addr);
+                send(&stream, b"hello");
+                assert!(recv_to_end(&stream, STEP).0.is_empty(), "{kind:?}");
+                client.wait_text("the server did not switch protocols");
+            }
         });
     }
 
     /// Bytes both ways, ends, and who speaks first.
     fn carries(&self, kind: Kind) {
         eprintln!("{kind:?}");
-        carries(Backend::echo().addr);
+        let echo = Backend::echo();
+        std::thread::scope(|scope| {
+            for seed in 0..2 {
+                let stream = tunnel(echo.addr);
+                scope.spawn(move || {
+                    assert_echo(&stream, b"hello");
+                    assert_echo(&stream, &noise(MB, seed));
+                });
+            }
+        });
 
-        let file = noise(3 * MB, 1);
+        let file = noise(MB, 1);
         let sent = file.clone();
         let source = Backend::serve(move |stream| {
             recv(&stream, 3);
@@ -86,11 +114,11 @@ impl WebFront {
         let greeter = Backend::greeter(b"220 ready\r\n");
         let stream = tunnel(greeter.addr);
         assert_eq!(recv(&stream, 11), b"220 ready\r\n");
-        assert_echo(&stream, &noise(MB, 2));
+        assert_echo(&stream, &noise(MB / 4, 2));
 
         let digester = Backend::digester();
         let stream = tunnel(digester.addr);
-        let upload = noise(MB, 3);
+        let upload = noise(MB / 4, 3);
         send(&stream, &upload);
         fin(&stream);
         let answer = String::from_utf8(recv_to_end(&stream, STEP).0).expect("a digest");
@@ -215,6 +243,44 @@ impl WebFront {
         });
     }
 
+    /// How long a tunnel may be idle is what the file says, and nothing else.
+    pub fn keeps_idle_tunnels(self) {
+        Machine::with(secs(60), move |machine| {
+            let (two_hours, two_seconds) = self.two_hours.expect("a time-out");
+            let content = text(self.file.0).replace(two_hours, two_seconds);
+            assert_ne!(content, text(self.file.0), "two hours");
+            let _front = self.machine_with(machine, content);
+            let server = shadowsocks_server(machine, "shadowsocks/server-behind-proxy.json", 8388);
+            let client = client(machine, WebSocket);
+            let echo = Backend::echo();
+            let stream = tunnel(echo.addr);
+            let start = Instant::now();
+            assert_echo(&stream, b"hello");
+            assert!(recv_to_end(&stream, STEP).0.is_empty());
+            let after = start.elapsed();
+            assert!(secs(2) <= after && after < secs(10), "after {after:?}: {}", client.show_log());
+            drop(server);
+        });
+    }
+
+    /// Visitors notice nothing of it, clients are told, and it is found as soon as it is back.
+    pub fn does_without_the_plugin(self) {
+        Machine::with(secs(60), move |machine| {
+            let front = self.machine(machine);
+            let client = client(machine, WebSocket);
+            let echo = Backend::echo();
+            let stream = tunnel(echo.addr);
+            send(&stream, b"hello");
+            assert!(recv_to_end(&stream, STEP).0.is_empty());
+            client.wait_text("did not switch protocols, it answered `HTTP/1.1 50");
+            let answer = page(&["https://", PATH], &["--http1.1"]);
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+            let _server = shadowsocks_server(machine, "shadowsocks/server-behind-proxy.json", 8388);
+            carries(echo.addr);
+            drop(front);
+        });
+    }
+
     pub fn tells_the_visitors_address(self) {
         Machine::with(secs(60), move |machine| {
             let _front = self.machine(machine);
@@ -261,7 +327,7 @@ fn client(machine: &Machine, kind: Kind) -> Child {
     machine.serve("sslocal", &[1080], &["sslocal", "-c", &config])
 }
 
-fn tunnel(target: SocketAddr) -> std::net::TcpStream {
+fn tunnel(target: SocketAddr) -> TcpStream {
     socks(local(1080), target)
 }
 
