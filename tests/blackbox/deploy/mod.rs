@@ -20,6 +20,7 @@ mod kubernetes;
 mod nginx;
 mod prometheus;
 mod systemd;
+mod web_front;
 
 const MB: usize = 1024 * 1024;
 
