@@ -106,15 +106,16 @@ impl Machine {
         }
     }
 
-    /// A certificate for a name, where the files of `deploy/` have it, and trusted on this machine.
+    /// A certificate for a name, where the files of `deploy/` have it, by an authority that this machine trusts.
     pub fn certificate(&self, name: &str) -> Certificate {
-        let certificate = Certificate::authority(name);
+        let authority = Certificate::authority("an authority");
+        let certificate = Certificate::signed(name, &authority);
         let read = |file: &Path| std::fs::read(file).expect("a certificate");
         self.put(&format!("/etc/ssl/{name}.pem"), read(&certificate.cert));
         self.put(&format!("/etc/ssl/{name}.key"), read(&certificate.key));
         let bundle = Path::new("/etc/ssl/certs/ca-certificates.crt");
         let known = std::fs::read(bundle).unwrap_or_default();
-        self.put(&bundle.display().to_string(), [known, read(&certificate.cert)].concat());
+        self.put(&bundle.display().to_string(), [known, read(&authority.cert)].concat());
         certificate
     }
 

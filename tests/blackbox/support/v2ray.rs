@@ -24,23 +24,29 @@ impl Certificate {
     /// A self-signed certificate for `name`, as ACME clients ask for one: P-256, no authority.
     #[track_caller]
     pub fn new(name: &str) -> Certificate {
-        Certificate::with(name, "FALSE", EC)
+        Certificate::with(name, "FALSE", EC, None)
     }
 
     /// One for RSA, whose signatures are all of one length.
     #[track_caller]
     pub fn rsa(name: &str) -> Certificate {
-        Certificate::with(name, "FALSE", &["rsa:2048"])
+        Certificate::with(name, "FALSE", &["rsa:2048"], None)
     }
 
     /// The same as `openssl req -x509` makes it by default: it says that it is an authority's.
     #[track_caller]
     pub fn authority(name: &str) -> Certificate {
-        Certificate::with(name, "TRUE", EC)
+        Certificate::with(name, "TRUE", EC, None)
+    }
+
+    /// One that an authority has signed.
+    #[track_caller]
+    pub fn signed(name: &str, authority: &Certificate) -> Certificate {
+        Certificate::with(name, "FALSE", EC, Some(authority))
     }
 
     #[track_caller]
-    fn with(name: &str, authority: &str, key_kind: &[&str]) -> Certificate {
+    fn with(name: &str, is_authority: &str, key_kind: &[&str], by: Option<&Certificate>) -> Certificate {
         let dir = TempDir::new("certificate");
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         let status = Command::new(peers::path("openssl"))
@@ -48,7 +54,11 @@ impl Certificate {
             .args(key_kind)
             .args(["-subj", &format!("/CN={name}")])
             .args(["-addext", &format!("subjectAltName=DNS:{name}")])
-            .args(["-addext", &format!("basicConstraints=critical,CA:{authority}")])
+            .args(["-addext", &format!("basicConstraints=critical,CA:{is_authority}")])
+            .args(
+                by.into_iter()
+                    .flat_map(|by| ["-CA".into(), by.cert.clone(), "-CAkey".into(), by.key.clone()]),
+            )
             .arg("-keyout")
             .arg(&key)
             .arg("-out")
