@@ -1,7 +1,7 @@
 //! `deploy/envoy/tcp.yaml`: a load balancer that looks at no byte.
 
 use super::carries;
-use super::instance::{FRONT, Instance, admin, envoy, name_instances, stat, wait_healthy};
+use super::instance::{FRONT, Instance, Names, admin, envoy, stat, wait_healthy};
 use crate::support::backend::Backend;
 use crate::support::child::Child;
 use crate::support::deployed::{Machine, NAME, PATH, file};
@@ -40,7 +40,7 @@ fn all_clients_and_visitors_come_through_by_their_own_addresses() {
         let instance = Instance::new(machine, 1);
         let obfs = instance.start(machine, &["--access-log", "stdout"]);
         let began = obfs.lines().len();
-        name_instances(machine, &[1]);
+        let _names = Names::serve(machine, &[1]);
         let envoy = envoy(machine, 0);
         wait_healthy(&[1]);
         nobody_notices_the_health_checks(&instance, &obfs, began);
@@ -111,7 +111,7 @@ fn who_is_not_ready_takes_no_tunnels() {
         let _certificate = machine.certificate(NAME);
         let mut instances = [1, 2].map(|number| Instance::new(machine, number));
         let _obfs = instances.each_ref().map(|instance| instance.start(machine, &[]));
-        name_instances(machine, &[1, 2, 3]);
+        let _names = Names::serve(machine, &[1, 2, 3]);
         let envoy = envoy(machine, 0);
         wait_healthy(&[1, 2]);
         instances[0].end_shadowsocks();

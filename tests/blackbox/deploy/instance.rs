@@ -8,7 +8,8 @@ use crate::support::scrape::{Metrics, get};
 use crate::support::{STEP, eventually};
 use std::io;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
 
 /// What the front dials from, where the instances have it as `trusted`.
 pub const FRONT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
@@ -100,15 +101,56 @@ http {{
     )
 }
 
-/// These are the addresses of the instances' name from now on.
-pub fn name_instances(machine: &Machine, numbers: &[u8]) {
-    let mut hosts = "127.0.0.1 localhost www.example.com\n".to_owned();
-    for number in numbers {
-        hosts.push_str(&format!("{} {INSTANCES}\n", address(*number)));
+/// A name server for the name of the instances: whose they are may change.
+#[derive(Clone)]
+pub struct Names(Arc<Mutex<Vec<u8>>>);
+
+impl Names {
+    /// This machine asks it from now on.
+    #[track_caller]
+    pub fn serve(machine: &Machine, numbers: &[u8]) -> Names {
+        machine.put("/etc/resolv.conf", "nameserver 127.0.0.1\n");
+        let socket = UdpSocket::bind(local(53)).expect("the port of a name server");
+        let names = Names(Arc::new(Mutex::new(numbers.to_vec())));
+        let served = names.clone();
+        std::thread::spawn(move || {
+            let mut query = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut query) {
+                if let Some(answer) = served.answer(&query[..length]) {
+                    let _ = socket.send_to(&answer, from);
+                }
+            }
+        });
+        names
     }
-    // All at once: it is read at any time.
-    let new = machine.put("/etc/hosts.new", hosts);
-    std::fs::rename(new, "/etc/hosts").expect("new names");
+
+    pub fn set(&self, numbers: &[u8]) {
+        *self.0.lock().expect("the instances") = numbers.to_vec();
+    }
+
+    /// With the addresses of all instances, good for a second; there are none of IPv6 (RFC 1035, 4.1).
+    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+        const HEADER: usize = 12;
+        let mut name = Vec::new();
+        let mut at = HEADER;
+        while let Some(length) = query.get(at).copied().map(usize::from).filter(|length| *length > 0) {
+            name.push(std::str::from_utf8(query.get(at + 1..=at + length)?).ok()?);
+            at += 1 + length;
+        }
+        let question = query.get(HEADER..at + 5)?;
+        let numbers = match question[question.len() - 4..] {
+            [0, 1, 0, 1] if name.join(".") == INSTANCES => self.0.lock().expect("the instances").clone(),
+            _ => Vec::new(),
+        };
+        let mut answer =
+            [&query[..2], &[0x81, 0x80, 0, 1, 0, u8::try_from(numbers.len()).ok()?, 0, 0, 0, 0]].concat();
+        answer.extend_from_slice(question);
+        for number in numbers {
+            answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+            answer.extend_from_slice(&address(number).octets());
+        }
+        Some(answer)
+    }
 }
 
 /// Envoy by `deploy/envoy/tcp.yaml`, which takes over from the one with the epoch before.
