@@ -15,6 +15,7 @@ mod envoy_sni;
 mod envoy_tcp;
 mod faults;
 mod haproxy;
+mod instance;
 mod instances;
 mod kubernetes;
 mod nginx;
