@@ -18,6 +18,7 @@ pub mod proc;
 pub mod proxy;
 pub mod scrape;
 pub mod site;
+pub mod systemd;
 pub mod tempdir;
 pub mod tls_site;
 pub mod v2ray;
