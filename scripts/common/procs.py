@@ -12,11 +12,11 @@ from contextlib import contextmanager
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
 
 
-class BenchError(Exception):
+class RunError(Exception):
     """A measurement that cannot be made; its text goes into the report."""
 
 
-class DeadlineExceeded(BenchError):
+class DeadlineExceeded(RunError):
     """The step took longer than it was given."""
 
 
@@ -118,9 +118,9 @@ class Group:
         end = time.monotonic() + seconds
         while not is_listening(port):
             if child.exited():
-                raise BenchError(f"ended at start-up: {child.why()}")
+                raise RunError(f"ended at start-up: {child.why()}")
             if time.monotonic() > end:
-                raise BenchError(f"does not listen after {seconds} s: {child.why()}")
+                raise RunError(f"does not listen after {seconds} s: {child.why()}")
             time.sleep(0.005)
         return child
 
@@ -130,7 +130,7 @@ class Group:
         try:
             child.popen.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise BenchError(f"{child.name} did not end within {seconds:.0f} s") from None
+            raise RunError(f"{child.name} did not end within {seconds:.0f} s") from None
         with open(child.log, errors="replace") as file:
             return file.read()
 
@@ -156,7 +156,7 @@ def free_port():
                 continue
         _handed_out.add(port)
         return port
-    raise BenchError("no free loopback port between 18000 and 32000")
+    raise RunError("no free loopback port between 18000 and 32000")
 
 
 def is_listening(port):
