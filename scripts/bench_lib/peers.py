@@ -4,6 +4,7 @@ import os
 import subprocess
 from dataclasses import dataclass, replace
 
+from common import programs
 from common.procs import RunError, find_program
 
 # Program -> Debian package.
@@ -197,13 +198,8 @@ class Bench:
         # SIP003: the local side is where the server half sends to, and where
         # the client half listens.
         remote, local = (listen, upstream) if role == "server" else (upstream, listen)
-        return [program], {
-            "SS_REMOTE_HOST": "127.0.0.1",
-            "SS_REMOTE_PORT": str(remote),
-            "SS_LOCAL_HOST": "127.0.0.1",
-            "SS_LOCAL_PORT": str(local),
-            "SS_PLUGIN_OPTIONS": options.format(cert=self.cert, key=self.key),
-        }
+        options = options.format(cert=self.cert, key=self.key)
+        return [program], programs.sip003(("127.0.0.1", remote), ("127.0.0.1", local), options)
 
     def make_certificate(self):
         """Self-signed, P-256, as ACME clients ask for today."""

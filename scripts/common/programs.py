@@ -42,6 +42,17 @@ def ours(binary):
     return os.path.abspath(binary)
 
 
+def sip003(remote, local, options):
+    """The environment in which a host starts a plugin."""
+    return {
+        "SS_REMOTE_HOST": remote[0],
+        "SS_REMOTE_PORT": str(remote[1]),
+        "SS_LOCAL_HOST": local[0],
+        "SS_LOCAL_PORT": str(local[1]),
+        "SS_PLUGIN_OPTIONS": options,
+    }
+
+
 def install(packages):
     """Installs with apt-get when we are root or sudo asks for no password.
 
