@@ -24,27 +24,38 @@ impl Certificate {
     /// A self-signed certificate for `name`, as ACME clients ask for one: P-256, no authority.
     #[track_caller]
     pub fn new(name: &str) -> Certificate {
-        Certificate::with(name, "FALSE", EC)
+        Certificate::with(name, "FALSE", EC, None)
     }
 
     /// One for RSA, whose signatures are all of one length.
     #[track_caller]
     pub fn rsa(name: &str) -> Certificate {
-        Certificate::with(name, "FALSE", &["rsa:2048"])
+        Certificate::with(name, "FALSE", &["rsa:2048"], None)
     }
 
     /// The same as `openssl req -x509` makes it by default: it says that it is an authority's.
     #[track_caller]
     pub fn authority(name: &str) -> Certificate {
-        Certificate::with(name, "TRUE", EC)
+        Certificate::with(name, "TRUE", EC, None)
+    }
+
+    /// One that an authority has signed.
+    #[track_caller]
+    pub fn signed(name: &str, authority: &Certificate) -> Certificate {
+        Certificate::with(name, "FALSE", EC, Some(authority))
     }
 
     #[track_caller]
-    fn with(name: &str, authority: &str, key_kind: &[&str]) -> Certificate {
+    fn with(name: &str, authority: &str, key_kind: &[&str], signer: Option<&Certificate>) -> Certificate {
         let dir = TempDir::new("certificate");
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        let status = Command::new(peers::path("openssl"))
-            .args(["req", "-x509", "-nodes", "-days", "3", "-newkey"])
+        let mut openssl = Command::new(peers::path("openssl"));
+        openssl.args(["req", "-x509"]);
+        if let Some(signer) = signer {
+            openssl.arg("-CA").arg(&signer.cert).arg("-CAkey").arg(&signer.key);
+        }
+        let status = openssl
+            .args(["-nodes", "-days", "3", "-newkey"])
             .args(key_kind)
             .args(["-subj", &format!("/CN={name}")])
             .args(["-addext", &format!("subjectAltName=DNS:{name}")])
