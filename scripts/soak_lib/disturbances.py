@@ -61,10 +61,8 @@ class Disturbances:
             if wait is not None:
                 self.add(time.monotonic() + wait, steps)
 
-    def finish(self, limit=60):
+    def finish(self):
         """No new ones; those that go on come to their end."""
-        self.soak.note("disturbances come to their end")
-        self.ending = True
         for _when, _order, steps in self.queue:
             steps.close()
         self.queue.clear()

@@ -72,6 +72,22 @@ class Visit:
         if status != "200":
             raise Corrupt(f"POST of {length} bytes is answered with {status}: {body[:200].decode('latin-1')}")
 
+    async def pause(self, seconds):
+        """Some time, unless there is none left."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.visitors.hurry.wait()
+        except TimeoutError:
+            pass
+
+    async def linger(self, seconds):
+        """Until the other says something or ends, or the time is up."""
+        waits = [asyncio.ensure_future(self.reader.read(1000)), asyncio.ensure_future(self.pause(seconds))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
     # The kinds. Each leaves the connection to be closed.
 
     async def plain(self):
@@ -82,7 +98,9 @@ class Visit:
         await self.connect()
         for _request in range(self.dice.randrange(2, 12)):
             await (self.get() if self.dice.random() < 0.7 else self.post())
-            await asyncio.sleep(self.dice.uniform(0, 1.5))
+            if self.visitors.hurry.is_set():
+                break
+            await self.pause(self.dice.uniform(0, 1.5))
 
     async def in_tls(self):
         # Anew for each, so that nobody resumes a session with an older certificate.
@@ -123,9 +141,8 @@ class Visit:
         await self.connect()
         try:
             await self.send(self.dice.randbytes(self.dice.randrange(1, 600)))
-            async with asyncio.timeout(self.dice.uniform(0.1, 5)):
-                await self.reader.read(1000)
-        except (OSError, TimeoutError):
+            await self.linger(self.dice.uniform(0.1, 5))
+        except OSError:
             pass
 
     async def half_open(self):
@@ -134,9 +151,8 @@ class Visit:
         begun = [b"", b"G", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a", b"\x16\x03\x01\x02", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
         try:
             await self.send(self.dice.choice(begun))
-            async with asyncio.timeout(self.dice.uniform(0.1, self.visitors.settings["longest"] / 2)):
-                await self.reader.read(1000)
-        except (OSError, TimeoutError):
+            await self.linger(self.dice.uniform(0.1, self.visitors.settings["longest"] / 2))
+        except OSError:
             pass
 
     async def resets(self):
@@ -160,6 +176,7 @@ class Visitors:
         self.tasks = Tasks()
         self.calm = asyncio.Event()
         self.calm.set()
+        self.hurry = asyncio.Event()
         self.visiting = False
         self.open = 0
         self.visits = 0
@@ -167,7 +184,10 @@ class Visitors:
     def handle(self, order):
         match order["do"]:
             case "open":
+                self.hurry.clear()
                 self.visiting = True
+            case "hurry":
+                self.hurry.set()
             case "stop":
                 self.visiting = False
             case "calm":

@@ -15,8 +15,11 @@ def status_of(pid):
 
 
 def reading(half):
-    """Memory in KiB, descriptors, sockets and threads of a process and its children; None if it is gone."""
-    total = {"pss": 0, "hwm": 0, "fds": 0, "sockets": 0, "threads": 0}
+    """Memory in KiB, descriptors, sockets and threads of a process and its children; None if it is gone.
+
+    Pipes are counted apart: each of our threads keeps some for the next flow.
+    """
+    total = {"pss": 0, "hwm": 0, "fds": 0, "sockets": 0, "pipes": 0, "threads": 0}
     try:
         for pid in process_tree(half.child.pid):
             with open(f"/proc/{pid}/smaps_rollup") as file:
@@ -27,7 +30,9 @@ def reading(half):
             for name in os.listdir(f"/proc/{pid}/fd"):
                 total["fds"] += 1
                 try:
-                    total["sockets"] += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+                    kind = os.readlink(f"/proc/{pid}/fd/{name}").split(":")[0]
+                    total["sockets"] += kind == "socket"
+                    total["pipes"] += kind == "pipe"
                 except OSError:
                     continue
     except (OSError, StopIteration):
