@@ -15,9 +15,9 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use targets::{TARGETS, run};
 
-/// How many mutations a target gets, and one that has sockets.
+/// How many mutations a target gets, and one that takes long.
 const MUTATIONS: usize = 1000;
-const MUTATIONS_ON_SOCKETS: usize = 150;
+const MUTATIONS_IF_SLOW: usize = 150;
 
 /// The most cuts of a seed, spread over it.
 const CUTS: usize = 50;
@@ -88,18 +88,18 @@ fn try_seeds(target: &str) {
     let paths = files(&fuzz().join("seeds").join(target));
     let seeds: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).expect("a seed")).collect();
     assert!(!seeds.is_empty(), "{target} has no seeds");
-    let on_sockets = matches!(target, "own_website" | "mux_sessions" | "first_bytes");
+    let is_slow = matches!(target, "detect" | "follow" | "own_website" | "mux_sessions" | "first_bytes");
     try_one(target, "nothing", b"");
     for (path, seed) in paths.iter().zip(&seeds) {
         let name = path.display();
         try_one(target, &format!("{name}"), seed);
-        let step = seed.len().div_ceil(if on_sockets { CUTS / 5 } else { CUTS }).max(1);
+        let step = seed.len().div_ceil(if is_slow { CUTS / 5 } else { CUTS }).max(1);
         for end in (0..seed.len()).step_by(step) {
             try_one(target, &format!("the first {end} bytes of {name}"), &seed[..end]);
         }
     }
     let mut random = StdRng::seed_from_u64(0x5eed);
-    for number in 0..if on_sockets { MUTATIONS_ON_SOCKETS } else { MUTATIONS } {
+    for number in 0..if is_slow { MUTATIONS_IF_SLOW } else { MUTATIONS } {
         let mut data = seeds.choose(&mut random).expect("a seed").clone();
         for _ in 0..random.random_range(1..5) {
             mutate(&mut data, &seeds, &mut random);
