@@ -73,7 +73,11 @@ fn theirs(role: Role, bytes: &[u8]) -> Found {
             Ok(Message::Binary(payload)) => found.payload.extend_from_slice(&payload),
             Ok(Message::Ping(payload)) => found.pings.push(payload.to_vec()),
             Ok(Message::Pong(_)) => found.pongs += 1,
-            Ok(Message::Close(_)) => found.closed = true,
+            // What follows is void to us, and an error there.
+            Ok(Message::Close(_)) => {
+                found.closed = true;
+                return found;
+            }
             Ok(Message::Frame(_)) => {}
             // The end of what there is.
             Err(

@@ -1,6 +1,6 @@
 //! What the fuzz targets of requests begin with, asked of nginx and of us. With `FUZZ_CORPUS=FOLDER`, whatever else a
 //! fuzzer has come upon: a corpus of `scripts/fuzz`, say. Two things differ on purpose, which no seed asks for: links that
-//! lead out of the folder, and redirects for those who name no host, which tell the address of the server.
+//! lead out of the folder (`/up`), and redirects for those who name no host, which tell the address of the server.
 
 use super::assert_alike;
 use super::requests::with_ends;
