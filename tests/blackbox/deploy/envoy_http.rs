@@ -29,16 +29,28 @@ fn envoy_at(machine: &Machine, config: &Path, ports: &[u16]) -> Child {
     machine.serve("envoy", ports, &[&["envoy", "-c", &config], &quick[..]].concat())
 }
 
-/// A Shadowsocks client whose file is that of `deploy/shadowsocks` but for this.
+/// A Shadowsocks client whose file is that of `deploy/` but for this.
 #[track_caller]
 pub(super) fn client_with(machine: &Machine, host: &str, name: &str, changes: &[(&str, &str)]) -> Child {
+    client_at(1080, machine, host, name, changes)
+}
+
+/// The same on another port, beside others.
+#[track_caller]
+pub(super) fn client_at(
+    port: u16,
+    machine: &Machine,
+    host: &str,
+    name: &str,
+    changes: &[(&str, &str)],
+) -> Child {
     let mut config = text(name);
-    for (from, to) in changes {
+    for (from, to) in changes.iter().chain(&[("1080", port.to_string().as_str())]) {
         assert!(config.contains(from), "{name} has no {from}");
         config = config.replace(from, to);
     }
-    let config = machine.put("/etc/shadowsocks/client.json", config).display().to_string();
-    let client = machine.serve(host, &[1080], &[host, "-c", &config]);
+    let config = machine.put(&format!("/etc/shadowsocks/client-{port}.json"), config).display().to_string();
+    let client = machine.serve(host, &[port], &[host, "-c", &config]);
     proc::wait_listening_child(client.pid());
     client
 }
