@@ -195,6 +195,29 @@ pub(super) fn output(mut command: Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A browser is offered HTTP/2 here, and its WebSocket comes through all the same.
+#[test]
+fn a_browser_opens_a_websocket() {
+    Machine::with(secs(90), |machine| {
+        need!("envoy", "ssserver", "openssl", "chromium");
+        machine.certificate(NAME);
+        let _server = shadowsocks_server(machine, SERVER, 8388);
+        let envoy = envoy(machine, "http.yaml", &[80, 443]);
+        let script = format!(
+            "<script>const s = new WebSocket('wss://{NAME}{PATH}'); s.onopen = () => s.close();</script>"
+        );
+        let page = machine.put("/srv/page.html", script).display().to_string();
+        let profile = format!("--user-data-dir={}", machine.path().join("profile").display());
+        let quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+        let rest = ["--disable-dev-shm-usage", "--ignore-certificate-errors", &profile, &page];
+        let _browser = machine
+            .start("chromium", &[&["chromium", "--headless", "--no-sandbox"], &quiet[..], &rest].concat());
+        envoy.wait_line("a browser's tunnel", |line| {
+            line.contains(&format!("{PATH} HTTP/1.1\" 101 ")) && line.contains("Chrome")
+        });
+    });
+}
+
 /// Behind a NodePort, or a port that a router passes on, `Host` has the port that the client knows.
 #[test]
 fn a_client_may_come_by_another_port() {
