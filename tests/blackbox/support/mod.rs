@@ -17,6 +17,7 @@ pub mod ports;
 pub mod proc;
 pub mod proxy;
 pub mod scrape;
+pub mod seccomp;
 pub mod site;
 pub mod systemd;
 pub mod tempdir;
