@@ -243,7 +243,7 @@ fn restart_refuses_nobody(systemd: &Systemd<'_>) {
 #[test]
 fn a_service_has_what_it_needs() {
     Machine::with(secs(90), |machine| {
-        need!("systemctl", "nsenter", "unshare", "groupadd", "curl", "openssl");
+        need!("systemctl", "nsenter", "unshare", "setpriv", "groupadd", "curl", "openssl");
         let echo = Backend::echo();
         certificate(machine);
         let systemd = Systemd::boot(machine);

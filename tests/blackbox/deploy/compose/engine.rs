@@ -116,7 +116,19 @@ impl Engine<'_> {
             .map(|(name, value)| format!("{name}={}", value.as_str().expect("a text")))
             .collect();
         let own = texts(&service["command"]);
-        let mut words = vec!["ip", "netns", "exec", name, "unshare", "--mount", "--pid", "--fork"];
+        let mut words = vec![
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "ip",
+            "netns",
+            "exec",
+            name,
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+        ];
         words.extend(["--uts", "--ipc", "--kill-child", "sh", "-c", CONTAINER, name]);
         words.extend(variables.iter().map(String::as_str));
         words.extend(if own.is_empty() { command } else { own.as_slice() });
