@@ -247,7 +247,7 @@ fn changes_of_settings_roll_the_pods() {
         assert_ne!(template(&folder, "", "obfs-rs"), before, "{file}: {from}");
     }
     for (file, from, to) in [
-        ("routes.yaml", "/a-path-of-your-own", "/another"),
+        ("envoy.yaml", "/a-path-of-your-own", "/another"),
         ("envoy.yaml", "connect_timeout: 1s", "connect_timeout: 2s"),
         ("certificate.yaml", "tls.key", "another.key"),
     ] {

@@ -70,16 +70,16 @@ fn the_path_is_a_tunnel_and_everything_else_is_redirected() {
     });
 }
 
-/// Each pod has been asked, and gets tunnels.
+/// Each pod has been asked whether it is ready, and gets connections.
 #[track_caller]
 fn both_are_healthy(envoy: &Pod, one: &Pod, other: &Pod) {
-    let tunnels = |pod: &Pod| Metrics(pod.port("metrics")).now().sum("tunnels_total");
-    let start = [tunnels(one), tunnels(other)];
+    let came = |pod: &Pod| Metrics(pod.port("metrics")).now().get("connections_accepted_total");
+    let start = [came(one), came(other)];
     let both = || {
         let _ = upgraded(envoy);
-        tunnels(one) > start[0] && tunnels(other) > start[1]
+        came(one) > start[0] && came(other) > start[1]
     };
-    assert!(eventually(STEP, both), "only one has tunnels; {}", envoy.log());
+    assert!(eventually(STEP, both), "only one has connections; {}", envoy.log());
 }
 
 /// A tunnel by hand: what the answer begins with.
