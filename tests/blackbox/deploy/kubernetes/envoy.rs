@@ -114,6 +114,13 @@ fn a_pod_that_dies_costs_no_new_tunnel() {
         let instead = ready(&objects, "obfs-rs", 4);
         dns.lead_to(&[&other, &instead]);
         both_are_healthy(&envoy, &other, &instead);
+        // With none left, the path looks like any other.
+        for pod in [&other, &instead] {
+            pod.container("obfs-rs").child.signal(Signal::KILL);
+        }
+        let redirected = || upgraded(&envoy).1.starts_with("HTTP/1.1 301 ");
+        assert!(eventually(STEP, redirected), "{}", envoy.log());
+        assert!(envoy.passes("readinessProbe"), "visitors would meet nobody");
     });
 }
 

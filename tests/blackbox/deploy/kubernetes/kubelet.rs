@@ -145,6 +145,14 @@ impl Pod {
         ends
     }
 
+    /// Starts a container anew that has ended.
+    pub fn restart(&mut self, objects: &Objects, name: &str) {
+        let sidecar = list(&self.spec["initContainers"]).iter().find(|it| it["name"] == name).cloned();
+        let started = self.run(objects, &sidecar.expect("a sidecar"), true).expect("it starts");
+        let place = self.containers.iter_mut().find(|it| it.name == name).expect("it was there");
+        *place = started;
+    }
+
     /// Writes a volume anew in place, as the node does when its Secret has changed.
     pub fn renew(&self, volume: &str, files: &Data) {
         write_files(&self.dir.path().join(volume), files, 0o440, self.group());
