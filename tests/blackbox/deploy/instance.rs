@@ -69,6 +69,11 @@ impl Instance {
         self.shadowsocks = None;
     }
 
+    /// Its machine vanishes, and says nothing more.
+    pub fn vanish(&self) {
+        self.net.run(|| netns::ip("link set eth0 down"));
+    }
+
     pub fn metrics(&self) -> Metrics {
         Metrics(SocketAddr::from((address(self.number), 9180)))
     }

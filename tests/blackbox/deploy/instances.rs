@@ -447,3 +447,31 @@ fn sessions_of_an_instance_that_dies_end_and_new_ones_come_up_elsewhere() {
         assert!(again && began.elapsed() <= INTERVAL + SLACK, "{:?}; {}", began.elapsed(), client.show_log());
     });
 }
+
+/// No reset and no end says that a machine is gone: Envoy sends new tunnels to another, and a mux connection that hears
+/// nothing any more is left for a new one.
+#[test]
+fn new_tunnels_fail_nowhere_when_a_machine_vanishes_without_a_word() {
+    Machine::with(secs(90), |machine| {
+        need!("envoy", "ssserver", "sslocal", "nginx", "openssl");
+        let _certificate = machine.certificate(NAME);
+        let instances = [1, 2].map(|number| Instance::new(machine, number));
+        let _obfs = instances.each_ref().map(|instance| instance.start(machine, &[]));
+        let _names = Names::serve(machine, &[1, 2]);
+        let envoy = envoy(machine, 0);
+        wait_healthy(&[1, 2]);
+        let _clients = [("client-http.json", 1080, ""), ("client.json", 1081, ";mux=8")]
+            .map(|(name, port, more)| client(machine, name, port, more));
+        let target = numbered_echo();
+        let open = |port| {
+            let tunnel = try_tunnel(local(port), target.addr);
+            tunnel.unwrap_or_else(|error| panic!("at {port}: {error}; {}", envoy.show_log()))
+        };
+        let (_session, gone) = open(1081);
+        instances[usize::from(gone) - 1].vanish();
+        for port in [1080, 1080, 1080, 1081] {
+            assert_eq!(open(port).1, 3 - gone);
+        }
+        wait_healthy(&[3 - gone]);
+    });
+}
