@@ -1,14 +1,13 @@
 """The table as an SVG: a panel of horizontal bars for each row of it."""
 
-from xml.sax.saxutils import escape
+from common.page import FAINT, OURS, PAPER, RULE, number, opening, text
 
-from .report import LINES, number
+from .report import LINES
 
 WIDTH, MARGIN, GUTTER = 1000, 28, 36
 LABEL, VALUE = 150, 62
 ROW, PANEL_HEAD, PANEL_GAP, GROUP_HEAD = 19, 28, 20, 40
-INK, FAINT, RULE, PAPER = "#1f2933", "#616e7c", "#d9dee4", "#ffffff"
-OURS, PEER, DIRECT = "#0f766e", "#94a3b8", "#d3dae3"
+PEER, DIRECT = "#94a3b8", "#d3dae3"
 TITLES = {
     "bulk": "Bulk transfer, one stream",
     "requests": "Kept-alive requests, 32 connections",
@@ -18,11 +17,6 @@ TITLES = {
 }
 # Rows with two figures become two panels.
 PANEL_SUFFIX = {"server": "server half", "client": "client half"}
-
-
-def text(x, y, content, size=12, fill=INK, anchor="start", weight="normal"):
-    style = f'font-size="{size}" fill="{fill}" text-anchor="{anchor}" font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(content)}</text>'
 
 
 def panels(contenders, results, rows):
@@ -96,11 +90,6 @@ def draw(contenders, results, rows, header, subtitle):
         drawn, y = draw_group(group, members, y)
         parts += drawn
     height = y + 8
-    opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
-        f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
-        f'font-family="system-ui, -apple-system, \'Segoe UI\', \'DejaVu Sans\', sans-serif">'
-    )
     head = [
         "<title>obfs-rs beside its peers</title>",
         f'<rect width="100%" height="100%" fill="{PAPER}"/>',
@@ -108,4 +97,4 @@ def draw(contenders, results, rows, header, subtitle):
         text(MARGIN, 54, f"{header['machine_line']}, {header['date'][:10]}", 12, FAINT),
         text(MARGIN, 71, subtitle, 12, FAINT),
     ]
-    return "\n".join([opening, *head, *parts, "</svg>"]) + "\n"
+    return "\n".join([opening(WIDTH, height), *head, *parts, "</svg>"]) + "\n"

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 
-from .procs import BenchError, find_program, free_port
+from common.procs import RunError, find_program, free_port
 
 NGINX_CONFIG = """\
 daemon off;
@@ -41,7 +41,7 @@ AT_ONCE = 64
 def need(name):
     path = find_program(name)
     if path is None:
-        raise BenchError(f"{name} is not installed")
+        raise RunError(f"{name} is not installed")
     return path
 
 
@@ -78,12 +78,12 @@ def run_iperf3(group, port, seconds, reverse):
     try:
         report = json.loads(text)
     except ValueError:
-        raise BenchError(f"iperf3 wrote no JSON: {text.strip()[-160:]!r}") from None
+        raise RunError(f"iperf3 wrote no JSON: {text.strip()[-160:]!r}") from None
     if "error" in report:
-        raise BenchError(f"iperf3: {report['error']}")
+        raise RunError(f"iperf3: {report['error']}")
     received = report["end"]["sum_received"]
     if received["bytes"] <= 0:
-        raise BenchError("iperf3 moved no bytes")
+        raise RunError("iperf3 moved no bytes")
     return received["bits_per_second"] / 1e9, received["bytes"] / 1e9
 
 
@@ -109,7 +109,7 @@ def parse_wrk(text):
 
     total, rate = search(r"(\d+) requests in "), search(r"^Requests/sec:\s+([\d.]+)")
     if not total or not int(total[1]):
-        raise BenchError(f"wrk completed no request: {text.strip()[-160:]!r}")
+        raise RunError(f"wrk completed no request: {text.strip()[-160:]!r}")
     errors = search(r"Socket errors: (.*)")
     refused = search(r"Non-2xx or 3xx responses: (\d+)")
     complaints = [found[0].strip() for found in (errors, refused) if found]

@@ -1,12 +1,11 @@
 """The contenders: how each pair is started, and where its programs come from."""
 
 import os
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 
-from .procs import BenchError, find_program
+from common import programs
+from common.procs import RunError, find_program
 
 # Program -> Debian package.
 PACKAGES = {
@@ -178,7 +177,7 @@ class Bench:
     def program(self, name):
         path = self.binary if name is None else find_program(name)
         if path is None:
-            raise BenchError(f"{name or 'our binary'} is not installed")
+            raise RunError(f"{name or 'our binary'} is not installed")
         return path
 
     def file(self, name, text):
@@ -199,13 +198,8 @@ class Bench:
         # SIP003: the local side is where the server half sends to, and where
         # the client half listens.
         remote, local = (listen, upstream) if role == "server" else (upstream, listen)
-        return [program], {
-            "SS_REMOTE_HOST": "127.0.0.1",
-            "SS_REMOTE_PORT": str(remote),
-            "SS_LOCAL_HOST": "127.0.0.1",
-            "SS_LOCAL_PORT": str(local),
-            "SS_PLUGIN_OPTIONS": options.format(cert=self.cert, key=self.key),
-        }
+        options = options.format(cert=self.cert, key=self.key)
+        return [program], programs.sip003(("127.0.0.1", remote), ("127.0.0.1", local), options)
 
     def make_certificate(self):
         """Self-signed, P-256, as ACME clients ask for today."""
@@ -220,7 +214,7 @@ class Bench:
             timeout=30,
         )
         if made.returncode:
-            raise BenchError(f"openssl: {made.stderr.strip()[-160:]}")
+            raise RunError(f"openssl: {made.stderr.strip()[-160:]}")
 
 
 def missing_packages(contenders, tools):
@@ -228,34 +222,3 @@ def missing_packages(contenders, tools):
     if any("{cert}" in contender.server for contender in contenders):
         programs.add("openssl")
     return sorted({PACKAGES[name] for name in programs | set(tools) if not find_program(name)})
-
-
-def install(packages):
-    """Installs with apt-get when we are root or sudo asks for no password.
-
-    Returns what is still missing: the caller names it and goes on without.
-    """
-    apt, sudo = find_program("apt-get"), find_program("sudo")
-    if os.geteuid() == 0:
-        prefix = []
-    elif sudo and subprocess.run([sudo, "-n", "true"], capture_output=True).returncode == 0:
-        prefix = [sudo, "-n"]
-    else:
-        return packages
-    if not apt:
-        return packages
-    print(f"installing {' '.join(packages)}", file=sys.stderr)
-    command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt, "-qq"]
-    done = subprocess.run([*command, "install", "-y", "--no-install-recommends", *packages], stdout=sys.stderr, timeout=900)
-    return packages if done.returncode else []
-
-
-def versions(packages):
-    """Installed versions, so that a published table can be repeated."""
-    query = shutil.which("dpkg-query")
-    if not query:
-        return {}
-    listed = subprocess.run(
-        [query, "-W", "-f", "${Package} ${Version}\n", *packages], capture_output=True, text=True, timeout=30
-    )
-    return dict(line.split(" ", 1) for line in listed.stdout.splitlines() if not line.endswith(" "))

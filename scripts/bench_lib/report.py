@@ -1,9 +1,9 @@
 """The table, the ratios against the bar, and the JSON."""
 
-import datetime
-import os
-import platform
 from dataclasses import dataclass
+
+from common import page
+from common.page import number
 
 from .rows import ROLES
 
@@ -45,16 +45,6 @@ LINES = [
     Line("startup", "start-up to listening, ms, server / client", halves("startup_{}_ms")),
     Line("startup", "program files, MB", ("binary_mb",)),
 ]
-
-
-def number(value):
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    if abs(value) >= 10:
-        return f"{value:.1f}"
-    return f"{value:.2f}"
 
 
 @dataclass(frozen=True)
@@ -131,24 +121,8 @@ def relevant_bars(contenders, rows):
     return [bar for bar in BARS if bar.ours in names and measured.issuperset(bar.metrics)]
 
 
-def machine():
-    model = platform.machine()
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": f"{platform.system()} {platform.release()}"}
-
-
 def heading(settings):
-    about = machine()
-    return {
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": about,
-        "machine_line": f"{about['cpu']}, {about['cores']} cores, {about['kernel']}",
-        "settings": dict(vars(settings)),
-    }
+    return {**page.heading(), "settings": dict(vars(settings))}
 
 
 def settings_line(settings):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from . import load
 from .peers import opening_matches
-from .procs import BenchError, Group, cpu_seconds, deadline, free_port, pss_kib
+from common.procs import RunError, Group, cpu_seconds, deadline, free_port, pss_kib
 
 GROUPS = ["bulk", "requests", "connections", "idle", "startup"]
 ROLES = ("server", "client")
@@ -62,7 +62,7 @@ class Pair:
     def must_live(self):
         for half in self.halves:
             if half.exited():
-                raise BenchError(f"ended while measured: {half.why()}")
+                raise RunError(f"ended while measured: {half.why()}")
 
 
 # Each measurement starts a backend and a fresh pair: an allocator's or a
@@ -125,7 +125,7 @@ def measure_idle(bench, contender, settings, result):
             pair.must_live()
             count = opener.still_open()
             if count < settings.idle_connections / 2:
-                raise BenchError(f"only {count} of {settings.idle_connections} connections echoed and stayed")
+                raise RunError(f"only {count} of {settings.idle_connections} connections echoed and stayed")
             after = [pss_kib(half) for half in pair.halves]
         finally:
             opener.close()
@@ -159,7 +159,7 @@ def start_up(bench, contender, role):
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return time.perf_counter() - before
             if child.exited():
-                raise BenchError(f"ended at start-up: {child.why()}")
+                raise RunError(f"ended at start-up: {child.why()}")
 
 
 MEASUREMENTS = {
@@ -185,7 +185,7 @@ def why_unavailable(bench, contender):
             if not carried:
                 pair.must_live()
                 return "starts, but carries no byte: " + "; ".join(half.why() for half in pair.halves)
-    except (BenchError, OSError) as error:
+    except (RunError, OSError) as error:
         return str(error)
     return ""
 
@@ -204,9 +204,9 @@ def check_opening(bench, contender, group):
                     connection.settimeout(3)
                     opening = connection.recv(4096)
         except OSError:
-            raise BenchError(f"the client half sends nothing: {client.why()}") from None
+            raise RunError(f"the client half sends nothing: {client.why()}") from None
     if not opening_matches(contender.opening, opening):
-        raise BenchError(f"the client half opens with {opening[:40]!r}, which is not {contender.opening}")
+        raise RunError(f"the client half opens with {opening[:40]!r}, which is not {contender.opening}")
 
 
 def run(bench, contenders, settings):
@@ -243,6 +243,6 @@ def measure(bench, contender, settings, row, result):
         # nobody thought of.
         with deadline(2 * settings.seconds + 60, row):
             MEASUREMENTS[row](bench, contender, settings, result)
-    except (BenchError, OSError) as error:
+    except (RunError, OSError) as error:
         result.notes.append(f"{row}: failed: {error}")
         print(f"{contender.name}: {row} failed: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@
 //! port from the website (`fallback`), nor our own websites from nginx (`own_site`), and that a visitor may
 //! become a client (`follow`), that every end arrives behind the bytes that came before it, whatever the
 //! disguise (`ends`), that limits hold and are only their own clients' (`limits`), how tunnels and processes live and die (`life`, `process`), also on a machine
-//! that is short of something (`shortage`), how it takes its
+//! that is short of something (`shortage`) or has run out of it (`exhausted`), how it takes its
 //! settings (`options`, `roles`, `strings`), and that it is a drop-in for simple-obfs: its
 //! options and command lines (`simple_obfs_options`), what they make of the process
 //! (`simple_obfs_process`), how it gets along with the machine's users, files and signals (`machine`), what they ask of sockets (`sockets`), and `obfs=tls` (`simple_obfs_tls`); that it works with v2ray-plugin (`v2ray_plugin`), and what its
@@ -34,6 +34,7 @@ mod client_wire;
 mod deploy;
 mod drain;
 mod ends;
+mod exhausted;
 mod fallback;
 mod follow;
 mod fronts;

@@ -26,7 +26,7 @@ fn cpu(child: &Child) -> f64 {
     f64::from(ticks) / 100.0
 }
 
-fn descriptors(child: &Child) -> usize {
+pub fn descriptors(child: &Child) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", child.pid())).map_or(0, Iterator::count)
 }
 
@@ -36,7 +36,7 @@ const AT_REST: f64 = 0.03;
 
 /// Lets the process come to rest, and measures that it does.
 #[track_caller]
-fn assert_at_rest(what: &str, child: &Child) {
+pub fn assert_at_rest(what: &str, child: &Child) {
     let spent = || {
         let before = cpu(child);
         // The silence is what is measured.

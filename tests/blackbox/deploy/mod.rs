@@ -6,6 +6,7 @@ use crate::support::deployed::{Machine, file, local};
 use crate::support::hosts::socks;
 use crate::support::noise;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 mod apache;
 mod caddy;
@@ -21,6 +22,7 @@ mod kubernetes;
 mod nginx;
 mod prometheus;
 mod systemd;
+mod web_front;
 
 const MB: usize = 1024 * 1024;
 
@@ -48,4 +50,36 @@ fn carries(target: SocketAddr) {
             });
         }
     });
+}
+
+/// All files below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// A file of `deploy/` is run by a test, which names it or the folder that it takes as a whole.
+#[test]
+fn each_file_is_in_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests: String = files_below(&root.join("tests/blackbox/deploy"))
+        .iter()
+        .map(|file| std::fs::read_to_string(file).expect("a test"))
+        .collect();
+    let folder = root.join("deploy");
+    let files = files_below(&folder);
+    assert!(files.len() > 30, "{files:?}");
+    for file in files {
+        let name = file.strip_prefix(&folder).expect("a file of deploy/");
+        let named = |part: &Path| {
+            let part = part.display();
+            [format!("{part}\""), format!("{part}/\"")].iter().any(|words| tests.contains(words))
+        };
+        // By its own name, where a test puts the folder in front.
+        let alone = format!("\"{}\"", name.file_name().expect("a name").display());
+        let folder = format!("\"{}/{{", name.parent().expect("a folder").display());
+        let in_a_test = name.ancestors().any(|part| !part.as_os_str().is_empty() && named(part))
+            || (tests.contains(&folder) && tests.contains(&alone));
+        assert!(in_a_test || name == Path::new("README.md"), "no test runs deploy/{}", name.display());
+    }
 }

@@ -6,6 +6,7 @@ use super::plugin::our_path;
 use super::tempdir::TempDir;
 use super::v2ray::Certificate;
 use super::{netns, peers, within};
+use std::cell::OnceCell;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ const FOLDERS: [&str; 4] = ["/etc", "/var", "/usr/local", "/srv"];
 
 pub struct Machine {
     dir: TempDir,
+    authority: OnceCell<Certificate>,
 }
 
 impl Machine {
@@ -63,13 +65,18 @@ impl Machine {
             netns::run("mount", &["-t", "overlay", "overlay", "-o", &layers, folder]);
         }
         netns::run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
-        let machine = Machine { dir };
+        let machine = Machine { dir, authority: OnceCell::new() };
         machine.put("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
         machine.name("127.0.0.1", NAME);
         // Its user may have it in a home that others may not enter.
         machine.put("/usr/local/bin/obfs-rs", "");
         netns::run("mount", &["--bind", &our_path().display().to_string(), "/usr/local/bin/obfs-rs"]);
         machine
+    }
+
+    /// A folder for what this machine's programs keep.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Writes a file at its place, folders included.
@@ -106,16 +113,21 @@ impl Machine {
         }
     }
 
-    /// A certificate for a name, where the files of `deploy/` have it, by an authority that this machine trusts.
+    /// A certificate for a name, where the files of `deploy/` have it, by an authority that this machine trusts. Once
+    /// more for the same name: a renewal.
     pub fn certificate(&self, name: &str) -> Certificate {
-        let authority = Certificate::authority("an authority");
-        let certificate = Certificate::signed(name, &authority);
-        let read = |file: &Path| std::fs::read(file).expect("a certificate");
-        self.put(&format!("/etc/ssl/{name}.pem"), read(&certificate.cert));
-        self.put(&format!("/etc/ssl/{name}.key"), read(&certificate.key));
-        let bundle = Path::new("/etc/ssl/certs/ca-certificates.crt");
-        let known = std::fs::read(bundle).unwrap_or_default();
-        self.put(&bundle.display().to_string(), [known, read(&authority.cert)].concat());
+        let authority = self.authority.get_or_init(|| {
+            let authority = Certificate::authority("the tests' authority");
+            let bundle = "/etc/ssl/certs/ca-certificates.crt";
+            let known = std::fs::read(bundle).unwrap_or_default();
+            let new = std::fs::read(&authority.cert).expect("a certificate");
+            self.put(bundle, [known, new].concat());
+            authority
+        });
+        let certificate = Certificate::signed(name, authority);
+        for (file, end) in [(&certificate.cert, "pem"), (&certificate.key, "key")] {
+            self.put(&format!("/etc/ssl/{name}.{end}"), std::fs::read(file).expect("a file"));
+        }
         certificate
     }
 

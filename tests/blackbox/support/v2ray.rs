@@ -46,19 +46,20 @@ impl Certificate {
     }
 
     #[track_caller]
-    fn with(name: &str, is_authority: &str, key_kind: &[&str], by: Option<&Certificate>) -> Certificate {
+    fn with(name: &str, authority: &str, key_kind: &[&str], signer: Option<&Certificate>) -> Certificate {
         let dir = TempDir::new("certificate");
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        let status = Command::new(peers::path("openssl"))
-            .args(["req", "-x509", "-nodes", "-days", "3", "-newkey"])
+        let mut openssl = Command::new(peers::path("openssl"));
+        openssl.args(["req", "-x509"]);
+        if let Some(signer) = signer {
+            openssl.arg("-CA").arg(&signer.cert).arg("-CAkey").arg(&signer.key);
+        }
+        let status = openssl
+            .args(["-nodes", "-days", "3", "-newkey"])
             .args(key_kind)
             .args(["-subj", &format!("/CN={name}")])
             .args(["-addext", &format!("subjectAltName=DNS:{name}")])
-            .args(["-addext", &format!("basicConstraints=critical,CA:{is_authority}")])
-            .args(
-                by.into_iter()
-                    .flat_map(|by| ["-CA".into(), by.cert.clone(), "-CAkey".into(), by.key.clone()]),
-            )
+            .args(["-addext", &format!("basicConstraints=critical,CA:{authority}")])
             .arg("-keyout")
             .arg(&key)
             .arg("-out")

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
 
 
-class BenchError(Exception):
+class RunError(Exception):
     """A measurement that cannot be made; its text goes into the report."""
 
 
-class DeadlineExceeded(BenchError):
+class DeadlineExceeded(RunError):
     """The step took longer than it was given."""
 
 
@@ -48,8 +48,8 @@ def deadline(seconds, what):
 class Child:
     """One program in a session of its own, its output in a log file."""
 
-    def __init__(self, argv, log, env=None, orphan_guard=True):
-        self.name = os.path.basename(argv[0])
+    def __init__(self, argv, log, env=None, orphan_guard=True, name=None, **pipes):
+        self.name = name or os.path.basename(argv[0])
         self.log = log
         # The last resort against SIGKILL of the benchmark itself, when no
         # clean-up of ours can run. It costs one more exec, so measurements
@@ -60,9 +60,7 @@ class Child:
         with open(log, "ab") as output:
             self.popen = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **pipes},
                 env={**os.environ, "PATH": SEARCH_PATH, **(env or {})},
                 # A Ctrl-C at the terminal must reach only us: we decide in
                 # which order things end.
@@ -107,20 +105,21 @@ class Group:
         for child in reversed(self.children):
             child.kill()
 
-    def start(self, argv, env=None, orphan_guard=True):
-        log = os.path.join(self.directory, f"{os.path.basename(argv[0])}-{time.monotonic_ns()}.log")
-        child = Child(argv, log, env, orphan_guard)
+    def start(self, argv, env=None, orphan_guard=True, name=None, log=None, **pipes):
+        name = name or os.path.basename(argv[0])
+        log = log or os.path.join(self.directory, f"{name}-{time.monotonic_ns()}.log")
+        child = Child(argv, log, env, orphan_guard, name, **pipes)
         self.children.append(child)
         return child
 
-    def start_listening(self, argv, port, env=None, seconds=5):
-        child = self.start(argv, env)
+    def start_listening(self, argv, port, env=None, seconds=5, **how):
+        child = self.start(argv, env, **how)
         end = time.monotonic() + seconds
-        while not is_listening(port):
+        while not is_listening(port, child.pid):
             if child.exited():
-                raise BenchError(f"ended at start-up: {child.why()}")
+                raise RunError(f"ended at start-up: {child.why()}")
             if time.monotonic() > end:
-                raise BenchError(f"does not listen after {seconds} s: {child.why()}")
+                raise RunError(f"does not listen after {seconds} s: {child.why()}")
             time.sleep(0.005)
         return child
 
@@ -130,7 +129,7 @@ class Group:
         try:
             child.popen.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise BenchError(f"{child.name} did not end within {seconds:.0f} s") from None
+            raise RunError(f"{child.name} did not end within {seconds:.0f} s") from None
         with open(child.log, errors="replace") as file:
             return file.read()
 
@@ -156,13 +155,15 @@ def free_port():
                 continue
         _handed_out.add(port)
         return port
-    raise BenchError("no free loopback port between 18000 and 32000")
+    raise RunError("no free loopback port between 18000 and 32000")
 
 
-def is_listening(port):
-    """Asks the kernel, not the port: a probing connection would go through
+def is_listening(port, pid):
+    """Whether anybody listens in the network that the process is in.
+
+    Asks the kernel, not the port: a probing connection would go through
     the pair and confuse the backend (iperf3 takes it for a client)."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
         try:
             with open(table) as file:
                 next(file)
@@ -174,7 +175,7 @@ def is_listening(port):
                         break
                     if int(fields[1].rsplit(":", 1)[1], 16) == port:
                         return True
-        except FileNotFoundError:
+        except OSError:
             continue
     return False
 

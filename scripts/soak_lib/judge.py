@@ -1,0 +1,187 @@
+"""Whether what happened to each tunnel may have happened."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from .stream import ABORT_APP, ABORT_BACKEND, ENDS
+
+# Told in full; further ones are counted.
+MOST_TOLD = 200
+# How long the other end's report may take once one is there.
+OTHER_END = 90
+
+
+@dataclass
+class Window:
+    """A time in which something was done that tunnels may notice."""
+
+    what: str
+    began: float
+    ended: float = float("inf")
+    # The groups that it hits; None: all.
+    groups: set = None
+    weather: bool = False
+
+    def overlaps(self, began, ended):
+        return began < self.ended and ended > self.began
+
+
+@dataclass
+class Tally:
+    """What came of a kind's tunnels."""
+
+    tunnels: int = 0
+    whole: int = 0
+    cut: int = 0
+    aborted: int = 0
+    # What came, and what was sent.
+    up: int = 0
+    down: int = 0
+    sent_up: int = 0
+    sent_down: int = 0
+    undisturbed: int = 0
+    ends: Counter = field(default_factory=Counter)
+    notes: Counter = field(default_factory=Counter)
+
+
+class Judge:
+    def __init__(self, groups, kinds):
+        self.kinds = {kind.name: kind for kind in kinds}
+        self.groups = {group.name: group for group in groups}
+        self.tallies = {kind.name: Tally() for kind in kinds}
+        self.visits = {}
+        self.windows = []
+        self.pending = {}
+        self.faults = []
+        self.fault_count = 0
+        self.certificates = []
+
+    def fault(self, what):
+        self.fault_count += 1
+        if len(self.faults) < MOST_TOLD:
+            self.faults.append(what)
+
+    def open(self, what, began, groups=None, weather=False):
+        window = Window(what, began, groups=groups, weather=weather)
+        self.windows.append(window)
+        return window
+
+    # Tunnels.
+
+    def tunnel(self, record):
+        """One end's report."""
+        ends = self.pending.setdefault(record["tunnel"], {})
+        ends[record["role"]] = record
+        # Without the other end's there is nothing to say yet, but of one that was refused there is no other end.
+        if len(ends) == 2:
+            del self.pending[record["tunnel"]]
+            self.judge(ends["app"], ends["backend"])
+
+    def overdue(self, moment):
+        """Judges those whose other end does not report."""
+        for tunnel, ends in list(self.pending.items()):
+            if "app" in ends and moment > ends["app"]["ended"] + OTHER_END:
+                del self.pending[tunnel]
+                self.judge(ends["app"], None)
+
+    def finish(self):
+        for ends in self.pending.values():
+            if "app" in ends:
+                self.judge(ends["app"], None)
+            else:
+                self.fault(f"a tunnel of {ends['backend']['group']} has a backend's end and no application's: {shown(ends['backend'])}")
+        self.pending.clear()
+
+    def excuse(self, kind, began, ended):
+        """What may have ended a tunnel of this kind early."""
+        for window in self.windows:
+            if window.weather:
+                # Whoever is established outlasts it; who comes meanwhile may be refused.
+                born_in_it = window.began - 2 < began < window.ended + 10
+                if (kind.frail and window.overlaps(began - 1, ended)) or born_in_it:
+                    return window.what
+            elif (window.groups is None or kind.group in window.groups) and window.overlaps(began - 1, ended + 1):
+                return window.what
+        return ""
+
+    def judge(self, app, backend):
+        kind, plan = self.kinds[app["kind"]], app["plan"]
+        tally = self.tallies[app["kind"]]
+        both = [end for end in (app, backend) if end]
+        began, ended = app["began"], max(end["ended"] for end in both)
+        tally.tunnels += 1
+        tally.ends[ENDS[plan["end"]]] += 1
+        tally.up += backend["received"] if backend else 0
+        tally.down += app["received"]
+        tally.sent_up += app["sent"]
+        tally.sent_down += backend["sent"] if backend else 0
+        for end in both:
+            if end["result"] == "whole" and end["detail"]:
+                tally.notes[f"{end['role']}: {end['detail']}"] += 1
+        said = f"{kind.name}: {'; '.join(shown(end) for end in both)}"
+        if any(end["result"] == "corrupt" for end in both):
+            self.fault(f"corrupt: {said}")
+            return
+        excuse = self.excuse(kind, began, ended)
+        if backend and (backend["received"] > app["sent"] or app["received"] > backend["sent"] + 1):
+            self.fault(f"more than was sent: {said}")
+            return
+        if any(end["result"] == "hung" for end in both):
+            # Nobody may hang, whatever happened; peers in bad weather may.
+            if not (excuse and kind.frail):
+                self.fault(f"hung: {said}{' (during: ' + excuse + ')' if excuse else ''}")
+                return
+        planned = plan["end"] in (ABORT_APP, ABORT_BACKEND)
+        stalled = kind.mux and (plan["stall_up"] or plan["stall_down"])
+        if planned and (app["result"] == "whole" or plan["end"] == ABORT_BACKEND):
+            # Who resets at once may do so before there is anything at the other end.
+            tally.aborted += 1
+            return
+        if backend and app["result"] == backend["result"] == "whole":
+            tally.whole += 1
+            tally.undisturbed += not excuse
+            return
+        if excuse or stalled:
+            tally.cut += 1
+            return
+        if not backend:
+            said += "; the backend has not seen it"
+        self.fault(f"not whole, and nobody disturbed it: {said}")
+
+    # Visitors.
+
+    def visit(self, record):
+        counts = self.visits.setdefault(record["kind"], Counter())
+        counts["visits"] += 1
+        counts[record["result"]] += 1
+        if record["result"] == "whole":
+            return
+        said = f"visitor {record['kind']} of {record['server']}: {record['detail']}"
+        if record["result"] == "corrupt":
+            self.fault(f"corrupt: {said}")
+            return
+        for window in self.windows:
+            if (window.weather or window.groups is None or {"site", record["server"]} & window.groups) and window.overlaps(
+                record["began"] - 2, record["ended"] + 1
+            ):
+                counts["cut"] += 1
+                return
+        self.fault(f"not whole, and nobody disturbed it: {said}")
+
+    def certificate(self, record, renewals, patience):
+        """Whether a server shows what is on disk; `renewals` are (moment, serial)."""
+        late = [moment for moment, _serial in renewals if moment < record["began"] - patience]
+        allowed = [serial for moment, serial in renewals[max(len(late) - 1, 0) :]]
+        serial = record["serial"].lstrip("0")
+        if serial not in allowed:
+            self.fault(f"{record['server']} shows the certificate {serial}, on disk there are {', '.join(allowed)}")
+
+
+def shown(end):
+    plan = end["plan"]
+    stall = plan["stall_up"] or plan["stall_down"]
+    words = f"tunnel {plan['tunnel']} ({ENDS[plan['end']]}, {plan['up']} up, {plan['down']} down, pieces of {plan['chunk']}"
+    words += f", stalls for {stall} ms)" if stall else ")"
+    if end["role"] == "backend":
+        words = "backend"
+    return f"{words}: {end['result']}, {end['sent']} sent, {end['received']} received, {end['ended'] - end['began']:.1f} s, {end['detail']}"

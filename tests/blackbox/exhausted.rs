@@ -1,0 +1,154 @@
+//! What is left of it when one thing after the other has run out: descriptors where connections are accepted and where
+//! they are dialled, and for pipes. (Threads, look-ups of names: `shortage`; disks: `access_log` and `log_faults`; memory for
+//! buffers: `limits`.)
+
+use crate::rest::{assert_at_rest, descriptors};
+use crate::support::backend::Backend;
+use crate::support::child::Child;
+use crate::support::conn::{End, assert_echo, connect, fin, recv_to_end, send};
+use crate::support::plugin::{Ours, Plugin, Vars, bare, client, our_path, server};
+use crate::support::ports::free_port;
+use crate::support::{STEP, assert_same, eventually, millis, noise, seccomp, secs, within};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+
+const MB: usize = 1024 * 1024;
+
+/// How many descriptors the half under test may have.
+const LIMIT: usize = 60;
+
+/// Connections that say nothing, until so many descriptors are left.
+#[track_caller]
+fn leave(half: &Plugin, left: usize) -> Vec<TcpStream> {
+    let mut silent = Vec::new();
+    while descriptors(&half.child) < LIMIT - left {
+        let before = descriptors(&half.child);
+        silent.push(connect(half.addr));
+        let accepted = eventually(STEP, || descriptors(&half.child) > before);
+        assert!(accepted, "{}", half.child.show_log());
+    }
+    silent
+}
+
+/// A half that may have few descriptors, at the end of which the other one is.
+struct Tight {
+    pair: [Plugin; 2],
+    /// Which of them it is.
+    tight: usize,
+}
+
+impl Tight {
+    fn half(&self) -> &Plugin {
+        &self.pair[self.tight]
+    }
+
+    /// There are descriptors again: those who still wait with the system are served and end, and then new ones are.
+    #[track_caller]
+    fn recovers(&self) {
+        let served = || {
+            let app = connect(self.client());
+            send(&app, b"a new one");
+            fin(&app);
+            recv_to_end(&app, STEP).0 == b"a new one"
+        };
+        assert!(eventually(STEP, served), "{}", self.half().child.show_log());
+    }
+
+    /// Where a tunnel begins.
+    fn client(&self) -> SocketAddr {
+        self.pair[0].addr
+    }
+}
+
+/// Either half with few descriptors, and the other one with plenty, in a disguise in which one waits for what a silent
+/// connection says.
+fn tight(backend: SocketAddr) -> impl Iterator<Item = Tight> {
+    [0, 1].into_iter().map(move |tight| {
+        let options =
+            |half| if half == tight { format!("obfs=http;n={LIMIT}") } else { "obfs=http".to_owned() };
+        let server = server(Ours, backend, &options(1));
+        let client = client(Ours, server.addr, &options(0));
+        Tight { pair: [client, server], tight }
+    })
+}
+
+#[test]
+fn when_none_can_be_accepted_open_tunnels_go_on_and_nothing_spins() {
+    within(secs(120), || {
+        let echo = Backend::echo();
+        for tight in tight(echo.addr) {
+            let half = tight.half();
+            let tunnel = connect(tight.client());
+            assert_echo(&tunnel, b"open");
+            let silent = leave(half, 0);
+            // These are the system's until the half takes them.
+            let waiting: Vec<TcpStream> = (0..5).map(|_| connect(half.addr)).collect();
+            half.child.wait_text("Too many open files");
+            assert_at_rest("a half that cannot accept", &half.child);
+            assert_echo(&tunnel, &noise(4 * MB, 1));
+            drop((silent, waiting));
+            tight.recovers();
+        }
+    });
+}
+
+#[test]
+fn when_none_can_be_dialled_the_tunnel_ends_and_says_why() {
+    within(secs(120), || {
+        let echo = Backend::echo();
+        for tight in tight(echo.addr) {
+            let tunnel = connect(tight.client());
+            assert_echo(&tunnel, b"open");
+            // Each takes one descriptor when it is accepted and another when it is dialled. Those that come when there
+            // is none wait with the system.
+            let apps: Vec<TcpStream> = (0..LIMIT).map(|_| connect(tight.client())).collect();
+            for app in &apps {
+                send(app, b"hello");
+            }
+            let line = tight.half().child.wait_text("Too many open files");
+            let ended = || apps.iter().any(|app| recv_to_end(app, millis(1)).1 != End::Open);
+            assert!(eventually(STEP, ended), "{line}");
+            assert_echo(&tunnel, b"goes on");
+            drop(apps);
+            tight.recovers();
+        }
+    });
+}
+
+/// Some sandboxes and kernels do not let bytes pass from socket to socket: they are copied.
+#[test]
+fn where_the_kernel_does_not_splice_bytes_are_copied() {
+    within(secs(120), || {
+        let file = noise(16 * MB, 2);
+        let sent = file.clone();
+        let backend = Backend::serve(move |stream| {
+            send(&stream, &sent);
+            fin(&stream);
+            recv_to_end(&stream, STEP);
+        });
+        for error in [libc::ENOSYS, libc::EINVAL, libc::EPERM] {
+            let start = |remote, local, options: &str, port| {
+                let mut command = bare(our_path());
+                Vars { remote, local, options: options.to_owned() }.put(&mut command);
+                // SAFETY: the function makes two system calls and touches nothing of the process.
+                unsafe { command.pre_exec(move || seccomp::fail(libc::SYS_splice, error)) };
+                let child = Child::spawn(options, command);
+                child.wait_listening(port);
+                child
+            };
+            let local = |port| ("127.0.0.1".to_owned(), port);
+            let [at_server, at_client] = [free_port(), free_port()];
+            let backend = local(backend.addr.port());
+            let _server = start(local(at_server), backend, "server;obfs=http", at_server);
+            let _client = start(local(at_server), local(at_client), "obfs=http", at_client);
+            for _ in 0..2 {
+                let app = connect(SocketAddr::from(([127, 0, 0, 1], at_client)));
+                send(&app, b"get");
+                fin(&app);
+                let (got, end) = recv_to_end(&app, STEP);
+                assert_same("the download", &got, &file);
+                assert_eq!(end, End::Fin);
+            }
+        }
+    });
+}
