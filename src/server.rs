@@ -115,11 +115,13 @@ impl Server {
         if self.tls.is_some() || failover.proxy.is_some() || failover.plain.says_where_it_is() {
             info.load_local_addr(&tcp).map_err(Error::Gone)?;
         }
-        if self.config.fronts.sends_proxy_header(info.visitor.ip())
-            // Where the proxy speaks for itself, the ends of the socket are the right ones.
-            && let Some(addresses) = Box::pin(proxy_protocol::receive(&mut tcp)).await.map_err(Error::ProxyHeader)?
-        {
-            info.apply_proxy_header(addresses);
+        let mut is_proxys_own = false;
+        if self.config.fronts.sends_proxy_header(info.visitor.ip()) {
+            match Box::pin(proxy_protocol::receive(&mut tcp)).await.map_err(Error::ProxyHeader)? {
+                Some(addresses) => info.apply_proxy_header(addresses),
+                // Where the proxy speaks for itself, the ends of the socket are the right ones.
+                None => is_proxys_own = true,
+            }
         }
         let mut c = Handoff::new(Stream::from(tcp), *info, record.began);
         let mut arrival = Arrival::default();
@@ -127,6 +129,14 @@ impl Server {
         let mut asked = record.began;
         loop {
             let (layer, protocol, mut seen) = Box::pin(self.detect(&mut c)).await.map_err(Error::Gone)?;
+            // A proxy that looks whether the port answers is no visitor.
+            if is_proxys_own
+                && layer == Layer::Clear
+                && c.read_buf.is_empty()
+                && proxy_protocol::has_ended(c.io.tcp()).await
+            {
+                return Err(Error::NotAccepted(NotAccepted::Empty));
+            }
             // A proxy in front may speak for another user than before.
             c.info.read_forwarded_for(&c.read_buf, &self.config.fronts);
             record.info = c.info;

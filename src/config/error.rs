@@ -69,6 +69,14 @@ pub enum ConfigError {
     /// The option string says something that cannot be told.
     #[error("SS_PLUGIN_OPTIONS: {0}")]
     NotUnderstood(String),
+    /// An option that nobody knows, where it is not safe to go on without what it may mean.
+    #[error("`{name}` is no option: did you mean `{meant}`?")]
+    Unknown {
+        /// The name as it was written.
+        name: String,
+        /// The known name.
+        meant: &'static str,
+    },
     /// Something that is needed was not given at all.
     #[error("{name} is not set: expected {expected} (see obfs-rs --help)")]
     Missing {

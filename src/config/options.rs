@@ -56,6 +56,8 @@ pub struct UnknownOption {
     pub name: String,
     /// The known name that is nearest to it, if one is near enough to be what was meant.
     pub nearest: Option<&'static str>,
+    /// Whether its value looks like a path.
+    is_path: bool,
 }
 
 /// A known option.
@@ -102,7 +104,10 @@ impl Options {
                 let option = PluginOption { key: name, value };
                 self.known.push(Known { spec, option, in_file: place.is_some() });
             }
-            None => self.unknown.push(UnknownOption { name: one_line(&name), nearest: nearest(&key) }),
+            None => {
+                let is_path = value.is_some_and(|value| value.starts_with('/'));
+                self.unknown.push(UnknownOption { name: one_line(&name), nearest: nearest(&key), is_path });
+            }
         }
     }
 
@@ -190,6 +195,24 @@ impl Options {
             });
         }
         Ok(())
+    }
+
+    /// Sees to it that a tunnel is not on any path, where it was to have one of its own.
+    pub(super) fn check_path(&self) -> Result<(), ConfigError> {
+        let names = ["path", "obfs-uri"];
+        if names.iter().any(|name| self.get(name).is_some()) {
+            return Ok(());
+        }
+        let meant = |unknown: &&UnknownOption| {
+            let known = unknown.nearest.and_then(find);
+            unknown.is_path && known.is_some_and(|known| names.contains(&known.name))
+        };
+        match self.unknown.iter().find(meant) {
+            Some(UnknownOption { name, nearest: Some(meant), .. }) => {
+                Err(ConfigError::Unknown { name: name.clone(), meant })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The option of this table name, as it was first written.
@@ -304,11 +327,23 @@ mod tests {
         {
             assert_eq!(
                 options(written).unknown,
-                [UnknownOption { name: written.into(), nearest: Some(meant) }],
+                [UnknownOption { name: written.into(), nearest: Some(meant), is_path: false }],
                 "{written}"
             );
         }
-        assert_eq!(options("zzz").unknown, [UnknownOption { name: "zzz".into(), nearest: None }]);
+        let unknown = UnknownOption { name: "zzz".into(), nearest: None, is_path: false };
+        assert_eq!(options("zzz").unknown, [unknown]);
+    }
+
+    #[test]
+    fn a_slip_at_the_path_does_not_leave_the_tunnel_without_one() {
+        for text in ["pth=/a", "obfs=http;obfs-url=/a", "mode=websocket;paht=/a"] {
+            let error = options(text).check_path().unwrap_err().to_string();
+            assert!(error.contains("is no option: did you mean"), "{error}");
+        }
+        for text in ["pth=1", "paht", "pth=/a;path=/b", "obfs-uri=/b;obfs-url=/a", "zzz=/a"] {
+            assert_eq!(options(text).check_path(), Ok(()), "{text}");
+        }
     }
 
     #[test]

@@ -149,5 +149,6 @@ fn gather(
             options.add_from_file(option.clone(), place);
         }
     }
+    options.check_path()?;
     Ok((options, file))
 }

@@ -22,10 +22,15 @@ pub(super) enum Error {
 impl Error {
     fn failure(&self) -> Failure {
         match self {
-            Error::Gone(_) | Error::NotAccepted(NotAccepted::Broken(_)) => Failure::Gone,
+            Error::Gone(_)
+            | Error::ProxyHeader(ReceiveError::Broken(_))
+            | Error::NotAccepted(NotAccepted::Broken(_)) => Failure::Gone,
+            // A load balancer that looks every second whether the port answers: nothing went wrong.
+            Error::ProxyHeader(ReceiveError::Empty) | Error::NotAccepted(NotAccepted::Empty) => {
+                Failure::Empty
+            }
             Error::ProxyHeader(_) => Failure::ProxyHeader,
             Error::TlsHandshake(_) => Failure::Tls,
-            Error::NotAccepted(NotAccepted::Empty) => Failure::Empty,
             Error::NotAccepted(NotAccepted::Malformed(_)) => Failure::Malformed,
             Error::NotAccepted(NotAccepted::Backend(_)) => Failure::Backend,
             Error::NoVisit(NoVisit::Dial(_)) => Failure::Website,
@@ -45,7 +50,8 @@ impl Error {
             }
             Error::ProxyHeader(error) => {
                 error.tell(peer);
-                record.failed("refused", &error);
+                let is_gone = matches!(error, ReceiveError::Empty | ReceiveError::Broken(_));
+                record.failed(if is_gone { "gone" } else { "refused" }, &error);
             }
             Error::TlsHandshake(error) => {
                 debug!(%peer, %error, "TLS handshake failed");

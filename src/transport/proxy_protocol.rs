@@ -68,6 +68,11 @@ pub async fn receive(socket: &mut TcpStream) -> Result<Option<Addresses>, Receiv
     }
 }
 
+/// Whether the connection has ended, with nothing more to read.
+pub async fn has_ended(socket: &TcpStream) -> bool {
+    matches!(timeout(Duration::ZERO, socket.peek(&mut [0])).await, Ok(Ok(0)))
+}
+
 /// Reads until there is an answer. `bytes` has `length` bytes that were read.
 async fn read(
     socket: &mut TcpStream,

@@ -2,9 +2,10 @@
 //! `deploy/envoy/instance.json`.
 
 use crate::support::child::Child;
+use crate::support::conn::{prepare, recv_to_end};
 use crate::support::deployed::{Machine, file, local};
 use crate::support::netns::{self, Other};
-use crate::support::scrape::{Metrics, get};
+use crate::support::scrape::{Answer, Metrics, get};
 use crate::support::{STEP, eventually};
 use std::io;
 use std::io::{Read, Write};
@@ -66,6 +67,11 @@ impl Instance {
     /// Its Shadowsocks is away from now on.
     pub fn end_shadowsocks(&mut self) {
         self.shadowsocks = None;
+    }
+
+    /// Its machine vanishes, and says nothing more.
+    pub fn vanish(&self) {
+        self.net.run(|| netns::ip("link set eth0 down"));
     }
 
     pub fn metrics(&self) -> Metrics {
@@ -168,10 +174,13 @@ pub fn envoy(machine: &Machine, epoch: usize) -> Child {
     child
 }
 
-/// What Envoy's port for its operators says.
-#[track_caller]
+/// What Envoy's port for its operators says; nothing while one Envoy hands it to the next.
 pub fn admin(path: &str) -> String {
-    get(local(9901), path).body
+    let Ok(mut stream) = TcpStream::connect_timeout(&local(9901), STEP) else { return String::new() };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    // It may end between any two bytes.
+    let _ = stream.write_all(request.as_bytes());
+    Answer::of(&recv_to_end(&stream, STEP).0).body
 }
 
 /// One of Envoy's numbers.
@@ -200,16 +209,18 @@ pub fn wait_healthy(numbers: &[u8]) {
     assert!(there, "{found:?} are healthy, not {wanted:?}: {}", admin("/clusters"));
 }
 
-/// A tunnel to `target` through a SOCKS5 proxy, which says first which instance it goes through.
+/// A tunnel to `target` through a SOCKS5 proxy. The target says which instance it goes through; it is asked, since
+/// sslocal waits half a second for a client that says nothing.
 pub fn try_tunnel(proxy: SocketAddr, target: SocketAddr) -> io::Result<(TcpStream, u8)> {
     let SocketAddr::V4(target) = target else { unreachable!("the target is IPv4") };
     let mut stream = TcpStream::connect_timeout(&proxy, STEP)?;
-    crate::support::conn::prepare(&stream);
+    prepare(&stream);
     stream.write_all(&[5, 1, 0])?;
     stream.read_exact(&mut [0; 2])?;
     let (ip, port) = (target.ip().octets(), target.port().to_be_bytes());
     stream.write_all(&[&[5, 1, 0, 1], &ip[..], &port].concat())?;
     stream.read_exact(&mut [0; 10])?;
+    stream.write_all(b"?")?;
     let mut number = [0];
     stream.read_exact(&mut number)?;
     Ok((stream, number[0]))

@@ -2,11 +2,15 @@
 
 use crate::support::child::Child;
 use crate::support::conn::assert_echo;
-use crate::support::deployed::{Machine, file, local};
+use crate::support::deployed::{Machine, NAME, file, local};
 use crate::support::hosts::socks;
-use crate::support::noise;
+use crate::support::peers;
+use crate::support::plugin::bare;
+use crate::support::tempdir::TempDir;
+use crate::support::{STEP, netns, noise};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 mod apache;
 mod caddy;
@@ -36,6 +40,42 @@ fn shadowsocks_server(machine: &Machine, name: &str, port: u16) -> Child {
 #[track_caller]
 fn shadowsocks_client(machine: &Machine, name: &str) -> Child {
     machine.serve("sslocal", &[1080], &["sslocal", "-c", &file(name).display().to_string()])
+}
+
+/// Another's program, where the files of `deploy/` have it.
+#[track_caller]
+fn put_program(machine: &Machine, name: &str) {
+    let (from, to) = (peers::path(name).display().to_string(), format!("/usr/local/bin/{name}"));
+    machine.put(&to, "");
+    netns::run("mount", &["--bind", &from, &to]);
+}
+
+/// The fingerprint of the certificate that whoever asks for the name is shown, with more of openssl's words.
+#[track_caller]
+fn shown(more: &[&str]) -> String {
+    let mut openssl = bare(peers::path("openssl"));
+    openssl.args(["s_client", "-connect", &format!("{NAME}:443"), "-servername", NAME]).args(more);
+    // What it says beside is not to stand in the midst of the certificate.
+    openssl.stdout(Stdio::piped()).stderr(Stdio::null());
+    let openssl = Child::spawn_as_is("openssl", openssl);
+    openssl.wait_exit(STEP);
+    fingerprint_of(&openssl.lines().join("\n"))
+}
+
+/// That of the certificate which is there now.
+#[track_caller]
+fn fingerprint() -> String {
+    fingerprint_of(&std::fs::read_to_string(format!("/etc/ssl/{NAME}.pem")).expect("a certificate"))
+}
+
+#[track_caller]
+fn fingerprint_of(text: &str) -> String {
+    let dir = TempDir::new("certificate");
+    let mut openssl = bare(peers::path("openssl"));
+    openssl.args(["x509", "-noout", "-fingerprint", "-in"]).arg(dir.write("shown.pem", text));
+    let openssl = Child::spawn("openssl", openssl);
+    openssl.wait_exit(STEP);
+    openssl.lines().join("")
 }
 
 /// Several tunnels at once, with short and long messages.

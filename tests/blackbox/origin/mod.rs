@@ -3,6 +3,7 @@
 //!
 //! Between real programs (`proxies`), with headers by hand (`headers`), and as the website sees it (`told`).
 
+mod checks;
 mod headers;
 mod proxies;
 mod told;
