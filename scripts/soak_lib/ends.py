@@ -142,9 +142,10 @@ class End:
         try:
             await self.send_to(self.plan.abort_at)
             await Weather.wait()
-            reset(self.sock)
         finally:
+            # Before the socket is closed: the event loop is to forget it first.
             await finish(receiving)
+        reset(self.sock)
 
     async def until_aborted(self):
         """Sends and receives until the other's reset, which may come as an end."""

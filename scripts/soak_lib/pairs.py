@@ -38,6 +38,8 @@ TOOLS = {
 EVERY_END = [ACKED, ACKED, HALF_UP, HALF_DOWN, ABORT_APP, ABORT_BACKEND]
 # Peers end a tunnel whole at either end's FIN.
 NO_HALVES = [ACKED, ACKED, ABORT_APP, ABORT_BACKEND]
+# v2ray-plugin keeps its connection for minutes after the reset of another.
+NO_RESETS = [ACKED]
 
 HTTP = f"obfs=http;obfs-host={NAME};obfs-uri={PATH}"
 WS = f"mode=websocket;host={NAME};path={PATH}"
@@ -125,17 +127,19 @@ def everything(without, small):
             tls = "tls;cert={cert};key={key};" * (name == "wss")
             groups.append(Group(group, f"server;{tls}host={NAME};path={PATH};mux={0 if 'mux=0' in options else 1}", "ss-v2ray-plugin"))
             mux = name == "ws-mux"
-            kinds.append(Kind(f"to {group}", group, options, ends=NO_HALVES, frail=True, mux=mux, stalls=not mux))
+            kinds.append(Kind(f"to {group}", group, options, ends=NO_RESETS, frail=True, mux=mux, stalls=not mux))
     if peers:
         groups.append(Group("peers", AUTO_FOR_PEERS, visitors=True))
     for name, program, options in peers:
         mux = name.endswith("mux")
-        kinds.append(Kind(f"from {name}", "peers", options, program, ends=NO_HALVES, frail=True, mux=mux, stalls=not mux))
+        ends = NO_RESETS if program == "ss-v2ray-plugin" else NO_HALVES
+        kinds.append(Kind(f"from {name}", "peers", options, program, ends=ends, frail=True, mux=mux, stalls=not mux))
     fronts = [
         ("nginx", "ws", WS + ";mux=0", EVERY_END),
         ("nginx", "http", HTTP, NO_HALVES),
         ("haproxy", "ws-mux", WS + ";mux=8", EVERY_END),
-        ("haproxy", "httpupgrade", UPGRADE, NO_HALVES),
+        # It drops what comes with the request.
+        ("haproxy", "httpupgrade", UPGRADE + ";handshake=standard", NO_HALVES),
         ("envoy", "ws", WS + ";mux=0", EVERY_END),
         ("envoy", "http", HTTP, NO_HALVES),
         ("caddy", "ws", WS + ";mux=0", EVERY_END),
