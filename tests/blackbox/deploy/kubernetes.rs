@@ -1,1 +1,9 @@
-//! `deploy/kubernetes`: rendered, checked against the schemas, and its pod run.
+//! `deploy/kubernetes`: rendered, checked against the schemas, and its pods run.
+
+mod checks;
+mod envoy;
+mod kubelet;
+mod pods;
+mod rendered;
+mod service;
+mod wrong;

@@ -15,11 +15,13 @@ mod envoy_sni;
 mod envoy_tcp;
 mod faults;
 mod haproxy;
+mod instance;
 mod instances;
 mod kubernetes;
 mod nginx;
 mod prometheus;
 mod systemd;
+mod web_front;
 
 const MB: usize = 1024 * 1024;
 

@@ -48,10 +48,14 @@ impl Child {
     #[track_caller]
     pub fn spawn_as_is(name: &str, mut command: Command) -> Child {
         command.stdin(Stdio::null()).process_group(0);
-        let mut inner = match command.spawn() {
-            Ok(inner) => inner,
+        match command.spawn() {
+            Ok(inner) => Child::started(name, inner),
             Err(e) => panic!("cannot start {name} ({command:?}): {e}"),
-        };
+        }
+    }
+
+    /// One that was started elsewhere, in a process group of its own.
+    pub fn started(name: &str, mut inner: std::process::Child) -> Child {
         let log = Arc::new(Log::default());
         let streams: [Option<Box<dyn Read + Send>>; 2] =
             [inner.stdout.take().map(|s| Box::new(s) as _), inner.stderr.take().map(|s| Box::new(s) as _)];

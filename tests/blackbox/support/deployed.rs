@@ -115,7 +115,7 @@ impl Machine {
 
     /// A certificate for a name, where the files of `deploy/` have it, by an authority that this machine trusts. Once
     /// more for the same name: a renewal.
-    pub fn certificate(&self, name: &str) {
+    pub fn certificate(&self, name: &str) -> Certificate {
         let authority = self.authority.get_or_init(|| {
             let authority = Certificate::authority("the tests' authority");
             let bundle = "/etc/ssl/certs/ca-certificates.crt";
@@ -128,6 +128,7 @@ impl Machine {
         for (file, end) in [(&certificate.cert, "pem"), (&certificate.key, "key")] {
             self.put(&format!("/etc/ssl/{name}.{end}"), std::fs::read(file).expect("a file"));
         }
+        certificate
     }
 
     /// A command of this machine, in words.

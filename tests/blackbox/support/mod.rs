@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod scrape;
 pub mod seccomp;
 pub mod site;
+pub mod systemd;
 pub mod tempdir;
 pub mod tls_site;
 pub mod v2ray;

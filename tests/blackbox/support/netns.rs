@@ -73,6 +73,11 @@ pub fn ip(words: &str) {
     run("ip", &words.split(' ').collect::<Vec<_>>());
 }
 
+/// Whether a program ends well.
+pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    Command::new(peers::path(program)).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
 #[track_caller]
 pub fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(peers::path(program)).args(arguments).output().expect("start a program");
