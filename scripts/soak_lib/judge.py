@@ -131,10 +131,10 @@ class Judge:
             if not (excuse and kind.frail):
                 self.fault(f"hung: {said}{' (during: ' + excuse + ')' if excuse else ''}")
                 return
-        planned = plan["end"] in (ABORT_APP, ABORT_BACKEND)
         stalled = kind.mux and (plan["stall_up"] or plan["stall_down"])
-        if planned and (app["result"] == "whole" or plan["end"] == ABORT_BACKEND):
-            # Who resets at once may do so before there is anything at the other end.
+        # An application that resets at once may do so before there is anything at the other end.
+        resetting = {ABORT_APP: app, ABORT_BACKEND: backend}.get(plan["end"])
+        if resetting and resetting["result"] == "whole":
             tally.aborted += 1
             return
         if backend and app["result"] == backend["result"] == "whole":

@@ -138,12 +138,12 @@ def everything(without, small):
         ("nginx", "ws", WS + ";mux=0", EVERY_END),
         ("nginx", "http", HTTP, NO_HALVES),
         ("haproxy", "ws-mux", WS + ";mux=8", EVERY_END),
-        # It drops what comes with the request.
-        ("haproxy", "httpupgrade", UPGRADE + ";handshake=standard", NO_HALVES),
+        # It drops what comes with a request, and passes no upgrade without a key.
+        ("haproxy", "http", HTTP + ";handshake=standard", NO_HALVES),
         ("envoy", "ws", WS + ";mux=0", EVERY_END),
         ("envoy", "http", HTTP, NO_HALVES),
         ("caddy", "ws", WS + ";mux=0", EVERY_END),
-        ("caddy", "httpupgrade", UPGRADE, NO_HALVES),
+        ("caddy", "httpupgrade", UPGRADE + ";handshake=standard", NO_HALVES),
     ]
     for front, name, options, ends in fronts:
         if front not in without:
