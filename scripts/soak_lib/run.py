@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 AT_REST = 0.03
 # How much more memory than after the warm-up a process may have: KiB, and a part of it. An allocator keeps some
 # of what the busiest moment needed.
-MORE_KIB, MORE_PART = 2048, 0.25
+MORE_KIB, MORE_PART = 4096, 0.25
 RENEWAL_PATIENCE = 20
 # Threads for what would block (files, look-ups) come when several are needed at once, and stay while there is now
 # and then something to do for any of them.
@@ -87,7 +87,6 @@ class Soak:
         self.stopped = None
         self.gone = set()
         self.ready = set()
-        self.phase = "start"
         self.disturbances = None
         self.disturbing = False
         self.baseline, self.final, self.rest = {}, {}, {}
@@ -122,6 +121,7 @@ class Soak:
         except RunError as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
+            isolation.unmount(os.path.join(self.directory, "disk"))
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self, number, _frame):
@@ -173,7 +173,7 @@ class Soak:
                 raise RunError("the load does not start: " + "; ".join(worker.child.why() for worker in self.workers))
 
     def go(self):
-        warm = max(1.5, min(60, self.seconds / 10))
+        warm = 1.5 if self.options.small else max(5, min(60, self.seconds / 10))
         self.load_for("warm-up", warm)
         self.drain()
         self.settle(5 if self.options.small else 20)
@@ -184,13 +184,13 @@ class Soak:
         self.load_for("soak", self.seconds)
         self.disturbing = False
         self.disturbances.finish()
+        self.say("the soak is over: everything ends")
         self.drain()
-        self.phase = "end"
+        self.say("all is closed: is anything left?")
         self.settle(15 if self.options.small else 60, self.baseline)
         self.look()
 
     def load_for(self, phase, seconds):
-        self.phase = phase
         self.say(f"{phase}: {seconds:.0f} s")
         self.tell(do="open")
         end = time.monotonic() + seconds
@@ -205,7 +205,6 @@ class Soak:
 
     def drain(self):
         """Nobody new, and those that are there come to their end."""
-        self.phase = "drain"
         self.tell(do="calm")
         self.tell(do="hurry")
         patience = scale(self.options)["patience"] + 30

