@@ -40,6 +40,8 @@ class Tally:
     sent_up: int = 0
     sent_down: int = 0
     undisturbed: int = 0
+    # Some of those that were cut with an excuse, to see whether it is a good one.
+    examples: list = field(default_factory=list)
     ends: Counter = field(default_factory=Counter)
     notes: Counter = field(default_factory=Counter)
 
@@ -94,10 +96,11 @@ class Judge:
 
     def excuse(self, kind, began, ended):
         """What may have ended a tunnel of this kind early."""
-        for window in self.windows:
+        # Of two excuses the nearer one.
+        for window in sorted(self.windows, key=lambda window: window.weather):
             if window.weather:
                 # Whoever is established outlasts it; who comes meanwhile may be refused.
-                born_in_it = window.began - 2 < began < window.ended + 10
+                born_in_it = window.began - 2 < began < window.ended
                 if (kind.frail and window.overlaps(began - 1, ended)) or born_in_it:
                     return window.what
             elif (window.groups is None or kind.group in window.groups) and window.overlaps(began - 1, ended + 1):
@@ -143,6 +146,8 @@ class Judge:
             return
         if excuse or stalled:
             tally.cut += 1
+            if len(tally.examples) < 20:
+                tally.examples.append(f"{excuse or 'stalled'}: {said}")
             return
         if not backend:
             said += "; the backend has not seen it"

@@ -35,9 +35,9 @@ TOOLS = {
     "nsenter": "Debian package util-linux",
 }
 
-EVERY_END = [ACKED, ACKED, HALF_UP, HALF_DOWN, ABORT_APP, ABORT_BACKEND]
+EVERY_END = [*[ACKED] * 3, *[HALF_UP, HALF_DOWN] * 2, ABORT_APP, ABORT_BACKEND]
 # Peers end a tunnel whole at either end's FIN.
-NO_HALVES = [ACKED, ACKED, ABORT_APP, ABORT_BACKEND]
+NO_HALVES = [*[ACKED] * 6, ABORT_APP, ABORT_BACKEND]
 # v2ray-plugin keeps its connection for minutes after the reset of another.
 NO_RESETS = [ACKED]
 

@@ -26,9 +26,9 @@ def kinds_table(soak):
     rows = []
     for name, tally in soak.judge.tallies.items():
         rows.append(
-            [name, tally.tunnels, tally.whole, tally.aborted, tally.cut, f"{tally.up / 1e6:.1f}", f"{tally.down / 1e6:.1f}"]
+            [name, tally.tunnels, tally.whole, tally.undisturbed, tally.aborted, tally.cut, f"{tally.up / 1e6:.1f}", f"{tally.down / 1e6:.1f}"]
         )
-    return table(["tunnels through", "all", "whole", "reset as planned", "cut with excuse", "MB up", "MB down"], rows)
+    return table(["tunnels through", "all", "whole", "of these with no excuse to be cut", "reset as planned", "cut with excuse", "MB up", "MB down"], rows)
 
 
 def halves_table(soak):
