@@ -111,3 +111,21 @@ fn the_first_recipe_is_a_true_one() {
         assert!(!command.contains("bing.com"), "{command}");
     }
 }
+
+/// A link to a file of the project leads to one.
+#[test]
+fn every_link_leads_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut links = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "docs/metrics.md", "deploy/README.md"] {
+        let text = std::fs::read_to_string(root.join(document)).expect(document);
+        let folder = root.join(document);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().expect("a path");
+            assert!(folder.with_file_name(file).exists(), "{document} links to {target}");
+            links += 1;
+        }
+    }
+    assert!(links > 10, "{links} links");
+}

@@ -29,16 +29,28 @@ fn envoy_at(machine: &Machine, config: &Path, ports: &[u16]) -> Child {
     machine.serve("envoy", ports, &[&["envoy", "-c", &config], &quick[..]].concat())
 }
 
-/// A Shadowsocks client whose file is that of `deploy/shadowsocks` but for this.
+/// A Shadowsocks client whose file is that of `deploy/` but for this.
 #[track_caller]
 pub(super) fn client_with(machine: &Machine, host: &str, name: &str, changes: &[(&str, &str)]) -> Child {
+    client_at(1080, machine, host, name, changes)
+}
+
+/// The same on another port, beside others.
+#[track_caller]
+pub(super) fn client_at(
+    port: u16,
+    machine: &Machine,
+    host: &str,
+    name: &str,
+    changes: &[(&str, &str)],
+) -> Child {
     let mut config = text(name);
-    for (from, to) in changes {
+    for (from, to) in changes.iter().chain(&[("1080", port.to_string().as_str())]) {
         assert!(config.contains(from), "{name} has no {from}");
         config = config.replace(from, to);
     }
-    let config = machine.put("/etc/shadowsocks/client.json", config).display().to_string();
-    let client = machine.serve(host, &[1080], &[host, "-c", &config]);
+    let config = machine.put(&format!("/etc/shadowsocks/client-{port}.json"), config).display().to_string();
+    let client = machine.serve(host, &[port], &[host, "-c", &config]);
     proc::wait_listening_child(client.pid());
     client
 }
@@ -181,6 +193,29 @@ pub(super) fn output(mut command: Command) -> String {
     let output = command.stdin(std::process::Stdio::null()).output().expect("run it");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A browser is offered HTTP/2 here, and its WebSocket comes through all the same.
+#[test]
+fn a_browser_opens_a_websocket() {
+    Machine::with(secs(90), |machine| {
+        need!("envoy", "ssserver", "openssl", "chromium");
+        machine.certificate(NAME);
+        let _server = shadowsocks_server(machine, SERVER, 8388);
+        let envoy = envoy(machine, "http.yaml", &[80, 443]);
+        let script = format!(
+            "<script>const s = new WebSocket('wss://{NAME}{PATH}'); s.onopen = () => s.close();</script>"
+        );
+        let page = machine.put("/srv/page.html", script).display().to_string();
+        let profile = format!("--user-data-dir={}", machine.path().join("profile").display());
+        let quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+        let rest = ["--disable-dev-shm-usage", "--ignore-certificate-errors", &profile, &page];
+        let _browser = machine
+            .start("chromium", &[&["chromium", "--headless", "--no-sandbox"], &quiet[..], &rest].concat());
+        envoy.wait_line("a browser's tunnel", |line| {
+            line.contains(&format!("{PATH} HTTP/1.1\" 101 ")) && line.contains("Chrome")
+        });
+    });
 }
 
 /// Behind a NodePort, or a port that a router passes on, `Host` has the port that the client knows.

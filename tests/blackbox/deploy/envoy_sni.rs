@@ -12,22 +12,39 @@ use crate::support::plugin::bare;
 use crate::support::{STEP, digest, noise, secs};
 
 /// The website's name, that of a server half which ends TLS itself, and that of one for obfs=tls.
-const WEBSITE: &str = "www.example.org";
-const APP: &str = "app.example.com";
-const CDN: &str = "cdn.example.com";
+pub(super) const WEBSITE: &str = "www.example.org";
+pub(super) const APP: &str = "app.example.com";
+pub(super) const CDN: &str = "cdn.example.com";
 
 const PAGE: &str = "a shop for garden chairs\n";
 
 /// All that the file names: three servers, a website, and Envoy.
-struct Port {
-    website: Child,
-    servers: [Child; 3],
-    envoy: Child,
+pub(super) struct Port<Website = Child> {
+    pub(super) website: Website,
+    pub(super) servers: [Child; 3],
+    pub(super) envoy: Child,
 }
 
 impl Port {
     #[track_caller]
     fn start(machine: &Machine) -> Port {
+        Port::with(machine, website)
+    }
+
+    fn logs(&self) -> String {
+        self.servers
+            .iter()
+            .chain([&self.envoy, &self.website])
+            .map(Child::show_log)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+impl<Website> Port<Website> {
+    /// With another website.
+    #[track_caller]
+    pub(super) fn with(machine: &Machine, website: impl FnOnce(&Machine) -> Website) -> Port<Website> {
         for name in [NAME, APP, WEBSITE] {
             machine.certificate(name);
         }
@@ -42,15 +59,6 @@ impl Port {
         ]
         .map(|(name, port)| shadowsocks_server(machine, name, port));
         Port { website, servers, envoy: envoy(machine, "sni.yaml", &[443, 8080]) }
-    }
-
-    fn logs(&self) -> String {
-        self.servers
-            .iter()
-            .chain([&self.envoy, &self.website])
-            .map(Child::show_log)
-            .collect::<Vec<_>>()
-            .join("\n")
     }
 }
 

@@ -128,7 +128,7 @@ fn tunnel(target: SocketAddr, far: &Receiver<TcpStream>) -> (TcpStream, TcpStrea
 #[test]
 fn three_servers_behind_a_balancer_that_ends_no_tls() {
     need!("haproxy", "nginx", "openssl", "ssserver", "sslocal", "curl");
-    Machine::with(secs(90), |machine| {
+    Machine::with(secs(120), |machine| {
         connect_machines();
         machine.certificate(NAME);
         machine.certificate("shop.example.com");

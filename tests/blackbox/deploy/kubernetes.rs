@@ -1,6 +1,7 @@
 //! `deploy/kubernetes`: rendered, checked against the schemas, and its pods run.
 
 mod checks;
+mod dns;
 mod envoy;
 mod kubelet;
 mod pods;

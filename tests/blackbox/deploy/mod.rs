@@ -2,10 +2,15 @@
 
 use crate::support::child::Child;
 use crate::support::conn::assert_echo;
-use crate::support::deployed::{Machine, file, local};
+use crate::support::deployed::{Machine, NAME, file, local};
 use crate::support::hosts::socks;
-use crate::support::noise;
+use crate::support::peers;
+use crate::support::plugin::bare;
+use crate::support::tempdir::TempDir;
+use crate::support::{STEP, netns, noise};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 mod apache;
 mod caddy;
@@ -37,6 +42,42 @@ fn shadowsocks_client(machine: &Machine, name: &str) -> Child {
     machine.serve("sslocal", &[1080], &["sslocal", "-c", &file(name).display().to_string()])
 }
 
+/// Another's program, where the files of `deploy/` have it.
+#[track_caller]
+fn put_program(machine: &Machine, name: &str) {
+    let (from, to) = (peers::path(name).display().to_string(), format!("/usr/local/bin/{name}"));
+    machine.put(&to, "");
+    netns::run("mount", &["--bind", &from, &to]);
+}
+
+/// The fingerprint of the certificate that whoever asks for the name is shown, with more of openssl's words.
+#[track_caller]
+fn shown(more: &[&str]) -> String {
+    let mut openssl = bare(peers::path("openssl"));
+    openssl.args(["s_client", "-connect", &format!("{NAME}:443"), "-servername", NAME]).args(more);
+    // What it says beside is not to stand in the midst of the certificate.
+    openssl.stdout(Stdio::piped()).stderr(Stdio::null());
+    let openssl = Child::spawn_as_is("openssl", openssl);
+    openssl.wait_exit(STEP);
+    fingerprint_of(&openssl.lines().join("\n"))
+}
+
+/// That of the certificate which is there now.
+#[track_caller]
+fn fingerprint() -> String {
+    fingerprint_of(&std::fs::read_to_string(format!("/etc/ssl/{NAME}.pem")).expect("a certificate"))
+}
+
+#[track_caller]
+fn fingerprint_of(text: &str) -> String {
+    let dir = TempDir::new("certificate");
+    let mut openssl = bare(peers::path("openssl"));
+    openssl.args(["x509", "-noout", "-fingerprint", "-in"]).arg(dir.write("shown.pem", text));
+    let openssl = Child::spawn("openssl", openssl);
+    openssl.wait_exit(STEP);
+    openssl.lines().join("")
+}
+
 /// Several tunnels at once, with short and long messages.
 #[track_caller]
 fn carries(target: SocketAddr) {
@@ -49,4 +90,36 @@ fn carries(target: SocketAddr) {
             });
         }
     });
+}
+
+/// All files below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// A file of `deploy/` is run by a test, which names it or the folder that it takes as a whole.
+#[test]
+fn each_file_is_in_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests: String = files_below(&root.join("tests/blackbox/deploy"))
+        .iter()
+        .map(|file| std::fs::read_to_string(file).expect("a test"))
+        .collect();
+    let folder = root.join("deploy");
+    let files = files_below(&folder);
+    assert!(files.len() > 30, "{files:?}");
+    for file in files {
+        let name = file.strip_prefix(&folder).expect("a file of deploy/");
+        let named = |part: &Path| {
+            let part = part.display();
+            [format!("{part}\""), format!("{part}/\"")].iter().any(|words| tests.contains(words))
+        };
+        // By its own name, where a test puts the folder in front.
+        let alone = format!("\"{}\"", name.file_name().expect("a name").display());
+        let folder = format!("\"{}/{{", name.parent().expect("a folder").display());
+        let in_a_test = name.ancestors().any(|part| !part.as_os_str().is_empty() && named(part))
+            || (tests.contains(&folder) && tests.contains(&alone));
+        assert!(in_a_test || name == Path::new("README.md"), "no test runs deploy/{}", name.display());
+    }
 }

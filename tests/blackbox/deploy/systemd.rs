@@ -1,6 +1,6 @@
 //! `deploy/systemd`: the units, checked by systemd's own tools, and run by a real systemd.
 
-use super::{carries, local};
+use super::{carries, fingerprint, local, put_program, shown};
 use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
 use crate::support::conn::{assert_echo, connect};
@@ -117,40 +117,14 @@ fn website(machine: &Machine) -> Child {
     machine.serve("nginx", &[8443], &["nginx", "-c", "/etc/website.conf"])
 }
 
-/// The certificate that whoever asks for this name in TLS, and for no HTTP/2, is shown.
-fn shown() -> String {
-    let command = format!("openssl s_client -connect {NAME}:443 -servername {NAME} </dev/null 2>/dev/null");
-    let mut shell = bare("/bin/sh".into());
-    shell.arg("-c").arg(format!("{command} | openssl x509 -noout -fingerprint"));
-    let shell = Child::spawn("openssl", shell);
-    shell.wait_exit(STEP);
-    shell.lines().join("")
-}
-
-/// Of the certificate that is there now.
-fn fingerprint() -> String {
-    let mut openssl = bare(peers::path("openssl"));
-    openssl.args(["x509", "-noout", "-fingerprint", "-in"]).arg(format!("/etc/ssl/{NAME}.pem"));
-    let openssl = Child::spawn("openssl", openssl);
-    openssl.wait_exit(STEP);
-    openssl.lines().join("")
-}
-
 /// Renews the certificate, as who may write it, and waits until it is served.
 #[track_caller]
 fn renew(machine: &Machine) {
-    let before = shown();
+    let before = shown(&[]);
     certificate(machine);
     let renewed = fingerprint();
     assert!(before.contains("Fingerprint") && renewed != before, "{before}");
-    assert!(eventually(STEP, || shown() == renewed), "the renewed certificate is not served");
-}
-
-/// Programs of others, where the units have them.
-fn put_program(machine: &Machine, name: &str) {
-    let (from, to) = (peers::path(name).display().to_string(), format!("/usr/local/bin/{name}"));
-    machine.put(&to, "");
-    netns::run("mount", &["--bind", &from, &to]);
+    assert!(eventually(STEP, || shown(&[]) == renewed), "the renewed certificate is not served");
 }
 
 const SERVER: &str = "obfs-rs-server@server.service";
@@ -249,7 +223,7 @@ fn restart_refuses_nobody(systemd: &Systemd<'_>) {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    assert!(shown().contains("Fingerprint"), "a client was refused");
+                    assert!(shown(&[]).contains("Fingerprint"), "a client was refused");
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -269,7 +243,7 @@ fn restart_refuses_nobody(systemd: &Systemd<'_>) {
 #[test]
 fn a_service_has_what_it_needs() {
     Machine::with(secs(90), |machine| {
-        need!("systemctl", "nsenter", "unshare", "groupadd", "curl", "openssl");
+        need!("systemctl", "nsenter", "unshare", "setpriv", "groupadd", "curl", "openssl");
         let echo = Backend::echo();
         certificate(machine);
         let systemd = Systemd::boot(machine);

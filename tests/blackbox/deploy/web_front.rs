@@ -131,7 +131,7 @@ impl WebFront {
 
     /// The files of a user with shadowsocks-libev.
     pub fn carries_libev(self) {
-        Machine::with(secs(60), move |machine| {
+        Machine::with(secs(120), move |machine| {
             let _front = self.machine(machine);
             let config = file("shadowsocks/server-behind-proxy.json").display().to_string();
             let _server = machine.serve("ss-server", &[8388], &["ss-server", "-c", &config]);
@@ -144,7 +144,7 @@ impl WebFront {
     }
 
     pub fn shows_visitors_the_website(self) {
-        Machine::with(secs(60), move |machine| {
+        Machine::with(secs(120), move |machine| {
             let front = self.machine(machine);
             let echo = Backend::echo();
             let _server = shadowsocks_server(machine, "shadowsocks/server-behind-proxy.json", 8388);
@@ -200,13 +200,26 @@ impl WebFront {
             }
             assert!(page(&["https://", "/"], &upgrade(&[])).ends_with(PAGE));
             assert_eq!(echo.accepted(), 0);
+
+            // Browsers and networks in front write the words of an upgrade in their own manner.
+            let url = format!("https://{NAME}{PATH}");
+            let mut words = vec!["curl", "-qs", "--max-time", "2", "--http1.1", "-w", "%{http_code}"];
+            words.extend(["-H", "Connection: keep-alive, upgrade", "-H", "Upgrade: WebSocket"]);
+            words.extend([
+                "-H",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                "-H",
+                "Sec-WebSocket-Version: 13",
+                &url,
+            ]);
+            assert_eq!(machine.command(&words).output().expect("curl").stdout, b"101");
             drop(front);
         });
     }
 
     /// With a renewed certificate, as a hook of its renewal reloads it.
     pub fn reloads(self) {
-        Machine::with(secs(60), move |machine| {
+        Machine::with(secs(120), move |machine| {
             let front = self.machine(machine);
             let _server = shadowsocks_server(machine, "shadowsocks/server-behind-proxy.json", 8388);
             let _client = client(machine, WebSocket);
@@ -245,7 +258,7 @@ impl WebFront {
 
     /// How long a tunnel may be idle is what the file says, and nothing else.
     pub fn keeps_idle_tunnels(self) {
-        Machine::with(secs(60), move |machine| {
+        Machine::with(secs(120), move |machine| {
             let (two_hours, two_seconds) = self.two_hours.expect("a time-out");
             let content = text(self.file.0).replace(two_hours, two_seconds);
             assert_ne!(content, text(self.file.0), "two hours");
@@ -265,7 +278,7 @@ impl WebFront {
 
     /// Visitors notice nothing of it, clients are told, and it is found as soon as it is back.
     pub fn does_without_the_plugin(self) {
-        Machine::with(secs(60), move |machine| {
+        Machine::with(secs(120), move |machine| {
             let front = self.machine(machine);
             let client = client(machine, WebSocket);
             let echo = Backend::echo();
@@ -282,7 +295,7 @@ impl WebFront {
     }
 
     pub fn tells_the_visitors_address(self) {
-        Machine::with(secs(60), move |machine| {
+        Machine::with(secs(120), move |machine| {
             let _front = self.machine(machine);
             machine.address(VISITOR);
             let server = text("shadowsocks/server-behind-proxy.json").replace("\"server;", "\"server;v;");

@@ -5,10 +5,10 @@ use super::child::Child;
 use super::plugin::our_path;
 use super::tempdir::TempDir;
 use super::v2ray::Certificate;
-use super::{netns, peers, within};
+use super::{STEP, eventually, netns, peers, within};
 use std::cell::OnceCell;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -110,6 +110,9 @@ impl Machine {
         if !parsed.is_loopback() {
             let length = if parsed.is_ipv4() { 32 } else { 128 };
             netns::run("ip", &["address", "replace", &format!("{address}/{length}"), "dev", "lo"]);
+            // The kernel's route to one of IPv6 comes a moment later.
+            let reached = || TcpStream::connect(TcpListener::bind((parsed, 0))?.local_addr()?);
+            assert!(eventually(STEP, || reached().is_ok()), "{address} is not this machine's");
         }
     }
 

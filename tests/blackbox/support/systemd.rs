@@ -5,7 +5,7 @@ use super::deployed::Machine;
 use super::{STEP, eventually, netns, proc, secs};
 use std::path::{Path, PathBuf};
 
-/// Into a group of its own, and namespaces.
+/// Into a group of its own, and namespaces. It ends with the test, however that ends.
 const ENTER: &str = r#"
 set -e
 mkdir -p /run/groups
@@ -15,7 +15,7 @@ group=/run/groups$mine/obfs-rs-test-$$
 mkdir "$group"
 echo $$ >"$group/cgroup.procs"
 echo "group=$group"
-exec unshare --mount --pid --fork --uts --ipc --cgroup --kill-child sh -c "$1"
+exec setpriv --pdeathsig KILL unshare --mount --pid --fork --uts --ipc --cgroup --kill-child sh -c "$1"
 "#;
 
 /// What systemd sets up at a boot would be everybody's: files are written to nowhere but the machine's own folders,

@@ -247,7 +247,7 @@ fn changes_of_settings_roll_the_pods() {
         assert_ne!(template(&folder, "", "obfs-rs"), before, "{file}: {from}");
     }
     for (file, from, to) in [
-        ("routes.yaml", "/a-path-of-your-own", "/another"),
+        ("envoy.yaml", "/a-path-of-your-own", "/another"),
         ("envoy.yaml", "connect_timeout: 1s", "connect_timeout: 2s"),
         ("certificate.yaml", "tls.key", "another.key"),
     ] {
@@ -278,4 +278,29 @@ fn users_stay_out_of_the_cluster() {
     for network in ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10"] {
         assert!(kept.contains(&network), "{network}");
     }
+}
+
+/// What is a user's own stands where the comments say, and nowhere else.
+#[test]
+fn what_is_to_be_changed_stands_at_one_place() {
+    let folder = deployed::file("kubernetes");
+    let mut found = BTreeMap::<&str, Vec<String>>::new();
+    for folder in [folder.clone(), folder.join("envoy")] {
+        let entries = std::fs::read_dir(folder).expect("a folder").map(|it| it.expect("an entry").path());
+        for path in entries.filter(|it| it.is_file()) {
+            let text = std::fs::read_to_string(&path).expect("a text");
+            let name = path.strip_prefix(deployed::file("kubernetes")).expect("a name").display().to_string();
+            let lines = || text.lines().filter(|it| !it.starts_with('#'));
+            for own in ["PASSWORD", deployed::PATH, deployed::NAME] {
+                let there = lines().filter(|it| it.contains(own)).map(|_| name.clone());
+                found.entry(own).or_default().extend(there);
+            }
+        }
+    }
+    for files in found.values_mut() {
+        files.sort();
+    }
+    assert_eq!(found["PASSWORD"], ["kustomization.yaml"]);
+    assert_eq!(found[deployed::PATH], ["envoy/envoy.yaml", "kustomization.yaml"]);
+    assert_eq!(found[deployed::NAME], ["certificate.yaml", "envoy/envoy.yaml"]);
 }

@@ -1,5 +1,6 @@
 //! The pods of `deploy/kubernetes/envoy` in front of those of obfs-rs.
 
+use super::dns::Dns;
 use super::kubelet::Pod;
 use super::pods::{client_at, echo, ready, renew, visitors_are_redirected, with_certificate};
 use super::rendered::Folder;
@@ -12,12 +13,6 @@ use crate::support::peers::need;
 use crate::support::scrape::Metrics;
 use crate::support::{STEP, eventually, secs};
 use rustix::process::Signal;
-
-/// The headless Service has these pods.
-fn dns(machine: &Machine, pods: &[&Pod]) {
-    let names = pods.iter().map(|pod| format!("{} obfs-rs-pods\n", pod.address)).collect::<String>();
-    machine.put("/etc/hosts", format!("127.0.0.1 localhost www.example.com\n{names}"));
-}
 
 fn behind() -> Folder {
     let folder = Folder::new();
@@ -36,7 +31,8 @@ fn the_path_is_a_tunnel_and_everything_else_is_redirected() {
         let balanced = folder.render_of("envoy");
         let echo = echo(machine);
         let (one, other) = (ready(&objects, "obfs-rs", 1), ready(&objects, "obfs-rs", 2));
-        dns(machine, &[&one, &other]);
+        let dns = Dns::new(machine, "obfs-rs-pods");
+        dns.lead_to(&[&one, &other]);
         let envoy = ready(&front, "envoy", 3);
         both_are_healthy(&envoy, &one, &other);
 
@@ -70,16 +66,16 @@ fn the_path_is_a_tunnel_and_everything_else_is_redirected() {
     });
 }
 
-/// Each pod has been asked, and gets tunnels.
+/// Each pod has been asked whether it is ready, and gets connections.
 #[track_caller]
 fn both_are_healthy(envoy: &Pod, one: &Pod, other: &Pod) {
-    let tunnels = |pod: &Pod| Metrics(pod.port("metrics")).now().sum("tunnels_total");
-    let start = [tunnels(one), tunnels(other)];
+    let came = |pod: &Pod| Metrics(pod.port("metrics")).now().get("connections_accepted_total");
+    let start = [came(one), came(other)];
     let both = || {
         let _ = upgraded(envoy);
-        tunnels(one) > start[0] && tunnels(other) > start[1]
+        came(one) > start[0] && came(other) > start[1]
     };
-    assert!(eventually(STEP, both), "only one has tunnels; {}", envoy.log());
+    assert!(eventually(STEP, both), "only one has connections; {}", envoy.log());
 }
 
 /// A tunnel by hand: what the answer begins with.
@@ -104,7 +100,8 @@ fn a_pod_that_dies_costs_no_new_tunnel() {
         let front = with_certificate(machine, folder.render_of("envoy"));
         let echo = echo(machine);
         let (one, other) = (ready(&objects, "obfs-rs", 1), ready(&objects, "obfs-rs", 2));
-        dns(machine, &[&one, &other]);
+        let dns = Dns::new(machine, "obfs-rs-pods");
+        dns.lead_to(&[&one, &other]);
         let envoy = ready(&front, "envoy", 3);
         both_are_healthy(&envoy, &one, &other);
         let _client = client_at(machine, "client-http.json", 80, 31080);
@@ -115,8 +112,15 @@ fn a_pod_that_dies_costs_no_new_tunnel() {
         }
         // The Deployment has another one instead.
         let instead = ready(&objects, "obfs-rs", 4);
-        dns(machine, &[&other, &instead]);
+        dns.lead_to(&[&other, &instead]);
         both_are_healthy(&envoy, &other, &instead);
+        // With none left, the path looks like any other.
+        for pod in [&other, &instead] {
+            pod.container("obfs-rs").child.signal(Signal::KILL);
+        }
+        let redirected = || upgraded(&envoy).1.starts_with("HTTP/1.1 301 ");
+        assert!(eventually(STEP, redirected), "{}", envoy.log());
+        assert!(envoy.passes("readinessProbe"), "visitors would meet nobody");
     });
 }
 
@@ -129,7 +133,7 @@ fn there_is_room_for_many_tunnels() {
         let objects = with_certificate(machine, folder.render());
         let front = with_certificate(machine, folder.render_of("envoy"));
         let one = ready(&objects, "obfs-rs", 1);
-        dns(machine, &[&one]);
+        Dns::new(machine, "obfs-rs-pods").lead_to(&[&one]);
         let envoy = ready(&front, "envoy", 3);
         assert!(eventually(STEP, || upgraded(&envoy).1.contains(" 101 ")), "{}", envoy.log());
         let mut tunnels = Vec::new();

@@ -2,6 +2,7 @@
 //! and a root in which there is nothing but its program, the libraries of this machine and its volumes; the pod
 //! has a network of its own.
 
+use super::dns;
 use super::rendered::{Data, Objects, bytes, list, text};
 use crate::support::child::{Child, Exit};
 use crate::support::netns::{self, Other};
@@ -57,6 +58,9 @@ impl Pod {
         for volume in list(&spec["volumes"]) {
             mount_volume(objects, volume, &dir.path().join(text(&volume["name"])), group)?;
         }
+        let names = "search obfs-rs.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
+        dir.write("resolv.conf", format!("nameserver {}\n{names}", dns::ADDRESS));
+        dir.write("hosts", "127.0.0.1 localhost\n::1 localhost\n");
         let (net, address) = network(number);
         let mut pod = Pod { address, spec, net, dir, containers: Vec::new() };
         let init = list(&pod.spec["initContainers"]).to_vec();
@@ -139,6 +143,14 @@ impl Pod {
             }
         }
         ends
+    }
+
+    /// Starts a container anew that has ended.
+    pub fn restart(&mut self, objects: &Objects, name: &str) {
+        let sidecar = list(&self.spec["initContainers"]).iter().find(|it| it["name"] == name).cloned();
+        let started = self.run(objects, &sidecar.expect("a sidecar"), true).expect("it starts");
+        let place = self.containers.iter_mut().find(|it| it.name == name).expect("it was there");
+        *place = started;
     }
 
     /// Writes a volume anew in place, as the node does when its Secret has changed.
@@ -365,8 +377,8 @@ fn build_root(root: &Path, name: &str, program: &Path, mounts: &[(PathBuf, PathB
         let device = Path::new("/dev").join(device);
         bind(&device, &at(&device), "rw");
     }
-    for file in ["/etc/hosts", "/etc/resolv.conf"].map(Path::new) {
-        bind(file, &at(file), "ro");
+    for file in ["hosts", "resolv.conf"] {
+        bind(&root.with_file_name(file), &at(&Path::new("/etc").join(file)), "ro");
     }
     for (from, to) in mounts {
         bind(from, to, "ro");

@@ -61,7 +61,7 @@ fn the_log_of_the_pod_tells_what_is_wrong() {
         }
         for (from, to, wanted) in [
             ("drain=300", "drain=soon", "obfs-rs: option `drain`: `soon` is not a number of seconds"),
-            ("tls;cert", "tsl;cert", "obfs-rs: `tsl` is no option: did you mean `tls`?"),
+            ("tls;cert", "tsl;cert", "obfs-rs: SS_PLUGIN_OPTIONS: `tsl` is no option: did you mean `tls`?"),
             ("failover=redirect:", "failover=redirct:", "obfs-rs: option `failover`"),
             (
                 "tls.key;",

@@ -1,1 +1,0 @@
-//! `deploy/compose`: checked by docker-compose.
