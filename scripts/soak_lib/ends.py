@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from .stream import ABORT_APP, ABORT_BACKEND, ACK, ACKED, CHUNK, DOWN, HALF_DOWN, HALF_UP, UP, Check, Corrupt
+from .stream import ABORT_APP, ABORT_BACKEND, ACK, ACKED, CHUNK, DOWN, HALF_UP, UP, Check, Corrupt
 from .stream import piece, start_of
 from .worker import now, reset, tell
 

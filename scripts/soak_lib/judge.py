@@ -91,7 +91,9 @@ class Judge:
             if "app" in ends:
                 self.judge(ends["app"], None)
             else:
-                self.fault(f"a tunnel of {ends['backend']['group']} has a backend's end and no application's: {shown(ends['backend'])}")
+                self.fault(
+                    f"a tunnel of {ends['backend']['group']} has a backend's end and no application's: {shown(ends['backend'])}"
+                )
         self.pending.clear()
 
     def excuse(self, kind, began, ended):
@@ -166,9 +168,9 @@ class Judge:
             self.fault(f"corrupt: {said}")
             return
         for window in self.windows:
-            if (window.weather or window.groups is None or {"site", record["server"]} & window.groups) and window.overlaps(
-                record["began"] - 2, record["ended"] + 1
-            ):
+            if (
+                window.weather or window.groups is None or {"site", record["server"]} & window.groups
+            ) and window.overlaps(record["began"] - 2, record["ended"] + 1):
                 counts["cut"] += 1
                 return
         self.fault(f"not whole, and nobody disturbed it: {said}")
@@ -185,7 +187,9 @@ class Judge:
 def shown(end):
     plan = end["plan"]
     stall = plan["stall_up"] or plan["stall_down"]
-    words = f"tunnel {plan['tunnel']} ({ENDS[plan['end']]}, {plan['up']} up, {plan['down']} down, pieces of {plan['chunk']}"
+    words = (
+        f"tunnel {plan['tunnel']} ({ENDS[plan['end']]}, {plan['up']} up, {plan['down']} down, pieces of {plan['chunk']}"
+    )
     words += f", stalls for {stall} ms)" if stall else ")"
     if end["role"] == "backend":
         words = "backend"

@@ -125,7 +125,13 @@ def everything(without, small):
         for name, options in v2ray.items():
             group = f"v2ray-plugin server {name}"
             tls = "tls;cert={cert};key={key};" * (name == "wss")
-            groups.append(Group(group, f"server;{tls}host={NAME};path={PATH};mux={0 if 'mux=0' in options else 1}", "ss-v2ray-plugin"))
+            groups.append(
+                Group(
+                    group,
+                    f"server;{tls}host={NAME};path={PATH};mux={0 if 'mux=0' in options else 1}",
+                    "ss-v2ray-plugin",
+                )
+            )
             mux = name == "ws-mux"
             kinds.append(Kind(f"to {group}", group, options, ends=NO_RESETS, frail=True, mux=mux, stalls=not mux))
     if peers:
@@ -147,7 +153,9 @@ def everything(without, small):
     ]
     for front, name, options, ends in fronts:
         if front not in without:
-            kinds.append(Kind(f"{front}: {name}", "fronts", options, front=front, ends=ends, frail=True, mux=name == "ws-mux"))
+            kinds.append(
+                Kind(f"{front}: {name}", "fronts", options, front=front, ends=ends, frail=True, mux=name == "ws-mux")
+            )
     if any(kind.front for kind in kinds):
         groups.append(Group("fronts", AUTO))
     for family, ends in (("shadowsocks-libev", NO_HALVES), ("shadowsocks-rust", NO_HALVES)):
@@ -159,9 +167,6 @@ def everything(without, small):
     for number, kind in enumerate(kinds):
         kind.port = 2100 + number
     return groups, kinds
-
-
-SMALL = set(FAMILIES)
 
 
 def missing(without):
@@ -210,10 +215,14 @@ class Certificates:
         serial = 0x1000 + self.made
         self.made += 1
         new_key, new_cert, request = self.path("new.key"), self.path("new.pem"), self.path("request")
-        words = f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={NAME} -keyout {new_key} -out {request}"
+        words = (
+            f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={NAME} -keyout {new_key} -out {request}"
+        )
         run("openssl", *words.split())
         words = f"x509 -req -in {request} -CA {self.authority} -CAkey {self.path('authority.key')} -days 20"
-        run("openssl", *words.split(), "-set_serial", str(serial), "-extfile", self.path("extensions"), "-out", new_cert)
+        run(
+            "openssl", *words.split(), "-set_serial", str(serial), "-extfile", self.path("extensions"), "-out", new_cert
+        )
         os.replace(new_key, self.key)
         os.replace(new_cert, self.cert)
         self.serials.append(f"{serial:X}")
@@ -264,7 +273,9 @@ class Pairs:
         path = self.binary if is_ours else find_program(program)
         environment = programs.sip003(remote, local, options)
         argv = [*self.network.inside(side), path]
-        child = self.started.start_listening(argv, port, environment, name=name.replace(" ", "-").replace(":", ""), **how)
+        child = self.started.start_listening(
+            argv, port, environment, name=name.replace(" ", "-").replace(":", ""), **how
+        )
         half = Half(name, side, is_ours, child, metrics)
         self.halves.append(half)
         return half
@@ -272,7 +283,19 @@ class Pairs:
     def start_server_host(self, group):
         options = f"{self.fill_in(group.options)};metrics={self.directory}/{group.name}-server.sock"
         if group.host == "shadowsocks-libev":
-            argv = [find_program("ss-server"), "-s", SERVER, "-p", str(group.port), "-k", PASSWORD, "-m", METHOD, "-t", "600"]
+            argv = [
+                find_program("ss-server"),
+                "-s",
+                SERVER,
+                "-p",
+                str(group.port),
+                "-k",
+                PASSWORD,
+                "-m",
+                METHOD,
+                "-t",
+                "600",
+            ]
         else:
             argv = [find_program("ssserver"), "-s", f"{SERVER}:{group.port}", "-k", PASSWORD, "-m", METHOD]
         self.host(group.name, "server", argv, options, group.port)
@@ -280,7 +303,17 @@ class Pairs:
     def start_client_host(self, kind, group):
         options = f"{self.fill_in(kind.options)};metrics={self.directory}/{group.name}-client.sock"
         if group.host == "shadowsocks-libev":
-            argv = [find_program("ss-local"), "-s", SERVER, "-p", str(group.port), "-b", "127.0.0.1", "-l", str(kind.port)]
+            argv = [
+                find_program("ss-local"),
+                "-s",
+                SERVER,
+                "-p",
+                str(group.port),
+                "-b",
+                "127.0.0.1",
+                "-l",
+                str(kind.port),
+            ]
             argv += ["-k", PASSWORD, "-m", METHOD, "-t", "600"]
         else:
             argv = [find_program("sslocal"), "-s", f"{SERVER}:{group.port}", "-b", f"127.0.0.1:{kind.port}"]

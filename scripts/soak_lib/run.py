@@ -16,7 +16,7 @@ from common.procs import Group, RunError
 from . import isolation, pairs, watch
 from .disturbances import Disturbances
 from .judge import Judge
-from .network import CLIENT, SERVER, Network
+from .network import SERVER, Network
 from .stream import HEADER
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -26,6 +26,8 @@ AT_REST = 0.03
 # of what the busiest moment needed.
 MORE_KIB, MORE_PART = 4096, 0.25
 RENEWAL_PATIENCE = 20
+# What is kept of each log when there are faults.
+LOG_KEPT = 200_000
 # Threads for what would block (files, look-ups) come when several are needed at once, and stay while there is now
 # and then something to do for any of them.
 MORE_THREADS = 2
@@ -43,7 +45,14 @@ def scale(options):
     if options.small:
         load = {"opens": 40, "most": 120, "rate": 8e6, "bulk": 2_000_000, "visits": 10, "patience": 20}
     else:
-        load = {"opens": 50, "most": 600, "rate": options.rate * 1e6 / 2, "bulk": 32_000_000, "visits": 15, "patience": 60}
+        load = {
+            "opens": 50,
+            "most": 600,
+            "rate": options.rate * 1e6 / 2,
+            "bulk": 32_000_000,
+            "visits": 15,
+            "patience": 60,
+        }
     load["longest"] = max(1.0, min(60, seconds / 8))
     load["longest_stall"] = max(0.5, min(150, seconds / 8))
     load["patience"] += load["longest_stall"]
@@ -77,8 +86,8 @@ class Worker:
 
 
 class Soak:
-    def __init__(self, options, binary):
-        self.options, self.binary = options, binary
+    def __init__(self, options, binary, folder):
+        self.options, self.binary, self.folder = options, binary, folder
         self.messages = queue.Queue()
         self.began = time.monotonic()
         self.traffic = {"open": 0, "up": 0, "down": 0, "backends": 0, "site": 0, "visitors": 0}
@@ -121,8 +130,26 @@ class Soak:
         except RunError as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
+            self.keep_logs()
             isolation.unmount(os.path.join(self.directory, "disk"))
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def keep_logs(self):
+        """The ends of all logs, where there is something to look for."""
+        folder = os.path.join(self.folder, "logs")
+        shutil.rmtree(folder, ignore_errors=True)
+        if not self.judge.fault_count:
+            return
+        os.makedirs(folder)
+        for child in self.started.children:
+            try:
+                with open(child.log, "rb") as log:
+                    log.seek(max(0, os.path.getsize(child.log) - LOG_KEPT))
+                    with open(os.path.join(folder, os.path.basename(child.log)), "wb") as copy:
+                        copy.write(log.read())
+            except OSError as error:
+                self.note(f"{child.log} cannot be kept: {error}")
+        self.note(f"the ends of all logs are in {folder}")
 
     def stop(self, number, _frame):
         self.stopped = signal.Signals(number).name
@@ -134,7 +161,9 @@ class Soak:
         self.network = Network(self.started)
         if not self.network.netem:
             rest = "and queues of a narrow link (tbf) " if self.network.tbf else ""
-            self.note(f"this kernel has no netem: no reordering; packets are dropped by nft, links are down {rest}instead")
+            self.note(
+                f"this kernel has no netem: no reordering; packets are dropped by nft, links are down {rest}instead"
+            )
         self.certificates = pairs.Certificates(self.directory)
         self.renewals.append((time.monotonic(), self.certificates.serials[0]))
         load = scale(self.options)
@@ -161,7 +190,7 @@ class Soak:
         strangers["authority"] = self.certificates.authority
         self.workers.append(Worker(self, "visitors", "client", strangers))
         self.await_ready()
-        every = max(0.5, min(5, self.seconds / 60))
+        every = max(0.5, min(10, self.seconds / 200))
         self.watch = watch.Watch(self.pairs.halves, every)
         self.say(f"{len(self.pairs.halves)} processes, {len(self.kinds)} kinds of tunnels, seed {self.options.seed}")
 
@@ -385,6 +414,9 @@ class Soak:
     def read_logs(self):
         for half in self.pairs.halves:
             self.look_for_panics(half)
+        for worker in self.workers:
+            if os.path.getsize(worker.child.log):
+                self.judge.fault(f"the soak itself: {worker.child.why()}")
 
     def count(self):
         """Whether the metrics agree with what was seen."""
@@ -408,7 +440,9 @@ class Soak:
 
     def zero_at_rest(self):
         # There is no time in a small run to wait until idle mux connections are closed.
-        return ["tunnels_open", "visitors_open", "buffered_bytes", "panics_total"] + ["mux_connections_open"] * (not self.options.small)
+        return ["tunnels_open", "visitors_open", "buffered_bytes", "panics_total"] + ["mux_connections_open"] * (
+            not self.options.small
+        )
 
     def count_bytes(self, group):
         """Nobody on the way counts more than was sent into it, or less than came out."""
@@ -438,4 +472,6 @@ class Soak:
         for direction, steps in (("up", up), ("down", down)):
             for (who, more), (next_who, less) in zip(steps, steps[1:]):
                 if less > more:
-                    self.judge.fault(f"metrics: {group.name}, {direction}: {who} {more:.0f} bytes, {next_who} {less:.0f}")
+                    self.judge.fault(
+                        f"metrics: {group.name}, {direction}: {who} {more:.0f} bytes, {next_who} {less:.0f}"
+                    )
