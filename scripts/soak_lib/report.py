@@ -64,13 +64,14 @@ def halves_table(soak):
             for key, value in (reading or {}).items():
                 peaks.setdefault(name, Counter())[key] = max(peaks.get(name, {}).get(key, 0), value)
     for half in soak.pairs.halves:
-        before, after, peak = soak.baseline.get(half.name), soak.final.get(half.name), peaks.get(half.name)
+        peak = peaks.get(half.name)
+        readings = [rest.get(half.name) for rest in soak.rests]
 
         def over_time(key):
-            cells = [source[key] if source else "–" for source in (before, peak, after)]
-            return " / ".join(str(cell) for cell in cells)
+            cells = [f"{reading[key]:.0f}" if reading else "–" for reading in readings]
+            return f"{' → '.join(cells)} ({peak[key] if peak else '–'})"
 
-        rest = soak.rest.get(half.name)
+        rest = soak.cpu_at_rest.get(half.name)
         hwm = peak["hwm"] if peak else "–"
         rows.append(
             [
@@ -80,7 +81,7 @@ def halves_table(soak):
                 "–" if rest is None else f"{100 * rest:.1f} %",
             ]
         )
-    head = ["process", "Pss, KiB: before / most / after", "descriptors", "threads", "VmHWM, KiB", "CPU at rest"]
+    head = ["process", "Pss at each rest (most), KiB", "descriptors", "threads", "VmHWM, KiB", "CPU at rest"]
     return table(head, rows)
 
 
@@ -157,9 +158,8 @@ def as_json(soak):
         "kinds": {name: {**vars(tally)} for name, tally in judge.tallies.items()},
         "visitors": judge.visits,
         "disturbances": soak.disturbances.timeline if soak.disturbances else [],
-        "baseline": soak.baseline,
-        "final": soak.final,
-        "cpu_at_rest": soak.rest,
+        "rests": soak.rests,
+        "cpu_at_rest": soak.cpu_at_rest,
         "metrics": soak.metrics,
         "samples": soak.watch.samples if soak.watch else [],
     }

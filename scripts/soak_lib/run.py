@@ -25,6 +25,9 @@ AT_REST = 0.03
 # How much more memory than after the warm-up a process may have: KiB, and a part of it. An allocator keeps some
 # of what the busiest moment needed.
 MORE_KIB, MORE_PART = 4096, 0.25
+# A run of so many seconds has parts, and a rest after each.
+LONG, PARTS = 600, 3
+GROWTH_KIB, GROWTH_PART = 1024, 0.15
 RENEWAL_PATIENCE = 20
 # What is kept of each log when there are faults.
 LOG_KEPT = 200_000
@@ -98,7 +101,9 @@ class Soak:
         self.ready = set()
         self.disturbances = None
         self.disturbing = False
-        self.baseline, self.final, self.rest = {}, {}, {}
+        # Readings while all is closed: after the warm-up, between the parts, at the end.
+        self.rests = []
+        self.cpu_at_rest = {}
         self.metrics = {}
         self.access_lines = 0
         self.seconds = options.minutes * 60
@@ -206,17 +211,20 @@ class Soak:
         self.load_for("warm-up", warm)
         self.drain()
         self.settle(5 if self.options.small else 30)
-        self.baseline = self.readings()
+        self.rests.append(self.readings())
         self.disturbances = Disturbances(self, self.seconds)
-        self.disturbances.schedule()
-        self.disturbing = True
-        self.load_for("soak", self.seconds)
-        self.disturbing = False
-        self.disturbances.finish()
-        self.say("the soak is over: everything ends")
-        self.drain()
-        self.say("all is closed: is anything left?")
-        self.settle(15 if self.options.small else 60, self.baseline)
+        parts = PARTS if self.seconds >= LONG else 1
+        for part in range(parts):
+            self.disturbances.schedule()
+            self.disturbing = True
+            self.load_for("soak", self.seconds / parts)
+            self.disturbing = False
+            self.disturbances.finish()
+            self.say("everything ends" if part == parts - 1 else "a rest: everything ends")
+            self.drain()
+            self.say("all is closed: is anything left?")
+            self.settle(15 if self.options.small else 60, self.rests[0])
+            self.rests.append(self.readings())
         self.look()
 
     def load_for(self, phase, seconds):
@@ -363,9 +371,9 @@ class Soak:
     def look(self):
         """Everything is closed: what is left?"""
         self.judge.finish()
-        self.final = self.readings()
-        for fault in self.grown(self.baseline, self.final):
+        for fault in self.grown(self.rests[0], self.rests[-1]):
             self.judge.fault(fault)
+        self.look_for_growth()
         halves = self.watched()
         before, began = {half.name: watch.cpu(half) for half in halves}, time.monotonic()
         # Their own readings cost them nothing, but take the machine's time.
@@ -373,12 +381,23 @@ class Soak:
         while time.monotonic() < began + (1 if self.options.small else 10):
             self.pump(0.5)
         for half in halves:
-            self.rest[half.name] = (watch.cpu(half) - before[half.name]) / (time.monotonic() - began)
-            if half.ours and self.rest[half.name] > AT_REST:
-                self.judge.fault(f"not at rest: {half.name} uses {self.rest[half.name]:.2f} of a core")
+            self.cpu_at_rest[half.name] = (watch.cpu(half) - before[half.name]) / (time.monotonic() - began)
+            if half.ours and self.cpu_at_rest[half.name] > AT_REST:
+                self.judge.fault(f"not at rest: {half.name} uses {self.cpu_at_rest[half.name]:.2f} of a core")
         self.rotate()
         self.read_logs()
         self.count()
+
+    def look_for_growth(self):
+        """What an allocator keeps, it keeps after the first parts; what still grows in the last one leaks."""
+        if len(self.rests) <= PARTS:
+            return
+        for half in self.pairs.halves:
+            before, after = (rest.get(half.name) for rest in self.rests[-2:])
+            if half.ours and before and after and after["pss"] > before["pss"] + max(GROWTH_KIB, before["pss"] * GROWTH_PART):
+                self.judge.fault(
+                    f"grows: {half.name} has {after['pss']} KiB of memory, and had {before['pss']} one part before"
+                )
 
     def rotate(self):
         """The log of the server on the full disk, as logrotate does it."""
