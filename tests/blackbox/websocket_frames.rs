@@ -130,7 +130,7 @@ fn a_close_frame_is_answered_and_the_backend_sees_the_end() {
 }
 
 /// The backend's end: a client that is not ours is told by a close frame, after as long as v2ray-plugin's
-/// server takes, whether it answers pings or not.
+/// server takes where it answers pings, and some seconds later where it does not.
 #[test]
 fn the_end_of_the_backend_closes_the_connection() {
     within(secs(60), || {
