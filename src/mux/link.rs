@@ -206,9 +206,9 @@ impl<S: RelayStream> Link<S> {
         self.websocket.peer_answers_pings()
     }
 
-    /// How long the peer is waited for behind the end of a direction; none for one of ours.
-    pub(super) fn peer_grace(&self) -> Option<Duration> {
-        self.websocket.peer_grace()
+    /// Whether the peer has shown that it knows no half-closes.
+    pub(super) fn peer_is_foreign(&self) -> bool {
+        self.websocket.peer_is_foreign()
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {

@@ -43,7 +43,7 @@
 //! ours learns of it by a ping (see [`websocket`](crate::transport::websocket)). A server that has answered such
 //! a ping as any other does not, and the session ends when nothing comes from it for `CLIENT_GRACE`. A server that
 //! has said the end of a session takes data for it as long as they keep coming: from a client that has shown so
-//! that it is none of ours, at least every `SERVER_GRACE`. Who has not answered yet has `UNANSWERED_GRACE`.
+//! that it is none of ours, at least every `SERVER_GRACE`.
 
 mod engine;
 mod link;

@@ -1,6 +1,7 @@
 //! All that is done at a certain time. The clock is tokio's, so tests turn it.
 
 use crate::relay::Timeouts;
+use crate::transport::websocket::{CLIENT_GRACE, SERVER_GRACE};
 use crate::wire::websocket::Role;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -49,6 +50,8 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Timers {
     timeouts: Timeouts,
+    /// How long a foreign peer is waited for that may never say that it has ended.
+    grace: Duration,
     /// How long the connection is kept without sessions.
     kept_unused: Duration,
     /// Since when there are none.
@@ -60,18 +63,18 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn new(role: Role, timeouts: Timeouts) -> Timers {
-        let kept_unused = match role {
-            Role::Client => CLIENT_IDLE,
-            Role::Server => SERVER_IDLE,
+        let (grace, kept_unused) = match role {
+            Role::Client => (CLIENT_GRACE, CLIENT_IDLE),
+            Role::Server => (SERVER_GRACE, SERVER_IDLE),
         };
         let (unused_since, sleep) = (Instant::now(), Box::pin(sleep(TICK)));
-        Timers { timeouts, kept_unused, unused_since, over_since: None, sleep }
+        Timers { timeouts, grace, kept_unused, unused_since, over_since: None, sleep }
     }
 
     /// How long sessions may stand still.
-    pub(super) fn limits(&self, peer_grace: Option<Duration>) -> Limits {
+    pub(super) fn limits(&self, peer_is_foreign: bool) -> Limits {
         let Timeouts { idle, half_closed, .. } = self.timeouts;
-        let socket_ended = peer_grace.unwrap_or(half_closed);
+        let socket_ended = if peer_is_foreign { self.grace } else { half_closed };
         Limits { idle, socket_ended, peer_ended: half_closed }
     }
 
@@ -149,12 +152,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_foreign_peer_is_not_waited_for_as_one_of_ours_is() {
-        let (timers, grace) = (timers(Role::Client), Duration::from_secs(2));
-        let half_closed = timers.timeouts.half_closed;
-        assert_eq!(timers.limits(Some(grace)).socket_ended, grace);
-        assert_eq!(timers.limits(None).socket_ended, half_closed);
-        assert_eq!(timers.limits(Some(grace)).peer_ended, half_closed);
-        assert_eq!(timers.limits(Some(grace)).idle, Duration::from_secs(7200));
+        for (role, grace) in [(Role::Client, CLIENT_GRACE), (Role::Server, SERVER_GRACE)] {
+            let timers = timers(role);
+            let half_closed = timers.timeouts.half_closed;
+            assert_eq!(timers.limits(true).socket_ended, grace);
+            assert_eq!(timers.limits(false).socket_ended, half_closed);
+            assert_eq!(timers.limits(true).peer_ended, half_closed);
+            assert_eq!(timers.limits(true).idle, Duration::from_secs(7200));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@
 //! last, when both directions have ended, and the end of one direction is told by a ping. Its payload
 //! is derived from the key of the handshake, so it looks like any other; our own peers know it, shut
 //! that direction down and answer with another payload, which tells us that they do. (In Mux.Cool the
-//! session's id follows the mark.) All other peers answer as to any ping. Until an answer comes the
-//! peer has [`UNANSWERED_GRACE`]: the ping may wait behind bytes that nobody reads yet. After the answer of another peer
+//! session's id follows the mark.) All other peers answer as to any ping. Until an answer comes there is
+//! nothing to be known: the ping may wait behind bytes that nobody reads yet. After the answer of another peer
 //! the direction that is still open is waited for no longer than such do it among themselves, and then the
 //! connection is closed:
 //!
@@ -46,10 +46,6 @@ pub const CLIENT_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a server whose backend has ended waits for data from a foreign client: v2ray's `uplinkOnly`.
 pub const SERVER_GRACE: Duration = Duration::from_secs(2);
-
-/// How long either waits for a peer that has not answered the ping: it may have to read what comes before, or
-/// answer no pings at all.
-pub const UNANSWERED_GRACE: Duration = Duration::from_secs(15);
 
 /// Bytes of the pings' payload.
 const MARK: usize = 8;
@@ -299,14 +295,9 @@ impl WebSocket {
         self.peer >= Peer::AnswersPings
     }
 
-    /// How long the peer is waited for behind the end of a direction; none for one of ours.
-    pub fn peer_grace(&self) -> Option<Duration> {
-        match (self.peer, self.role) {
-            (Peer::KnowsHalfCloses, _) => None,
-            (Peer::IsForeign, Role::Client) => Some(CLIENT_GRACE),
-            (Peer::IsForeign, Role::Server) => Some(SERVER_GRACE),
-            (Peer::Unknown | Peer::AnswersPings, _) => Some(UNANSWERED_GRACE),
-        }
+    /// Whether the peer has shown that it knows no half-closes.
+    pub fn peer_is_foreign(&self) -> bool {
+        self.peer == Peer::IsForeign
     }
 
     /// Whether a control frame waits to be sent.

@@ -1,6 +1,6 @@
 //! WebSocket as what happens to bytes in a relay.
 
-use super::{Event, State, WebSocket};
+use super::{CLIENT_GRACE, Event, SERVER_GRACE, State, WebSocket};
 use crate::relay::{Direction, Pieces, Protocol, ProtocolError};
 use crate::wire::websocket::{CLOSE_NORMAL, Role};
 use crate::wire::{Encoder as _, Step};
@@ -91,7 +91,11 @@ impl Protocol for WebSocket {
 
     /// A foreign peer is not waited for longer than its kind waits, once it has read up to the end.
     fn grace(&self, direction: Direction) -> Option<Duration> {
-        if direction == self.decoded() { None } else { self.peer_grace() }
+        match self.role {
+            _ if direction == self.decoded() || !self.peer_is_foreign() => None,
+            Role::Client => Some(CLIENT_GRACE),
+            Role::Server => Some(SERVER_GRACE),
+        }
     }
 
     fn both_closed(&self, direction: Direction) -> bool {
