@@ -122,7 +122,7 @@ fn two_ends(mut script: &[u8]) {
     let [one, other] = &sides;
     for (near, far) in [(one, other), (other, one)] {
         assert_eq!(near.said, far.heard);
-        assert!(far.heard_end && far.websocket.peer_knows_half_closes() && !far.websocket.peer_has_closed());
+        assert!(far.heard_end && !far.websocket.peer_is_foreign() && !far.websocket.peer_has_closed());
     }
     let [one, other] = &mut sides;
     let mut last = one.websocket.close_frame(1000);
