@@ -23,6 +23,7 @@ use tracing::debug;
 
 mod follow;
 mod misses;
+mod proxy_headers;
 mod visitors;
 mod visits;
 

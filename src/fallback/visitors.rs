@@ -2,9 +2,11 @@
 //! somebody who looks for it.
 
 use super::misses::Misses;
+use super::proxy_headers::ProxyHeaders;
 use crate::config::{Routes, UpstreamConfig, Website};
 use crate::detect::{Missed, UpstreamId, VisitorProtocol};
 use crate::metrics::{self, Open, VisitorClass};
+use crate::net::conn_info::ConnInfo;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -72,6 +74,7 @@ pub struct Visitors {
     /// By their place in the routing table.
     places: Vec<(String, metrics::Website, Counter)>,
     misses: Misses,
+    proxy_headers: ProxyHeaders,
     /// When they were told last.
     told: Mutex<Instant>,
     /// There is something to tell.
@@ -95,6 +98,7 @@ impl Visitors {
             classes: Default::default(),
             places: routes.upstreams.iter().map(place).collect(),
             misses: Misses::default(),
+            proxy_headers: ProxyHeaders::default(),
             told: Mutex::new(Instant::now()),
             news: Notify::new(),
             has_teller: AtomicBool::new(false),
@@ -121,6 +125,12 @@ impl Visitors {
         self.news.notify_one();
     }
 
+    /// Counts, and tells, a PROXY header that is not taken of this visitor; from others they may be `taken`.
+    pub fn count_proxy_header(&self, peer: &ConnInfo, taken: bool) {
+        self.proxy_headers.count(peer, taken);
+        self.news.notify_one();
+    }
+
     /// Tells what there is to tell once in a while, for as long as the process serves; of several calls, the first
     /// does.
     pub async fn tell_in_time(&self) {
@@ -131,7 +141,7 @@ impl Visitors {
             self.news.notified().await;
             for _ in 0..VISITORS_EVERY {
                 sleep(MISSES_EVERY).await;
-                self.misses.tell(MISSES_EVERY);
+                self.tell_misses();
             }
             self.tell();
         }
@@ -139,8 +149,13 @@ impl Visitors {
 
     /// Tells what was not told yet: the process ends.
     pub fn tell_rest(&self) {
-        self.misses.tell(MISSES_EVERY);
+        self.tell_misses();
         self.tell();
+    }
+
+    fn tell_misses(&self) {
+        self.misses.tell(MISSES_EVERY);
+        self.proxy_headers.tell(MISSES_EVERY);
     }
 
     fn tell(&self) {
@@ -230,6 +245,12 @@ mod tests {
     }
 
     impl Lines {
+        fn start(&self) -> tracing::subscriber::DefaultGuard {
+            let writer = self.clone();
+            let log = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+            tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish())
+        }
+
         fn take(&self) -> Vec<String> {
             let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
             text.lines().map(|line| line.trim_start().to_owned()).collect()
@@ -237,11 +258,52 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_first_proxy_header_is_told_at_once_and_the_others_once_a_minute_with_the_last_address() {
+        let lines = Lines::default();
+        let _log = lines.start();
+        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false)));
+        let teller = Arc::clone(&visitors);
+        let teller = tokio::spawn(async move { teller.tell_in_time().await });
+        let from = |address: &str, taken| {
+            visitors.count_proxy_header(&ConnInfo::new(address.parse().unwrap()), taken);
+        };
+        let after = async |seconds: u64| sleep(Duration::from_secs(seconds)).await;
+        after(1).await;
+        from("[::ffff:192.0.2.1]:5", true);
+        let first = "WARN a PROXY header came from 192.0.2.1, which the option `trusted` does not name peer=192.0.2.1:5";
+        assert_eq!(lines.take(), [first]);
+        from("192.0.2.1:6", true);
+        from("[2001:db8::7]:6", true);
+        assert!(lines.take().is_empty());
+        after(61).await;
+        let more = "WARN 2 more PROXY headers that are not taken came within 60 s, the last from 2001:db8::7";
+        assert_eq!(lines.take(), [more]);
+        from("192.0.2.1:7", true);
+        assert!(lines.take().is_empty());
+        after(60).await;
+        assert_eq!(
+            lines.take(),
+            ["WARN 1 more PROXY header that is not taken came within 60 s, from 192.0.2.1"]
+        );
+        after(60).await;
+        assert!(lines.take().is_empty(), "nothing came");
+        from("[2001:db8::7]:6", false);
+        let none = "WARN a PROXY header came from 2001:db8::7, and this server takes none: `proxy-protocol=in` with \
+                    `trusted=2001:db8::7` takes it peer=[2001:db8::7]:6";
+        assert_eq!(lines.take(), [none], "a minute without one is over");
+        from("192.0.2.1:8", false);
+        visitors.tell_rest();
+        assert_eq!(
+            lines.take(),
+            ["WARN 1 more PROXY header that is not taken came within 60 s, from 192.0.2.1"]
+        );
+        teller.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_first_miss_is_told_at_once_and_the_others_once_a_minute() {
         let lines = Lines::default();
-        let writer = lines.clone();
-        let log = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
-        let _log = tracing::subscriber::set_default(log.with_writer(move || writer.clone()).finish());
+        let _log = lines.start();
         let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false)));
         let teller = Arc::clone(&visitors);
         let teller = tokio::spawn(async move { teller.tell_in_time().await });

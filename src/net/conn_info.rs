@@ -61,6 +61,11 @@ impl ConnInfo {
         }
     }
 
+    /// Whether a PROXY header has told who came.
+    pub fn is_by_header(&self) -> bool {
+        self.front.is_some()
+    }
+
     /// Who came, as far as that is known: whom a trusted proxy speaks for, or else the visitor.
     pub fn address(&self) -> IpAddr {
         self.forwarded_for.unwrap_or(self.visitor.ip())

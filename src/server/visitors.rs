@@ -5,7 +5,9 @@ use crate::config::Layer;
 use crate::detect::{Handoff, Missed, UpstreamId, VisitorProtocol, missed};
 use crate::fallback::class;
 use crate::metrics::Open;
+use crate::net::conn_info::ConnInfo;
 use crate::transport::Stream;
+use crate::wire::proxy_protocol::Header;
 
 /// Takes note of one that goes to this website; of a client that was `refused`, which missed nothing, too. It counts as
 /// there until what is returned is dropped.
@@ -19,6 +21,9 @@ pub(super) fn note(
 ) -> Open {
     let visitors = server.fallback.visitors();
     let open = visitors.count(class(protocol, &c.read_buf), site);
+    if layer == Layer::Clear && is_untaken_header(server, &c.info, &c.read_buf) {
+        visitors.count_proxy_header(&c.info, server.config.fronts.proxy_protocol);
+    }
     if refused {
         return open;
     }
@@ -37,4 +42,12 @@ pub(super) fn note(
         Some((missed, asked)) => visitors.count_missed(missed, &asked, &c.info),
     }
     open
+}
+
+/// Whether the connection begins with a PROXY header, as far as it was read. One behind a header that was taken is not
+/// that of the proxy in front.
+fn is_untaken_header(server: &Server, info: &ConnInfo, bytes: &[u8]) -> bool {
+    Header::is_begun_by(bytes)
+        && !info.is_by_header()
+        && !server.config.fronts.sends_proxy_header(info.visitor.ip())
 }

@@ -120,6 +120,14 @@ impl Header {
             Err(InvalidHeader::Other)
         }
     }
+
+    /// Whether a stream that begins with these bytes seems to begin with a header: with the signature of version 2,
+    /// or with the word of version 1 and nothing else behind it than what stands there, as far as that has come.
+    pub fn is_begun_by(bytes: &[u8]) -> bool {
+        let Some(rest) = bytes.strip_prefix(WORD) else { return bytes.starts_with(SIGNATURE) };
+        let protocols: [&[u8]; 3] = [b"TCP4 ", b"TCP6 ", b"UNKNOWN"];
+        protocols.iter().any(|protocol| rest.iter().zip(*protocol).all(|(a, b)| a == b))
+    }
 }
 
 /// Version 1.

@@ -11,6 +11,7 @@ pub fn check(bytes: &[u8]) {
         Ok(None) => assert!(bytes.len() < MAX_HEADER),
         Ok(Some(header)) => {
             assert!(header.len <= at && header.len <= MAX_HEADER);
+            assert!(Header::is_begun_by(bytes));
             // Nothing behind it counts.
             assert_eq!(Header::parse(&bytes[..header.len]), Ok(Some(header)));
             if let Some(addresses) = header.addresses {

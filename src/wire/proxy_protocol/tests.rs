@@ -140,6 +140,30 @@ fn the_ends_are_told_in_one_family() {
     }
 }
 
+#[test]
+fn a_header_shows_by_its_beginning() {
+    let signature = [SIGNATURE, b"anything"].concat();
+    for (bytes, wanted) in [
+        (&b"PROXY TCP4 1.2.3.4"[..], true),
+        (b"PROXY TCP6 ", true),
+        (b"PROXY UNKNOWN\r\n", true),
+        (b"PROXY T", true),
+        (b"PROXY ", true),
+        (b"PROXY", false),
+        (b"PROXY / HTTP/1.1\r\n", false),
+        (b"PROXY TCP5 ", false),
+        (b"PROXYING ", false),
+        (b"proxy TCP4 ", false),
+        (&signature, true),
+        (SIGNATURE, true),
+        (&SIGNATURE[..11], false),
+        (b"\r\n\r\nGET / HTTP/1.1\r\n", false),
+        (b"", false),
+    ] {
+        assert_eq!(Header::is_begun_by(bytes), wanted, "{}", bytes.escape_ascii());
+    }
+}
+
 fn ends() -> impl Strategy<Value = Addresses> {
     let four = || any::<(u32, u16)>().prop_map(|(ip, port)| SocketAddr::new(Ipv4Addr::from(ip).into(), port));
     let six = || any::<(u128, u16)>().prop_map(|(ip, port)| SocketAddr::new(Ipv6Addr::from(ip).into(), port));
@@ -188,6 +212,7 @@ proptest! {
     fn no_bytes_panic_and_no_cut_changes_the_answer(bytes in almost()) {
         if let Ok(Some(header)) = parse(&bytes) {
             prop_assert!(header.len <= bytes.len());
+            prop_assert!(Header::is_begun_by(&bytes));
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Where visitors come from: told by a proxy in front, believed only where it is trusted, and told to the
 //! website behind.
 //!
-//! Between real programs (`proxies`), with headers by hand (`headers`), and as the website sees it (`told`).
+//! Between real programs (`proxies`), with headers by hand (`headers`) and such as are not taken (`untaken`), and as the
+//! website sees it (`told`).
 
 mod checks;
 mod headers;
 mod proxies;
 mod told;
+mod untaken;
 mod website;
 
 use crate::support::STEP;
