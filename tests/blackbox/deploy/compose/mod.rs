@@ -50,6 +50,7 @@ fn put(machine: &Machine) {
     for name in FILES {
         machine.install(&format!("compose/{name}"), &format!("{FOLDER}/{name}"));
     }
+    machine.install("kubernetes/ssserver.acl", "/srv/kubernetes/ssserver.acl");
     std::fs::create_dir(Path::new(FOLDER).join("certificates")).expect("a folder");
     run_as_told(machine, "cp");
     certificate(machine);
@@ -168,7 +169,7 @@ fn its_services_are_a_website_and_a_tunnel() {
         ours.child.wait_text("listening on");
         let _published = engine.publish("obfs-rs");
         // What Shadowsocks connects to is on the way out of its network.
-        let echo = Backend::echo_on("10.7.0.1:0".parse().expect("an address"));
+        let echo = Backend::echo_on("198.18.0.1:0".parse().expect("an address"));
         let _client = shadowsocks_client(machine, "shadowsocks/client.json");
         carries(echo.addr);
         let url = format!("https://{NAME}/");
