@@ -115,7 +115,7 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     }
     metrics::note_start(env!("CARGO_PKG_VERSION"), role);
     if let Some(metrics) = &metrics {
-        info!("metrics are at {metrics}");
+        metrics.tell();
     }
     if let Some(user) = user {
         user.drop_privileges()?;
