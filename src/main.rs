@@ -46,6 +46,12 @@ fn main() -> ExitCode {
             obfs_rs::probe::run(*config),
         )
         .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
+        #[cfg(feature = "metrics")]
+        Ok(Command::Ready { address, live }) => obfs_rs::runtime::block_on(
+            tokio::runtime::Builder::new_current_thread(),
+            obfs_rs::exporter::ask(address, live),
+        )
+        .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
         Ok(Command::Run(config)) => {
             let read = read_again(args, env);
             start(*config, &parent, read).unwrap_or_else(|error| fail(&error))

@@ -3,12 +3,14 @@
 //! `/metrics` is for Prometheus. `/healthz` answers as long as the event loop does; `/readyz` says whether new
 //! connections are served.
 
+mod ask;
 mod connection;
 mod listener;
 mod readiness;
 #[cfg(unix)]
 mod unix_socket;
 
+pub use ask::ask;
 pub use listener::ExporterError;
 pub use readiness::{Check, Readiness};
 

@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 mod address;
+mod ready;
 
 fn nobody_there() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
