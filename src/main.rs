@@ -121,6 +121,9 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     }
     metrics::note_start(env!("CARGO_PKG_VERSION"), role);
     if let Some(metrics) = &metrics {
+        if let Some(user) = &user {
+            metrics.wait_as_root(user);
+        }
         metrics.tell();
     }
     if let Some(user) = user {

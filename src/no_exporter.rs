@@ -42,6 +42,10 @@ impl Exporter {
         Err(ExporterError)
     }
 
+    pub fn wait_as_root(&self, _: &User) {
+        match *self {}
+    }
+
     pub fn tell(&self) {
         match *self {}
     }

@@ -59,6 +59,32 @@ impl Exporter {
         Ok(Exporter { address: address.clone(), listeners: Mutex::new(listeners) })
     }
 
+    /// Gives the process before, which drains and has seen by now that this one listens, the time to leave its address
+    /// to this one, as long as this one may have it: as this user it could not. Blocks.
+    pub fn wait_as_root(&self, user: &User) {
+        /// The process before looks once a second.
+        const TRIES: u32 = 30;
+        const PAUSE: Duration = Duration::from_millis(100);
+        let takes_root = match &self.address {
+            MetricsAddress::Tcp(address) => address.port < 1024,
+            // Its folder is root's, most likely.
+            MetricsAddress::Unix(_) => true,
+        };
+        if !takes_root || user.is_current() {
+            return;
+        }
+        for _ in 0..TRIES {
+            if !self.listeners().is_empty() {
+                return;
+            }
+            #[expect(clippy::disallowed_methods, reason = "nothing else runs yet")]
+            std::thread::sleep(PAUSE);
+            if let Ok(listeners) = listener::bind(&self.address, Some(user)) {
+                *self.listeners() = listeners;
+            }
+        }
+    }
+
     /// Tells where the metrics are, if they are there.
     pub fn tell(&self) {
         if !self.listeners().is_empty() {

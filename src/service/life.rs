@@ -21,8 +21,8 @@ pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> R
     let manager = manager.as_ref();
     let mut signals = ShutdownSignals::listen().map_err(StartError::Signals)?;
     let mut hangup = ReloadSignal::listen().map_err(StartError::Signals)?;
-    let addresses = service.addresses();
-    let status = format!("listening on {addresses:?}");
+    let status = format!("listening on {:?}", service.addresses());
+    let addresses = service.addresses_of_our_own();
     let mut parent_exited = pin!(async {
         match parent {
             Some(parent) => parent.exited().await,
@@ -109,9 +109,9 @@ fn begin_to_drain(service: &dyn Run, most: Duration) -> String {
 
 /// Waits until this process drains and another one listens where it did: what that one needs is to be left to it.
 ///
-/// A service manager whose sockets these are listens all along, and not every system tells who listens. There it is
-/// as soon as it drains: whoever asks for the metrics of a process that others may follow is better told nothing
-/// than for hours that of one which ends.
+/// Not every system tells who listens. There it is as soon as this one drains: whoever asks for the metrics of a
+/// process that others may follow is better told nothing than for hours that of one which ends. A service manager
+/// whose sockets these are starts the next process when this one has ended.
 async fn succeeded(service: &dyn Run, addresses: &[SocketAddr]) {
     drain::begun().await;
     service.closed().await;

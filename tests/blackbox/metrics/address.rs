@@ -156,6 +156,36 @@ fn an_address_that_cannot_be_had_ends_it_as_ever() {
     });
 }
 
+/// What only root may have is had before the half goes on as its user: its folder is root's.
+#[test]
+fn who_gives_up_root_waits_for_it_before() {
+    within(secs(60), || {
+        if !rustix::process::geteuid().is_root() {
+            return peers::skip("root");
+        }
+        let dir = TempDir::new("roots");
+        let place = dir.path().join("socket").display().to_string();
+        let (public, echo) = (nobody_there(), Backend::echo());
+        let start = |name: &str| half(name, "server", public, echo.addr, &place, ";drain=60;a=nobody");
+        let old = start("the old one");
+        old.wait_listening(public.port());
+        let client = client(Ours, public, "obfs=http");
+        let tunnel = connect(client.addr);
+        assert_echo(&tunnel, b"open");
+        old.signal(Signal::TERM);
+        old.wait_text("draining: ");
+        assert!(eventually(STEP, || !proc::port_listens(public.port())), "{}", old.show_log());
+        let new = start("the new one");
+        new.wait_text("metrics are at ");
+        assert_echo(&connect(client.addr), b"served");
+        assert_eq!((status(&place, "/readyz").as_str(), warnings(&new)), ("200", 1));
+        assert_echo(&tunnel, b"goes on");
+        drop(tunnel);
+        assert_eq!(old.wait_exit(STEP), Exit::Code(0), "{}", old.show_log());
+        assert_eq!(status(&place, "/readyz"), "200");
+    });
+}
+
 /// A low port that is in use at the start is root's, and later it is not root who tries.
 #[test]
 fn what_only_root_may_is_told_and_tunnels_are_served() {
@@ -168,12 +198,13 @@ fn what_only_root_may_is_told_and_tunnels_are_served() {
         let place = held.local_addr().expect("its address").to_string();
         let (public, echo) = (nobody_there(), Backend::echo());
         let server = half("a server", "server", public, echo.addr, &place, ";a=nobody");
-        server.wait_listening(public.port());
+        let client = client(Ours, public, "obfs=http");
         server.wait_text("in use");
+        assert_echo(&connect(client.addr), b"served");
         drop(held);
         let told = server.wait_text("ermission denied");
         assert!(told.contains("option `metrics`") && told.contains("restart"), "{told}");
-        assert_echo(&connect(client(Ours, public, "obfs=http").addr), b"served");
+        assert_echo(&connect(client.addr), b"still served");
         assert_eq!(server.peek_exit(), None);
     });
 }
