@@ -5,7 +5,7 @@ use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
 use crate::support::conn::{assert_echo, connect, fin, recv_to_end};
 use crate::support::peers;
-use crate::support::plugin::{Ours, Vars, client, ours, server};
+use crate::support::plugin::{Ours, Vars, bare, client, our_path, ours, server};
 use crate::support::scrape::Answer;
 use crate::support::tempdir::TempDir;
 use crate::support::{STEP, eventually, proc, secs, within};
@@ -106,6 +106,35 @@ fn who_drains_leaves_its_unix_socket_to_the_next_one() {
     within(secs(60), || {
         let dir = TempDir::new("successor");
         follow("server", &dir.path().join("socket").display().to_string());
+    });
+}
+
+/// Where it cannot see whether another one follows, it is not in the way of one from the start.
+#[test]
+fn who_cannot_see_a_next_one_leaves_its_address_at_once() {
+    within(secs(60), || {
+        if !rustix::process::geteuid().is_root() {
+            return peers::skip("root");
+        }
+        let (place, public, echo) = (nobody_there().to_string(), nobody_there(), Backend::echo());
+        let mut command = bare("/bin/sh".into());
+        // Without /proc the system tells nothing.
+        let script = "exec unshare --mount sh -c 'mount -t tmpfs none /proc && exec \"$1\"' sh \"$1\"";
+        command.args(["-c", script, "sh"]).arg(our_path());
+        let pair = |addr: SocketAddr| (addr.ip().to_string(), addr.port());
+        let options = format!("server;obfs=http;metrics={place};drain=60");
+        Vars { remote: pair(public), local: pair(echo.addr), options }.put(&mut command);
+        let server = Child::spawn("a server without /proc", command);
+        server.wait_text("metrics are at ");
+        let client = client(Ours, public, "obfs=http");
+        let tunnel = connect(client.addr);
+        assert_echo(&tunnel, b"open");
+        server.signal(Signal::TERM);
+        server.wait_text("metrics are no longer at ");
+        assert!(eventually(STEP, || asked(&place, "/healthz").is_none()), "{}", server.show_log());
+        assert_echo(&tunnel, b"goes on");
+        drop(tunnel);
+        assert_eq!(server.wait_exit(STEP), Exit::Code(0), "{}", server.show_log());
     });
 }
 
