@@ -8,8 +8,8 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from soak_lib import site, stream  # noqa: E402
-from soak_lib.ends import End, Ended, Watch, Weather, run  # noqa: E402
-from soak_lib.worker import Bucket, Tasks, main, now, orders, reset, tell  # noqa: E402
+from soak_lib.ends import End, Watch, Weather, run  # noqa: E402
+from soak_lib.worker import Bucket, Tasks, main, orders, reset, tell  # noqa: E402
 
 
 def fault_maker(kind):
@@ -57,6 +57,25 @@ class Listener:
 
     async def serve(self, sock):
         self.sockets.add(sock)
+        try:
+            header = await self.header(sock)
+            if len(header) < stream.HEADER:
+                # Whether that is right, the application's end knows.
+                sock.close()
+                return
+            backends = self.backends
+            end = End(sock, stream.Plan.decode(header), "backend", backends.bucket, backends.fault)
+            await run(end, backends.watch, {"group": self.group})
+        except stream.Corrupt as error:
+            tell(what="stranger", group=self.group, detail=str(error))
+            reset(sock)
+        except asyncio.CancelledError:
+            reset(sock)
+        finally:
+            self.sockets.discard(sock)
+
+    async def header(self, sock):
+        """What comes first, less where the connection ends before."""
         loop = asyncio.get_running_loop()
         header = b""
         try:
@@ -67,36 +86,18 @@ class Listener:
                 header += data
         except OSError:
             pass
-        except asyncio.CancelledError:
-            reset(sock)
-            raise
-        try:
-            if len(header) < stream.HEADER:
-                # Whether that is right, the application's end knows.
-                tell(what="nothing", group=self.group, received=len(header))
-                sock.close()
-                return
-            try:
-                plan = stream.Plan.decode(header)
-            except stream.Corrupt as error:
-                tell(what="stranger", group=self.group, detail=str(error))
-                reset(sock)
-                return
-            backends = self.backends
-            end = End(sock, plan, "backend", backends.bucket, backends.fault)
-            await run(end, backends.watch, {"group": self.group})
-        finally:
-            self.sockets.discard(sock)
+        return header
 
     async def restart(self, seconds):
         """What a program's death looks like from outside: nobody listens, and all connections are reset."""
         self.accepting.cancel()
+        # The event loop is to forget it before it is closed.
+        asyncio.get_running_loop().remove_reader(self.listener)
         self.listener.close()
         for task in list(self.tasks.running - {asyncio.current_task()}):
             task.cancel()
         await asyncio.sleep(seconds)
         self.listen()
-        tell(what="restarted", group=self.group, at=now())
 
 
 class Backends:
@@ -126,7 +127,11 @@ class Backends:
     async def tick(self):
         while True:
             await asyncio.sleep(1)
-            tell(what="backends", open=sum(len(listener.sockets) for listener in self.listeners.values()), site=self.site.open)
+            tell(
+                what="backends",
+                open=sum(len(listener.sockets) for listener in self.listeners.values()),
+                site=self.site.open,
+            )
 
 
 async def body(settings):

@@ -78,7 +78,7 @@ class Disturbances:
 
     # The network.
 
-    def weather(self, what, begin, end, seconds):
+    def weather(self, what, begin, end, seconds, echo=0):
         """Bad weather: nobody resets meanwhile, since the network would lose it."""
         while time.monotonic() < self.weather_until:
             yield self.weather_until - time.monotonic() + self.dice.uniform(0, 2)
@@ -95,8 +95,7 @@ class Disturbances:
         finally:
             end()
             if window:
-                # Whoever sends again after a pause has its time-outs from before.
-                window.ended = time.monotonic() + AFTERWARDS + seconds
+                window.ended = time.monotonic() + AFTERWARDS + echo
         yield AFTERWARDS
         self.soak.tell(do="calm")
 
@@ -111,6 +110,8 @@ class Disturbances:
             lambda: network.link(side, "down"),
             lambda: network.link(side, "up"),
             seconds,
+            # TCP tries again after a pause as long as all that it has waited.
+            echo=seconds,
         )
 
     def loss(self):

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from .stream import ABORT_APP, ABORT_BACKEND, ACK, ACKED, CHUNK, DOWN, HALF_DOWN, HALF_UP, UP, Check, Corrupt
+from .stream import ABORT_APP, ABORT_BACKEND, ACK, ACKED, CHUNK, DOWN, HALF_UP, UP, Check, Corrupt
 from .stream import piece, start_of
 from .worker import now, reset, tell
 
@@ -142,9 +142,10 @@ class End:
         try:
             await self.send_to(self.plan.abort_at)
             await Weather.wait()
-            reset(self.sock)
         finally:
+            # Before the socket is closed: the event loop is to forget it first.
             await finish(receiving)
+        reset(self.sock)
 
     async def until_aborted(self):
         """Sends and receives until the other's reset, which may come as an end."""

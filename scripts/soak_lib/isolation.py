@@ -9,6 +9,7 @@ import traceback
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWPID, _NEWNET = 0x00020000, 0x20000000, 0x40000000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_MNT_DETACH = 2
 _PR_SET_PDEATHSIG = 1
 
 
@@ -20,6 +21,10 @@ def _call(name, *arguments):
 
 def mount(kind, where, options=""):
     _call("mount", kind.encode(), where.encode(), kind.encode(), 0, options.encode())
+
+
+def unmount(where):
+    _LIBC.umount2(where.encode(), _MNT_DETACH)
 
 
 def alone(body):

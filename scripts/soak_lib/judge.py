@@ -40,6 +40,8 @@ class Tally:
     sent_up: int = 0
     sent_down: int = 0
     undisturbed: int = 0
+    # Some of those that were cut with an excuse, to see whether it is a good one.
+    examples: list = field(default_factory=list)
     ends: Counter = field(default_factory=Counter)
     notes: Counter = field(default_factory=Counter)
 
@@ -89,15 +91,18 @@ class Judge:
             if "app" in ends:
                 self.judge(ends["app"], None)
             else:
-                self.fault(f"a tunnel of {ends['backend']['group']} has a backend's end and no application's: {shown(ends['backend'])}")
+                self.fault(
+                    f"a tunnel of {ends['backend']['group']} has a backend's end and no application's: {shown(ends['backend'])}"
+                )
         self.pending.clear()
 
     def excuse(self, kind, began, ended):
         """What may have ended a tunnel of this kind early."""
-        for window in self.windows:
+        # Of two excuses the nearer one.
+        for window in sorted(self.windows, key=lambda window: window.weather):
             if window.weather:
                 # Whoever is established outlasts it; who comes meanwhile may be refused.
-                born_in_it = window.began - 2 < began < window.ended + 10
+                born_in_it = window.began - 2 < began < window.ended
                 if (kind.frail and window.overlaps(began - 1, ended)) or born_in_it:
                     return window.what
             elif (window.groups is None or kind.group in window.groups) and window.overlaps(began - 1, ended + 1):
@@ -131,10 +136,10 @@ class Judge:
             if not (excuse and kind.frail):
                 self.fault(f"hung: {said}{' (during: ' + excuse + ')' if excuse else ''}")
                 return
-        planned = plan["end"] in (ABORT_APP, ABORT_BACKEND)
         stalled = kind.mux and (plan["stall_up"] or plan["stall_down"])
-        if planned and (app["result"] == "whole" or plan["end"] == ABORT_BACKEND):
-            # Who resets at once may do so before there is anything at the other end.
+        # An application that resets at once may do so before there is anything at the other end.
+        resetting = {ABORT_APP: app, ABORT_BACKEND: backend}.get(plan["end"])
+        if resetting and resetting["result"] == "whole":
             tally.aborted += 1
             return
         if backend and app["result"] == backend["result"] == "whole":
@@ -143,6 +148,8 @@ class Judge:
             return
         if excuse or stalled:
             tally.cut += 1
+            if len(tally.examples) < 20:
+                tally.examples.append(f"{excuse or 'stalled'}: {said}")
             return
         if not backend:
             said += "; the backend has not seen it"
@@ -161,9 +168,9 @@ class Judge:
             self.fault(f"corrupt: {said}")
             return
         for window in self.windows:
-            if (window.weather or window.groups is None or {"site", record["server"]} & window.groups) and window.overlaps(
-                record["began"] - 2, record["ended"] + 1
-            ):
+            if (
+                window.weather or window.groups is None or {"site", record["server"]} & window.groups
+            ) and window.overlaps(record["began"] - 2, record["ended"] + 1):
                 counts["cut"] += 1
                 return
         self.fault(f"not whole, and nobody disturbed it: {said}")
@@ -180,7 +187,9 @@ class Judge:
 def shown(end):
     plan = end["plan"]
     stall = plan["stall_up"] or plan["stall_down"]
-    words = f"tunnel {plan['tunnel']} ({ENDS[plan['end']]}, {plan['up']} up, {plan['down']} down, pieces of {plan['chunk']}"
+    words = (
+        f"tunnel {plan['tunnel']} ({ENDS[plan['end']]}, {plan['up']} up, {plan['down']} down, pieces of {plan['chunk']}"
+    )
     words += f", stalls for {stall} ms)" if stall else ")"
     if end["role"] == "backend":
         words = "backend"

@@ -6,7 +6,7 @@ import time
 
 from common.procs import RunError, find_program
 
-CLIENT, SERVER = "10.77.1.2", "10.77.2.2"
+SERVER = "10.77.2.2"
 _LINKS = [("client", "10.77.1"), ("server", "10.77.2")]
 
 
@@ -92,5 +92,7 @@ class Network:
 
     def cut(self, side, port):
         """Resets all connections of one side to a port of the servers; how many."""
-        filters = ["dst", SERVER, "dport", "=", str(port)] if side == "client" else ["src", SERVER, "sport", "=", str(port)]
+        filters = (
+            ["dst", SERVER, "dport", "=", str(port)] if side == "client" else ["src", SERVER, "sport", "=", str(port)]
+        )
         return len(run(*self.inside(side), "ss", "-H", "-K", "-tn", "state", "established", *filters).splitlines())

@@ -35,9 +35,11 @@ TOOLS = {
     "nsenter": "Debian package util-linux",
 }
 
-EVERY_END = [ACKED, ACKED, HALF_UP, HALF_DOWN, ABORT_APP, ABORT_BACKEND]
+EVERY_END = [*[ACKED] * 3, *[HALF_UP, HALF_DOWN] * 2, ABORT_APP, ABORT_BACKEND]
 # Peers end a tunnel whole at either end's FIN.
-NO_HALVES = [ACKED, ACKED, ABORT_APP, ABORT_BACKEND]
+NO_HALVES = [*[ACKED] * 6, ABORT_APP, ABORT_BACKEND]
+# v2ray-plugin keeps its connection for minutes after the reset of another.
+NO_RESETS = [ACKED]
 
 HTTP = f"obfs=http;obfs-host={NAME};obfs-uri={PATH}"
 WS = f"mode=websocket;host={NAME};path={PATH}"
@@ -123,27 +125,37 @@ def everything(without, small):
         for name, options in v2ray.items():
             group = f"v2ray-plugin server {name}"
             tls = "tls;cert={cert};key={key};" * (name == "wss")
-            groups.append(Group(group, f"server;{tls}host={NAME};path={PATH};mux={0 if 'mux=0' in options else 1}", "ss-v2ray-plugin"))
+            groups.append(
+                Group(
+                    group,
+                    f"server;{tls}host={NAME};path={PATH};mux={0 if 'mux=0' in options else 1}",
+                    "ss-v2ray-plugin",
+                )
+            )
             mux = name == "ws-mux"
-            kinds.append(Kind(f"to {group}", group, options, ends=NO_HALVES, frail=True, mux=mux, stalls=not mux))
+            kinds.append(Kind(f"to {group}", group, options, ends=NO_RESETS, frail=True, mux=mux, stalls=not mux))
     if peers:
         groups.append(Group("peers", AUTO_FOR_PEERS, visitors=True))
     for name, program, options in peers:
         mux = name.endswith("mux")
-        kinds.append(Kind(f"from {name}", "peers", options, program, ends=NO_HALVES, frail=True, mux=mux, stalls=not mux))
+        ends = NO_RESETS if program == "ss-v2ray-plugin" else NO_HALVES
+        kinds.append(Kind(f"from {name}", "peers", options, program, ends=ends, frail=True, mux=mux, stalls=not mux))
     fronts = [
         ("nginx", "ws", WS + ";mux=0", EVERY_END),
         ("nginx", "http", HTTP, NO_HALVES),
         ("haproxy", "ws-mux", WS + ";mux=8", EVERY_END),
-        ("haproxy", "httpupgrade", UPGRADE, NO_HALVES),
+        # It drops what comes with a request, and passes no upgrade without a key.
+        ("haproxy", "http", HTTP + ";handshake=standard", NO_HALVES),
         ("envoy", "ws", WS + ";mux=0", EVERY_END),
         ("envoy", "http", HTTP, NO_HALVES),
         ("caddy", "ws", WS + ";mux=0", EVERY_END),
-        ("caddy", "httpupgrade", UPGRADE, NO_HALVES),
+        ("caddy", "httpupgrade", UPGRADE + ";handshake=standard", NO_HALVES),
     ]
     for front, name, options, ends in fronts:
         if front not in without:
-            kinds.append(Kind(f"{front}: {name}", "fronts", options, front=front, ends=ends, frail=True, mux=name == "ws-mux"))
+            kinds.append(
+                Kind(f"{front}: {name}", "fronts", options, front=front, ends=ends, frail=True, mux=name == "ws-mux")
+            )
     if any(kind.front for kind in kinds):
         groups.append(Group("fronts", AUTO))
     for family, ends in (("shadowsocks-libev", NO_HALVES), ("shadowsocks-rust", NO_HALVES)):
@@ -155,9 +167,6 @@ def everything(without, small):
     for number, kind in enumerate(kinds):
         kind.port = 2100 + number
     return groups, kinds
-
-
-SMALL = set(FAMILIES)
 
 
 def missing(without):
@@ -206,10 +215,14 @@ class Certificates:
         serial = 0x1000 + self.made
         self.made += 1
         new_key, new_cert, request = self.path("new.key"), self.path("new.pem"), self.path("request")
-        words = f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={NAME} -keyout {new_key} -out {request}"
+        words = (
+            f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={NAME} -keyout {new_key} -out {request}"
+        )
         run("openssl", *words.split())
         words = f"x509 -req -in {request} -CA {self.authority} -CAkey {self.path('authority.key')} -days 20"
-        run("openssl", *words.split(), "-set_serial", str(serial), "-extfile", self.path("extensions"), "-out", new_cert)
+        run(
+            "openssl", *words.split(), "-set_serial", str(serial), "-extfile", self.path("extensions"), "-out", new_cert
+        )
         os.replace(new_key, self.key)
         os.replace(new_cert, self.cert)
         self.serials.append(f"{serial:X}")
@@ -260,7 +273,9 @@ class Pairs:
         path = self.binary if is_ours else find_program(program)
         environment = programs.sip003(remote, local, options)
         argv = [*self.network.inside(side), path]
-        child = self.started.start_listening(argv, port, environment, name=name.replace(" ", "-").replace(":", ""), **how)
+        child = self.started.start_listening(
+            argv, port, environment, name=name.replace(" ", "-").replace(":", ""), **how
+        )
         half = Half(name, side, is_ours, child, metrics)
         self.halves.append(half)
         return half
@@ -268,7 +283,19 @@ class Pairs:
     def start_server_host(self, group):
         options = f"{self.fill_in(group.options)};metrics={self.directory}/{group.name}-server.sock"
         if group.host == "shadowsocks-libev":
-            argv = [find_program("ss-server"), "-s", SERVER, "-p", str(group.port), "-k", PASSWORD, "-m", METHOD, "-t", "600"]
+            argv = [
+                find_program("ss-server"),
+                "-s",
+                SERVER,
+                "-p",
+                str(group.port),
+                "-k",
+                PASSWORD,
+                "-m",
+                METHOD,
+                "-t",
+                "600",
+            ]
         else:
             argv = [find_program("ssserver"), "-s", f"{SERVER}:{group.port}", "-k", PASSWORD, "-m", METHOD]
         self.host(group.name, "server", argv, options, group.port)
@@ -276,7 +303,17 @@ class Pairs:
     def start_client_host(self, kind, group):
         options = f"{self.fill_in(kind.options)};metrics={self.directory}/{group.name}-client.sock"
         if group.host == "shadowsocks-libev":
-            argv = [find_program("ss-local"), "-s", SERVER, "-p", str(group.port), "-b", "127.0.0.1", "-l", str(kind.port)]
+            argv = [
+                find_program("ss-local"),
+                "-s",
+                SERVER,
+                "-p",
+                str(group.port),
+                "-b",
+                "127.0.0.1",
+                "-l",
+                str(kind.port),
+            ]
             argv += ["-k", PASSWORD, "-m", METHOD, "-t", "600"]
         else:
             argv = [find_program("sslocal"), "-s", f"{SERVER}:{group.port}", "-b", f"127.0.0.1:{kind.port}"]

@@ -14,7 +14,11 @@ COLOURS = [OURS, "#b45309", "#7c3aed", "#94a3b8"]
 def verdict(soak):
     if soak.judge.fault_count:
         return f"FAILED: {soak.judge.fault_count} faults"
-    return f"interrupted by {soak.stopped}, no fault until then" if soak.stopped else "PASSED: nothing lost, corrupt, leaked or hung"
+    return (
+        f"interrupted by {soak.stopped}, no fault until then"
+        if soak.stopped
+        else "PASSED: nothing lost, corrupt, leaked or hung"
+    )
 
 
 def table(head, rows):
@@ -26,9 +30,30 @@ def kinds_table(soak):
     rows = []
     for name, tally in soak.judge.tallies.items():
         rows.append(
-            [name, tally.tunnels, tally.whole, tally.aborted, tally.cut, f"{tally.up / 1e6:.1f}", f"{tally.down / 1e6:.1f}"]
+            [
+                name,
+                tally.tunnels,
+                tally.whole,
+                tally.undisturbed,
+                tally.aborted,
+                tally.cut,
+                f"{tally.up / 1e6:.1f}",
+                f"{tally.down / 1e6:.1f}",
+            ]
         )
-    return table(["tunnels through", "all", "whole", "reset as planned", "cut with excuse", "MB up", "MB down"], rows)
+    return table(
+        [
+            "tunnels through",
+            "all",
+            "whole",
+            "of these with no excuse to be cut",
+            "reset as planned",
+            "cut with excuse",
+            "MB up",
+            "MB down",
+        ],
+        rows,
+    )
 
 
 def halves_table(soak):
@@ -39,18 +64,24 @@ def halves_table(soak):
             for key, value in (reading or {}).items():
                 peaks.setdefault(name, Counter())[key] = max(peaks.get(name, {}).get(key, 0), value)
     for half in soak.pairs.halves:
-        before, after, peak = soak.baseline.get(half.name), soak.final.get(half.name), peaks.get(half.name)
+        peak = peaks.get(half.name)
+        readings = [rest.get(half.name) for rest in soak.rests]
 
         def over_time(key):
-            cells = [source[key] if source else "–" for source in (before, peak, after)]
-            return " / ".join(str(cell) for cell in cells)
+            cells = [f"{reading[key]:.0f}" if reading else "–" for reading in readings]
+            return f"{' → '.join(cells)} ({peak[key] if peak else '–'})"
 
-        rest = soak.rest.get(half.name)
+        rest = soak.cpu_at_rest.get(half.name)
         hwm = peak["hwm"] if peak else "–"
         rows.append(
-            [half.name, *(over_time(key) for key in ("pss", "fds", "threads")), hwm, "–" if rest is None else f"{100 * rest:.1f} %"]
+            [
+                half.name,
+                *(over_time(key) for key in ("pss", "fds", "threads")),
+                hwm,
+                "–" if rest is None else f"{100 * rest:.1f} %",
+            ]
         )
-    head = ["process", "Pss, KiB: before / most / after", "descriptors", "threads", "VmHWM, KiB", "CPU at rest"]
+    head = ["process", "Pss at each rest (most), KiB", "descriptors", "threads", "VmHWM, KiB", "CPU at rest"]
     return table(head, rows)
 
 
@@ -73,11 +104,19 @@ def markdown(soak):
     tunnels = sum(tally.tunnels for tally in judge.tallies.values())
     volume = sum(tally.up + tally.down for tally in judge.tallies.values()) / 1e9
     most = max((sample["open"] for sample in soak.watch.samples), default=0) if soak.watch else 0
-    lines += ["", f"{tunnels} tunnels, at most {most} at a time; {volume:.2f} GB, each byte compared.", "", "## Tunnels", ""]
+    lines += [
+        "",
+        f"{tunnels} tunnels, at most {most} at a time; {volume:.2f} GB, each byte compared.",
+        "",
+        "## Tunnels",
+        "",
+    ]
     lines += kinds_table(soak)
     ends = sum((tally.ends for tally in judge.tallies.values()), Counter())
     lines += ["", "How they were to end: " + ", ".join(f"{name} {count}" for name, count in sorted(ends.items())) + "."]
-    rows = [[kind, *(counts[key] for key in ("visits", "whole", "cut"))] for kind, counts in sorted(judge.visits.items())]
+    rows = [
+        [kind, *(counts[key] for key in ("visits", "whole", "cut"))] for kind, counts in sorted(judge.visits.items())
+    ]
     lines += ["", "## Visitors", "", *table(["visitor", "visits", "answered", "cut with excuse"], rows)]
     if soak.disturbances:
         lines += ["", "## Disturbances", "", *table(["what", "times"], sorted(soak.disturbances.counts.items()))]
@@ -85,7 +124,14 @@ def markdown(soak):
         lines += ["", "## Processes", "", *halves_table(soak)]
     if soak.metrics:
         lines += ["", "## Metrics", ""]
-        names = ["tunnels_total", "tunnel_ends_total", "tunnels_open", "visitors_total", "connections_failed_total", "panics_total"]
+        names = [
+            "tunnels_total",
+            "tunnel_ends_total",
+            "tunnels_open",
+            "visitors_total",
+            "connections_failed_total",
+            "panics_total",
+        ]
         rows = [[half, *(f"{total_of(metrics, name):.0f}" for name in names)] for half, metrics in soak.metrics.items()]
         lines += table(["half", *names], rows)
         lines += ["", f"{soak.access_lines} lines of the access log on the full disk were read."]
@@ -112,9 +158,8 @@ def as_json(soak):
         "kinds": {name: {**vars(tally)} for name, tally in judge.tallies.items()},
         "visitors": judge.visits,
         "disturbances": soak.disturbances.timeline if soak.disturbances else [],
-        "baseline": soak.baseline,
-        "final": soak.final,
-        "cpu_at_rest": soak.rest,
+        "rests": soak.rests,
+        "cpu_at_rest": soak.cpu_at_rest,
         "metrics": soak.metrics,
         "samples": soak.watch.samples if soak.watch else [],
     }
@@ -161,7 +206,9 @@ def draw_panel(title, unit, lines, y, end, marks):
         parts.append(f'<path d="M{left} {height:.1f}h{span}" stroke="{FAINT}" stroke-opacity="0.3"/>')
         parts.append(text(left - 8, height + 4, number(most * part), 11, FAINT, "end"))
     for index, (name, points) in enumerate(lines):
-        places = " ".join(f"{left + span * at / end:.1f},{y + PANEL - PANEL * value / most:.1f}" for at, value in points)
+        places = " ".join(
+            f"{left + span * at / end:.1f},{y + PANEL - PANEL * value / most:.1f}" for at, value in points
+        )
         parts.append(f'<polyline points="{places}" fill="none" stroke="{COLOURS[index]}" stroke-width="1.5"/>')
         parts.append(text(WIDTH - MARGIN - 120 * (len(lines) - 1 - index), y - 8, name, 12, COLOURS[index], "end"))
     return parts
@@ -190,7 +237,7 @@ def svg(soak):
 
 def publish(soak, folder):
     page.write(os.path.join(folder, "report.md"), markdown(soak))
-    page.write(os.path.join(folder, "report.json"), json.dumps(as_json(soak), indent=1, ensure_ascii=False) + "\n")
+    page.write(os.path.join(folder, "report.json"), json.dumps(as_json(soak), ensure_ascii=False) + "\n")
     written = ["report.md", "report.json"]
     if soak.watch and soak.watch.samples:
         page.write(os.path.join(folder, "report.svg"), svg(soak))

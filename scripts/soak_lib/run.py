@@ -16,7 +16,7 @@ from common.procs import Group, RunError
 from . import isolation, pairs, watch
 from .disturbances import Disturbances
 from .judge import Judge
-from .network import CLIENT, SERVER, Network
+from .network import SERVER, Network
 from .stream import HEADER
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,8 +24,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 AT_REST = 0.03
 # How much more memory than after the warm-up a process may have: KiB, and a part of it. An allocator keeps some
 # of what the busiest moment needed.
-MORE_KIB, MORE_PART = 2048, 0.25
+MORE_KIB, MORE_PART = 4096, 0.25
+# A run of so many seconds has parts, and a rest after each.
+LONG, PARTS = 600, 3
+GROWTH_KIB, GROWTH_PART = 1024, 0.15
 RENEWAL_PATIENCE = 20
+# What is kept of each log when there are faults.
+LOG_KEPT = 200_000
+# Threads for what would block (files, look-ups) come when several are needed at once, and stay while there is now
+# and then something to do for any of them.
+MORE_THREADS = 2
 # Descriptors of the pipes that a thread keeps: 16 of two sizes (src/relay/splice.rs).
 PIPES_PER_THREAD = 2 * 2 * 16
 
@@ -40,7 +48,14 @@ def scale(options):
     if options.small:
         load = {"opens": 40, "most": 120, "rate": 8e6, "bulk": 2_000_000, "visits": 10, "patience": 20}
     else:
-        load = {"opens": 50, "most": 600, "rate": options.rate * 1e6 / 2, "bulk": 32_000_000, "visits": 15, "patience": 60}
+        load = {
+            "opens": 50,
+            "most": 600,
+            "rate": options.rate * 1e6 / 2,
+            "bulk": 32_000_000,
+            "visits": 15,
+            "patience": 60,
+        }
     load["longest"] = max(1.0, min(60, seconds / 8))
     load["longest_stall"] = max(0.5, min(150, seconds / 8))
     load["patience"] += load["longest_stall"]
@@ -74,8 +89,8 @@ class Worker:
 
 
 class Soak:
-    def __init__(self, options, binary):
-        self.options, self.binary = options, binary
+    def __init__(self, options, binary, folder):
+        self.options, self.binary, self.folder = options, binary, folder
         self.messages = queue.Queue()
         self.began = time.monotonic()
         self.traffic = {"open": 0, "up": 0, "down": 0, "backends": 0, "site": 0, "visitors": 0}
@@ -84,10 +99,11 @@ class Soak:
         self.stopped = None
         self.gone = set()
         self.ready = set()
-        self.phase = "start"
         self.disturbances = None
         self.disturbing = False
-        self.baseline, self.final, self.rest = {}, {}, {}
+        # Readings while all is closed: after the warm-up, between the parts, at the end.
+        self.rests = []
+        self.cpu_at_rest = {}
         self.metrics = {}
         self.access_lines = 0
         self.seconds = options.minutes * 60
@@ -119,7 +135,26 @@ class Soak:
         except RunError as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
+            self.keep_logs()
+            isolation.unmount(os.path.join(self.directory, "disk"))
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def keep_logs(self):
+        """The ends of all logs, where there is something to look for."""
+        folder = os.path.join(self.folder, "logs")
+        shutil.rmtree(folder, ignore_errors=True)
+        if not self.judge.fault_count:
+            return
+        os.makedirs(folder)
+        for child in self.started.children:
+            try:
+                with open(child.log, "rb") as log:
+                    log.seek(max(0, os.path.getsize(child.log) - LOG_KEPT))
+                    with open(os.path.join(folder, os.path.basename(child.log)), "wb") as copy:
+                        copy.write(log.read())
+            except OSError as error:
+                self.note(f"{child.log} cannot be kept: {error}")
+        self.note(f"the ends of all logs are in {folder}")
 
     def stop(self, number, _frame):
         self.stopped = signal.Signals(number).name
@@ -131,7 +166,9 @@ class Soak:
         self.network = Network(self.started)
         if not self.network.netem:
             rest = "and queues of a narrow link (tbf) " if self.network.tbf else ""
-            self.note(f"this kernel has no netem: no reordering; packets are dropped by nft, links are down {rest}instead")
+            self.note(
+                f"this kernel has no netem: no reordering; packets are dropped by nft, links are down {rest}instead"
+            )
         self.certificates = pairs.Certificates(self.directory)
         self.renewals.append((time.monotonic(), self.certificates.serials[0]))
         load = scale(self.options)
@@ -158,7 +195,7 @@ class Soak:
         strangers["authority"] = self.certificates.authority
         self.workers.append(Worker(self, "visitors", "client", strangers))
         self.await_ready()
-        every = max(0.5, min(5, self.seconds / 60))
+        every = max(0.5, min(10, self.seconds / 200))
         self.watch = watch.Watch(self.pairs.halves, every)
         self.say(f"{len(self.pairs.halves)} processes, {len(self.kinds)} kinds of tunnels, seed {self.options.seed}")
 
@@ -170,24 +207,27 @@ class Soak:
                 raise RunError("the load does not start: " + "; ".join(worker.child.why() for worker in self.workers))
 
     def go(self):
-        warm = max(1.5, min(60, self.seconds / 10))
+        warm = 1.5 if self.options.small else max(5, min(60, self.seconds / 10))
         self.load_for("warm-up", warm)
         self.drain()
-        self.settle(5 if self.options.small else 20)
-        self.baseline = self.readings()
+        self.settle(5 if self.options.small else 30)
+        self.rests.append(self.readings())
         self.disturbances = Disturbances(self, self.seconds)
-        self.disturbances.schedule()
-        self.disturbing = True
-        self.load_for("soak", self.seconds)
-        self.disturbing = False
-        self.disturbances.finish()
-        self.drain()
-        self.phase = "end"
-        self.settle(15 if self.options.small else 60, self.baseline)
+        parts = PARTS if self.seconds >= LONG else 1
+        for part in range(parts):
+            self.disturbances.schedule()
+            self.disturbing = True
+            self.load_for("soak", self.seconds / parts)
+            self.disturbing = False
+            self.disturbances.finish()
+            self.say("everything ends" if part == parts - 1 else "a rest: everything ends")
+            self.drain()
+            self.say("all is closed: is anything left?")
+            self.settle(15 if self.options.small else 60, self.rests[0])
+            self.rests.append(self.readings())
         self.look()
 
     def load_for(self, phase, seconds):
-        self.phase = phase
         self.say(f"{phase}: {seconds:.0f} s")
         self.tell(do="open")
         end = time.monotonic() + seconds
@@ -202,7 +242,6 @@ class Soak:
 
     def drain(self):
         """Nobody new, and those that are there come to their end."""
-        self.phase = "drain"
         self.tell(do="calm")
         self.tell(do="hurry")
         patience = scale(self.options)["patience"] + 30
@@ -279,7 +318,11 @@ class Soak:
     # The end.
 
     def readings(self):
-        return {half.name: watch.reading(half) for half in self.watched()}
+        found = {half.name: watch.reading(half) for half in self.watched()}
+        for half in self.pairs.halves:
+            if half.metrics and found.get(half.name):
+                found[half.name]["mux"] = watch.total(watch.scrape(half.metrics) or {}, "obfs_rs_mux_connections_open")
+        return found
 
     def watched(self):
         return [half for half in self.pairs.halves if not half.child.exited()]
@@ -292,13 +335,15 @@ class Soak:
             self.pump(0.5)
             now = self.readings()
             if wanted is not None:
-                if not self.grown(wanted, now):
+                idle = self.options.small or not any(reading and reading.get("mux") for reading in now.values())
+                if idle and not self.grown(wanted, now):
                     break
                 continue
             counts = {name: reading and (reading["fds"], reading["threads"]) for name, reading in now.items()}
             same = same + 1 if counts == last else 0
             last = counts
-            if same >= 3:
+            # As long as a mux connection stays without sessions, and more.
+            if same >= (2 if self.options.small else 36):
                 break
 
     def grown(self, before, after):
@@ -311,23 +356,24 @@ class Soak:
             limit = old["pss"] + max(MORE_KIB, int(old["pss"] * MORE_PART))
             if new["pss"] > limit:
                 found.append(f"leaked: {half.name} has {new['pss']} KiB of memory, and had {old['pss']}")
-            others = [reading["fds"] - reading["pipes"] for reading in (old, new)]
+            # A mux connection stays for a while for the next session.
+            others = [reading["fds"] - reading["pipes"] - reading["mux"] for reading in (old, new)]
             most_pipes = old["pipes"] + PIPES_PER_THREAD * new["threads"]
             if others[1] > others[0] or new["pipes"] > most_pipes:
                 found.append(
                     f"leaked: {half.name} has {new['fds']} descriptors ({new['sockets']} sockets, {new['pipes']} of pipes), "
                     f"and had {old['fds']} ({old['sockets']}, {old['pipes']})"
                 )
-            if new["threads"] > old["threads"]:
+            if new["threads"] > old["threads"] + MORE_THREADS:
                 found.append(f"leaked: {half.name} has {new['threads']} threads, and had {old['threads']}")
         return found
 
     def look(self):
         """Everything is closed: what is left?"""
         self.judge.finish()
-        self.final = self.readings()
-        for fault in self.grown(self.baseline, self.final):
+        for fault in self.grown(self.rests[0], self.rests[-1]):
             self.judge.fault(fault)
+        self.look_for_growth()
         halves = self.watched()
         before, began = {half.name: watch.cpu(half) for half in halves}, time.monotonic()
         # Their own readings cost them nothing, but take the machine's time.
@@ -335,12 +381,23 @@ class Soak:
         while time.monotonic() < began + (1 if self.options.small else 10):
             self.pump(0.5)
         for half in halves:
-            self.rest[half.name] = (watch.cpu(half) - before[half.name]) / (time.monotonic() - began)
-            if half.ours and self.rest[half.name] > AT_REST:
-                self.judge.fault(f"not at rest: {half.name} uses {self.rest[half.name]:.2f} of a core")
+            self.cpu_at_rest[half.name] = (watch.cpu(half) - before[half.name]) / (time.monotonic() - began)
+            if half.ours and self.cpu_at_rest[half.name] > AT_REST:
+                self.judge.fault(f"not at rest: {half.name} uses {self.cpu_at_rest[half.name]:.2f} of a core")
         self.rotate()
         self.read_logs()
         self.count()
+
+    def look_for_growth(self):
+        """What an allocator keeps, it keeps after the first parts; what still grows in the last one leaks."""
+        if len(self.rests) <= PARTS:
+            return
+        for half in self.pairs.halves:
+            before, after = (rest.get(half.name) for rest in self.rests[-2:])
+            if half.ours and before and after and after["pss"] > before["pss"] + max(GROWTH_KIB, before["pss"] * GROWTH_PART):
+                self.judge.fault(
+                    f"grows: {half.name} has {after['pss']} KiB of memory, and had {before['pss']} one part before"
+                )
 
     def rotate(self):
         """The log of the server on the full disk, as logrotate does it."""
@@ -376,6 +433,9 @@ class Soak:
     def read_logs(self):
         for half in self.pairs.halves:
             self.look_for_panics(half)
+        for worker in self.workers:
+            if os.path.getsize(worker.child.log):
+                self.judge.fault(f"the soak itself: {worker.child.why()}")
 
     def count(self):
         """Whether the metrics agree with what was seen."""
@@ -387,7 +447,7 @@ class Soak:
                 self.judge.fault(f"metrics: {half.name} does not answer")
                 continue
             self.metrics[half.name] = metrics
-            for name in ("tunnels_open", "visitors_open", "mux_connections_open", "buffered_bytes", "panics_total"):
+            for name in self.zero_at_rest():
                 value = watch.total(metrics, f"obfs_rs_{name}")
                 if value:
                     self.judge.fault(f"metrics: {half.name} has {name} {value:.0f} when all is closed")
@@ -396,6 +456,12 @@ class Soak:
                 self.judge.fault(f"metrics: {half.name} counts {tunnels:.0f} tunnels and {ends:.0f} ends")
         for group in self.groups:
             self.count_bytes(group)
+
+    def zero_at_rest(self):
+        # There is no time in a small run to wait until idle mux connections are closed.
+        return ["tunnels_open", "visitors_open", "buffered_bytes", "panics_total"] + ["mux_connections_open"] * (
+            not self.options.small
+        )
 
     def count_bytes(self, group):
         """Nobody on the way counts more than was sent into it, or less than came out."""
@@ -425,4 +491,6 @@ class Soak:
         for direction, steps in (("up", up), ("down", down)):
             for (who, more), (next_who, less) in zip(steps, steps[1:]):
                 if less > more:
-                    self.judge.fault(f"metrics: {group.name}, {direction}: {who} {more:.0f} bytes, {next_who} {less:.0f}")
+                    self.judge.fault(
+                        f"metrics: {group.name}, {direction}: {who} {more:.0f} bytes, {next_who} {less:.0f}"
+                    )

@@ -148,7 +148,14 @@ class Visit:
     async def half_open(self):
         """Says a part of something, and no more."""
         await self.connect()
-        begun = [b"", b"G", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a", b"\x16\x03\x01\x02", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
+        begun = [
+            b"",
+            b"G",
+            b"GET / HT",
+            b"GET / HTTP/1.1\r\nHost: a",
+            b"\x16\x03\x01\x02",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        ]
         try:
             await self.send(self.dice.choice(begun))
             await self.linger(self.dice.uniform(0.1, self.visitors.settings["longest"] / 2))
@@ -166,7 +173,16 @@ class Visit:
         self.writer.transport.abort()
 
 
-KINDS = [Visit.plain, Visit.kept_alive, Visit.in_tls, Visit.slow, Visit.missed, Visit.garbage, Visit.half_open, Visit.resets]
+KINDS = [
+    Visit.plain,
+    Visit.kept_alive,
+    Visit.in_tls,
+    Visit.slow,
+    Visit.missed,
+    Visit.garbage,
+    Visit.half_open,
+    Visit.resets,
+]
 
 
 class Visitors:
@@ -220,7 +236,15 @@ class Visitors:
             self.open -= 1
             if hasattr(visit, "writer"):
                 visit.writer.transport.abort() if result != "whole" and self.calm.is_set() else visit.writer.close()
-        tell(what="visit", kind=kind.__name__, server=place["name"], began=began, ended=now(), result=result, detail=detail)
+        tell(
+            what="visit",
+            kind=kind.__name__,
+            server=place["name"],
+            began=began,
+            ended=now(),
+            result=result,
+            detail=detail,
+        )
 
     async def tick(self):
         while True:

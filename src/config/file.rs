@@ -96,7 +96,12 @@ impl File {
         File::parse(path, &text)
     }
 
-    fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
+    /// Reads a file with this text. `path` is its name in errors.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON object of simple values.
+    pub fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
         // Notepad's beginning of a file.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let fail = |at: usize, problem: String| ConfigError::File {

@@ -26,7 +26,7 @@ mod misses;
 mod visitors;
 mod visits;
 
-use follow::Follow;
+pub use follow::Follow;
 pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 

@@ -400,7 +400,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             if self.timers.poll(cx, wanted).is_pending() {
                 return Poll::Pending;
             }
-            let (now, limits) = (Instant::now(), self.timers.limits(self.link.peer_is_ours()));
+            let (now, limits) = (Instant::now(), self.timers.limits(self.link.peer_is_foreign()));
             self.sessions.iter_mut().for_each(|session| session.check_time(now, &limits));
             if !I::IS_CLIENT {
                 self.sessions.check_silent(|| self.starts.source.connect());

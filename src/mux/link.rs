@@ -206,9 +206,9 @@ impl<S: RelayStream> Link<S> {
         self.websocket.peer_answers_pings()
     }
 
-    /// Whether the peer has shown that it knows half-closes.
-    pub(super) fn peer_is_ours(&self) -> bool {
-        self.websocket.peer_knows_half_closes()
+    /// Whether the peer has shown that it knows no half-closes.
+    pub(super) fn peer_is_foreign(&self) -> bool {
+        self.websocket.peer_is_foreign()
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {

@@ -40,9 +40,10 @@
 //!
 //! v2ray's client takes no data of a session in which it has said the end. So does xray's server. So a
 //! client that has no more to send says the end only when the other direction has ended; a server of
-//! ours learns of it by a ping (see [`websocket`](crate::transport::websocket)). A foreign server does not, and
-//! the session ends when nothing comes from it for `CLIENT_GRACE`. A server that has said the end of
-//! a session takes data for it as long as they keep coming, at least every `SERVER_GRACE`.
+//! ours learns of it by a ping (see [`websocket`](crate::transport::websocket)). A server that has answered such
+//! a ping as any other does not, and the session ends when nothing comes from it for `CLIENT_GRACE`. A server that
+//! has said the end of a session takes data for it as long as they keep coming: from a client that has shown so
+//! that it is none of ours, at least every `SERVER_GRACE`.
 
 mod engine;
 mod link;

@@ -72,9 +72,9 @@ impl Timers {
     }
 
     /// How long sessions may stand still.
-    pub(super) fn limits(&self, peer_is_ours: bool) -> Limits {
+    pub(super) fn limits(&self, peer_is_foreign: bool) -> Limits {
         let Timeouts { idle, half_closed, .. } = self.timeouts;
-        let socket_ended = if peer_is_ours { half_closed } else { self.grace };
+        let socket_ended = if peer_is_foreign { self.grace } else { half_closed };
         Limits { idle, socket_ended, peer_ended: half_closed }
     }
 
@@ -155,10 +155,10 @@ mod tests {
         for (role, grace) in [(Role::Client, CLIENT_GRACE), (Role::Server, SERVER_GRACE)] {
             let timers = timers(role);
             let half_closed = timers.timeouts.half_closed;
-            assert_eq!(timers.limits(false).socket_ended, grace);
-            assert_eq!(timers.limits(true).socket_ended, half_closed);
-            assert_eq!(timers.limits(false).peer_ended, half_closed);
-            assert_eq!(timers.limits(false).idle, Duration::from_secs(7200));
+            assert_eq!(timers.limits(true).socket_ended, grace);
+            assert_eq!(timers.limits(false).socket_ended, half_closed);
+            assert_eq!(timers.limits(true).peer_ended, half_closed);
+            assert_eq!(timers.limits(true).idle, Duration::from_secs(7200));
         }
     }
 

@@ -4,11 +4,7 @@ pub mod chunked;
 pub mod connect;
 pub mod framing;
 pub mod host;
-#[cfg_attr(
-    not(feature = "site"),
-    expect(dead_code, reason = "detection judges heads; only our own website reads all of a request")
-)]
-pub(crate) mod request;
+pub mod request;
 pub mod syntax;
 pub mod upgrade;
 

@@ -2,6 +2,7 @@
 //! them the same end.
 
 mod pieces;
+mod slow;
 
 use crate::support::backend::{Backend, next};
 use crate::support::conn::{self, End, connect, exchange, fin, recv_head, recv_to_end, send};

@@ -16,7 +16,7 @@
 //! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`.
 //! That the files of `deploy/` work as they stand is in `deploy`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
-//! `service_manager`.
+//! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`.
 
 #![expect(
     clippy::disallowed_types,
@@ -64,6 +64,7 @@ mod simple_obfs;
 mod simple_obfs_options;
 mod simple_obfs_process;
 mod simple_obfs_tls;
+mod soak;
 mod sockets;
 mod strings;
 mod threads;

@@ -5,9 +5,10 @@
 //! last, when both directions have ended, and the end of one direction is told by a ping. Its payload
 //! is derived from the key of the handshake, so it looks like any other; our own peers know it, shut
 //! that direction down and answer with another payload, which tells us that they do. (In Mux.Cool the
-//! session's id follows the mark.) All other peers answer as to any ping. With these the direction that
-//! is still open is waited for no longer than they do it among themselves, and then the connection is
-//! closed:
+//! session's id follows the mark.) All other peers answer as to any ping. Until an answer comes there is
+//! nothing to be known: the ping may wait behind bytes that nobody reads yet. After the answer of another peer
+//! the direction that is still open is waited for no longer than such do it among themselves, and then the
+//! connection is closed:
 //!
 //! - by a client when nothing has come from the server for [`CLIENT_GRACE`];
 //! - by a server when nothing has come from the client for [`SERVER_GRACE`]. Not sooner: v2ray's client
@@ -101,13 +102,15 @@ enum State {
     Closed,
 }
 
-/// What the peer has shown that it knows; who knows the later knows the earlier.
+/// What the peer has shown that it is; the later says more than the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
     /// Nothing beyond frames.
     Unknown,
     /// It answers pings.
     AnswersPings,
+    /// It has answered the end of a direction as any ping.
+    IsForeign,
     /// It is one of ours.
     KnowsHalfCloses,
 }
@@ -204,8 +207,14 @@ impl WebSocket {
                 Step::Payload(range) => return Ok(Step::Payload(range)),
                 Step::Event(Control::Ping) => self.ping_came(),
                 Step::Event(Control::Pong) => {
-                    let ours = self.decoder.control().starts_with(&self.answer);
-                    self.peer_knows(if ours { Peer::KnowsHalfCloses } else { Peer::AnswersPings });
+                    let payload = self.decoder.control();
+                    self.peer_knows(if payload.starts_with(&self.answer) {
+                        Peer::KnowsHalfCloses
+                    } else if payload.starts_with(&self.mark) {
+                        Peer::IsForeign
+                    } else {
+                        Peer::AnswersPings
+                    });
                     None
                 }
                 Step::Event(Control::Close(code)) => {
@@ -286,9 +295,9 @@ impl WebSocket {
         self.peer >= Peer::AnswersPings
     }
 
-    /// Whether the peer has shown that it knows half-closes.
-    pub fn peer_knows_half_closes(&self) -> bool {
-        self.peer >= Peer::KnowsHalfCloses
+    /// Whether the peer has shown that it knows no half-closes.
+    pub fn peer_is_foreign(&self) -> bool {
+        self.peer == Peer::IsForeign
     }
 
     /// Whether a control frame waits to be sent.

@@ -89,10 +89,10 @@ impl Protocol for WebSocket {
         direction == self.encoded()
     }
 
-    /// A foreign peer is not waited for longer than its kind waits.
+    /// A foreign peer is not waited for longer than its kind waits, once it has read up to the end.
     fn grace(&self, direction: Direction) -> Option<Duration> {
         match self.role {
-            _ if direction == self.decoded() || self.peer_knows_half_closes() => None,
+            _ if direction == self.decoded() || !self.peer_is_foreign() => None,
             Role::Client => Some(CLIENT_GRACE),
             Role::Server => Some(SERVER_GRACE),
         }

@@ -45,14 +45,14 @@ fn each_end_of_a_direction_is_told_once_and_our_own_peers_know_it() {
     let (mut client, mut server) = ends();
     let encoded = client.encoded();
     assert_eq!((encoded, server.decoded()), (Direction::Up, Direction::Up));
-    assert_eq!(client.grace(encoded), Some(CLIENT_GRACE));
+    assert_eq!(client.grace(encoded), None, "nothing is known of the server");
     client.end(encoded).unwrap();
     assert!(client.has_control_frames());
     let ping = control_frames(&mut client);
     client.end(encoded).unwrap();
     assert_eq!(control_frames(&mut client), b"", "it is told already");
     assert_eq!(read(&mut server, &ping).unwrap(), [Step::Event(Event::End)]);
-    assert!(server.peer_knows_half_closes() && !server.peer_has_closed());
+    assert!(server.peer == Peer::KnowsHalfCloses && !server.peer_has_closed());
     assert_eq!(server.grace(server.encoded()), None);
     // The other direction goes on.
     let (mut payload, mut pieces) = (b"answer".to_vec(), Pieces::default());
@@ -61,8 +61,36 @@ fn each_end_of_a_direction_is_told_once_and_our_own_peers_know_it() {
     let pong = control_frames(&mut server);
     let steps = read(&mut client, &[pong, frame].concat()).unwrap();
     assert!(matches!(steps[..], [Step::Payload(_)]), "{steps:?}");
-    assert!(client.peer_answers_pings() && client.peer_knows_half_closes());
+    assert!(client.peer_answers_pings() && client.peer == Peer::KnowsHalfCloses);
     assert_eq!(client.grace(encoded), None);
+}
+
+#[test]
+fn a_foreign_peer_is_one_that_answers_an_end_as_any_ping() {
+    for (role, grace) in [(Role::Client, CLIENT_GRACE), (Role::Server, SERVER_GRACE)] {
+        let (client, server) = ends();
+        let (mut end, peer) = match role {
+            Role::Client => (client, Role::Server),
+            Role::Server => (server, Role::Client),
+        };
+        let encoded = end.encoded();
+        end.end(encoded).unwrap();
+        control_frames(&mut end);
+        // It has not come to the end yet.
+        let asked = pong(peer, b"\x01\x02\x03");
+        assert_eq!(read(&mut end, asked.as_bytes()).unwrap(), []);
+        assert_eq!(
+            (end.peer_answers_pings(), end.peer_is_foreign(), end.grace(encoded)),
+            (true, false, None)
+        );
+        // Of a session in Mux.Cool the number follows.
+        for session in [&b""[..], b"\0\x07"] {
+            let echoed = pong(peer, &[&end.mark[..], session].concat());
+            assert_eq!(read(&mut end, echoed.as_bytes()).unwrap(), []);
+            assert_eq!((end.peer_is_foreign(), end.grace(encoded)), (true, Some(grace)));
+            assert_eq!(end.grace(end.decoded()), None);
+        }
+    }
 }
 
 #[test]
@@ -74,7 +102,7 @@ fn a_ping_that_means_nothing_is_answered_and_the_newest_alone() {
     let pong = control_frames(&mut server);
     assert_eq!(pong.len(), pong_len(), "two pings, one pong");
     assert_eq!(read(&mut client, &pong).unwrap(), []);
-    assert!(client.peer_answers_pings() && !client.peer_knows_half_closes());
+    assert!(client.peer == Peer::AnswersPings && !client.peer_is_foreign());
     assert!(!server.peer_answers_pings());
     let end = client.session_end(7);
     assert_eq!(read(&mut server, end.as_bytes()).unwrap(), [Step::Event(Event::SessionEnd(7))]);

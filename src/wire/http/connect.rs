@@ -38,9 +38,11 @@ pub enum ConnectAnswer {
 impl ConnectAnswer {
     /// Reads a proxy's answer. What it says first and does not mean yet (`100 Continue`) is passed over.
     pub fn read(bytes: &[u8]) -> ConnectAnswer {
+        // Only what may be a head is looked at, or what follows it could change the verdict.
+        let most = bytes.get(..MAX_HEAD).unwrap_or(bytes);
         let mut at = 0;
         loop {
-            let rest = bytes.get(at..).unwrap_or_default();
+            let rest = most.get(at..).unwrap_or_default();
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut headers);
             match (response.parse(rest), response.code) {
@@ -130,6 +132,22 @@ mod tests {
         ] {
             assert_eq!(ConnectAnswer::read(bytes.as_bytes()), wanted, "{bytes:.60}");
         }
+    }
+
+    /// Whatever the pieces in which it comes: the last one brings the end of the head here.
+    #[test]
+    fn a_head_is_too_long_however_much_of_it_has_come() {
+        let head = |length: usize| {
+            let begin = "HTTP/1.1 200 OK\r\nX: ";
+            format!("{begin}{}\r\n\r\n", "x".repeat(length - begin.len() - 4))
+        };
+        assert_eq!(ConnectAnswer::read(head(MAX_HEAD).as_bytes()), ConnectAnswer::Connected(MAX_HEAD));
+        let long = head(MAX_HEAD + 1);
+        assert_eq!(ConnectAnswer::read(&long.as_bytes()[..MAX_HEAD]), ConnectAnswer::TooLong);
+        assert_eq!(ConnectAnswer::read(long.as_bytes()), ConnectAnswer::TooLong);
+        // What is said before counts, too.
+        let interim = format!("HTTP/1.1 100 Continue\r\n\r\n{}", head(MAX_HEAD));
+        assert_eq!(ConnectAnswer::read(interim.as_bytes()), ConnectAnswer::TooLong);
     }
 
     proptest! {

@@ -15,13 +15,13 @@ fn run(machine: &Machine, words: &[&str]) {
 /// Debian's own configuration and modules, with the file beside its default site.
 fn start(machine: &Machine) -> Vec<Child> {
     run(machine, &["a2enmod", "ssl", "http2", "rewrite", "proxy_http", "remoteip"]);
-    run(machine, &["a2ensite", "www.example.com"]);
+    run(machine, &["a2ensite", "website"]);
     std::fs::create_dir("/run/lock").expect("a folder");
     vec![machine.serve("apache2", &[80, 443, 8080], &["apachectl", "-DFOREGROUND"])]
 }
 
 const APACHE: WebFront = WebFront {
-    file: ("apache/www.example.com.conf", "/etc/apache2/sites-available/www.example.com.conf"),
+    file: ("apache/website.conf", "/etc/apache2/sites-available/website.conf"),
     start,
     reload: |machine, _| run(machine, &["apachectl", "graceful"]),
     passes: &[

@@ -4,7 +4,7 @@ use super::carries;
 use super::instance::{FRONT, Instance, Names, admin, envoy, stat, wait_healthy};
 use crate::support::backend::Backend;
 use crate::support::child::Child;
-use crate::support::deployed::{Machine, NAME, PATH, file};
+use crate::support::deployed::{Machine, NAME, PASSWORD, PATH, file};
 use crate::support::hosts::curl;
 use crate::support::peers::{self, need};
 use crate::support::{eventually, secs};
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 fn client_with(machine: &Machine, plugin: &str, port: u16, options: &str) -> Child {
     let plugin = peers::find(plugin).unwrap_or_else(|| plugin.into()).display().to_string();
     let server = format!("{NAME}:{port}");
-    let words = ["-b", "127.0.0.1:1080", "-s", &server, "-k", "PASSWORD", "-m", "aes-256-gcm"];
+    let words = ["-b", "127.0.0.1:1080", "-s", &server, "-k", PASSWORD, "-m", "aes-256-gcm"];
     let plugin = ["--plugin", &plugin, "--plugin-opts", options];
     machine.serve(&format!("sslocal with {options}"), &[1080], &[&["sslocal"], &words[..], &plugin].concat())
 }

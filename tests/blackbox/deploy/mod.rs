@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+mod alone;
 mod apache;
 mod caddy;
 mod compose;

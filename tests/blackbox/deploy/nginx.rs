@@ -12,7 +12,7 @@ fn start(machine: &Machine) -> Vec<Child> {
 }
 
 const NGINX: WebFront = WebFront {
-    file: ("nginx/www.example.com.conf", "/etc/nginx/sites-enabled/www.example.com.conf"),
+    file: ("nginx/website.conf", "/etc/nginx/sites-enabled/website.conf"),
     start,
     reload: |_, nginx| nginx.signal(Signal::HUP),
     passes: &[

@@ -5,7 +5,7 @@ use super::{carries, shadowsocks_client};
 use crate::support::backend::Backend;
 use crate::support::child::Child;
 use crate::support::conn::{connect, recv_to_end, send};
-use crate::support::deployed::{Machine, NAME, PATH, local, text};
+use crate::support::deployed::{Machine, NAME, PASSWORD, PATH, local, text};
 use crate::support::hosts::curl;
 use crate::support::peers::need;
 use crate::support::scrape::request;
@@ -81,7 +81,7 @@ fn each_query_of_the_dashboard_finds_something() {
         let options = format!(
             "tls;cert=/etc/ssl/{NAME}.pem;key=/etc/ssl/{NAME}.key;path={PATH};failover=status:404;metrics={METRICS}"
         );
-        let server = ["-s", "0.0.0.0:443", "-k", "PASSWORD", "-m", "aes-256-gcm"];
+        let server = ["-s", "0.0.0.0:443", "-k", PASSWORD, "-m", "aes-256-gcm"];
         let plugin = ["--plugin", "obfs-rs", "--plugin-opts", &options];
         let _server =
             machine.serve("ssserver", &[443, 9180], &[&["ssserver"], &server[..], &plugin].concat());

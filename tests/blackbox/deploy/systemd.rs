@@ -4,7 +4,7 @@ use super::{carries, fingerprint, local, put_program, shown};
 use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
 use crate::support::conn::{assert_echo, connect};
-use crate::support::deployed::{Machine, NAME, PATH, file, text};
+use crate::support::deployed::{Machine, NAME, PASSWORD, PATH, file, text};
 use crate::support::hosts::{curl, socks};
 use crate::support::netns;
 use crate::support::peers::{self, need};
@@ -149,7 +149,7 @@ fn both_halves_run_as_services() {
         let _shadowsocks = machine.serve(
             "ssserver",
             &[8388],
-            &["ssserver", "-s", "127.0.0.1:8388", "-m", "aes-256-gcm", "-k", "PASSWORD"],
+            &["ssserver", "-s", "127.0.0.1:8388", "-m", "aes-256-gcm", "-k", PASSWORD],
         );
         let systemd = Systemd::boot(machine);
         install(machine, &systemd, "obfs-rs-server@.service");
@@ -157,17 +157,7 @@ fn both_halves_run_as_services() {
         let _client = machine.serve(
             "sslocal",
             &[1080],
-            &[
-                "sslocal",
-                "-s",
-                "127.0.0.1:1984",
-                "-b",
-                "127.0.0.1:1080",
-                "-m",
-                "aes-256-gcm",
-                "-k",
-                "PASSWORD",
-            ],
+            &["sslocal", "-s", "127.0.0.1:1984", "-b", "127.0.0.1:1080", "-m", "aes-256-gcm", "-k", PASSWORD],
         );
         carries(echo.addr);
         let url = format!("https://{NAME}/");

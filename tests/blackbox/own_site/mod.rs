@@ -3,6 +3,7 @@
 mod claims;
 mod files;
 mod requests;
+mod seeds;
 pub mod twins;
 
 use crate::fallback::compare::{Probe, Step, differences, play, play_for};

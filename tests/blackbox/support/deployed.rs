@@ -16,6 +16,7 @@ use std::time::Duration;
 /// The name, the path and the password that stand in the files of `deploy/`.
 pub const NAME: &str = "www.example.com";
 pub const PATH: &str = "/a-path-of-your-own";
+pub const PASSWORD: &str = "a-password-of-your-own";
 
 /// A file of `deploy/`.
 #[track_caller]

@@ -22,13 +22,17 @@ pub struct ResponseStyle {
 pub struct Request {
     /// Its length in bytes.
     pub length: usize,
+    /// What is asked for.
     pub method: Method,
+    /// Of what.
     pub target: Target,
     /// The name that the visitor came for, in lower case, without a port.
     pub host: Option<Vec<u8>>,
     /// Whether the visitor expects to send another request.
     pub keep_alive: bool,
+    /// How the answer is written.
     pub style: ResponseStyle,
+    /// What follows the head.
     pub body: MessageBody,
     /// `Expect: 100-continue`.
     pub expects: bool,
@@ -45,10 +49,13 @@ impl Request {
 /// A head that is answered with an error, whatever is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// The status of the answer.
     pub status: u16,
+    /// How the answer is written.
     pub style: ResponseStyle,
     /// Bytes that have been understood.
     pub consumed: usize,
+    /// What follows the head, as far as that is known.
     pub body: MessageBody,
 }
 

@@ -18,12 +18,17 @@ const BAD: Stop = Stop::Refuse(400);
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
+    /// `GET`
     Get,
+    /// `HEAD`
     Head,
+    /// `POST`
     Post,
-    /// Those that no website of this kind takes.
+    /// `CONNECT`, which no website of this kind takes.
     Connect,
+    /// `TRACE`, which none takes either.
     Trace,
+    /// Any other.
     Other,
 }
 
@@ -43,20 +48,25 @@ impl Method {
 /// The versions that make a difference: HTTP/1.2 is taken for 1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HttpVersion {
+    /// HTTP/0.9: a line without a version.
     V09,
+    /// HTTP/1.0
     V10,
+    /// HTTP/1.1 and later.
     V11,
 }
 
 /// A request line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RequestLine<'a> {
+    /// What is asked for.
     pub method: Method,
     /// The host of a target in absolute form (RFC 9112 section 3.2.2), not checked.
     pub host: Option<&'a [u8]>,
     /// The path with its query, as it was written. It begins with a slash, or with the query's mark
     /// where an absolute form has no path.
     pub target: &'a [u8],
+    /// The version.
     pub version: HttpVersion,
 }
 
@@ -95,6 +105,10 @@ impl<'a> Scan<'a> {
 
 /// Reads a request line from its first letter. `known` gets the method as soon as it has come. Returns the
 /// line and its length.
+///
+/// # Errors
+///
+/// It has not ended, or is wrong.
 pub fn request_line<'a>(
     bytes: &'a [u8],
     mut known: impl FnMut(Method),
@@ -216,6 +230,10 @@ fn version(scan: &mut Scan<'_>, mut byte: u8) -> Result<HttpVersion, Stop> {
 }
 
 /// Reads a header line. Returns it and its length.
+///
+/// # Errors
+///
+/// It has not ended, or is wrong.
 pub fn header_line(bytes: &[u8]) -> Result<(Field<'_>, usize), Stop> {
     let mut scan = Scan { bytes, at: 0 };
     let mut byte = scan.next()?;

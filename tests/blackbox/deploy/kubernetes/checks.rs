@@ -236,7 +236,7 @@ fn changes_of_settings_roll_the_pods() {
         (template(&Folder::new(), "", "obfs-rs"), template(&Folder::new(), "envoy", "envoy"));
     for (file, from, to) in [
         ("kustomization.yaml", ";drain=300", ";drain=200"),
-        ("kustomization.yaml", "password=PASSWORD", "password=ANOTHER"),
+        ("kustomization.yaml", "password=a-password-of-your-own", "password=another"),
         ("kustomization.yaml", "/a-path-of-your-own", "/another"),
         ("ssserver.json", "aes-256-gcm", "chacha20-ietf-poly1305"),
         ("ssserver.acl", "10.0.0.0/8\n", ""),
@@ -291,7 +291,7 @@ fn what_is_to_be_changed_stands_at_one_place() {
             let text = std::fs::read_to_string(&path).expect("a text");
             let name = path.strip_prefix(deployed::file("kubernetes")).expect("a name").display().to_string();
             let lines = || text.lines().filter(|it| !it.starts_with('#'));
-            for own in ["PASSWORD", deployed::PATH, deployed::NAME] {
+            for own in [deployed::PASSWORD, deployed::PATH, deployed::NAME] {
                 let there = lines().filter(|it| it.contains(own)).map(|_| name.clone());
                 found.entry(own).or_default().extend(there);
             }
@@ -300,7 +300,7 @@ fn what_is_to_be_changed_stands_at_one_place() {
     for files in found.values_mut() {
         files.sort();
     }
-    assert_eq!(found["PASSWORD"], ["kustomization.yaml"]);
+    assert_eq!(found[deployed::PASSWORD], ["kustomization.yaml"]);
     assert_eq!(found[deployed::PATH], ["envoy/envoy.yaml", "kustomization.yaml"]);
     assert_eq!(found[deployed::NAME], ["certificate.yaml", "envoy/envoy.yaml"]);
 }

