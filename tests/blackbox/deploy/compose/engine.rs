@@ -168,12 +168,18 @@ impl Engine<'_> {
         ports.iter().map(publish).collect()
     }
 
-    /// Waits until its health check, or a connection to its port, says that it serves.
+    /// What its health check says.
     #[track_caller]
-    pub fn wait_healthy(&self, container: &Container) {
+    pub fn is_healthy(&self, container: &Container) -> bool {
         let check = texts(&self.config["services"][&container.child.name]["healthcheck"]["test"]);
         assert_eq!(check.first(), Some(&"CMD"), "a check that needs no shell");
-        let healthy = eventually(STEP, || container.is_alive() && self.exec(container, &check[1..]));
+        container.is_alive() && self.exec(container, &check[1..])
+    }
+
+    /// Waits until its health check says that it serves.
+    #[track_caller]
+    pub fn wait_healthy(&self, container: &Container) {
+        let healthy = eventually(STEP, || self.is_healthy(container));
         assert!(healthy, "{}", container.child.show_log());
     }
 }

@@ -166,7 +166,7 @@ fn its_services_are_a_website_and_a_tunnel() {
         engine.wait_healthy(&shadowsocks);
         engine.wait_healthy(&website);
         let ours = engine.start("obfs-rs", &["/usr/local/bin/obfs-rs"]);
-        ours.child.wait_text("listening on");
+        engine.wait_healthy(&ours);
         let _published = engine.publish("obfs-rs");
         // What Shadowsocks connects to is on the way out of its network.
         let echo = Backend::echo_on("198.18.0.1:0".parse().expect("an address"));
@@ -197,6 +197,7 @@ fn its_services_are_a_website_and_a_tunnel() {
         assert_echo(&open, b"hello");
         ours.stop();
         ours.child.wait_text("draining");
+        assert!(!engine.is_healthy(&ours));
         assert_echo(&open, b"it goes on");
         close(&open);
         assert_eq!(ours.child.wait_exit(secs(15)), Exit::Code(0), "{}", ours.child.show_log());
