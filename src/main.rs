@@ -46,6 +46,12 @@ fn main() -> ExitCode {
             obfs_rs::probe::run(*config),
         )
         .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
+        #[cfg(feature = "metrics")]
+        Ok(Command::Ready { address, live }) => obfs_rs::runtime::block_on(
+            tokio::runtime::Builder::new_current_thread(),
+            obfs_rs::exporter::ask(address, live),
+        )
+        .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
         Ok(Command::Run(config)) => {
             let read = read_again(args, env);
             start(*config, &parent, read).unwrap_or_else(|error| fail(&error))
@@ -115,7 +121,10 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     }
     metrics::note_start(env!("CARGO_PKG_VERSION"), role);
     if let Some(metrics) = &metrics {
-        info!("metrics are at {metrics}");
+        if let Some(user) = &user {
+            metrics.wait_as_root(user);
+        }
+        metrics.tell();
     }
     if let Some(user) = user {
         user.drop_privileges()?;

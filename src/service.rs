@@ -190,6 +190,9 @@ pub trait Run: Send + Sync {
     /// The addresses that are listened on.
     fn addresses(&self) -> Vec<SocketAddr>;
 
+    /// Those on which another process can listen once this one does not.
+    fn addresses_of_our_own(&self) -> Vec<SocketAddr>;
+
     /// Logs the half's [hints](Half::log_hints).
     fn log_hints(&self);
 
@@ -222,6 +225,10 @@ pub trait Run: Send + Sync {
 impl<H: Half> Run for Service<H> {
     fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
+    }
+
+    fn addresses_of_our_own(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses_of_our_own()
     }
 
     fn log_hints(&self) {

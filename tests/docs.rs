@@ -3,7 +3,7 @@
 //! ```sh
 //! UPDATE_DOCS=1 cargo test --test docs
 //! ```
-#![cfg(feature = "probe")]
+#![cfg(all(feature = "probe", feature = "metrics"))]
 
 use clap_complete::Shell;
 use obfs_rs::cli::{manuals, programs};
@@ -53,6 +53,7 @@ fn manual_pages_are_true() {
     for (page, words) in [
         ("obfs-rs.1", &["obfs\\-rs", "demo"][..]),
         ("obfs-rs-probe.1", &["obfs\\-rs probe", "\\-\\-site"]),
+        ("obfs-rs-ready.1", &["obfs\\-rs ready", "\\-\\-live"]),
         ("obfs-rs-client.1", &["obfs\\-rs client", "\\-\\-handshake", "\\-\\-remote"]),
         ("obfs-rs-server.1", &["obfs\\-rs server", "\\-\\-failover", "\\-\\-backend"]),
         ("obfs-local.1", &["obfs\\-local", "\\-\\-obfs\\-host", "\\fB\\-l\\fR"]),

@@ -28,6 +28,9 @@ _obfs__rs() {
             obfs__rs,probe)
                 cmd="obfs__rs__subcmd__probe"
                 ;;
+            obfs__rs,ready)
+                cmd="obfs__rs__subcmd__ready"
+                ;;
             obfs__rs,server)
                 cmd="obfs__rs__subcmd__server"
                 ;;
@@ -43,6 +46,9 @@ _obfs__rs() {
             obfs__rs__subcmd__help,probe)
                 cmd="obfs__rs__subcmd__help__subcmd__probe"
                 ;;
+            obfs__rs__subcmd__help,ready)
+                cmd="obfs__rs__subcmd__help__subcmd__ready"
+                ;;
             obfs__rs__subcmd__help,server)
                 cmd="obfs__rs__subcmd__help__subcmd__server"
                 ;;
@@ -53,7 +59,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --cert --cert-raw --certRaw --key --mux --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe ready help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -663,7 +669,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__help)
-            opts="client server demo probe help"
+            opts="client server demo probe ready help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -732,6 +738,20 @@ _obfs__rs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        obfs__subcmd__rs__subcmd__help__subcmd__ready)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         obfs__subcmd__rs__subcmd__help__subcmd__server)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -773,6 +793,20 @@ _obfs__rs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        obfs__subcmd__rs__subcmd__ready)
+            opts="-h --live --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -1,5 +1,7 @@
 //! What the program is to do.
 
+#[cfg(feature = "metrics")]
+use crate::config::MetricsAddress;
 use crate::config::{Config, ConfigError, ProcessEnv, Settings};
 #[cfg(feature = "probe")]
 use crate::probe::ProbeConfig;
@@ -16,6 +18,14 @@ pub enum Command {
     /// Compare a server with the website behind it.
     #[cfg(feature = "probe")]
     Probe(Box<ProbeConfig>),
+    /// Ask a half that runs whether it is ready, or only whether it goes on.
+    #[cfg(feature = "metrics")]
+    Ready {
+        /// Where its metrics are.
+        address: MetricsAddress,
+        /// Only whether it goes on.
+        live: bool,
+    },
     /// Print this text and end well: `--help`, `--version`.
     Print(String),
 }

@@ -2,7 +2,7 @@
 
 use super::command::{self, CommandError};
 use super::flags::{self, VERSION, option_args};
-use super::probe;
+use super::{probe, ready};
 use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
@@ -45,6 +45,7 @@ pub(super) fn command() -> Command {
             "Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.",
         ))
         .subcommand(probe::command())
+        .subcommand(ready::command())
 }
 
 pub(super) fn half(role: Role) -> Command {
@@ -94,6 +95,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
     let (matches, role) = match matches.subcommand() {
         Some(("demo", _)) => return demo(),
         Some(("probe", found)) => return probe::read(found),
+        Some(("ready", found)) => return ready::read(found),
         Some(("client", found)) => (found, Some(Role::Client)),
         Some(("server", found)) => (found, Some(Role::Server)),
         _ => (&matches, None),

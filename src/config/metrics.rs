@@ -18,6 +18,18 @@ pub enum MetricsAddress {
     Unix(PathBuf),
 }
 
+#[cfg(feature = "metrics")]
+impl MetricsAddress {
+    /// Reads where metrics are, on this machine or elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// It is no address: `name` is what has it.
+    pub fn read(name: &str, text: &str) -> Result<MetricsAddress, ConfigError> {
+        address(text).ok_or_else(|| ConfigError::variable(name, text, ADDRESS))
+    }
+}
+
 impl fmt::Display for MetricsAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The metrics cannot be had at their address.
 #[derive(Debug, Error)]
-#[error("metrics: cannot listen on {address}: {error}")]
+#[error("option `metrics`: cannot listen on {address}: {error}")]
 pub struct ExporterError {
     address: String,
     error: io::Error,
@@ -28,7 +28,11 @@ pub struct ExporterError {
 impl ExporterError {
     /// Whether only another configuration helps.
     pub fn is_about_the_configuration(&self) -> bool {
-        self.error.kind() == io::ErrorKind::InvalidInput
+        self.kind() == io::ErrorKind::InvalidInput
+    }
+
+    pub(super) fn kind(&self) -> io::ErrorKind {
+        self.error.kind()
     }
 }
 

@@ -1,17 +1,20 @@
 //! A Unix socket with a name in the file system: it is its own file's, and goes with it.
 
 use crate::os::user::User;
-use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs::{Permissions, set_permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
 /// The owner and the group may ask.
 const MODE: u32 = 0o660;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// A listening socket, whose file goes with it.
 #[derive(Debug)]
@@ -26,11 +29,7 @@ impl SocketFile {
     /// Listens under a name. What an earlier process has left there is replaced.
     pub(super) fn bind(path: &Path, user: Option<&User>) -> io::Result<SocketFile> {
         make_way(path)?;
-        // Nobody else may come by before the mode is right; there is no other thread that would make files.
-        let before = umask(Mode::from_raw_mode(!MODE & 0o777));
-        let listener = UnixListener::bind(path);
-        umask(before);
-        let listener = listener?;
+        let listener = listen(path)?;
         let metadata = path.symlink_metadata()?;
         let socket =
             SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()), listener };
@@ -59,6 +58,18 @@ impl Drop for SocketFile {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Makes the socket, which nobody else may come by before its mode is right.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // On Linux the file has the socket's mode, less what the umask takes away. Elsewhere a socket has none: there the
+    // umask alone keeps others out for this moment. (It is all threads' and stays as it is.)
+    let _ = fchmod(&socket, Mode::from_raw_mode(MODE));
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    set_permissions(path, Permissions::from_mode(MODE))?;
+    Ok(socket.into())
 }
 
 /// Takes a socket away on which nobody answers any more. Nothing else is touched.

@@ -125,7 +125,14 @@ impl Listeners {
         self.sockets().iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
     }
 
-    /// The same, and whether the socket leaves IPv4 to others.
+    /// Those of them that no service manager listens on as well.
+    pub fn addresses_of_our_own(&self) -> Vec<SocketAddr> {
+        let sockets = self.sockets();
+        let ours = sockets.iter().filter(|listener| !listener.is_handed_over);
+        ours.filter_map(|listener| listener.socket.local_addr().ok()).collect()
+    }
+
+    /// All of them, and whether the socket leaves IPv4 to others.
     pub(super) fn addresses_and_families(&self) -> impl Iterator<Item = (SocketAddr, bool)> + use<> {
         self.sockets().into_iter().filter_map(|listener| {
             let only_v6 = SockRef::from(&listener.socket).only_v6().unwrap_or(false);

@@ -5,6 +5,11 @@ use std::net::SocketAddr;
 /// Whether somebody listens on this address of loopback, as far as the system tells. `false` says nothing: it may be
 /// another network's, or behind a translation of addresses.
 pub fn is_listened_on(address: SocketAddr) -> bool {
+    address.ip().is_loopback() && is_own_listened_on(address) == Some(true)
+}
+
+/// Whether somebody listens on this address, which is one of this machine's; `None` where the system does not tell.
+pub fn is_own_listened_on(address: SocketAddr) -> Option<bool> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         use std::io::{BufRead as _, BufReader};
@@ -21,27 +26,25 @@ pub fn is_listened_on(address: SocketAddr) -> bool {
                 ("/proc/thread-self/net/tcp6", words.collect())
             }
         };
-        if !address.ip().is_loopback() {
-            return false;
-        }
         let listens_in = |file: &str, is_wanted: &dyn Fn(&str) -> bool| {
-            let Ok(file) = std::fs::File::open(file) else { return false };
+            let file = std::fs::File::open(file).ok()?;
             // Those that listen stand in front.
             let lines = BufReader::new(file).lines().map_while(Result::ok).skip(1);
-            lines
-                .map_while(|line| listening(&line))
-                .any(|(ip, port)| port == address.port() && is_wanted(&ip))
+            let mut listening = lines.map_while(|line| listening(&line));
+            Some(listening.any(|(ip, port)| port == address.port() && is_wanted(&ip)))
         };
         let is_any = |ip: &str| ip.bytes().all(|digit| digit == b'0');
         // A socket for all addresses of IPv6 takes those of IPv4, too, but where it says that it does not: that is
         // not told here.
-        listens_in(file, &|ip| ip == own || is_any(ip))
-            || (address.is_ipv4() && listens_in("/proc/thread-self/net/tcp6", &is_any))
+        let of_its_family = listens_in(file, &|ip| ip == own || is_any(ip))?;
+        let of_both =
+            || address.is_ipv4() && listens_in("/proc/thread-self/net/tcp6", &is_any).unwrap_or(false);
+        Some(of_its_family || of_both())
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         let _ = address;
-        false
+        None
     }
 }
 
@@ -76,5 +79,16 @@ mod tests {
             assert!(!is_listened_on(address), "{address}");
         }
         assert!(!is_listened_on(([192, 0, 2, 1], 80).into()));
+    }
+
+    #[test]
+    fn an_address_for_all_is_told_like_any_other() {
+        for any in ["0.0.0.0:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(any) else { continue };
+            let address = listener.local_addr().unwrap();
+            assert_eq!(is_own_listened_on(address), Some(true), "{address}");
+            drop(listener);
+            assert_eq!(is_own_listened_on(address), Some(false), "{address}");
+        }
     }
 }

@@ -3,12 +3,17 @@
 
 use super::{Process, Run, StartError};
 use crate::metrics;
+use crate::os::listening::is_own_listened_on;
 use crate::os::process::{ReloadSignal, ShutdownSignals};
 use crate::runtime::{drain, watchdog};
 use crate::telemetry;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 use tracing::info;
+
+/// How often a process that drains looks whether another one has its place.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal or the parent's end; after a signal, until the time for draining is up.
 pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
@@ -17,6 +22,7 @@ pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> R
     let mut signals = ShutdownSignals::listen().map_err(StartError::Signals)?;
     let mut hangup = ReloadSignal::listen().map_err(StartError::Signals)?;
     let status = format!("listening on {:?}", service.addresses());
+    let addresses = service.addresses_of_our_own();
     let mut parent_exited = pin!(async {
         match parent {
             Some(parent) => parent.exited().await,
@@ -32,7 +38,7 @@ pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> R
         };
         let exported = async {
             match metrics {
-                Some(metrics) => metrics.run(service.readiness()).await,
+                Some(metrics) => metrics.run(service.readiness(), succeeded(service, &addresses)).await,
                 None => std::future::pending().await,
             }
         };
@@ -99,6 +105,19 @@ fn begin_to_drain(service: &dyn Run, most: Duration) -> String {
     let status = format!("draining: {}, up to {} s", left(), most.as_secs());
     info!("{status}; a second SIGTERM ends at once");
     status
+}
+
+/// Waits until this process drains and another one listens where it did: what that one needs is to be left to it.
+///
+/// Not every system tells who listens. There it is as soon as this one drains: whoever asks for the metrics of a
+/// process that others may follow is better told nothing than for hours that of one which ends. A service manager
+/// whose sockets these are starts the next process when this one has ended.
+async fn succeeded(service: &dyn Run, addresses: &[SocketAddr]) {
+    drain::begun().await;
+    service.closed().await;
+    while addresses.iter().all(|&address| is_own_listened_on(address) == Some(false)) {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// How many connections are open.

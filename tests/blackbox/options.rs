@@ -206,7 +206,7 @@ fn unknown_options_are_warned_about_with_the_nearest_name() {
         for (given, nearest) in [
             ("obfs-hots=x", "obfs-host"),
             ("faillover=127.0.0.1:80", "failover"),
-            ("obfs-uro=/x", "obfs-uri"),
+            ("obfs-uro=x", "obfs-uri"),
             ("hanshake=standard", "handshake"),
             ("fst-open", "fast-open"),
             ("log-level=info", "loglevel"),

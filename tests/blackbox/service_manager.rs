@@ -7,6 +7,7 @@ use crate::support::conn::{assert_echo, connect, recv_head, send};
 use crate::support::peers::{self, need};
 use crate::support::plugin::{Vars, bare, our_path};
 use crate::support::ports::free_port;
+use crate::support::scrape::get;
 use crate::support::tempdir::TempDir;
 use crate::support::{STEP, eventually, millis, secs, within};
 use rustix::process::Signal;
@@ -168,6 +169,32 @@ fn a_socket_that_is_handed_over_is_taken_or_refused() {
         assert_eq!(wrong.wait_exit(secs(10)), Exit::Code(23));
         let log = wrong.show_log();
         assert!(log.contains("the socket web") && log.contains(&addr.to_string()), "{log}");
+    });
+}
+
+/// The service manager listens all along, and starts the next process when this one has ended: until then its metrics
+/// are there.
+#[test]
+fn metrics_stay_while_a_service_drains_whose_socket_stays_open() {
+    within(secs(60), || {
+        let (dir, echo) = (TempDir::new("watched"), Backend::echo());
+        let socket = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let addr = socket.local_addr().expect("an address");
+        let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let more = format!(r#""drain": 60, "metrics": "{metrics}","#);
+        let server =
+            Child::spawn("a service", activated(&plain(&dir, addr.port(), echo.addr, &more), &socket));
+        server.wait_text("listening on [127");
+        let tunnel = connect(addr);
+        send(&tunnel, REQUEST);
+        assert!(recv_head(&tunnel).starts_with("HTTP/1.1 101 "));
+        server.signal(Signal::TERM);
+        server.wait_text("draining: 1 connection open");
+        let is_gone = || server.show_log().contains("metrics are no longer at ");
+        assert!(!eventually(secs(2), is_gone), "{}", server.show_log());
+        assert_eq!(get(metrics, "/readyz").status, "503");
+        drop(tunnel);
+        assert_eq!(server.wait_exit(secs(10)), Exit::Code(0));
     });
 }
 

@@ -394,12 +394,12 @@ fn a_tunnel_may_be_idle() {
         machine.certificate(NAME);
         let _server = shadowsocks_server(machine, SERVER, 8388);
         let config = text("envoy/http.yaml");
-        for changed in ["stream_idle_timeout: 300s", "idle_timeout: 900s", "request_headers_timeout: 10s"] {
+        for changed in ["stream_idle_timeout: 300s", "idle_timeout: 75s", "request_headers_timeout: 10s"] {
             assert!(config.contains(changed), "{changed}");
         }
         let hurried = config
             .replace("stream_idle_timeout: 300s", "stream_idle_timeout: 1s")
-            .replace("idle_timeout: 900s", "idle_timeout: 1s")
+            .replace("idle_timeout: 75s", "idle_timeout: 1s")
             .replace("request_headers_timeout: 10s", "request_headers_timeout: 1s");
         machine.install("envoy/sds.yaml", "/etc/envoy/sds.yaml");
         let envoy = envoy_at(machine, &machine.put("/etc/envoy/http.yaml", hurried), &[80]);

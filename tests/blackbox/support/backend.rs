@@ -85,6 +85,8 @@ impl Backend {
 }
 
 fn echo_service(stream: TcpStream) {
+    // A tunnel may be silent for as long as its test takes for others.
+    let _ = stream.set_read_timeout(None);
     let (Ok(mut from), Ok(mut to)) = (stream.try_clone(), stream.try_clone()) else {
         return;
     };

@@ -6,6 +6,7 @@ use crate::support::{STEP, eventually, netns, proc, secs};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// The first process of a container: its files are the machine's programs and what is mounted, its rights are none.
 const CONTAINER: &str = r#"
@@ -56,7 +57,8 @@ impl Engine<'_> {
         let engine = Engine { machine, config };
         for (subnet, network) in keys(&engine.config["networks"]).into_iter().enumerate() {
             netns::ip(&format!("link add {network} type bridge"));
-            netns::ip(&format!("address add 10.7.{subnet}.1/24 dev {network}"));
+            // (Of a range from which ssserver.acl keeps nobody: what is dialled here is at one of these.)
+            netns::ip(&format!("address add 198.18.{subnet}.1/24 dev {network}"));
             netns::ip(&format!("link set {network} up"));
         }
         for (number, name) in keys(&engine.config["services"]).into_iter().enumerate() {
@@ -81,7 +83,7 @@ impl Engine<'_> {
     fn address(&self, service: &str, network: &str) -> String {
         let at = |of: &str, name: &str| keys(&self.config[of]).iter().position(|key| *key == name);
         let subnet = at("networks", network).expect("a network");
-        format!("10.7.{subnet}.{}", 10 + at("services", service).expect("a service"))
+        format!("198.18.{subnet}.{}", 10 + at("services", service).expect("a service"))
     }
 
     /// Starts a service: `command` is its image's, where the file has none.
@@ -102,7 +104,11 @@ impl Engine<'_> {
         for volume in texts(&service["volumes"]) {
             let (from, to) = volume.trim_end_matches(":ro").split_once(':').expect("a source and a target");
             let to = to.trim_start_matches('/');
-            writeln!(mounts, "[ -e {to} ] || mkdir -p {to}").expect("a text");
+            let make = match Path::new(from).is_dir() {
+                true => format!("mkdir -p {to}"),
+                false => format!("mkdir -p $(dirname {to}); touch {to}"),
+            };
+            writeln!(mounts, "[ -e {to} ] || {{ {make}; }}").expect("a text");
             writeln!(mounts, "mount --bind {from} {to}; mount -o remount,bind,ro {to}").expect("a text");
         }
         for tmpfs in texts(&service["tmpfs"]) {
@@ -162,12 +168,18 @@ impl Engine<'_> {
         ports.iter().map(publish).collect()
     }
 
-    /// Waits until its health check, or a connection to its port, says that it serves.
+    /// What its health check says.
     #[track_caller]
-    pub fn wait_healthy(&self, container: &Container) {
+    pub fn is_healthy(&self, container: &Container) -> bool {
         let check = texts(&self.config["services"][&container.child.name]["healthcheck"]["test"]);
         assert_eq!(check.first(), Some(&"CMD"), "a check that needs no shell");
-        let healthy = eventually(STEP, || container.is_alive() && self.exec(container, &check[1..]));
+        container.is_alive() && self.exec(container, &check[1..])
+    }
+
+    /// Waits until its health check says that it serves.
+    #[track_caller]
+    pub fn wait_healthy(&self, container: &Container) {
+        let healthy = eventually(STEP, || self.is_healthy(container));
         assert!(healthy, "{}", container.child.show_log());
     }
 }

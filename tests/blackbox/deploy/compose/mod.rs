@@ -50,6 +50,7 @@ fn put(machine: &Machine) {
     for name in FILES {
         machine.install(&format!("compose/{name}"), &format!("{FOLDER}/{name}"));
     }
+    machine.install("kubernetes/ssserver.acl", "/srv/kubernetes/ssserver.acl");
     std::fs::create_dir(Path::new(FOLDER).join("certificates")).expect("a folder");
     run_as_told(machine, "cp");
     certificate(machine);
@@ -165,10 +166,10 @@ fn its_services_are_a_website_and_a_tunnel() {
         engine.wait_healthy(&shadowsocks);
         engine.wait_healthy(&website);
         let ours = engine.start("obfs-rs", &["/usr/local/bin/obfs-rs"]);
-        ours.child.wait_text("listening on");
+        engine.wait_healthy(&ours);
         let _published = engine.publish("obfs-rs");
         // What Shadowsocks connects to is on the way out of its network.
-        let echo = Backend::echo_on("10.7.0.1:0".parse().expect("an address"));
+        let echo = Backend::echo_on("198.18.0.1:0".parse().expect("an address"));
         let _client = shadowsocks_client(machine, "shadowsocks/client.json");
         carries(echo.addr);
         let url = format!("https://{NAME}/");
@@ -196,6 +197,7 @@ fn its_services_are_a_website_and_a_tunnel() {
         assert_echo(&open, b"hello");
         ours.stop();
         ours.child.wait_text("draining");
+        assert!(!engine.is_healthy(&ours));
         assert_echo(&open, b"it goes on");
         close(&open);
         assert_eq!(ours.child.wait_exit(secs(15)), Exit::Code(0), "{}", ours.child.show_log());
