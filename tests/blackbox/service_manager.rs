@@ -102,7 +102,9 @@ fn a_plugin_does_not_speak_for_its_host() {
         Vars { remote: address(port), local: address(echo.addr.port()), options: "server;obfs=http".into() }
             .put(&mut command);
         command.env("NOTIFY_SOCKET", dir.path().join("notify")).env("WATCHDOG_USEC", "200000");
-        hand_over(&mut command, &TcpListener::bind("127.0.0.1:0").expect("bind"));
+        // (Open until the plugin has been started.)
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        hand_over(&mut command, &listener);
         let server = Child::spawn("a plugin", command);
         server.wait_listening(port);
         // Signals are listened for before connections are served.
