@@ -15,6 +15,7 @@ mod first_bytes;
 mod follow;
 mod forwarded_for;
 mod framing;
+mod metrics_port;
 mod mux;
 mod mux_sessions;
 mod options;
@@ -34,7 +35,7 @@ mod websocket_stream;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `fuzz_targets`, and of their folders in `seeds`.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("answers", answers::check),
     ("client_hello", client_hello::check),
     ("detect", detect::check),
@@ -45,6 +46,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("follow", follow::check),
     ("forwarded_for", forwarded_for::check),
     ("framing", framing::check),
+    ("metrics_port", metrics_port::check),
     ("mux", mux::check),
     ("mux_sessions", mux_sessions::check),
     ("options", options::check),
