@@ -36,7 +36,7 @@ fn beside_httparse(bytes: &[u8]) {
     let mut theirs = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(length)) = theirs.parse(bytes) else { return };
     let (line, _) = status(bytes).expect("a status line");
-    let code = theirs.code.expect("a status").to_string();
+    let code = format!("{:03}", theirs.code.expect("a status"));
     assert_eq!(line.get(9..12), Some(code.as_bytes()));
     let masked = without_varying(&bytes[..length], &(0..HEADERS).collect());
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
