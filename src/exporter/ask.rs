@@ -78,8 +78,12 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -
     }
 }
 
-/// Whether an answer says yes. The error is the line that says why not, if it is one of ours.
-fn judge(answer: &[u8]) -> Result<(), Option<String>> {
+/// Whether an answer says yes.
+///
+/// # Errors
+///
+/// The line that says why not, if it is one of ours.
+pub fn judge(answer: &[u8]) -> Result<(), Option<String>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = response.parse(answer) else { return Err(None) };

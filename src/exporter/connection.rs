@@ -1,6 +1,5 @@
 //! One connection of somebody who asks for metrics, and the answer.
 
-use super::listener::Connection;
 use super::readiness::Readiness;
 use crate::metrics;
 use crate::runtime::buffers;
@@ -11,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -25,10 +25,12 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers one request.
-pub(super) async fn serve(connection: Box<dyn Connection>, readiness: &Readiness) {
+pub async fn serve(connection: impl AsyncRead + AsyncWrite + Unpin, readiness: &Readiness) {
     let answer = service_fn(async |request| Ok::<_, Infallible>(answer(&request, readiness).await));
     let served = http1::Builder::new()
         .keep_alive(false)
+        // Who has asked, and says no more (`nc -N`), is answered.
+        .half_close(true)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(connection), answer);
     match timeout(LIMIT, served).await {

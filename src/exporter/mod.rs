@@ -10,7 +10,8 @@ mod readiness;
 #[cfg(unix)]
 mod unix_socket;
 
-pub use ask::ask;
+pub use ask::{ask, judge};
+pub use connection::serve;
 pub use listener::ExporterError;
 pub use readiness::{Check, Readiness};
 
@@ -160,7 +161,7 @@ impl Exporter {
                     let readiness = Arc::clone(&readiness);
                     // It has its time, also where the address is left to another process meanwhile.
                     tokio::spawn(watched(None, async move {
-                        connection::serve(connection, &readiness).await;
+                        serve(connection, &readiness).await;
                         drop(slot);
                     }));
                 }

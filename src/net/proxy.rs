@@ -51,7 +51,7 @@ impl fmt::Display for Proxy {
 
 /// Why a proxy does not join its connection to a server.
 #[derive(Debug, Error)]
-pub(super) enum ProxyError {
+pub enum ProxyError {
     /// It wants another user, or another password.
     #[error("{0}")]
     Login(String),
@@ -110,7 +110,7 @@ impl Proxy {
     /// # Errors
     ///
     /// The proxy says no, or not in time, or nothing that can be understood.
-    pub(super) async fn join(
+    pub async fn join(
         &self,
         proxy: TcpStream,
         server: &HostPort,

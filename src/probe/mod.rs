@@ -19,7 +19,7 @@
 mod compare;
 mod examine;
 mod hello;
-mod http_answer;
+pub mod http_answer;
 mod judge;
 pub(crate) mod play;
 mod probes;
@@ -28,7 +28,7 @@ mod same_socket;
 mod script;
 mod seen;
 mod tls;
-mod tls_answer;
+pub mod tls_answer;
 mod tls_fingerprint;
 
 use crate::net::addr::{Host, HostPort};

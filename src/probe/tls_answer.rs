@@ -17,14 +17,18 @@ const RETRY: [u8; 32] = [
 /// An answer, cut into what counts and what only shows which library made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsAnswer {
+    /// What counts, in its order.
     pub items: Vec<Item>,
+    /// What shows the library.
     pub style: Style,
 }
 
 /// Something that was said, and the version of the record that it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
+    /// The version of the record.
     pub version: u16,
+    /// What was said.
     pub what: What,
 }
 
@@ -41,6 +45,7 @@ pub enum What {
     Message(u8),
     /// An alert: its level and what it says.
     Alert(u8, u8),
+    /// From here on it is encrypted (TLS 1.2), or nothing (TLS 1.3).
     ChangeCipherSpec,
     /// Records that cannot be read, of this type. However many of them stand together in a first flight
     /// count as one.
@@ -54,12 +59,15 @@ pub enum What {
 pub struct ServerHello {
     /// It asks for another hello.
     pub retry: bool,
+    /// The version that was chosen.
     pub version: u16,
     /// The version in the old field.
     pub legacy_version: u16,
+    /// The cipher suite that was chosen.
     pub suite: u16,
     /// What became of the client's session id.
     pub session: Session,
+    /// The method of compression: none, from every server of today.
     pub compression: u8,
     /// The group of the key share.
     pub group: Option<u16>,
@@ -115,8 +123,13 @@ pub fn session_id_of(hello: &[u8]) -> &[u8] {
 /// Reads an answer to a hello with this session id. What came behind `first_flight` bytes is listed record
 /// by record.
 pub fn read(bytes: &[u8], session_id: &[u8], first_flight: usize) -> TlsAnswer {
-    let mut reader =
-        AnswerReader { answer: TlsAnswer::default(), message: Vec::new(), encrypted: false, session_id };
+    let mut reader = AnswerReader {
+        answer: TlsAnswer::default(),
+        message: Vec::new(),
+        encrypted: false,
+        is_tls13: false,
+        session_id,
+    };
     let mut rest = bytes;
     while let Some((record, behind)) = next_record(rest) {
         let at = bytes.len() - rest.len();
@@ -146,6 +159,8 @@ struct AnswerReader<'a> {
     message: Vec<u8>,
     /// What comes now cannot be read.
     encrypted: bool,
+    /// A hello has chosen TLS 1.3.
+    is_tls13: bool,
     session_id: &'a [u8],
 }
 
@@ -158,7 +173,7 @@ impl AnswerReader<'_> {
         let Record { kind, version, content } = record;
         match (kind, content) {
             (content_type::CHANGE_CIPHER_SPEC, _) => {
-                self.encrypted |= !self.is_tls13();
+                self.encrypted |= !self.is_tls13;
                 self.push(version, What::ChangeCipherSpec);
             }
             (content_type::ALERT, &[level, description]) if !self.encrypted => {
@@ -180,25 +195,17 @@ impl AnswerReader<'_> {
         }
     }
 
-    fn is_tls13(&self) -> bool {
-        self.answer
-            .items
-            .iter()
-            .any(|item| matches!(&item.what, What::Hello(hello) if hello.version > 0x0303))
-    }
-
+    /// Takes the messages that have come whole.
     fn messages(&mut self, version: u16) {
-        loop {
-            let Some((&[kind, high, middle, low], rest)) = self.message.split_first_chunk::<MESSAGE_HEAD>()
-            else {
-                return;
-            };
-            let length = u32::from_be_bytes([0, high, middle, low]) as usize;
-            let Some(body) = rest.get(..length) else { return };
+        let mut bytes = std::mem::take(&mut self.message);
+        let mut rest = &*bytes;
+        while let Some((kind, body, behind)) = next_message(rest) {
+            rest = behind;
             let what = match kind {
                 handshake_type::SERVER_HELLO => match server_hello(body, self.session_id) {
                     Some((hello, extensions)) => {
                         self.answer.style.extensions.get_or_insert(extensions);
+                        self.is_tls13 |= hello.version > 0x0303;
                         What::Hello(hello)
                     }
                     None => What::Broken(content_type::HANDSHAKE),
@@ -209,12 +216,15 @@ impl AnswerReader<'_> {
                 }
                 other => What::Message(other),
             };
-            self.message.drain(..MESSAGE_HEAD + length);
             // How many tickets there are is the library's choice.
             if kind != handshake_type::NEW_SESSION_TICKET {
                 self.push(version, what);
             }
         }
+        // Once for a record, however many messages it has.
+        let taken = bytes.len() - rest.len();
+        bytes.drain(..taken);
+        self.message = bytes;
     }
 
     /// What is left at the end: half a record, half a message.
@@ -226,6 +236,13 @@ impl AnswerReader<'_> {
             self.push(0, What::Broken(content_type::HANDSHAKE));
         }
     }
+}
+
+/// The type and the body of the first message, and what is behind it.
+fn next_message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[kind, high, middle, low], rest) = bytes.split_first_chunk::<MESSAGE_HEAD>()?;
+    let (body, behind) = rest.split_at_checked(u32::from_be_bytes([0, high, middle, low]) as usize)?;
+    Some((kind, body, behind))
 }
 
 /// A ServerHello's body, and its extensions in their order.

@@ -80,7 +80,9 @@ pub fn check(bytes: &[u8]) {
             Detection::NeedMore => assert!(bytes.len() < 128 * 1024, "{} bytes, and no verdict", bytes.len()),
             Detection::Visitor => {}
         }
-        if let Some((_, asked)) = told {
+        // Of TLS it depends on the certificate.
+        let with_certificate = missed(bytes, rules, true, |name| name.len() % 2 == 0);
+        for (_, asked) in told.into_iter().chain(with_certificate) {
             assert!(asked.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{asked:?} is for a log");
         }
     }

@@ -15,15 +15,19 @@ mod first_bytes;
 mod follow;
 mod forwarded_for;
 mod framing;
+mod metrics_port;
 mod mux;
 mod mux_sessions;
 mod options;
 mod own_website;
 mod pieces;
+mod probe_http_answer;
+mod probe_tls_answer;
 mod proxy_protocol;
 mod request;
 mod sockets;
 mod upgrade;
+mod upstream_proxy;
 mod websocket_frames;
 mod websocket_stream;
 
@@ -31,7 +35,7 @@ mod websocket_stream;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `fuzz_targets`, and of their folders in `seeds`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("answers", answers::check),
     ("client_hello", client_hello::check),
     ("detect", detect::check),
@@ -42,13 +46,17 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("follow", follow::check),
     ("forwarded_for", forwarded_for::check),
     ("framing", framing::check),
+    ("metrics_port", metrics_port::check),
     ("mux", mux::check),
     ("mux_sessions", mux_sessions::check),
     ("options", options::check),
     ("own_website", own_website::check),
+    ("probe_http_answer", probe_http_answer::check),
+    ("probe_tls_answer", probe_tls_answer::check),
     ("proxy_protocol", proxy_protocol::check),
     ("request", request::check),
     ("upgrade", upgrade::check),
+    ("upstream_proxy", upstream_proxy::check),
     ("websocket_frames", websocket_frames::check),
     ("websocket_stream", websocket_stream::check),
 ];

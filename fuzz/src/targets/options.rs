@@ -1,5 +1,6 @@
 //! What operators and users write: option strings and configuration files. A wrong one is told in one line.
 
+use super::pieces::Numbers;
 use obfs_rs::config::file::File;
 use obfs_rs::config::options::find;
 use obfs_rs::config::sip003::{self, PluginOption, parse_options};
@@ -9,6 +10,7 @@ use std::ffi::OsString;
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     option_string(text);
+    addresses(text);
     file(text);
 }
 
@@ -53,6 +55,30 @@ fn option_string(text: &str) {
                 assert!(config.hosted);
                 config.warnings.iter().for_each(in_one_line);
             }
+            Err(error) => in_one_line(&error),
+        }
+    }
+}
+
+/// The other variables: one with anything, and all with a part of it.
+fn addresses(text: &str) {
+    if text.contains('\0') {
+        return;
+    }
+    let usual = [
+        (sip003::REMOTE_HOST, "192.0.2.1"),
+        (sip003::REMOTE_PORT, "8388"),
+        (sip003::LOCAL_HOST, "127.0.0.1"),
+        (sip003::LOCAL_PORT, "1984"),
+    ];
+    let mut parts = text.splitn(usual.len(), '\n');
+    let all = usual.map(|(name, _)| (name, parts.next().unwrap_or_default()));
+    let mut one = usual;
+    one[Numbers::new(text.as_bytes()).below(usual.len())].1 = text;
+    for vars in [one, all] {
+        let vars = vars.map(|(name, value)| (OsString::from(name), OsString::from(value))).to_vec();
+        match read(Settings::default(), &ProcessEnv { vars, parent: None }) {
+            Ok(config) => config.warnings.iter().for_each(in_one_line),
             Err(error) => in_one_line(&error),
         }
     }

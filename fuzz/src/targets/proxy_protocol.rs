@@ -1,8 +1,12 @@
 //! PROXY headers of both versions.
 
-use super::pieces::settled;
+use super::pieces::{cuts, pieces, settled};
+use super::sockets;
+use obfs_rs::transport::proxy_protocol::{ReceiveError, receive};
 use obfs_rs::wire::proxy_protocol::{Addresses, Header, MAX_HEADER, Version};
 use std::net::{IpAddr, SocketAddr};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::yield_now;
 
 pub fn check(bytes: &[u8]) {
     let (at, found) = settled(bytes, &Ok(None), Header::parse);
@@ -20,6 +24,7 @@ pub fn check(bytes: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().chars().any(char::is_control)),
     }
+    on_a_socket(bytes, &found);
     // Any addresses, of one family or of two.
     if let Some((&[a, b, c, d, from, to], rest)) = bytes.split_first_chunk() {
         let source = SocketAddr::new(IpAddr::from([a, b, c, d]), u16::from(from) << 8 | 1);
@@ -29,6 +34,40 @@ pub fn check(bytes: &[u8]) {
         };
         written(Addresses { source, destination });
     }
+}
+
+/// The same from a socket, of which nothing is taken but the header.
+fn on_a_socket<E>(bytes: &[u8], found: &Result<Option<Header>, E>) {
+    // (what fits into a socket)
+    if bytes.len() > 64 * 1024 {
+        return;
+    }
+    let [.., ends] = cuts(bytes);
+    sockets::run(async {
+        let (mut near, mut far) = sockets::tcp_pair();
+        let front = async {
+            for piece in pieces(bytes, &ends) {
+                far.write_all(piece).await.expect("room for all");
+                yield_now().await;
+            }
+            far.shutdown().await.expect("a socket");
+        };
+        let ((), received) = tokio::join!(front, receive(&mut near));
+        match (received, found) {
+            (Ok(addresses), Ok(Some(header))) => {
+                assert_eq!(addresses, header.addresses);
+                let mut behind = Vec::new();
+                near.read_to_end(&mut behind).await.expect("the rest");
+                assert_eq!(behind, &bytes[header.len..]);
+            }
+            (Err(ReceiveError::Empty), Ok(None)) => assert_eq!(bytes, b""),
+            (Err(error @ ReceiveError::Cut(_)), Ok(None))
+            | (Err(error @ ReceiveError::Invalid(..)), Err(_)) => {
+                assert!(!error.to_string().chars().any(char::is_control));
+            }
+            (received, _) => panic!("{received:?}"),
+        }
+    });
 }
 
 /// What is written is read, as the same ends.

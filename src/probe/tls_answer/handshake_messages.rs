@@ -5,6 +5,9 @@ use crate::wire::tls::{content_type, handshake_type};
 use rustls::{AlertDescription, CipherSuite, NamedGroup, ProtocolVersion};
 use std::fmt;
 
+/// How many parts of an answer are shown. A handshake has fewer; a server may send thousands.
+const SHOWN: usize = 20;
+
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
@@ -60,12 +63,15 @@ impl fmt::Display for ServerHello {
 
 impl fmt::Display for TlsAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, item) in self.items.iter().enumerate() {
+        for (at, item) in self.items.iter().take(SHOWN).enumerate() {
             if at > 0 {
                 f.write_str("; ")?;
             }
             item.fmt(f)?;
         }
-        Ok(())
+        match self.items.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }

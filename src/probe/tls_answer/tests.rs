@@ -96,3 +96,26 @@ proptest::proptest! {
         session_id_of(&tls);
     }
 }
+
+/// Far more than is read of one answer: whoever looks at all that has come for each record, or moves it for each message,
+/// does not come to an end here.
+#[test]
+fn many_records_and_messages_take_no_longer_than_few() {
+    const LENGTH: usize = 8 * 1024 * 1024;
+    let flood = |record: &[u8]| record.repeat(LENGTH / record.len());
+    let changes = read(&flood(&record(content_type::CHANGE_CIPHER_SPEC, 0x0303, &[1])), &[], usize::MAX);
+    assert_eq!(changes.items.len(), LENGTH / 6);
+    let empty = record(content_type::HANDSHAKE, 0x0303, &[14, 0, 0, 0].repeat(16_000));
+    let messages = read(&flood(&empty), &[], usize::MAX);
+    assert_eq!(messages.items.len(), LENGTH / empty.len() * 16_000);
+    // A message that is longer than all that comes of it, in the smallest records.
+    let begun = [record(22, 0x0303, &[11, 0xff, 0xff, 0xff]), flood(&record(22, 0x0303, &[0]))].concat();
+    assert_eq!(read(&begun, &[], usize::MAX).items.len(), 1);
+}
+
+#[test]
+fn a_long_answer_is_shown_in_one_short_line() {
+    let alert = record(content_type::ALERT, 0x0303, &[1, 0]);
+    let shown = read(&alert.repeat(1000), &[], usize::MAX).to_string();
+    assert!(shown.ends_with("alert warning CloseNotify; and 980 more") && shown.len() < 1000, "{shown}");
+}
