@@ -54,6 +54,7 @@ mod own_site;
 mod probe;
 mod process;
 mod proxy;
+mod refused;
 mod reload;
 mod rest;
 mod roles;
