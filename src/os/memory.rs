@@ -22,12 +22,14 @@ fn machine() -> Option<u64> {
     None
 }
 
-/// What `ulimit -v` and `ulimit -d` allow.
+/// What `ulimit -v` and `ulimit -d` allow. They count what is set aside, too, such as the stacks of threads: half of it
+/// is for what is used.
 fn shell() -> Option<u64> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         use rustix::process::{Resource, getrlimit};
-        [Resource::As, Resource::Data].into_iter().filter_map(|it| getrlimit(it).current).min()
+        let limits = [Resource::As, Resource::Data].into_iter().filter_map(|it| getrlimit(it).current);
+        limits.map(|bytes| bytes / 2).min()
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     None

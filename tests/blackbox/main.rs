@@ -45,6 +45,7 @@ mod limits;
 mod log;
 mod log_faults;
 mod machine;
+mod memory;
 mod metrics;
 mod mux_liveness;
 mod mux_sessions;

@@ -74,7 +74,7 @@ fn tls() -> ClientConnection {
 }
 
 /// Connections in TLS that have said this inside.
-fn in_tls(addr: SocketAddr, first: &[u8]) -> Vec<StreamOwned<ClientConnection, TcpStream>> {
+pub fn in_tls(addr: SocketAddr, first: &[u8]) -> Vec<StreamOwned<ClientConnection, TcpStream>> {
     let one = |_| {
         let mut stream = StreamOwned::new(tls(), connect(addr));
         while stream.conn.is_handshaking() {
