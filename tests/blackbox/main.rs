@@ -32,6 +32,7 @@ mod auto;
 mod auto_tls;
 mod client_wire;
 mod deploy;
+mod disk;
 mod drain;
 mod ends;
 mod exhausted;
