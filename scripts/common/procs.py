@@ -224,3 +224,12 @@ def pss_kib(child):
         with open(f"/proc/{pid}/smaps_rollup") as file:
             total += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
     return total
+
+
+def peak_kib(child):
+    """The most that it has held in memory at a time (VmHWM), its forks' included."""
+    total = 0
+    for pid in process_tree(child.pid):
+        with open(f"/proc/{pid}/status") as file:
+            total += next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    return total

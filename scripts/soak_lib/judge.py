@@ -47,7 +47,8 @@ class Tally:
 
 
 class Judge:
-    def __init__(self, groups, kinds):
+    def __init__(self, groups, kinds, say):
+        self.say = say
         self.kinds = {kind.name: kind for kind in kinds}
         self.groups = {group.name: group for group in groups}
         self.tallies = {kind.name: Tally() for kind in kinds}
@@ -62,6 +63,8 @@ class Judge:
         self.fault_count += 1
         if len(self.faults) < MOST_TOLD:
             self.faults.append(what)
+            # At once: who watches a soak of hours wants to look while it is there to be looked at.
+            self.say(f"fault: {what}")
 
     def open(self, what, began, groups=None, weather=False):
         window = Window(what, began, groups=groups, weather=weather)
@@ -82,7 +85,8 @@ class Judge:
     def overdue(self, moment):
         """Judges those whose other end does not report."""
         for tunnel, ends in list(self.pending.items()):
-            if "app" in ends and moment > ends["app"]["ended"] + OTHER_END:
+            # (What an application has said may be in buffers on the way while its backend reads nothing.)
+            if "app" in ends and moment > ends["app"]["ended"] + OTHER_END + ends["app"]["plan"]["stall_up"] / 1000:
                 del self.pending[tunnel]
                 self.judge(ends["app"], None)
 

@@ -124,7 +124,7 @@ class Soak:
         self.directory = tempfile.mkdtemp(prefix="obfs-rs-soak-")
         os.chmod(self.directory, 0o755)
         self.groups, self.kinds = pairs.everything(self.options.without, self.options.small)
-        self.judge = Judge(self.groups, self.kinds)
+        self.judge = Judge(self.groups, self.kinds, self.say)
         self.watch = None
         try:
             with Group(self.directory) as self.started:

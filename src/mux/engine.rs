@@ -447,7 +447,6 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             // What they got is not all there was.
             self.sessions.iter().for_each(Session::reset);
         }
-        self.link.close(&end).await;
         for session in self.sessions.take_all() {
             let end = match &end {
                 End::Reset(side, error) => End::Reset(*side, error.kind().into()),
@@ -457,6 +456,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             };
             self.note_end(session, end);
         }
+        self.link.close(&end, self.timers.half_closed()).await;
         Outcome { up: self.up, down: self.down, end }
     }
 }

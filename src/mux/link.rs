@@ -2,7 +2,7 @@
 //! it is closed.
 
 use crate::relay::{
-    End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully, unanswered,
+    CLOSE_TIMEOUT, End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully, unanswered,
 };
 use crate::runtime::turn::note_moved;
 use crate::transport::websocket::{self as socket, OpenWebSocket, Received, WebSocket};
@@ -283,14 +283,19 @@ impl<S: RelayStream> Link<S> {
         self.io.change_reactor();
     }
 
-    /// Closes the connection in the manner of this end: with a reset, or with a close frame.
-    pub(super) async fn close(&mut self, end: &End) {
+    /// Closes the connection in the manner of this end: with a reset, or with a close frame. A peer has the time of
+    /// its `patience` until it has read what came last.
+    pub(super) async fn close(&mut self, end: &End, patience: Duration) {
         if let End::Reset(..) = end {
             return self.abort();
         }
-        let code = if matches!(end, End::Malformed(..)) { CLOSE_PROTOCOL_ERROR } else { CLOSE_NORMAL };
+        let (code, patience) = match end {
+            End::Malformed(..) => (CLOSE_PROTOCOL_ERROR, CLOSE_TIMEOUT),
+            End::Closed => (CLOSE_NORMAL, patience),
+            _ => (CLOSE_NORMAL, CLOSE_TIMEOUT),
+        };
         let mut last = self.out.take();
         last.extend_from_slice(&self.websocket.close_frame(code));
-        close_gracefully(&mut self.io, &last).await;
+        close_gracefully(&mut self.io, last, patience).await;
     }
 }

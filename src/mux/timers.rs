@@ -78,6 +78,11 @@ impl Timers {
         Limits { idle, socket_ended, peer_ended: half_closed }
     }
 
+    /// How long the peer may take nothing of what came last.
+    pub(super) fn half_closed(&self) -> Duration {
+        self.timeouts.half_closed
+    }
+
     /// There are sessions.
     pub(super) fn note_in_use(&mut self) {
         self.unused_since = Instant::now();

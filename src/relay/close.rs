@@ -1,58 +1,88 @@
 //! How a connection is closed on which there is something left to say.
 
 use super::scratch::{Scratch, with_scratch};
+use super::stream::RelayStream;
+use super::write_buffer::WriteBuffer;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
-/// How long an orderly close may take: long enough for a round trip; nobody waits for it but a connection
-/// that is done with.
+/// How long a peer is waited for that is owed nothing: long enough for a round trip.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes `last`, closes that direction, and waits for the peer to do the same, so that no reset overtakes
-/// what was written. Gives up after [`CLOSE_TIMEOUT`].
-pub async fn close_gracefully<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, last: &[u8]) {
-    let closing = async {
-        stream.write_all(last).await?;
-        stream.shutdown().await?;
-        discard(stream).await
-    };
-    // A peer that has closed cannot read this; ignore the error.
-    let _ = timeout(CLOSE_TIMEOUT, closing).await;
+/// Writes `last`, closes that direction, and waits for the peer to do the same: a connection that is closed
+/// sooner answers whatever comes on it with a reset, which takes from the peer what it has not read yet. Gives up
+/// when the peer has acknowledged nothing for the time of its `patience`.
+pub async fn close_gracefully<S: RelayStream>(stream: &mut S, last: Vec<u8>, patience: Duration) {
+    let mut closing = Closing { last: WriteBuffer::from(last), is_shut: false };
+    loop {
+        let before = closing.taken(stream);
+        let closed = timeout(patience, poll_fn(|cx| closing.poll(cx, stream))).await;
+        // (A peer that has closed cannot read this: an error is an end, too.)
+        if closed.is_ok() || closing.taken(stream) == before {
+            return;
+        }
+    }
+}
+
+/// A close, as far as it has come.
+struct Closing {
+    /// What is still to be written.
+    last: WriteBuffer,
+    /// Our direction is closed.
+    is_shut: bool,
+}
+
+impl Closing {
+    /// A number that grows with what the peer has taken.
+    fn taken(&self, stream: &impl RelayStream) -> u64 {
+        let written = || stream.drained().wrapping_sub(self.last.len() as u64);
+        stream.bytes_acked().unwrap_or_else(written)
+    }
+
+    fn poll<S: RelayStream>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>> {
+        while !self.last.is_empty() {
+            ready!(self.last.poll_write(cx, stream))?;
+        }
+        if !self.is_shut {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            self.is_shut = true;
+        }
+        poll_discard(cx, stream)
+    }
 }
 
 /// Reads to the end.
-async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
-    poll_fn(|cx| {
-        with_scratch(|Scratch { bytes, .. }| {
-            loop {
-                let mut buffer = ReadBuf::new(bytes);
-                ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
-                if buffer.filled().is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
+fn poll_discard<S: RelayStream>(cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>> {
+    with_scratch(|Scratch { bytes, .. }| {
+        loop {
+            let mut buffer = ReadBuf::new(bytes);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
             }
-        })
+        }
     })
-    .await
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_streams::InMemory;
     use super::*;
-    use tokio::io::AsyncReadExt as _;
-    use tokio::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::{Instant, sleep};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_left_arrives_and_the_peers_end_is_waited_for_though_not_for_long() {
         for peer_ends in [true, false] {
-            let (mut here, mut there) = tokio::io::duplex(16);
+            let (mut here, mut there) = InMemory::new(16);
             let began = Instant::now();
-            let closing = async { close_gracefully(&mut here, b"the last words").await };
+            let closing =
+                async { close_gracefully(&mut here, b"the last words".to_vec(), CLOSE_TIMEOUT).await };
             let reading = async {
                 let mut got = Vec::new();
                 there.read_to_end(&mut got).await.unwrap();
@@ -67,8 +97,36 @@ mod tests {
             };
             let (_, there) = tokio::join!(closing, reading);
             assert_eq!(there.is_some(), !peer_ends);
-            let limit = if peer_ends { Duration::ZERO } else { CLOSE_TIMEOUT };
+            // It is looked whether something was taken meanwhile, and then whether nothing was.
+            let limit = if peer_ends { Duration::ZERO } else { 2 * CLOSE_TIMEOUT };
             assert!(began.elapsed() >= limit && began.elapsed() < limit + Duration::from_millis(10));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_slowly_gets_all_of_it_and_one_that_stops_is_given_up() {
+        let patience = Duration::from_secs(10);
+        for stops_at in [None, Some(5)] {
+            let (mut here, mut there) = InMemory::new(1);
+            let began = Instant::now();
+            let reading = async move {
+                let (mut got, mut byte) = (0, [0]);
+                while stops_at != Some(got) {
+                    sleep(patience - Duration::from_secs(1)).await;
+                    match there.read(&mut byte).await.unwrap() {
+                        0 => return (got, None),
+                        _ => got += 1,
+                    }
+                }
+                (got, Some(there))
+            };
+            let closing = close_gracefully(&mut here, vec![1; 20], patience);
+            let (_, (got, there)) = tokio::join!(closing, reading);
+            assert_eq!(got, stops_at.unwrap_or(20));
+            let least = (patience - Duration::from_secs(1)) * got;
+            let most = least + 2 * patience;
+            assert!(began.elapsed() >= least && began.elapsed() <= most, "{:?}", began.elapsed());
+            drop(there);
         }
     }
 }

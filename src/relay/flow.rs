@@ -195,6 +195,11 @@ impl Flow {
         self.stage == Stage::Done
     }
 
+    /// Whether all has come that its source was going to bring.
+    pub(super) fn has_ended(&self) -> bool {
+        self.stage != Stage::Open && !self.source_broken
+    }
+
     /// How long the other direction may stand still, now that this one has ended.
     pub(super) fn grace(&self, protocol: &impl Protocol) -> Option<Duration> {
         if self.is_done() { protocol.grace(self.direction) } else { None }
@@ -212,9 +217,12 @@ impl Flow {
     }
 
     /// When there will be something to write though nothing has come. There is no such time while the
-    /// protocol is not asked: the flow is woken by its sink then.
-    pub(super) fn deadline(&self, protocol: &impl Protocol) -> Option<Instant> {
-        protocol.deadline(self.direction).filter(|_| self.all_is_written())
+    /// protocol is not asked: the flow is woken by its sink then. Nor is anything said of its own to a side that is
+    /// not listened to: it need not be kept alive, and if it has closed, behind what is not read yet, it would answer
+    /// with a reset that takes that away.
+    pub(super) fn deadline<P: Protocol>(&self, protocol: &P, other: &Flow) -> Option<Instant> {
+        let is_unheard = P::HAS_CONTROL_FRAMES && other.waits == Waits::Sink;
+        protocol.deadline(self.direction).filter(|_| self.all_is_written() && !is_unheard)
     }
 
     /// That time has come. Returns how long the sink has been silent, if that is suspect.

@@ -129,7 +129,10 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     pub fn run(mut self) -> impl Future<Output = Outcome> {
         async move {
             let end = self.pass_on().await;
-            self.outcome(end)
+            let outcome = self.outcome(end);
+            // On the heap: a relay has no room for what it says in the end.
+            Box::pin(self.close(&outcome.end)).await;
+            outcome
         }
     }
 
@@ -188,7 +191,7 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
             } else {
                 self.timeouts.idle
             };
-            let deadlines = [up.deadline(protocol), down.deadline(protocol), check];
+            let deadlines = [up.deadline(protocol, down), down.deadline(protocol, up), check];
             let next = deadlines.into_iter().flatten().min();
             match idle.poll(cx, timer.as_mut(), moved, limit, next) {
                 Poll::Pending => Poll::Pending,
@@ -204,18 +207,12 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
             }
         })
         .await;
-        match &end {
-            End::HandedOff => return end,
-            // What the other side got is not all there was, so its end must not look like it.
-            End::Reset(side, _) | End::Malformed(side, _) => match side {
+        // What the other side got is not all there was, so its end must not look like it.
+        if let End::Reset(side, _) | End::Malformed(side, _) = &end {
+            match side {
                 Side::Accepted => self.dialled.abort(),
                 Side::Dialled => self.accepted.abort(),
-            },
-            End::Closed | End::Idle(_) | End::Stalled(_) => {}
-        }
-        if !matches!(end, End::Reset(..)) {
-            // On the heap: a relay has no room for what it says in its last second.
-            Box::pin(self.close()).await;
+            }
         }
         end
     }
@@ -233,13 +230,13 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     /// much longer.)
     fn reach_deadlines(&mut self, now: Instant) -> Option<End> {
         let Flows { protocol, up, down } = &mut self.flows;
-        let mut dead = |flow: &Flow, side, unacked_for: &dyn Fn() -> Option<Duration>| {
-            flow.deadline(protocol).filter(|at| *at <= now)?;
+        let mut dead = |flow: &Flow, other: &Flow, side, unacked_for: &dyn Fn() -> Option<Duration>| {
+            flow.deadline(protocol, other).filter(|at| *at <= now)?;
             let silence = flow.reach_deadline(protocol, now)?;
             (unacked_for()? >= silence).then(|| End::Reset(side, stream::unanswered()))
         };
-        dead(up, Side::Dialled, &|| self.dialled.unacked_for())
-            .or_else(|| dead(down, Side::Accepted, &|| self.accepted.unacked_for()))
+        dead(up, down, Side::Dialled, &|| self.dialled.unacked_for())
+            .or_else(|| dead(down, up, Side::Accepted, &|| self.accepted.unacked_for()))
     }
 
     /// Looks after what no reading and no writing tells: that the accepted side does not take what is there
@@ -279,39 +276,48 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
 
     /// A side whose connection is broken, though nobody reads from it.
     fn find_broken(&self, cx: &mut Context<'_>) -> Option<Side> {
-        let unread = |waits| waits != Waits::Source;
         let Flows { up, down, .. } = &self.flows;
+        // Where all has come and all has gone, a reset takes nothing away any more.
+        let matters =
+            |from: &Flow, to: &Flow| from.waits() != Waits::Source && !(from.has_ended() && to.is_done());
         match &self.broken {
             Some((side, _)) => Some(*side),
-            None if unread(up.waits()) && self.accepted.is_broken(cx) => Some(Side::Accepted),
-            None if unread(down.waits()) && self.dialled.is_broken(cx) => Some(Side::Dialled),
+            None if matters(up, down) && self.accepted.is_broken(cx) => Some(Side::Accepted),
+            None if matters(down, up) && self.dialled.is_broken(cx) => Some(Side::Dialled),
             None => None,
         }
     }
 
-    /// Has the protocol say what it has to say before the connections are closed.
-    async fn close(&mut self) {
-        let Flows { protocol, up, down } = &mut self.flows;
-        if let Some(last) = up.last_bytes(protocol) {
-            close_gracefully(&mut self.dialled, &last).await;
+    /// Has the protocol say what it has to say before its connection is closed; the other one is closed at once.
+    async fn close(self, end: &End) {
+        if matches!(end, End::Reset(..)) {
+            return;
         }
-        if let Some(last) = down.last_bytes(protocol) {
-            close_gracefully(&mut self.accepted, &last).await;
+        let Relay { mut accepted, mut dialled, flows, timeouts, .. } = self;
+        let Flows { mut protocol, mut up, mut down } = flows;
+        // A peer of a tunnel that ended in order may still have to read what came last.
+        let patience = if matches!(end, End::Closed) { timeouts.half_closed } else { CLOSE_TIMEOUT };
+        if let Some(last) = up.last_bytes(&mut protocol) {
+            drop(accepted);
+            close_gracefully(&mut dialled, last, patience).await;
+        } else if let Some(last) = down.last_bytes(&mut protocol) {
+            drop(dialled);
+            close_gracefully(&mut accepted, last, patience).await;
         }
     }
 
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let Flows { protocol, up, down } = &mut self.flows;
-        let last = down.is_closed(protocol);
+        let (last, was_done) = (down.is_closed(protocol), up.is_done() && down.has_ended());
         let polled = up.poll(cx, protocol, &mut self.accepted, &mut self.dialled, last);
-        self.note(polled, Side::Accepted, Side::Dialled)
+        self.note(polled, Side::Accepted, Side::Dialled, was_done)
     }
 
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let Flows { protocol, up, down } = &mut self.flows;
-        let last = up.is_closed(protocol);
+        let (last, was_done) = (up.is_closed(protocol), down.is_done() && up.has_ended());
         let polled = down.poll(cx, protocol, &mut self.dialled, &mut self.accepted, last);
-        self.note(polled, Side::Dialled, Side::Accepted)
+        self.note(polled, Side::Dialled, Side::Accepted, was_done)
     }
 
     fn poll_flows(&mut self, cx: &mut Context<'_>) -> Option<End> {
@@ -341,10 +347,19 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
         if drained { self.broken.take().map(|(side, error)| End::Reset(side, error)) } else { None }
     }
 
-    /// Takes note of how one direction fares; an end is an end of both.
-    fn note(&mut self, polled: Poll<Result<(), FlowError>>, from: Side, to: Side) -> Option<End> {
+    /// Takes note of how one direction fares; an end is an end of both. `was_done`: only control frames were left to
+    /// be said to a side from which all has come.
+    fn note(
+        &mut self,
+        polled: Poll<Result<(), FlowError>>,
+        from: Side,
+        to: Side,
+        was_done: bool,
+    ) -> Option<End> {
         match polled {
             Poll::Pending | Poll::Ready(Ok(())) => None,
+            // It has closed, and wants no answer.
+            Poll::Ready(Err(FlowError::Write(_))) if was_done => None,
             Poll::Ready(Err(FlowError::Read(error))) => Some(match self.broken.take() {
                 Some((side, first)) => End::Reset(side, first),
                 None => End::Reset(from, error),

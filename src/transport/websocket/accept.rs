@@ -3,7 +3,7 @@
 use super::{OpenWebSocket, WebSocket};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
-use crate::relay::{EndSeen, RelayStream as _, close_gracefully};
+use crate::relay::{CLOSE_TIMEOUT, EndSeen, RelayStream as _, close_gracefully};
 use crate::transport::http::{accepted, grant};
 use crate::transport::{NotAccepted, Stream, Tunnel};
 use crate::wire::http::Upgrade;
@@ -89,7 +89,7 @@ pub(in crate::transport) async fn accept(
             }
             // Nothing was said; the code says what has happened.
             open.write_buf.push(&open.websocket.close_frame(CLOSE_NORMAL));
-            close_gracefully(&mut open.io, &open.write_buf.take()).await;
+            close_gracefully(&mut open.io, open.write_buf.take(), CLOSE_TIMEOUT).await;
             Err(match end_seen {
                 Some(EndSeen::Malformed(error)) => NotAccepted::Malformed(error),
                 _ => NotAccepted::Empty,

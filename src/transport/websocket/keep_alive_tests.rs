@@ -190,6 +190,19 @@ async fn a_direction_that_is_silent_brings_a_ping_though_the_other_is_not() {
     }
 }
 
+/// It may have closed behind what is not read yet: then it would answer with a reset, which takes that away.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_of_its_own_to_a_server_that_is_not_read() {
+    let mut tunnel = Tunnel::client(Some(EVERY), 120 * MINUTE);
+    let download = vec![1; 2 * ROOM + 1];
+    // As much as the application's end has room for, and some that waits for it.
+    tunnel.peer.say(&download).await;
+    assert_eq!(tunnel.peer.hear(30 * MINUTE).await, (vec![], vec![], vec![]));
+    tunnel.plain.read_exact(&mut vec![0; download.len()]).await.unwrap();
+    let (_, pings, _) = tunnel.peer.hear(10 * MINUTE).await;
+    assert!((12..=17).contains(&pings.len()), "{} pings in ten minutes", pings.len());
+}
+
 /// Both ends tell an idle tunnel by its payload, though pings and pongs pass on it.
 #[tokio::test(start_paused = true)]
 async fn pings_do_not_make_a_tunnel_less_idle() {
