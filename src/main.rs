@@ -111,7 +111,8 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     // The pid file goes when this function ends.
     let reloader = Reloader::new(config.clone(), read);
     let access_log = config.process.access_log.clone();
-    let (service, signals, _pid_file) = bind(config, open_files, HandedOver::new(handed_over))?;
+    let Bound { service, signals, pid_file: _pid_file } =
+        bind(config, open_files, HandedOver::new(handed_over))?;
     if let (Some(user), Some(path)) = (&user, access_log.as_ref().and_then(AccessLogConfig::file))
         && let Err(error) = user.give(path)
     {
@@ -161,12 +162,15 @@ fn read_again(args: Vec<OsString>, env: ProcessEnv) -> Arc<ReadConfig> {
     })
 }
 
+/// What a process has that listens.
+struct Bound {
+    service: Box<dyn Run>,
+    signals: CaughtSignals,
+    pid_file: Option<PidFile>,
+}
+
 /// Listens, writes the pid file once signals may come, and says so.
-fn bind(
-    config: Config,
-    open_files: Option<u64>,
-    handed_over: HandedOver,
-) -> Result<(Box<dyn Run>, CaughtSignals, Option<PidFile>), StartError> {
+fn bind(config: Config, open_files: Option<u64>, handed_over: HandedOver) -> Result<Bound, StartError> {
     let role = config.role();
     let Config { half, tunnel, role_reason, process, .. } = config;
     let (described, secrets) = match &half {
@@ -192,5 +196,5 @@ fn bind(
     info!(open_files, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}");
     debug!("only clients are to know: {secrets}");
     service.log_hints();
-    Ok((service, signals, pid_file))
+    Ok(Bound { service, signals, pid_file })
 }

@@ -32,9 +32,6 @@ static OF_PROCESS: Account = Account::new();
 /// The limit where an operator sets none, as a part of the memory that there is.
 const PART: usize = 4;
 
-/// What first messages may hold that are not complete, as a part of it.
-const PART_OF_BEGINNINGS: usize = 8;
-
 /// Sets the limit, in bytes. Without one that is `asked` for it goes by the memory that there is: whoever reads
 /// nothing could fill all of it otherwise, and the process would be ended by the system, with all tunnels.
 pub fn set_limit(asked: Option<usize>) {
@@ -45,7 +42,10 @@ pub fn set_limit(asked: Option<usize>) {
 
 /// How many bytes first messages may hold together that are not complete, where on a large machine that would be
 /// `most`.
+#[cfg(feature = "server")]
 pub(crate) fn for_beginnings(most: usize) -> usize {
+    /// As a part of the memory.
+    const PART_OF_BEGINNINGS: usize = 8;
     part_of_memory(PART_OF_BEGINNINGS).map_or(most, |part| part.min(most))
 }
 
