@@ -7,7 +7,7 @@ use obfs_rs::metrics;
 use obfs_rs::net::handed_over::HandedOver;
 use obfs_rs::os::daemon::{self, DaemonSide};
 use obfs_rs::os::pid_file::PidFile;
-use obfs_rs::os::process::{self, Parent};
+use obfs_rs::os::process::{self, CaughtSignals, Parent};
 use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
@@ -103,9 +103,7 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
         warn!(%error, "a renewed certificate, and another `c` file, may need a restart: nobody keeps the right to read it");
     }
     let open_files = process::limit_open_files(config.process.open_files);
-    if let Some(bytes) = config.process.buffers {
-        buffers::set_limit(bytes);
-    }
+    buffers::set_limit(config.process.buffers);
     let hosted = config.hosted && background.is_none();
     let role = config.role();
     let metrics = &config.process.metrics;
@@ -113,7 +111,8 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     // The pid file goes when this function ends.
     let reloader = Reloader::new(config.clone(), read);
     let access_log = config.process.access_log.clone();
-    let (service, _pid_file) = bind(config, open_files, HandedOver::new(handed_over))?;
+    let Bound { service, signals, pid_file: _pid_file } =
+        bind(config, open_files, HandedOver::new(handed_over))?;
     if let (Some(user), Some(path)) = (&user, access_log.as_ref().and_then(AccessLogConfig::file))
         && let Err(error) = user.give(path)
     {
@@ -136,7 +135,7 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
     }
     let manager = (!hosted).then(ServiceManager::of_this_process);
     let parent = hosted.then_some(parent);
-    service::run(&*service, &Process { parent, manager, metrics: metrics.as_ref(), reloader })?;
+    service::run(&*service, &Process { parent, manager, metrics: metrics.as_ref(), reloader }, signals)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,12 +162,15 @@ fn read_again(args: Vec<OsString>, env: ProcessEnv) -> Arc<ReadConfig> {
     })
 }
 
-/// Listens, writes the pid file, and says so.
-fn bind(
-    config: Config,
-    open_files: Option<u64>,
-    handed_over: HandedOver,
-) -> Result<(Box<dyn Run>, Option<PidFile>), StartError> {
+/// What a process has that listens.
+struct Bound {
+    service: Box<dyn Run>,
+    signals: CaughtSignals,
+    pid_file: Option<PidFile>,
+}
+
+/// Listens, writes the pid file once signals may come, and says so.
+fn bind(config: Config, open_files: Option<u64>, handed_over: HandedOver) -> Result<Bound, StartError> {
     let role = config.role();
     let Config { half, tunnel, role_reason, process, .. } = config;
     let (described, secrets) = match &half {
@@ -186,11 +188,13 @@ fn bind(
     if let Some(access_log) = process.access_log {
         telemetry::access_log::start(access_log)?;
     }
+    // The pid file tells where to send them.
+    let signals = CaughtSignals::catch().map_err(StartError::Signals)?;
     let pid_file = process.pid_file.as_deref().map(PidFile::claim).transpose()?;
     let listening = service.addresses();
     let version = env!("CARGO_PKG_VERSION");
     info!(open_files, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}");
     debug!("only clients are to know: {secrets}");
     service.log_hints();
-    Ok((service, pid_file))
+    Ok(Bound { service, signals, pid_file })
 }

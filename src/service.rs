@@ -5,7 +5,7 @@ use crate::exporter::{Exporter, ExporterError, Readiness};
 use crate::net::listen::{ListenError, Listeners};
 use crate::net::own_addresses::OwnAddresses;
 use crate::os::pid_file::PidFileError;
-use crate::os::process::Parent;
+use crate::os::process::{CaughtSignals, Parent};
 use crate::os::service_manager::ServiceManager;
 use crate::os::user::UserError;
 use crate::runtime::watchdog;
@@ -355,17 +355,17 @@ pub struct Process<'a> {
 }
 
 /// Serves on this thread, which is watched, and on one for each further core, until a signal or the parent's
-/// end. The metrics are had from this thread.
+/// end. The metrics are had from this thread, and the signals are heard on it.
 ///
 /// # Errors
 ///
 /// There is no event loop, or nothing to serve.
-pub fn run(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
+pub fn run(service: &dyn Run, process: &Process<'_>, signals: CaughtSignals) -> Result<(), StartError> {
     telemetry::start_limiting();
     let other_threads = OtherThreads::start(service);
     let event_loop = watchdog::EventLoop::new(true).map_err(StartError::Runtime)?;
     watchdog::start();
-    let ended = event_loop.block_on(life::until_the_end(service, process));
+    let ended = event_loop.block_on(life::until_the_end(service, process, signals));
     service.log_rest();
     telemetry::report_rest_of_suppressed();
     // Tunnels that are open end with the process; none of them may hold it up.

@@ -9,7 +9,7 @@
 )]
 #![cfg(unix)]
 
-use obfs_rs::os::process::ShutdownSignals;
+use obfs_rs::os::process::CaughtSignals;
 use obfs_rs::runtime::watchdog::{self, EventLoop, watched};
 use obfs_rs::telemetry::LogLevel;
 use obfs_rs::telemetry::{self, Destination};
@@ -37,7 +37,7 @@ fn child(part: &str) -> ! {
         }))
     };
     event_loop.block_on(async {
-        let mut signals = ShutdownSignals::listen().expect("signals");
+        let (mut signals, _) = CaughtSignals::catch().and_then(CaughtSignals::listen).expect("signals");
         let ending = tokio::spawn(async move { signals.recv().await });
         match part {
             "stuck" => drop(stuck()),

@@ -59,7 +59,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l trusted -d 'The proxies
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l limit-tunnels -d 'The most tunnels that are open at a time; with mux each session is one. A client too many waits for 5 s and then meets the website (default: no limit).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l limit-tunnels-per-address -d 'The same for each address, of IPv6 for each network of 64 bits; behind a proxy in trusted the visitor\'s own.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l limit-rate-per-address -d 'The new connections of an address in a second that may become tunnels, and at once as many as in two seconds. Visitors count and are not limited.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: no limit).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: a quarter of the memory).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s t -l timeout -d 'End a tunnel on which nothing moved for so long (default: 7200).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s i -l interface -d 'Send what is dialled out of this network interface (not what stays on this machine).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s b -l source-address -l bind-address -d 'Dial from this address of this machine; only addresses of its family are dialled then.' -r
@@ -67,7 +67,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s d -l nameserver -d 'Tak
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s c -l config -d 'Read options from this JSON file, with the names they have here or in simple-obfs. Options and variables that are given otherwise win.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows, and one for each 32 KiB of memory).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
@@ -127,7 +127,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l trusted -d 'T
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l limit-tunnels -d 'The most tunnels that are open at a time; with mux each session is one. A client too many waits for 5 s and then meets the website (default: no limit).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l limit-tunnels-per-address -d 'The same for each address, of IPv6 for each network of 64 bits; behind a proxy in trusted the visitor\'s own.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l limit-rate-per-address -d 'The new connections of an address in a second that may become tunnels, and at once as many as in two seconds. Visitors count and are not limited.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: no limit).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: a quarter of the memory).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s t -l timeout -d 'End a tunnel on which nothing moved for so long (default: 7200).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s i -l interface -d 'Send what is dialled out of this network interface (not what stays on this machine).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s b -l source-address -l bind-address -d 'Dial from this address of this machine; only addresses of its family are dialled then.' -r
@@ -135,7 +135,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s d -l nameserv
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s c -l config -d 'Read options from this JSON file, with the names they have here or in simple-obfs. Options and variables that are given otherwise win.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows, and one for each 32 KiB of memory).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
@@ -186,7 +186,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l trusted -d 'T
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l limit-tunnels -d 'The most tunnels that are open at a time; with mux each session is one. A client too many waits for 5 s and then meets the website (default: no limit).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l limit-tunnels-per-address -d 'The same for each address, of IPv6 for each network of 64 bits; behind a proxy in trusted the visitor\'s own.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l limit-rate-per-address -d 'The new connections of an address in a second that may become tunnels, and at once as many as in two seconds. Visitors count and are not limited.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: no limit).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: a quarter of the memory).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s t -l timeout -d 'End a tunnel on which nothing moved for so long (default: 7200).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s i -l interface -d 'Send what is dialled out of this network interface (not what stays on this machine).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s b -l source-address -l bind-address -d 'Dial from this address of this machine; only addresses of its family are dialled then.' -r
@@ -194,7 +194,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s d -l nameserv
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s c -l config -d 'Read options from this JSON file, with the names they have here or in simple-obfs. Options and variables that are given otherwise win.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows, and one for each 32 KiB of memory).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r

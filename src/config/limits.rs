@@ -28,7 +28,7 @@ pub(super) fn limits(options: &Options) -> Result<LimitOptions, ConfigError> {
 pub(super) fn buffers(options: &Options) -> Result<Option<usize>, ConfigError> {
     /// A tebibyte.
     const MOST: usize = 1024 * 1024;
-    let expected = "a number of MiB from 1 to 1048576 (without the option there is no limit)";
+    let expected = "a number of MiB from 1 to 1048576 (without the option a quarter of the memory)";
     let mib: Option<usize> = parsed(options, "limit-buffers", expected, |text| {
         text.parse().ok().filter(|mib| (1..=MOST).contains(mib))
     })?;

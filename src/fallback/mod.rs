@@ -9,6 +9,7 @@ use crate::net::dial::{DialError, Dialer};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{Direction, Flows, Identity, Outcome, Relay, RelayStream as _, Timeouts};
+use crate::runtime::buffers;
 use crate::site;
 use crate::telemetry::{Answered, Target};
 use crate::transport::Stream;
@@ -32,7 +33,7 @@ pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
-/// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB.
+/// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB; on smaller ones it is less.
 const UNDECIDED: usize = 32 * 1024 * 1024;
 
 /// Where visitors go.
@@ -129,8 +130,10 @@ impl Fallback {
         Ok(Fallback {
             upstreams: routes.upstreams.iter().map(place).collect::<Result<_, TlsError>>()?,
             timeouts: timeouts.of_visitors(),
-            undecided: before
-                .map_or_else(|| Arc::new(Budget::new(UNDECIDED)), |it| Arc::clone(&it.undecided)),
+            undecided: before.map_or_else(
+                || Arc::new(Budget::new(buffers::for_beginnings(UNDECIDED))),
+                |it| Arc::clone(&it.undecided),
+            ),
             visits: before.map(|it| Arc::clone(&it.visits)).unwrap_or_default(),
             visitors: Arc::new(Visitors::new(routes)),
         })

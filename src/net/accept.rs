@@ -16,6 +16,10 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How long it pauses at most when it fails for another reason.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// So many connections may break in a row before accepting pauses: where each breaks, or the system only says so,
+/// nothing is missed.
+const MOST_BROKEN: usize = 1000;
+
 /// A listening socket that gives connections for as long as it lives.
 pub(super) struct TcpAcceptor {
     listener: TcpListener,
@@ -35,6 +39,7 @@ impl TcpAcceptor {
     /// waited, which concerns nobody. At every other one accepting pauses, whatever it is: an error that
     /// stays would have the loop turn for ever.
     pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let mut broken = 0;
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
@@ -44,10 +49,12 @@ impl TcpAcceptor {
                     }
                     return (stream, peer);
                 }
-                Err(error) if is_about_one_connection(&error) => {
+                Err(error) if is_about_one_connection(&error) && broken < MOST_BROKEN => {
+                    broken += 1;
                     debug!(%error, "a connection broke before it was accepted");
                 }
                 Err(error) => {
+                    broken = 0;
                     // Freed descriptors are taken at once and lack again: say it once a minute.
                     if self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
                         self.warned = Some(Instant::now());
@@ -114,7 +121,8 @@ fn is_exhaustion(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(
         Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+        // (NOSPC: the event loops of the user watch all that they may)
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC)
     );
     // WSAEMFILE and WSAENOBUFS.
     #[cfg(not(unix))]

@@ -1,8 +1,9 @@
-//! The process and its system: the parent, signals, the background, users, and the system's log.
+//! The process and its system: the parent, signals, the background, users, memory, and the system's log.
 
 #[cfg(unix)]
 pub mod daemon;
 pub mod listening;
+pub mod memory;
 #[cfg(not(unix))]
 mod not_unix;
 #[cfg(unix)]

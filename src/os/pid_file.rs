@@ -24,9 +24,14 @@ pub enum PidFileError {
 }
 
 impl PidFileError {
-    /// Whether only another configuration helps. A process that runs may end.
+    /// Whether only another configuration helps. A process that runs may end, and a full disk have room again.
     pub fn is_about_the_configuration(&self) -> bool {
-        !matches!(self, PidFileError::Taken(..))
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            PidFileError::Refused(_, error) => !matches!(error.kind(), StorageFull | QuotaExceeded),
+            PidFileError::NotOurs(..) => true,
+            PidFileError::Taken(..) => false,
+        }
     }
 }
 

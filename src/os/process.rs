@@ -1,7 +1,7 @@
 //! What the process owes the system and the program that started it.
 
 #[cfg(unix)]
-use super::signals::Signal;
+use super::signals::{Caught, Signal};
 use std::io;
 #[cfg(unix)]
 use std::time::Duration;
@@ -10,16 +10,27 @@ use tokio::io::unix::AsyncFd;
 #[cfg(unix)]
 use tracing::{debug, warn};
 
-/// Sets the limit of open files: to the number that is asked for, otherwise as high as it may be. Says
-/// what it is then.
+/// What a descriptor may cost, in bytes. With what waits in the process beside that, all connections that may be
+/// open fit into its memory, whatever their peers do.
+const MEMORY_OF_DESCRIPTOR: u64 = 32 * 1024;
+
+/// The fewest descriptors that a limit by memory leaves.
+const FEWEST: u64 = 256;
+
+/// Sets the limit of open files: to the number that is asked for, otherwise as high as it may be and there is memory
+/// for. Says what it is then.
 #[cfg(unix)]
 pub fn limit_open_files(wanted: Option<u64>) -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let highest = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let by_memory = super::memory::limit().map(|bytes| (bytes / MEMORY_OF_DESCRIPTOR).max(FEWEST));
     let asked = match wanted {
         // Both limits, as simple-obfs sets them. Who may, has the hard one raised by it.
         Some(number) => Rlimit { current: Some(number), maximum: Some(number) },
+        None if by_memory.is_some_and(|number| limit.maximum.is_none_or(|maximum| number < maximum)) => {
+            Rlimit { current: by_memory, ..limit }
+        }
         None if limit.current == limit.maximum => return limit.current,
         None => highest,
     };
@@ -52,6 +63,56 @@ pub fn parent_name() -> Option<String> {
     None
 }
 
+/// The signals that the process follows, caught before there is an event loop that hears them. From here on none of
+/// them is lost, and none ends the process by itself: whoever finds the pid file, or is told that the process is
+/// ready, may send one at once.
+#[derive(Debug)]
+pub struct CaughtSignals {
+    #[cfg(unix)]
+    terminate: Caught,
+    #[cfg(unix)]
+    interrupt: Caught,
+    #[cfg(unix)]
+    hangup: Caught,
+}
+
+impl CaughtSignals {
+    /// Catches them from now on. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// No handler can be installed.
+    pub fn catch() -> io::Result<CaughtSignals> {
+        Ok(CaughtSignals {
+            #[cfg(unix)]
+            terminate: super::signals::catch_shutdown(libc::SIGTERM)?,
+            #[cfg(unix)]
+            interrupt: super::signals::catch_shutdown(libc::SIGINT)?,
+            #[cfg(unix)]
+            hangup: super::signals::catch(libc::SIGHUP)?,
+        })
+    }
+
+    /// Listens for them, and for those that have come already. To be called in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The event loop takes no more.
+    pub fn listen(self) -> io::Result<(ShutdownSignals, ReloadSignal)> {
+        let shutdown = ShutdownSignals {
+            #[cfg(unix)]
+            terminate: self.terminate.listen()?,
+            #[cfg(unix)]
+            interrupt: self.interrupt.listen()?,
+        };
+        let reload = ReloadSignal {
+            #[cfg(unix)]
+            hangup: self.hangup.listen()?,
+        };
+        Ok((shutdown, reload))
+    }
+}
+
 /// The signals that ask the process to end, or what stands in their place.
 #[derive(Debug)]
 pub struct ShutdownSignals {
@@ -62,20 +123,6 @@ pub struct ShutdownSignals {
 }
 
 impl ShutdownSignals {
-    /// Listens for them from now on. To be called once, in a runtime.
-    ///
-    /// # Errors
-    ///
-    /// No handler can be installed.
-    pub fn listen() -> io::Result<ShutdownSignals> {
-        Ok(ShutdownSignals {
-            #[cfg(unix)]
-            terminate: super::signals::shutdown(libc::SIGTERM)?,
-            #[cfg(unix)]
-            interrupt: super::signals::shutdown(libc::SIGINT)?,
-        })
-    }
-
     /// Waits for one of them. Unless [`expect_another`](Self::expect_another) was called, the next one ends the
     /// process.
     ///
@@ -107,18 +154,6 @@ pub struct ReloadSignal {
 }
 
 impl ReloadSignal {
-    /// Listens for it from now on. To be called once, in a runtime.
-    ///
-    /// # Errors
-    ///
-    /// No handler can be installed.
-    pub fn listen() -> io::Result<ReloadSignal> {
-        Ok(ReloadSignal {
-            #[cfg(unix)]
-            hangup: super::signals::listen(libc::SIGHUP)?,
-        })
-    }
-
     /// Waits for it. On a system without, that is for ever.
     pub async fn recv(&mut self) {
         #[cfg(unix)]
@@ -129,7 +164,7 @@ impl ReloadSignal {
 }
 
 /// Has the signals end nothing that end a process only because it does not expect them: a terminal that
-/// closes (SIGHUP, until [`ReloadSignal`] listens for it), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
+/// closes (SIGHUP, until [`CaughtSignals`] has it), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
 /// were inherited. A background job that writes to its terminal goes on as well (SIGTTOU). SIGTERM,
 /// SIGINT, SIGQUIT and a terminal's stop mean what they always do.
 pub fn ignore_unexpected_signals() {
@@ -235,11 +270,11 @@ impl Parent {
     /// to be woken. One who is root is looked after every second.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     async fn poll_when_signalled(&self) {
-        use super::signals::listen;
+        use super::signals::catch;
         const RARELY: Duration = Duration::from_secs(30);
         // Nobody else sends this one, and if somebody does, we look once more than needed.
         let hint = rustix::process::Signal::USR2;
-        let hints = listen(libc::SIGUSR2).and_then(|hints| {
+        let hints = catch(libc::SIGUSR2).and_then(Caught::listen).and_then(|hints| {
             Ok(rustix::process::set_parent_process_death_signal(Some(hint)).map(|()| hints)?)
         });
         let Ok(mut hints) = hints else { return self.poll().await };

@@ -4,7 +4,7 @@
 
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
-use std::io;
+use std::io::{self, PipeReader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio::io::AsyncReadExt as _;
@@ -14,16 +14,30 @@ use tokio::net::unix::pipe::Receiver;
 #[derive(Debug)]
 pub struct Signal(Receiver);
 
-/// Listens for a signal from now on. To be called in a runtime.
+/// A kind of signals that is caught: what comes of it is heard once it is listened for.
+#[derive(Debug)]
+pub struct Caught(PipeReader);
+
+/// Catches a signal from now on, whether there is a runtime or not.
 ///
 /// # Errors
 ///
 /// There are no descriptors left, or this signal cannot be handled.
-pub fn listen(number: i32) -> io::Result<Signal> {
+pub fn catch(number: i32) -> io::Result<Caught> {
     let (reader, writer) = io::pipe()?;
-    let receiver = Receiver::from_owned_fd(reader.into())?;
     pipe::register(number, writer)?;
-    Ok(Signal(receiver))
+    Ok(Caught(reader))
+}
+
+impl Caught {
+    /// Listens for it, and for those that have come since it was caught. To be called in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The event loop takes no more.
+    pub fn listen(self) -> io::Result<Signal> {
+        Ok(Signal(Receiver::from_owned_fd(self.0.into())?))
+    }
 }
 
 impl Signal {
@@ -42,17 +56,17 @@ static MAIN_STUCK: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 /// A signal has asked the process to end.
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Listens for a signal that asks the process to end. While the first thread is stuck, it ends it at once;
+/// Catches a signal that asks the process to end. While the first thread is stuck, it ends it at once;
 /// so does a second one in any case.
 ///
 /// # Errors
 ///
-/// As [`listen`] has them.
-pub fn shutdown(number: i32) -> io::Result<Signal> {
+/// As [`catch`] has them.
+pub fn catch_shutdown(number: i32) -> io::Result<Caught> {
     flag::register_conditional_shutdown(number, 0, Arc::clone(&MAIN_STUCK))?;
     flag::register_conditional_shutdown(number, 0, Arc::clone(&REQUESTED))?;
     flag::register(number, Arc::clone(&REQUESTED))?;
-    listen(number)
+    catch(number)
 }
 
 /// The first signal has been heard, and is being followed: the next is heard, too.

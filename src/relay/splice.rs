@@ -169,9 +169,10 @@ impl Spliced {
     }
 }
 
-/// Whether the system does not splice from this socket at all, as sandboxes and some protocols do.
+/// Whether the system does not splice from this socket at all, as sandboxes and some protocols do, or has no memory
+/// for it now.
 fn is_refusal(error: &io::Error) -> bool {
-    let refusals = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
+    let refusals = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::NOMEM, Errno::NOBUFS];
     refusals.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 

@@ -1,4 +1,4 @@
-//! What the process buffers in all, and the limit that an operator may set on it.
+//! What the process buffers in all, and the limit on it, which an operator may set.
 //!
 //! Counted is what waits for somebody who does not take it: for the peers of tunnels and visitors, in memory and in
 //! the pipes through which the kernel carries bulk; for the backends of sessions; in TLS; and first messages that
@@ -10,6 +10,7 @@
 //! keeps up goes on: what its receiver takes at once is never counted.
 
 use crate::metrics;
+use crate::os::memory;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tracing::warn;
 
@@ -28,9 +29,28 @@ struct Account {
 
 static OF_PROCESS: Account = Account::new();
 
-/// Sets the limit, in bytes.
-pub fn set_limit(bytes: usize) {
-    OF_PROCESS.limit.store(bytes, Ordering::Relaxed);
+/// The limit where an operator sets none, as a part of the memory that there is.
+const PART: usize = 4;
+
+/// Sets the limit, in bytes. Without one that is `asked` for it goes by the memory that there is: whoever reads
+/// nothing could fill all of it otherwise, and the process would be ended by the system, with all tunnels.
+pub fn set_limit(asked: Option<usize>) {
+    if let Some(bytes) = asked.or_else(|| part_of_memory(PART)) {
+        OF_PROCESS.limit.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How many bytes first messages may hold together that are not complete, where on a large machine that would be
+/// `most`.
+#[cfg(feature = "server")]
+pub(crate) fn for_beginnings(most: usize) -> usize {
+    /// As a part of the memory.
+    const PART_OF_BEGINNINGS: usize = 8;
+    part_of_memory(PART_OF_BEGINNINGS).map_or(most, |part| part.min(most))
+}
+
+fn part_of_memory(part: usize) -> Option<usize> {
+    Some(usize::try_from(memory::limit()?).unwrap_or(usize::MAX) / part)
 }
 
 /// How many bytes are buffered.

@@ -4,7 +4,7 @@
 use super::{Process, Run, StartError};
 use crate::metrics;
 use crate::os::listening::is_own_listened_on;
-use crate::os::process::{ReloadSignal, ShutdownSignals};
+use crate::os::process::CaughtSignals;
 use crate::runtime::{drain, watchdog};
 use crate::telemetry;
 use std::net::SocketAddr;
@@ -16,11 +16,14 @@ use tracing::info;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal or the parent's end; after a signal, until the time for draining is up.
-pub(super) async fn until_the_end(service: &dyn Run, process: &Process<'_>) -> Result<(), StartError> {
+pub(super) async fn until_the_end(
+    service: &dyn Run,
+    process: &Process<'_>,
+    signals: CaughtSignals,
+) -> Result<(), StartError> {
     let Process { parent, manager, metrics, reloader } = process;
     let manager = manager.as_ref();
-    let mut signals = ShutdownSignals::listen().map_err(StartError::Signals)?;
-    let mut hangup = ReloadSignal::listen().map_err(StartError::Signals)?;
+    let (mut signals, mut hangup) = signals.listen().map_err(StartError::Signals)?;
     let status = format!("listening on {:?}", service.addresses());
     let addresses = service.addresses_of_our_own();
     let mut parent_exited = pin!(async {

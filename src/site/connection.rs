@@ -135,7 +135,15 @@ impl Connection {
     pub async fn send_file(&mut self, mut piece: Vec<u8>, mut source: Box<Source>) -> io::Result<()> {
         let mut held = Held::default();
         loop {
+            if buffers::are_full() {
+                // Nothing is read that would only wait, nor is there memory for it meanwhile.
+                piece.shrink_to_fit();
+                held.set(piece.capacity());
+                timeout(SEND_TIMEOUT, self.c.io.tcp().writable()).await??;
+            }
             let most = buffers::room(PIECE);
+            // Before it is there: many may be on their way to where they wait.
+            held.set(most.max(piece.capacity()));
             let filling = blocking::FILES.run_or_inline(move || {
                 let more = source.fill(&mut piece, most);
                 (more, piece, source)

@@ -82,9 +82,13 @@ pub enum AccessLogError {
 }
 
 impl AccessLogError {
-    /// Whether only another configuration helps.
+    /// Whether only another configuration helps. A full disk may have room again.
     pub fn is_about_the_configuration(&self) -> bool {
-        matches!(self, AccessLogError::File { .. })
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            AccessLogError::File { error, .. } => !matches!(error.kind(), StorageFull | QuotaExceeded),
+            AccessLogError::Thread(_) => false,
+        }
     }
 }
 

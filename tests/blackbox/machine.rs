@@ -5,6 +5,7 @@ use crate::simple_obfs_options::{CONFIG_ERROR, command, ended, installed_as, loo
 use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
 use crate::support::conn::{End, assert_echo, connect, recv_head, recv_to_end, send};
+use crate::support::gate::gated;
 use crate::support::peers::{self, need};
 use crate::support::plugin::{Ours, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
@@ -230,6 +231,38 @@ fn a_stale_pid_file_is_taken_over_and_a_link_is_not() {
         assert!(lines.len() == 1 && lines[0].contains("link"), "{lines:?}");
         assert_eq!(std::fs::read_to_string(&target).expect("the file"), "kept");
         assert!(!proc::port_listens(port));
+    });
+}
+
+/// Whoever finds the pid file, or sees that the process is ready, may end it at once: it ends as it should, though its
+/// event loop is not there yet. And a SIGHUP of this moment is not lost.
+#[test]
+fn a_signal_that_comes_with_the_readiness_is_heard() {
+    within(secs(60), || {
+        let (dir, echo) = (TempDir::new("early"), Backend::echo());
+        let program = installed_as(&dir, "obfs-server");
+        let (file, log) = (dir.path().join("run.pid"), dir.path().join("access.log"));
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+            let port = free_port();
+            let f = format!("-f {} --access-log {}", text(&file), text(&log));
+            // What an event loop begins with.
+            let command = command(program.clone(), &words(port, &echo, &f));
+            let (child, gate) = gated("a server that starts another", command, &[libc::SYS_epoll_create1]);
+            gate.hold(libc::SYS_epoll_create1);
+            assert_eq!(child.wait_exit(STEP), Exit::Code(0), "{}", child.show_log());
+            let daemon = Daemon::of(&file);
+            let process = proc::Proc::of(daemon.number()).expect("it runs");
+            assert!(eventually(STEP, || gate.held() > 0), "it makes no event loop");
+            std::fs::rename(&log, dir.path().join("rotated")).expect("the log is there");
+            kill_process(daemon.0, signal).expect("signal it");
+            gate.open();
+            if signal == Signal::HUP {
+                assert!(eventually(STEP, || log.exists()), "the log is not opened anew");
+                daemon.end();
+            }
+            assert!(process.wait_gone(STEP), "{signal:?} does not end it");
+            assert!(!file.exists(), "{signal:?}: the file stays behind");
+        }
     });
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Seconds of CPU that a process has used. (Linux counts them in hundredths there, whatever the machine.)
-fn cpu(child: &Child) -> f64 {
+pub fn cpu(child: &Child) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).expect("a process");
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
     let ticks: u32 = fields[11..13].iter().map(|field| field.parse::<u32>().expect("ticks")).sum();
@@ -51,6 +51,27 @@ pub fn assert_at_rest(what: &str, child: &Child) {
     assert!(rests, "{what}: {last:.2} of a core at rest; {}", child.show_log());
 }
 
+/// The same for several at once.
+#[track_caller]
+fn assert_all_at_rest<'a>(children: impl Iterator<Item = (&'a str, &'a Child)>) {
+    let children: Vec<_> = children.collect();
+    let spent = || -> Vec<f64> {
+        let before: Vec<f64> = children.iter().map(|(_, child)| cpu(child)).collect();
+        // The silence is what is measured.
+        std::thread::sleep(secs(2));
+        children.iter().zip(before).map(|((_, child), before)| (cpu(child) - before) / 2.0).collect()
+    };
+    let mut last = Vec::new();
+    let rest = eventually(secs(30), || {
+        last = spent();
+        last.iter().all(|spent| *spent <= AT_REST)
+    });
+    let busy = children.iter().zip(&last).filter(|(_, spent)| **spent > AT_REST);
+    let busy: Vec<_> =
+        busy.map(|((what, child), spent)| format!("{what}: {spent:.2}; {}", child.show_log())).collect();
+    assert!(rest, "at rest: {}", busy.join("\n"));
+}
+
 /// Several connections that begin with these bytes and go no further.
 fn begun(addr: SocketAddr, first: &[u8]) -> Vec<TcpStream> {
     let one = |_| {
@@ -74,7 +95,7 @@ fn tls() -> ClientConnection {
 }
 
 /// Connections in TLS that have said this inside.
-fn in_tls(addr: SocketAddr, first: &[u8]) -> Vec<StreamOwned<ClientConnection, TcpStream>> {
+pub fn in_tls(addr: SocketAddr, first: &[u8]) -> Vec<StreamOwned<ClientConnection, TcpStream>> {
     let one = |_| {
         let mut stream = StreamOwned::new(tls(), connect(addr));
         while stream.conn.is_handshaking() {
@@ -290,6 +311,178 @@ fn nothing_half_finished_costs_cpu_at_a_client() {
             assert_at_rest(mode, &client.child);
         }
         drop((apps, at_remote));
+    });
+}
+
+/// Servers and proxies that stop within what they say to a client.
+#[test]
+fn nothing_half_answered_costs_cpu_at_a_client() {
+    within(secs(120), || {
+        let tls = |rest: &[u8]| [b"\x16\x03\x03", rest].concat();
+        let socks: &[&[u8]] = &[b"", b"\x05", b"\x05\x00", b"\x05\x00\x05", b"\x05\x00\x05\x00\x00\x01\x7f"];
+        let http: &[&[u8]] =
+            &[b"", b"HTTP/1.1 1", b"HTTP/1.1 101 Switching Protocols\r\n", b"HTTP/1.1 200 OK\r\n"];
+        let hello: Vec<Vec<u8>> = vec![vec![], tls(b""), tls(b"\x00\x5b"), tls(b"\x00\x5b\x02\x00\x00")];
+        let texts = |parts: &[&[u8]]| parts.iter().map(|part| part.to_vec()).collect::<Vec<_>>();
+        let (dead, _of_dead) = Backend::manual();
+        let mut halves = Vec::new();
+        let mut apps = Vec::new();
+        for (options, answers) in [
+            ("obfs=http", texts(http)),
+            ("obfs=http;handshake=standard", texts(http)),
+            ("obfs=tls", hello.clone()),
+            ("mode=websocket;mux=0", texts(http)),
+            ("mode=websocket;mux=8", texts(http)),
+            ("mode=websocket;path=/s?ed=2048;mux=0", texts(http)),
+            ("mode=httpupgrade", texts(http)),
+            ("mode=websocket;tls;host=a.b;mux=0", hello),
+            ("obfs=http;proxy=socks5://127.0.0.1:@", texts(socks)),
+            ("mode=websocket;proxy=http://127.0.0.1:@", texts(http)),
+        ] {
+            for answer in answers {
+                let far = Backend::serve(move |stream| {
+                    send(&stream, &answer);
+                    // For as long as the client stays.
+                    recv_to_end(&stream, secs(100));
+                });
+                let through = options.replace('@', &far.addr.port().to_string());
+                let remote = if through == options { far.addr } else { dead.addr };
+                let half = client(Ours, remote, &through);
+                for first in [&b""[..], b"first"] {
+                    let app = connect(half.addr);
+                    send(&app, first);
+                    apps.push(app);
+                    let ended = connect(half.addr);
+                    send(&ended, first);
+                    fin(&ended);
+                    apps.push(ended);
+                }
+                halves.push((through, half, far));
+            }
+        }
+        assert_all_at_rest(halves.iter().map(|(options, half, _)| (options.as_str(), &half.child)));
+        drop(apps);
+    });
+}
+
+/// Tunnels that stand and of which one end does nothing, or takes nothing; also while the process drains.
+#[test]
+fn nothing_that_stands_still_costs_cpu_while_it_serves_and_while_it_drains() {
+    within(secs(120), || {
+        need!("openssl");
+        let certificate = Certificate::new(NAME);
+        let (backend, at_backend) = Backend::manual();
+        let options =
+            format!("path=/s;obfs-uri=/http;obfs-tls-host=b.c;{};drain=100", certificate.for_server());
+        let server = server(Ours, backend.addr, &options);
+        let trusted = certificate.for_client();
+        let clients: Vec<_> = [
+            "obfs=http;obfs-uri=/http".to_owned(),
+            "obfs=tls;obfs-host=b.c".to_owned(),
+            "mode=httpupgrade;path=/s".to_owned(),
+            "mode=websocket;path=/s;mux=0".to_owned(),
+            "mode=websocket;path=/s;mux=8".to_owned(),
+            format!("mode=websocket;path=/s;mux=0;{trusted}"),
+            format!("mode=websocket;path=/s;mux=8;{trusted}"),
+        ]
+        .into_iter()
+        .map(|options| {
+            let half = client(Ours, server.addr, &format!("{options};drain=100"));
+            (options, half)
+        })
+        .collect();
+        let mut ends = Vec::new();
+        for (_, half) in &clients {
+            for stands in 0..5 {
+                let app = connect(half.addr);
+                send(&app, b"first");
+                ends.push((stands, app, next(&at_backend)));
+            }
+        }
+        let much = noise(1 << 23, 1);
+        std::thread::scope(|scope| {
+            for (stands, app, behind) in &ends {
+                let much = &much;
+                scope.spawn(move || match stands {
+                    1 => fin(app),
+                    2 => fin(behind),
+                    3 => fill(behind, much),
+                    4 => {
+                        fill(app, much);
+                        fin(behind);
+                    }
+                    _ => {}
+                });
+            }
+        });
+        let halves = || {
+            let clients = clients.iter().map(|(options, half)| (options.as_str(), &half.child));
+            clients.chain([("the server", &server.child)])
+        };
+        assert_all_at_rest(halves());
+        for (_, child) in halves() {
+            child.signal(rustix::process::Signal::TERM);
+            child.wait_text("draining: ");
+        }
+        assert_all_at_rest(halves());
+        assert!(halves().all(|(_, child)| child.peek_exit().is_none()), "it has not waited");
+        drop(ends);
+    });
+}
+
+/// Visitors of websites of our own, and those who ask for metrics, stopped wherever they can be; in TLS, too.
+#[test]
+fn nothing_half_asked_costs_cpu_at_what_is_our_own() {
+    within(secs(120), || {
+        need!("openssl");
+        let certificate = Certificate::new(NAME);
+        let folder = TempDir::new("rest");
+        folder.write("index.html", "a page\n");
+        folder.write("big.bin", noise(20 << 20, 1));
+        let (backend, at_backend) = Backend::manual();
+        let dir = format!("dir:{}", folder.path().display());
+        let mut halves = Vec::new();
+        let (mut plain, mut encrypted) = (Vec::new(), Vec::new());
+        let body = |length: usize| {
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nab").into_bytes()
+        };
+        let ranges = b"GET /big.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9,20-5000000\r\n\r\n".to_vec();
+        let firsts: Vec<Vec<u8>> = vec![
+            vec![],
+            b"G".to_vec(),
+            b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec(),
+            PAGE.to_vec(),
+            [PAGE, b"GET / HT"].concat(),
+            PAGE.repeat(40),
+            body(2),
+            body(1000),
+            ranges,
+            DOWNLOAD.to_vec(),
+            b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n".to_vec(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            b"BOGUS\r\n\r\n".to_vec(),
+        ];
+        for website in [dir.as_str(), "status:404", "redirect:https://www.example.org"] {
+            let metrics = crate::support::ports::free_port();
+            let options = format!(
+                "mode=auto;path=/s;obfs-uri=/s;{};failover={website};metrics=127.0.0.1:{metrics}",
+                certificate.for_server()
+            );
+            let half = server(Ours, backend.addr, &options);
+            for first in &firsts {
+                for addr in [half.addr, SocketAddr::from(([127, 0, 0, 1], metrics))] {
+                    // (the metrics have room for a few at a time)
+                    let streams = [connect(addr), connect(addr)];
+                    streams.iter().for_each(|mut stream| drop(stream.write_all(first)));
+                    fin(&streams[1]);
+                    plain.extend(streams);
+                }
+                encrypted.extend(in_tls(half.addr, first).into_iter().take(1));
+            }
+            halves.push((website, half));
+        }
+        assert_all_at_rest(halves.iter().map(|(website, half)| (*website, &half.child)));
+        drop((plain, encrypted, at_backend));
     });
 }
 

@@ -1,8 +1,10 @@
 //! A machine that has less than is asked for: no threads, hardly any descriptors, a silent name server.
 
+use crate::rest::assert_at_rest;
 use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
-use crate::support::conn::{assert_echo, connect, recv_head, send};
+use crate::support::conn::{End, assert_echo, connect, fin, recv_head, recv_to_end, send};
+use crate::support::gate::gated;
 use crate::support::plugin::{Ours, Vars, bare, our_path, server, start};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
@@ -90,6 +92,8 @@ fn without_further_threads_only_what_needs_one_fails() {
 /// A name server that knows one name, as long as it wants to speak. Its questions are counted.
 struct NameServer {
     silent: Arc<AtomicBool>,
+    /// It says that it cannot tell (`EAI_AGAIN`).
+    failing: Arc<AtomicBool>,
     /// The last byte of the address that it tells.
     host: Arc<AtomicU8>,
     asked: Arc<AtomicUsize>,
@@ -104,9 +108,14 @@ impl NameServer {
         netns::run("mount", &["--bind", &file.to_string_lossy(), &target.to_string_lossy()]);
         std::fs::remove_file(&file).expect("the file is mounted");
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of names");
-        let server =
-            NameServer { silent: Arc::default(), host: Arc::new(AtomicU8::new(1)), asked: Arc::default() };
-        let (silent, host, asked) = (server.silent.clone(), server.host.clone(), server.asked.clone());
+        let server = NameServer {
+            silent: Arc::default(),
+            failing: Arc::default(),
+            host: Arc::new(AtomicU8::new(1)),
+            asked: Arc::default(),
+        };
+        let (silent, failing) = (server.silent.clone(), server.failing.clone());
+        let (host, asked) = (server.host.clone(), server.asked.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 1500];
             while let Ok((length, from)) = socket.recv_from(&mut bytes) {
@@ -118,6 +127,12 @@ impl NameServer {
                     asked.fetch_add(1, Ordering::SeqCst);
                 }
                 if silent.load(Ordering::SeqCst) {
+                    continue;
+                }
+                if failing.load(Ordering::SeqCst) {
+                    // SERVFAIL, with the question.
+                    let head = [&question[..2], &[0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
+                    let _ = socket.send_to(&[&head, &question[12..12 + name + 5]].concat(), from);
                     continue;
                 }
                 let mut answer =
@@ -170,6 +185,136 @@ fn three_hundred_who_wait_for_a_name_are_one_look_up() {
             assert_echo(client, b"at last");
         }
         assert!(names.asked.load(Ordering::SeqCst) <= 2);
+    });
+}
+
+/// What a name server may do, or a system without one.
+#[derive(Debug, Clone, Copy)]
+enum NoNames {
+    Failing,
+    Silent,
+    /// There is no `/etc/resolv.conf`, or nothing in it.
+    NotSetUp,
+}
+
+/// The names fail at the start: it listens, tells it, is at rest, and serves when they are there.
+#[test]
+fn names_that_fail_at_the_start_are_waited_for() {
+    for how in [NoNames::Failing, NoNames::Silent, NoNames::NotSetUp] {
+        netns::alone(secs(90), move || {
+            let names = NameServer::start();
+            names.failing.store(matches!(how, NoNames::Failing), Ordering::SeqCst);
+            names.silent.store(matches!(how, NoNames::Silent), Ordering::SeqCst);
+            let target = std::fs::canonicalize("/etc/resolv.conf").expect("the system has one");
+            if matches!(how, NoNames::NotSetUp) {
+                // (the system asks 127.0.0.1 then, where nobody may be)
+                std::fs::write(&target, "").expect("nothing in it");
+                names.failing.store(true, Ordering::SeqCst);
+            }
+            let echo = Backend::echo();
+            let [at_server, at_client] = [free_port(), free_port()];
+            let behind = ("backend.example".to_owned(), echo.addr.port());
+            let vars =
+                Vars { remote: local(at_server), local: behind, options: "server;obfs=http".to_owned() };
+            let server = start("a server", our_path(), &vars, at_server);
+            let remote = ("server.example".to_owned(), at_server);
+            let vars = Vars { remote, local: local(at_client), options: "obfs=http".to_owned() };
+            let client = start("a client", our_path(), &vars, at_client);
+            let early = connect(client.addr);
+            send(&early, b"early");
+            assert_at_rest("a half without names", &server.child);
+            assert_at_rest("a half without names", &client.child);
+            names.failing.store(false, Ordering::SeqCst);
+            names.silent.store(false, Ordering::SeqCst);
+            let served = || {
+                let app = connect(client.addr);
+                send(&app, b"hello");
+                fin(&app);
+                recv_to_end(&app, secs(10)).0 == b"hello"
+            };
+            assert!(
+                eventually(secs(30), served),
+                "{how:?}: {}\n{}",
+                client.child.show_log(),
+                server.child.show_log()
+            );
+            assert!(client.child.lines().len() < 12, "a flood: {}", client.child.show_log());
+        });
+    }
+}
+
+/// They fail while it serves, and when it is to read everything anew: what is known is used on.
+#[test]
+fn names_that_fail_in_service_and_at_a_reload_change_nothing() {
+    netns::alone(secs(90), || {
+        let names = NameServer::start();
+        let echo = Backend::echo();
+        let port = free_port();
+        let behind = ("backend.example".to_owned(), echo.addr.port());
+        let vars = Vars { remote: local(port), local: behind, options: "server;obfs=http".to_owned() };
+        let server = start("a server", our_path(), &vars, port);
+        let tunnel = || {
+            let client = connect(server.addr);
+            send(&client, REQUEST);
+            assert!(recv_head(&client).starts_with("HTTP/1.1 101 "));
+            assert_echo(&client, b"hello");
+            client
+        };
+        let open = tunnel();
+        let reloads = || server.child.lines().iter().filter(|line| line.contains("reloaded: ")).count();
+        for fault in [&names.failing, &names.silent] {
+            fault.store(true, Ordering::SeqCst);
+            let began = Instant::now();
+            tunnel();
+            let before = reloads();
+            server.child.signal(rustix::process::Signal::HUP);
+            assert!(eventually(secs(20), || reloads() > before), "{}", server.child.show_log());
+            tunnel();
+            assert_echo(&open, b"goes on");
+            assert!(began.elapsed() < secs(8), "somebody waited for names: {:?}", began.elapsed());
+            fault.store(false, Ordering::SeqCst);
+        }
+        assert_at_rest("a server whose names failed", &server.child);
+    });
+}
+
+/// There is no thread that looks a name up, in a process that serves: who needs one ends and the others go on.
+#[test]
+fn without_a_thread_for_names_only_who_needs_one_fails() {
+    netns::alone(secs(60), || {
+        let names = NameServer::start();
+        names.silent.store(true, Ordering::SeqCst);
+        let echo = Backend::echo();
+        let site = "never.example";
+        let port = free_port();
+        let options = format!("server;obfs=http;obfs-uri=/s;failover={site}:80");
+        let mut command = bare(our_path());
+        Vars { remote: local(port), local: local(echo.addr.port()), options }.put(&mut command);
+        let (child, gate) = gated("a server", command, &[libc::SYS_clone3, libc::SYS_clone]);
+        gate.refuse_where(libc::SYS_clone3, libc::EAGAIN, |_| true);
+        gate.refuse_where(libc::SYS_clone, libc::EAGAIN, |_| true);
+        child.wait_listening(port);
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let tunnel = connect(addr);
+        send(&tunnel, b"GET /s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        assert!(recv_head(&tunnel).starts_with("HTTP/1.1 101 "));
+        assert_echo(&tunnel, b"hello");
+        let visitor = connect(addr);
+        send(&visitor, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(recv_to_end(&visitor, secs(20)).1, End::Reset);
+        child.wait_text("no thread can be started");
+        assert_echo(&tunnel, b"goes on");
+        gate.open();
+        names.silent.store(false, Ordering::SeqCst);
+        // The name is looked up again: there is a website at its address, which is not there.
+        let told = || {
+            let visitor = connect(addr);
+            send(&visitor, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            recv_to_end(&visitor, secs(10));
+            child.lines().iter().any(|line| line.contains("127.0.0.1:80"))
+        };
+        assert!(eventually(secs(20), told), "{}", child.show_log());
+        assert_echo(&tunnel, b"goes on");
     });
 }
 

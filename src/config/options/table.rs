@@ -329,7 +329,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Value("MIB"),
         BOTH,
         "The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for \
-         them (default: no limit).",
+         them (default: a quarter of the memory).",
     ),
     OptionSpec {
         aliases: &["timeout"],
@@ -448,7 +448,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             "n",
             Kind::Value("NUMBER"),
             BOTH,
-            "The most files and connections that may be open (default: as many as the system allows).",
+            "The most files and connections that may be open (default: as many as the system allows, and one for each 32 KiB of memory).",
         )
     },
     option(

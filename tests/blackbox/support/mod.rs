@@ -8,6 +8,7 @@ pub mod child;
 pub mod conn;
 pub mod deployed;
 pub mod fronts;
+pub mod gate;
 pub mod hosts;
 pub mod link;
 pub mod netns;
