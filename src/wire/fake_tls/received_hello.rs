@@ -151,7 +151,9 @@ impl HelloReader<'_> {
     fn other_extension(&mut self, end: usize) -> Result<(), HelloStop> {
         let extension_at = self.at;
         if end - self.at < EXTENSION_HEAD {
-            return wrong("length of an extension", extension_at);
+            // What there is of it is judged once it is here, as everything.
+            let here = self.input.len() >= end;
+            return if here { wrong("length of an extension", extension_at) } else { Err(HelloStop::NeedMore) };
         }
         self.skip(2);
         let length = usize::from(self.u16()?);
