@@ -39,7 +39,7 @@ class End:
         self.check = Check(plan.tunnel, theirs, lengths[theirs], tail)
         self.pace = plan.pace_up if role == "app" else plan.pace_down
         self.stall = (plan.stall_down if role == "app" else plan.stall_up) / 1000
-        self.sent = 0
+        self.sent = self.tried = 0
         # Both ends reading and writing count as progress.
         self.progress = now()
         self.stalled_until = 0.0
@@ -58,6 +58,8 @@ class End:
             if self.fault:
                 data = self.fault(data)
             await self.bucket.take(count)
+            # The other end may have had a part of what could not be sent whole.
+            self.tried = self.sent + count
             await self.write(data)
             self.sent += count
             self.progress = now()
@@ -233,6 +235,7 @@ async def run(end, watch, report):
         ended=now(),
         plan=vars(end.plan),
         sent=end.sent,
+        tried=end.tried,
         received=end.check.position,
         result=result,
         detail=detail or end.note,

@@ -132,7 +132,7 @@ class Judge:
             self.fault(f"corrupt: {said}")
             return
         excuse = self.excuse(kind, began, ended)
-        if backend and (backend["received"] > app["sent"] or app["received"] > backend["sent"] + 1):
+        if backend and (backend["received"] > app["tried"] or app["received"] > backend["tried"] + 1):
             self.fault(f"more than was sent: {said}")
             return
         if any(end["result"] == "hung" for end in both):

@@ -118,8 +118,10 @@ pub fn check(bytes: &[u8]) {
                 // It judges frames that are whole, and no lengths that it does not take.
                 let whole = [bytes, &[0; LONGEST + 16]].concat();
                 let theirs = self::theirs(role, &whole);
-                // And it takes more close codes than may be sent (RFC 6455 section 7.4).
-                let differs = theirs.too_long || matches!(error, Some(Error::CloseCode(_)));
+                // It takes more close codes than may be sent (RFC 6455 section 7.4), and control frames whose
+                // length is short and written as a long one, which has no place in them (section 5.5).
+                let differs =
+                    theirs.too_long || matches!(error, Some(Error::CloseCode(_) | Error::LongControl));
                 assert!(theirs.refused.is_some() || differs, "{role:?}: {error:?}, {theirs:?}");
             }
             (Some(_), Some(_)) => {}
