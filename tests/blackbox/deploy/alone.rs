@@ -28,7 +28,9 @@ fn a_machine_of_its_own_is_a_website_and_a_tunnel() {
                 machine.serve(program, &[port], &[program, "-c", &file(name).display().to_string()])
             };
             let _server = start(server, "shadowsocks/server.json", 443);
-            let _client = start(client, "shadowsocks/client.json", 1080);
+            let client = start(client, "shadowsocks/client.json", 1080);
+            // Some listen before their plugin does.
+            client.wait_text(" obfs-rs client ");
             carries(echo.addr);
             let page = curl(&["https://www.example.com/"]);
             assert_eq!(
