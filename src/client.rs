@@ -144,6 +144,7 @@ impl Half for Client {
                 record.stands(spoke.elapsed());
                 let outcome = tunnel.relay(app, self.timeouts).await;
                 record.ended(&outcome);
+                outcome.close().await;
             }
             Err(error) => {
                 // Its end in order would look like that of an answer.

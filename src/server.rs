@@ -91,6 +91,7 @@ impl Half for Server {
             Ok(Opened::Tunnel(tunnel)) => {
                 let outcome = tunnel.await;
                 record.ended(&outcome);
+                outcome.close().await;
             }
             Ok(Opened::Visit(Visit::Relayed(outcome))) => record.ended(&outcome),
             Ok(Opened::Visit(Visit::Answered(answered))) => record.answered(answered),

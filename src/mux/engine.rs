@@ -334,8 +334,8 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
         match session.take_failure() {
             Some(Failed::NoTunnel(end, cause)) => record.failed(end, &cause),
             _ if !session.has_stood() => record.failed("gone", &"it ended before there was a tunnel"),
-            Some(Failed::Ended(end)) => record.ended(&Outcome { up, down, end }),
-            None => record.ended(&Outcome { up, down, end }),
+            Some(Failed::Ended(end)) => record.ended(&Outcome { up, down, end, closing: None }),
+            None => record.ended(&Outcome { up, down, end, closing: None }),
         }
     }
 
@@ -457,7 +457,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             self.note_end(session, end);
         }
         self.link.close(&end, self.timers.half_closed()).await;
-        Outcome { up: self.up, down: self.down, end }
+        Outcome { up: self.up, down: self.down, end, closing: None }
     }
 }
 

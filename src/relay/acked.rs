@@ -11,6 +11,17 @@ const BYTES_ACKED: usize = 15;
 /// Where `tcpi_last_ack_recv` does: behind eight bytes and twelve words of four, which makes it the front half.
 const LAST_ACK_RECV: usize = 7;
 
+/// Where `tcpi_state` does: it is the first byte of all.
+const STATE: usize = 0;
+
+/// The state in which the other end has sent its FIN, and this one has not (`include/net/tcp_states.h`).
+const CLOSE_WAIT: u8 = 8;
+
+/// Whether the other end has closed its direction, though not all of it may have been read.
+pub(super) fn peer_has_closed(stream: &TcpStream) -> bool {
+    word(stream, STATE).is_some_and(|word| word.to_ne_bytes()[0] == CLOSE_WAIT)
+}
+
 /// How many bytes the other end has acknowledged. `None` where the kernel does not tell.
 pub(super) fn bytes_acked(stream: &TcpStream) -> Option<u64> {
     word(stream, BYTES_ACKED)

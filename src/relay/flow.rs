@@ -217,12 +217,9 @@ impl Flow {
     }
 
     /// When there will be something to write though nothing has come. There is no such time while the
-    /// protocol is not asked: the flow is woken by its sink then. Nor is anything said of its own to a side that is
-    /// not listened to: it need not be kept alive, and if it has closed, behind what is not read yet, it would answer
-    /// with a reset that takes that away.
-    pub(super) fn deadline<P: Protocol>(&self, protocol: &P, other: &Flow) -> Option<Instant> {
-        let is_unheard = P::HAS_CONTROL_FRAMES && other.waits == Waits::Sink;
-        protocol.deadline(self.direction).filter(|_| self.all_is_written() && !is_unheard)
+    /// protocol is not asked: the flow is woken by its sink then.
+    pub(super) fn deadline(&self, protocol: &impl Protocol) -> Option<Instant> {
+        protocol.deadline(self.direction).filter(|_| self.all_is_written())
     }
 
     /// That time has come. Returns how long the sink has been silent, if that is suspect.

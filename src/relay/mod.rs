@@ -32,6 +32,10 @@ mod acked {
         None
     }
 
+    pub(super) fn peer_has_closed(_: &tokio::net::TcpStream) -> bool {
+        false
+    }
+
     pub(super) fn unacked_for(_: &tokio::net::TcpStream) -> Option<std::time::Duration> {
         None
     }
@@ -60,7 +64,7 @@ mod write_buffer;
 
 pub use close::{CLOSE_TIMEOUT, close_gracefully};
 pub use flows::Flows;
-pub use outcome::{End, EndSeen, Outcome, Side};
+pub use outcome::{Closing, End, EndSeen, Outcome, Side};
 pub use pieces::Pieces;
 pub use protocol::{Direction, Identity, Protocol, ProtocolError};
 pub use scratch::read_some;
@@ -80,7 +84,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use timeouts::{Due, IdleWatch};
 use tokio::time::{Instant, sleep_until};
 
@@ -121,17 +124,22 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
         self.broken = Some((side, error));
     }
 
-    /// Passes everything on until both directions have ended.
+    /// Passes everything on until both directions have ended. What is left to be said then is for the outcome's
+    /// [`close`](Outcome::close).
     ///
     /// (An `async fn` would have room for the relay twice: for its argument, and for the variable that this
     /// becomes.)
     #[expect(clippy::manual_async_fn, reason = "a third less memory for each tunnel")]
-    pub fn run(mut self) -> impl Future<Output = Outcome> {
+    pub fn run(mut self) -> impl Future<Output = Outcome>
+    where
+        A: Send + 'static,
+        D: Send + 'static,
+        P: Send + 'static,
+    {
         async move {
             let end = self.pass_on().await;
-            let outcome = self.outcome(end);
-            // On the heap: a relay has no room for what it says in the end.
-            Box::pin(self.close(&outcome.end)).await;
+            let mut outcome = self.outcome(end);
+            outcome.closing = self.closing(&outcome.end);
             outcome
         }
     }
@@ -150,7 +158,7 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     }
 
     fn outcome(&self, end: End) -> Outcome {
-        Outcome { up: self.flows.up.payload(), down: self.flows.down.payload(), end }
+        Outcome { up: self.flows.up.payload(), down: self.flows.down.payload(), end, closing: None }
     }
 
     async fn pass_on(&mut self) -> End {
@@ -191,7 +199,7 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
             } else {
                 self.timeouts.idle
             };
-            let deadlines = [up.deadline(protocol, down), down.deadline(protocol, up), check];
+            let deadlines = [up.deadline(protocol), down.deadline(protocol), check];
             let next = deadlines.into_iter().flatten().min();
             match idle.poll(cx, timer.as_mut(), moved, limit, next) {
                 Poll::Pending => Poll::Pending,
@@ -228,15 +236,17 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     /// dead way: where not even the kernel at its other end answers, that is the relay's end. (While nothing is
     /// sent, the kernel's own keep-alive finds that out; what is sent and not acknowledged, it sends again for
     /// much longer.)
+    ///
+    /// Nothing of its own is said to a side that has closed behind what is not read yet, as v2ray's server does: it
+    /// would answer with a reset, which takes that away.
     fn reach_deadlines(&mut self, now: Instant) -> Option<End> {
-        let Flows { protocol, up, down } = &mut self.flows;
-        let mut dead = |flow: &Flow, other: &Flow, side, unacked_for: &dyn Fn() -> Option<Duration>| {
-            flow.deadline(protocol, other).filter(|at| *at <= now)?;
-            let silence = flow.reach_deadline(protocol, now)?;
-            (unacked_for()? >= silence).then(|| End::Reset(side, stream::unanswered()))
-        };
-        dead(up, down, Side::Dialled, &|| self.dialled.unacked_for())
-            .or_else(|| dead(down, up, Side::Accepted, &|| self.accepted.unacked_for()))
+        let Relay { accepted, dialled, flows: Flows { protocol, up, down }, .. } = self;
+        let dead = reach_deadline(protocol, (up, down), now, dialled);
+        let unanswered = |side| End::Reset(side, stream::unanswered());
+        if dead {
+            return Some(unanswered(Side::Dialled));
+        }
+        reach_deadline(protocol, (down, up), now, accepted).then(|| unanswered(Side::Accepted))
     }
 
     /// Looks after what no reading and no writing tells: that the accepted side does not take what is there
@@ -289,20 +299,24 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
     }
 
     /// Has the protocol say what it has to say before its connection is closed; the other one is closed at once.
-    async fn close(self, end: &End) {
-        if matches!(end, End::Reset(..)) {
-            return;
-        }
-        let Relay { mut accepted, mut dialled, flows, timeouts, .. } = self;
+    fn closing(self, end: &End) -> Option<Closing>
+    where
+        A: Send + 'static,
+        D: Send + 'static,
+    {
+        let Relay { accepted, dialled, flows, timeouts, .. } = self;
         let Flows { mut protocol, mut up, mut down } = flows;
-        // A peer of a tunnel that ended in order may still have to read what came last.
-        let patience = if matches!(end, End::Closed) { timeouts.half_closed } else { CLOSE_TIMEOUT };
-        if let Some(last) = up.last_bytes(&mut protocol) {
-            drop(accepted);
-            close_gracefully(&mut dialled, last, patience).await;
-        } else if let Some(last) = down.last_bytes(&mut protocol) {
-            drop(dialled);
-            close_gracefully(&mut accepted, last, patience).await;
+        let peer_closed = up.closed_both(&protocol) || down.closed_both(&protocol);
+        // A peer of a tunnel that ended in order, and that has not closed it, may still have to read what came last.
+        let patience =
+            if matches!(end, End::Closed) && !peer_closed { timeouts.half_closed } else { CLOSE_TIMEOUT };
+        match end {
+            End::Reset(..) | End::HandedOff => None,
+            _ => match (up.last_bytes(&mut protocol), down.last_bytes(&mut protocol)) {
+                (Some(last), _) => Some(Closing::of(dialled, last, patience)),
+                (None, Some(last)) => Some(Closing::of(accepted, last, patience)),
+                (None, None) => None,
+            },
         }
     }
 
@@ -376,4 +390,20 @@ impl<A: RelayStream, D: RelayStream, P: Protocol> Relay<A, D, P> {
             },
         }
     }
+}
+
+/// Reaches the deadline of a flow if it has come; `back` is the one from its sink. Returns whether the way to the
+/// sink is dead.
+fn reach_deadline<P: Protocol>(
+    protocol: &mut P,
+    (flow, back): (&Flow, &Flow),
+    now: Instant,
+    sink: &impl RelayStream,
+) -> bool {
+    let is_due = flow.deadline(protocol).is_some_and(|at| at <= now);
+    if !is_due || (P::HAS_CONTROL_FRAMES && back.waits() == Waits::Sink && sink.peer_has_closed()) {
+        return false;
+    }
+    let silence = flow.reach_deadline(protocol, now);
+    silence.is_some_and(|silence| sink.unacked_for().is_some_and(|time| time >= silence))
 }

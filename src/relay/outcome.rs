@@ -1,8 +1,11 @@
 //! How a stream, a relay, or one of its directions ends.
 
+use super::close::close_gracefully;
 use super::protocol::ProtocolError;
+use super::stream::RelayStream;
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// One of the two streams of a relay.
@@ -75,6 +78,37 @@ pub struct Outcome {
     pub down: u64,
     /// Why it ended.
     pub end: End,
+    /// What is left to be done on the connection of a tunnel that is over.
+    pub closing: Option<Closing>,
+}
+
+impl Outcome {
+    /// Closes the connection in order; the tunnel is over, and nobody has to wait for that.
+    pub async fn close(self) {
+        if let Some(Closing(closing)) = self.closing {
+            closing.await;
+        }
+    }
+}
+
+/// A connection that is being closed, in the manner of its format. Who drops it closes it at once.
+pub struct Closing(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Closing {
+    /// Says these bytes before the end; the peer has that patience.
+    pub(super) fn of<S: RelayStream + Send + 'static>(
+        mut stream: S,
+        last: Vec<u8>,
+        patience: Duration,
+    ) -> Self {
+        Closing(Box::pin(async move { close_gracefully(&mut stream, last, patience).await }))
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closing")
+    }
 }
 
 /// Why a direction broke off.

@@ -28,6 +28,12 @@ pub trait RelayStream: AsyncRead + AsyncWrite + Unpin {
         None
     }
 
+    /// Whether the peer has closed its direction of the connection, though not all of it has been read. False where
+    /// nobody tells.
+    fn peer_has_closed(&self) -> bool {
+        false
+    }
+
     /// For how long the peer has acknowledged nothing, not even that it got nothing. `None` where nobody tells.
     fn unacked_for(&self) -> Option<Duration> {
         None
@@ -71,6 +77,10 @@ impl RelayStream for TcpStream {
 
     fn bytes_acked(&self) -> Option<u64> {
         super::acked::bytes_acked(self)
+    }
+
+    fn peer_has_closed(&self) -> bool {
+        super::acked::peer_has_closed(self)
     }
 
     fn unacked_for(&self) -> Option<Duration> {

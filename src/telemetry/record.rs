@@ -167,7 +167,7 @@ impl Record {
     }
 
     /// It was joined to something else, and has ended.
-    pub fn ended(mut self, Outcome { up, down, end }: &Outcome) {
+    pub fn ended(mut self, Outcome { up, down, end, .. }: &Outcome) {
         self.note_outage(*down, end);
         self.log_end(*up, *down, end);
         let (name, counted, cause) = match end {

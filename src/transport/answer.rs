@@ -277,6 +277,10 @@ impl RelayStream for Unanswered {
         self.inner.as_tcp()
     }
 
+    fn peer_has_closed(&self) -> bool {
+        self.inner.peer_has_closed()
+    }
+
     fn bytes_acked(&self) -> Option<u64> {
         self.inner.bytes_acked()
     }

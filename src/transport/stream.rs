@@ -115,6 +115,10 @@ impl RelayStream for Stream {
         either!(self, stream => stream.as_tcp())
     }
 
+    fn peer_has_closed(&self) -> bool {
+        either!(self, stream => stream.peer_has_closed())
+    }
+
     fn bytes_acked(&self) -> Option<u64> {
         either!(self, stream => stream.bytes_acked())
     }

@@ -375,6 +375,10 @@ impl RelayStream for TlsStream {
         self.tcp.is_broken(cx)
     }
 
+    fn peer_has_closed(&self) -> bool {
+        self.tcp.peer_has_closed()
+    }
+
     fn bytes_acked(&self) -> Option<u64> {
         self.tcp.bytes_acked()
     }

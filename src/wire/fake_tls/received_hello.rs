@@ -153,7 +153,11 @@ impl HelloReader<'_> {
         if end - self.at < EXTENSION_HEAD {
             // What there is of it is judged once it is here, as everything.
             let here = self.input.len() >= end;
-            return if here { wrong("length of an extension", extension_at) } else { Err(HelloStop::NeedMore) };
+            return if here {
+                wrong("length of an extension", extension_at)
+            } else {
+                Err(HelloStop::NeedMore)
+            };
         }
         self.skip(2);
         let length = usize::from(self.u16()?);
