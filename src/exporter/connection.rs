@@ -24,9 +24,12 @@ const HEAD: usize = 8 * 1024;
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers one request.
-pub async fn serve(connection: impl AsyncRead + AsyncWrite + Unpin, readiness: &Readiness) {
-    let answer = service_fn(async |request| Ok::<_, Infallible>(answer(&request, readiness).await));
+/// Answers one request, and tells when it is here.
+pub async fn serve(connection: impl AsyncRead + AsyncWrite + Unpin, readiness: &Readiness, asked: impl Fn()) {
+    let answer = service_fn(async |request| {
+        asked();
+        Ok::<_, Infallible>(answer(&request, readiness).await)
+    });
     let served = http1::Builder::new()
         .keep_alive(false)
         // Who has asked, and says no more (`nc -N`), is answered.

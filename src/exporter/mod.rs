@@ -5,6 +5,7 @@
 
 mod ask;
 mod connection;
+mod guests;
 mod listener;
 mod readiness;
 #[cfg(unix)]
@@ -19,16 +20,13 @@ use crate::config::MetricsAddress;
 use crate::os::user::User;
 use crate::runtime::watchdog::watched;
 use crate::runtime::{blocking, drain};
+use guests::{Asked, Guests};
 use listener::Listener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, io};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
-
-/// Connections at a time. Further ones wait until one of these is over, which takes seconds.
-const MOST: usize = 32;
+use tracing::{debug, info, warn};
 
 /// How long an address that another process has is left alone, at first and at most.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -149,20 +147,24 @@ impl Exporter {
 
     /// Answers until it is dropped.
     async fn answer(&self, readiness: Readiness) {
-        let (slots, readiness) = (Arc::new(Semaphore::new(MOST)), Arc::new(readiness));
+        let (guests, readiness) = (Guests::new(), Arc::new(readiness));
         let mut acceptors = JoinSet::new();
         let accepting: Vec<_> = self.listeners().iter().filter_map(Listener::acceptor).collect();
         for mut acceptor in accepting {
-            let (slots, readiness) = (Arc::clone(&slots), Arc::clone(&readiness));
+            let (guests, readiness) = (Arc::clone(&guests), Arc::clone(&readiness));
             acceptors.spawn(watched(None, async move {
                 loop {
-                    let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
                     let connection = acceptor.accept().await;
+                    let Ok(place) = guests.seat().await else { return };
                     let readiness = Arc::clone(&readiness);
                     // It has its time, also where the address is left to another process meanwhile.
                     tokio::spawn(watched(None, async move {
-                        serve(connection, &readiness).await;
-                        drop(slot);
+                        let serve = |asked: Asked| async move {
+                            serve(connection, &readiness, || asked.tell()).await;
+                        };
+                        if !place.hold(serve).await {
+                            debug!("metrics: a connection that did not ask makes room for another one");
+                        }
                     }));
                 }
             }));

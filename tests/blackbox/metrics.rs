@@ -25,6 +25,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 mod address;
+mod crowd;
 mod ready;
 
 fn nobody_there() -> SocketAddr {

@@ -53,7 +53,7 @@ fn ask(bytes: &[u8], ends: &[usize]) -> Vec<u8> {
             let _ = answers.read_to_end(&mut said).await;
             said
         };
-        tokio::join!(client, reader, serve(near, &readiness)).1
+        tokio::join!(client, reader, serve(near, &readiness, || {})).1
     })
 }
 
