@@ -1,6 +1,7 @@
 """What reports are made of: the machine's name, numbers, and the parts of an SVG."""
 
 import datetime
+import errno
 import os
 import platform
 from xml.sax.saxutils import escape
@@ -9,8 +10,34 @@ INK, FAINT, RULE, PAPER = "#1f2933", "#616e7c", "#d9dee4", "#ffffff"
 OURS = "#0f766e"
 
 
+# About as much as a page has.
+ROOM = 64 * 1024
+
+
+def check(path):
+    """Whether there can be a page: an OSError says why not. What is there stays as it is, and nothing is left."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A folder, or a terminal, a pipe, a device.
+        if os.path.isdir(path) or not os.access(path, os.W_OK):
+            number = errno.EISDIR if os.path.isdir(path) else errno.EACCES
+            raise OSError(number, os.strerror(number))
+        return
+    path = os.path.realpath(path)
+    was_there = os.path.exists(path)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(file).st_size
+        try:
+            os.posix_fallocate(file, size, ROOM)
+        finally:
+            os.truncate(file, size)
+    finally:
+        os.close(file)
+        if not was_there:
+            os.remove(path)
+
+
 def write(path, content):
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path, "w") as file:
         file.write(content)
 

@@ -35,11 +35,14 @@ def build():
 
 def ours(binary):
     """The path of the program that is named, or that is built."""
-    if not binary:
-        return build()
-    if not os.access(binary, os.X_OK):
-        sys.exit(f"--binary {binary}: no such program")
-    return os.path.abspath(binary)
+    return named("--binary", binary) if binary else build()
+
+
+def named(flag, path):
+    """The path of a program that an option names."""
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        sys.exit(f"{flag} {path}: no such program")
+    return os.path.abspath(path)
 
 
 def sip003(remote, local, options):

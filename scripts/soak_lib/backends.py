@@ -22,6 +22,8 @@ def fault_maker(kind):
         every = 4_000_000
         if before // every == sent // every or len(data) < 64:
             return data
+        if kind == "hang":
+            return None
         broken = bytearray(data)
         if kind == "flip":
             broken[len(broken) // 2] ^= 0x20

@@ -24,6 +24,9 @@ class Disturbances:
         self.counts = {}
         self.timeline = []
         self.weather_until = 0.0
+        # Resets go through the network, which would lose them: no backend restarts in bad weather, and the other way
+        # round.
+        self.rough_until = self.restart_until = 0.0
 
     def schedule(self):
         """Each kind at its own pace: a few times in a short run, every minute or less in a long one."""
@@ -76,6 +79,12 @@ class Disturbances:
         self.told(what)
         return self.soak.judge.open(what, time.monotonic(), groups, weather)
 
+    def unnoticed(self, what, groups=None, seconds=0):
+        """Something that no tunnel may notice."""
+        self.told(what)
+        now = time.monotonic()
+        self.soak.judge.open(what, now, groups, excuses=False).ended = now + seconds
+
     # The network.
 
     def weather(self, what, begin, end, seconds, echo=0):
@@ -83,7 +92,10 @@ class Disturbances:
         while time.monotonic() < self.weather_until:
             yield self.weather_until - time.monotonic() + self.dice.uniform(0, 2)
         # One at a time, with a clear sky in between.
+        while time.monotonic() < self.restart_until:
+            yield self.restart_until - time.monotonic() + 0.1
         self.weather_until = time.monotonic() + seconds + 3 * AFTERWARDS
+        self.rough_until = time.monotonic() + 0.5 + seconds + echo
         self.soak.tell(do="rough")
         window = None
         try:
@@ -143,7 +155,10 @@ class Disturbances:
     def backend_restart(self):
         if not self.rough:
             return
+        while time.monotonic() < self.rough_until:
+            yield self.rough_until - time.monotonic() + 0.1
         group, seconds = self.dice.choice(self.rough), self.length(0.3, 5)
+        self.restart_until = time.monotonic() + seconds + 0.5
         window = self.window(f"backend restart: {group.name}, away for {seconds:.1f} s", {group.name})
         self.soak.tell(do="restart", group=group.name, seconds=seconds)
         try:
@@ -179,7 +194,7 @@ class Disturbances:
     # The halves' own.
 
     def renewal(self):
-        self.told("certificate renewed")
+        self.unnoticed("certificate renewed")
         self.soak.certificates.renew()
         self.soak.renewals.append((time.monotonic(), self.soak.certificates.serials[-1]))
         yield 0
@@ -187,13 +202,13 @@ class Disturbances:
     def reload(self):
         ours = [half for half in self.soak.pairs.halves if half.ours]
         half = self.dice.choice(ours)
-        self.told(f"reload: {half.name}")
+        self.unnoticed(f"reload: {half.name}", {half.group})
         os.kill(half.child.pid, signal.SIGHUP)
         yield 0
 
     def full_disk(self):
         seconds = self.length(1, 20)
-        self.told(f"full disk: {seconds:.1f} s")
+        self.unnoticed(f"full disk: {seconds:.1f} s", seconds=seconds)
         filler = os.path.join(self.soak.disk, "filler")
         try:
             for _attempt in range(3):

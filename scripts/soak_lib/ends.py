@@ -8,6 +8,10 @@ from .stream import piece, start_of
 from .worker import now, reset, tell
 
 
+# So long before it is given up, a tunnel that makes no progress is looked at.
+LOOK = 5
+
+
 class Ended(Exception):
     """The connection ended before it was time."""
 
@@ -57,6 +61,8 @@ class End:
             data = piece(self.start, self.sent, count)
             if self.fault:
                 data = self.fault(data)
+                if data is None:
+                    await asyncio.Future()
             await self.bucket.take(count)
             # The other end may have had a part of what could not be sent whole.
             self.tried = self.sent + count
@@ -189,8 +195,8 @@ class Watch:
         self.patience = patience
         self.ends = {}
 
-    def hold(self, end, task):
-        self.ends[end] = task
+    def hold(self, end, task, report):
+        self.ends[end] = task, report
 
     def drop(self, end):
         self.ends.pop(end, None)
@@ -199,17 +205,39 @@ class Watch:
         while True:
             await asyncio.sleep(1)
             moment = now()
-            for end, task in list(self.ends.items()):
-                if moment > max(end.progress, end.stalled_until) + self.patience:
+            for end, (task, report) in list(self.ends.items()):
+                still = moment - max(end.progress, end.stalled_until)
+                if still > self.patience:
                     end.hung = True
                     task.cancel()
+                elif still > self.patience - LOOK and not end.looked_at:
+                    self.tell_stuck(end, report)
+
+    def tell_stuck(self, end, report):
+        """While its sockets are there."""
+        end.looked_at = True
+        try:
+            addresses = f"{end.sock.getsockname()} {end.sock.getpeername()}"
+        except OSError as error:
+            addresses = error.strerror
+        tell(
+            what="stuck",
+            tunnel=end.plan.tunnel,
+            role=end.role,
+            plan=vars(end.plan),
+            sent=end.sent,
+            received=end.check.position,
+            addresses=addresses,
+            moved=end.progress,
+            **report,
+        )
 
 
 async def run(end, watch, report):
     """Goes through a plan and tells how it went."""
-    end.hung = False
+    end.hung = end.looked_at = False
     began = now()
-    watch.hold(end, asyncio.current_task())
+    watch.hold(end, asyncio.current_task(), report)
     result, detail = "whole", ""
     try:
         await end.go()

@@ -1,5 +1,6 @@
 """Whether what happened to each tunnel may have happened."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ from .stream import ABORT_APP, ABORT_BACKEND, ENDS
 MOST_TOLD = 200
 # How long the other end's report may take once one is there.
 OTHER_END = 90
+# So many disturbances are told beside a fault.
+MOST_MEANWHILE = 12
 
 
 @dataclass
@@ -21,6 +24,8 @@ class Window:
     # The groups that it hits; None: all.
     groups: set = None
     weather: bool = False
+    # What nobody may notice is no excuse.
+    excuses: bool = True
 
     def overlaps(self, began, ended):
         return began < self.ended and ended > self.began
@@ -47,8 +52,10 @@ class Tally:
 
 
 class Judge:
-    def __init__(self, groups, kinds, say):
+    def __init__(self, groups, kinds, say, start):
         self.say = say
+        # When the soak has begun: all that is told counts from there.
+        self.start = start
         self.kinds = {kind.name: kind for kind in kinds}
         self.groups = {group.name: group for group in groups}
         self.tallies = {kind.name: Tally() for kind in kinds}
@@ -58,16 +65,40 @@ class Judge:
         self.faults = []
         self.fault_count = 0
         self.certificates = []
+        # Where the sockets of a tunnel that made no progress have been written down.
+        self.looked_at = {}
 
-    def fault(self, what):
+    def fault(self, what, began=None, ended=None, group=None):
+        """Something is wrong: in that time, or now; with a group of tunnels, or with all."""
         self.fault_count += 1
         if len(self.faults) < MOST_TOLD:
+            now = time.monotonic()
+            what += f" [{self.when(began or now, ended or now, group)}]"
             self.faults.append(what)
             # At once: who watches a soak of hours wants to look while it is there to be looked at.
             self.say(f"fault: {what}")
 
-    def open(self, what, began, groups=None, weather=False):
-        window = Window(what, began, groups=groups, weather=weather)
+    def when(self, began, ended, group):
+        """Seconds since the start, and the disturbances of that time."""
+        meanwhile = [
+            window
+            for window in self.windows
+            if window.overlaps(began - 1, ended + 1) and (not group or not window.groups or group in window.groups)
+        ]
+        words = self.seconds(began, ended)
+        # (the latest ones, if not all: a tunnel that is hung has moved before)
+        told = [f"{window.what} ({self.seconds(window.began, window.ended)})" for window in meanwhile[-MOST_MEANWHILE:]]
+        if told:
+            more = len(meanwhile) - len(told)
+            words += f"; meanwhile {f'{more} more, ' if more else ''}{', '.join(told)}"
+        return words
+
+    def seconds(self, began, ended):
+        first, last = (f"{moment - self.start:.0f}" for moment in (began, min(ended, time.monotonic())))
+        return f"{first} s" if first == last else f"{first} to {last} s"
+
+    def open(self, what, began, groups=None, weather=False, excuses=True):
+        window = Window(what, began, groups=groups, weather=weather, excuses=excuses)
         self.windows.append(window)
         return window
 
@@ -104,6 +135,8 @@ class Judge:
         """What may have ended a tunnel of this kind early."""
         # Of two excuses the nearer one.
         for window in sorted(self.windows, key=lambda window: window.weather):
+            if not window.excuses:
+                continue
             if window.weather:
                 # Whoever is established outlasts it; who comes meanwhile may be refused.
                 born_in_it = window.began - 2 < began < window.ended
@@ -128,17 +161,23 @@ class Judge:
             if end["result"] == "whole" and end["detail"]:
                 tally.notes[f"{end['role']}: {end['detail']}"] += 1
         said = f"{kind.name}: {'; '.join(shown(end) for end in both)}"
+
+        def fault(what):
+            self.fault(what, began, ended, kind.group)
+
         if any(end["result"] == "corrupt" for end in both):
-            self.fault(f"corrupt: {said}")
+            fault(f"corrupt: {said}")
             return
         excuse = self.excuse(kind, began, ended)
         if backend and (backend["received"] > app["tried"] or app["received"] > backend["tried"] + 1):
-            self.fault(f"more than was sent: {said}")
+            fault(f"more than was sent: {said}")
             return
         if any(end["result"] == "hung" for end in both):
             # Nobody may hang, whatever happened; peers in bad weather may.
             if not (excuse and kind.frail):
-                self.fault(f"hung: {said}{' (during: ' + excuse + ')' if excuse else ''}")
+                looked_at = self.looked_at.get(plan["tunnel"])
+                seen = f", its sockets: {looked_at}" if looked_at else ""
+                fault(f"hung: {said}{' (during: ' + excuse + ')' if excuse else ''}{seen}")
                 return
         stalled = kind.mux and (plan["stall_up"] or plan["stall_down"])
         # An application that resets at once may do so before there is anything at the other end.
@@ -157,7 +196,7 @@ class Judge:
             return
         if not backend:
             said += "; the backend has not seen it"
-        self.fault(f"not whole, and nobody disturbed it: {said}")
+        fault(f"not whole, and nobody disturbed it: {said}")
 
     # Visitors.
 
@@ -169,15 +208,16 @@ class Judge:
             return
         said = f"visitor {record['kind']} of {record['server']}: {record['detail']}"
         if record["result"] == "corrupt":
-            self.fault(f"corrupt: {said}")
+            self.fault(f"corrupt: {said}", record["began"], record["ended"])
             return
         for window in self.windows:
             if (
-                window.weather or window.groups is None or {"site", record["server"]} & window.groups
+                window.excuses
+                and (window.weather or window.groups is None or {"site", record["server"]} & window.groups)
             ) and window.overlaps(record["began"] - 2, record["ended"] + 1):
                 counts["cut"] += 1
                 return
-        self.fault(f"not whole, and nobody disturbed it: {said}")
+        self.fault(f"not whole, and nobody disturbed it: {said}", record["began"], record["ended"])
 
     def certificate(self, record, renewals, patience):
         """Whether a server shows what is on disk; `renewals` are (moment, serial)."""

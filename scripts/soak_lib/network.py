@@ -90,6 +90,11 @@ class Network:
     def link(self, side, state):
         run("ip", "link", "set", side, state)
 
+    def sockets(self, side, ports):
+        """What the kernel knows of the sockets at these ports on one side."""
+        ends = " or ".join(f"{end} = :{port}" for port in sorted(ports) for end in ("sport", "dport"))
+        return run(*self.inside(side), "ss", "-tinmoe", f"( {ends} )")
+
     def cut(self, side, port):
         """Resets all connections of one side to a port of the servers; how many."""
         filters = (

@@ -31,6 +31,8 @@ GROWTH_KIB, GROWTH_PART = 1024, 0.15
 RENEWAL_PATIENCE = 20
 # What is kept of each log when there are faults.
 LOG_KEPT = 200_000
+# So many tunnels that make no progress are looked at.
+MOST_LOOKED_AT = 40
 # Threads for what would block (files, look-ups) come when several are needed at once, and stay while there is now
 # and then something to do for any of them.
 MORE_THREADS = 2
@@ -62,6 +64,12 @@ def scale(options):
     # A stalled reader is to fill all buffers on its way.
     load.update(stalls=0.04, stalled=2_000_000 if options.small else 12_000_000, seed=options.seed)
     return load
+
+
+def files_needed(options):
+    """Descriptors of the process that has most: an end of each tunnel, visitors, and what else a process has open."""
+    most = scale(options)["most"]
+    return most + most // 4 + 250
 
 
 class Worker:
@@ -124,7 +132,7 @@ class Soak:
         self.directory = tempfile.mkdtemp(prefix="obfs-rs-soak-")
         os.chmod(self.directory, 0o755)
         self.groups, self.kinds = pairs.everything(self.options.without, self.options.small)
-        self.judge = Judge(self.groups, self.kinds, self.say)
+        self.judge = Judge(self.groups, self.kinds, self.say, self.began)
         self.watch = None
         try:
             with Group(self.directory) as self.started:
@@ -132,7 +140,7 @@ class Soak:
                 self.go()
         except Stopped:
             self.say(f"ending: {self.stopped}")
-        except RunError as error:
+        except (RunError, OSError) as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
             self.keep_logs()
@@ -154,7 +162,43 @@ class Soak:
                         copy.write(log.read())
             except OSError as error:
                 self.note(f"{child.log} cannot be kept: {error}")
+        for name in self.judge.looked_at.values():
+            try:
+                shutil.copy(os.path.join(self.directory, name), folder)
+            except OSError as error:
+                self.note(f"{name} cannot be kept: {error}")
         self.note(f"the ends of all logs are in {folder}")
+
+    def look_at(self, stuck):
+        """Writes down what is known of a tunnel that makes no progress: where its bytes are, the kernel says."""
+        tunnel, judge = stuck["tunnel"], self.judge
+        if tunnel in judge.looked_at or len(judge.looked_at) >= MOST_LOOKED_AT:
+            return
+        kinds = [kind for kind in self.kinds if stuck.get("kind") == kind.name or stuck.get("group") == kind.group]
+        group = next(group for group in self.groups if group.name == kinds[0].group)
+        on_the_way = {group.port} | {self.pairs.fronts[kind.front] for kind in kinds if kind.front}
+        ports = {
+            "client": on_the_way | {kind.port for kind in kinds},
+            "server": on_the_way | {group.backend},
+        }
+        text = f"{self.at()}: tunnel {tunnel}, {', '.join(kind.name for kind in kinds)}\n{json.dumps(stuck)}\n"
+        text += f"it has moved last at {self.at(stuck['moved'])}\n"
+        for side in ports:
+            try:
+                text += f"\n== the {side}s' sockets\n{self.network.sockets(side, ports[side])}"
+            except RunError as error:
+                text += f"\n== the {side}s' sockets: {error}\n"
+        names = {f"{kind.name} client" for kind in kinds}
+        for half in self.pairs.halves:
+            if half.metrics and half.group == group.name and (half.side == "server" or half.name in names or group.host):
+                text += f"\n== {half.name}\n{watch.ask(half.metrics, 1) or 'it does not answer'}"
+        name = f"hung-{tunnel}.txt"
+        with open(os.path.join(self.directory, name), "w") as file:
+            file.write(text)
+        judge.looked_at[tunnel] = name
+
+    def at(self, moment=None):
+        return f"{(moment or time.monotonic()) - self.began:.0f} s"
 
     def stop(self, number, _frame):
         self.stopped = signal.Signals(number).name
@@ -293,6 +337,8 @@ class Soak:
                 self.traffic.update(backends=message["open"], site=message["site"])
             case "visitors":
                 self.traffic.update(visitors=message["open"])
+            case "stuck":
+                self.look_at(message)
             case "stranger":
                 self.judge.fault(f"corrupt: a backend of {message['group']}: {message['detail']}")
             case "ready":
@@ -403,6 +449,9 @@ class Soak:
         """The log of the server on the full disk, as logrotate does it."""
         for half in self.pairs.halves:
             if half.access_log and not half.child.exited():
+                if not os.path.exists(half.access_log):
+                    self.note(f"{half.name} had no access log at {self.at()}")
+                    continue
                 self.look_for_panics(half)
                 self.read_access_log(half.access_log)
                 os.truncate(half.child.log, 0)

@@ -44,8 +44,8 @@ def cpu(half):
     return cpu_seconds([half.child])
 
 
-def scrape(path, seconds=5):
-    """The metrics at a Unix socket: {name with labels: value}; None if nobody answers."""
+def ask(path, seconds=5):
+    """What the metrics at a Unix socket say; None if nobody answers."""
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(seconds)
@@ -56,7 +56,15 @@ def scrape(path, seconds=5):
                 text += data
     except OSError:
         return None
-    lines = re.findall(r"^(obfs_rs_\S+|process_\S+) ([\d.e+-]+)$", text.decode(), re.MULTILINE)
+    return text.decode(errors="replace")
+
+
+def scrape(path):
+    """The metrics at a Unix socket: {name with labels: value}; None if nobody answers."""
+    text = ask(path)
+    if text is None:
+        return None
+    lines = re.findall(r"^(obfs_rs_\S+|process_\S+) ([\d.e+-]+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in lines}
 
 

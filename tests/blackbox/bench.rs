@@ -4,7 +4,8 @@ use crate::support::child::{Child, Exit};
 use crate::support::peers::need;
 use crate::support::plugin::{bare, our_path};
 use crate::support::tempdir::TempDir;
-use crate::support::{netns, secs};
+use crate::support::{eventually, netns, secs};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/bench");
@@ -68,4 +69,120 @@ fn words_that_do_not_go_together_are_told() {
         assert!(lines.iter().any(|line| line.contains(told)), "{words}: {lines:?}");
         assert!(!lines.iter().any(|line| line.contains("Traceback")), "{words}: {lines:?}");
     }
+}
+
+/// Runs it with just these words, under a limit on open files where there is one.
+fn run(dir: &TempDir, words: &str, limit: Option<u32>) -> (Exit, Child) {
+    let mut command = bare("sh".into());
+    let limit = limit.map_or(String::new(), |limit| format!("ulimit -n {limit}; "));
+    command.arg("-c").arg(format!("{limit}exec {SCRIPT} --quick --no-install {words}"));
+    command.current_dir(dir.path()).env("TMPDIR", dir.path());
+    let child = Child::spawn(words, command);
+    (child.wait_exit(secs(60)), child)
+}
+
+/// One line tells what is wrong, and nothing else is there to be read.
+#[track_caller]
+fn assert_told(child: &Child, told: &str) {
+    let lines = child.lines();
+    assert!(lines.iter().any(|line| line.contains(told)), "no `{told}` in {lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("Traceback")), "{lines:?}");
+}
+
+/// What is in the folder.
+fn left(dir: &TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.path()).expect("the folder");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn what_cannot_be_written_or_run_is_told_before_it_begins() {
+    need!("python3");
+    let ours = our_path();
+    let ours = ours.display();
+    for (words, told) in [
+        (format!("--binary {ours} --json none/x/a.json"), "--json none/x/a.json: No such file or directory"),
+        (format!("--binary {ours} --json ."), "--json .: Is a directory"),
+        (format!("--binary {ours} --json a.json --svg {ours}/a"), "Not a directory"),
+        (format!("--binary {ours} --json a --svg b --earlier /nope"), "--earlier /nope: no such program"),
+        ("--json a --svg b --binary .".to_owned(), "--binary .: no such program"),
+    ] {
+        let dir = TempDir::new("bench");
+        let (exit, child) = run(&dir, &format!("--only ours-http --rows idle {words}"), None);
+        assert!(matches!(exit, Exit::Code(1 | 2)), "{words}: {exit:?}");
+        assert_told(&child, told);
+        assert_eq!(left(&dir), [] as [String; 0], "{words}");
+    }
+}
+
+#[test]
+fn what_could_not_be_measured_is_no_success() {
+    if !netns::may() {
+        return;
+    }
+    netns::alone(secs(120), || {
+        need!("python3");
+        let ours = our_path();
+        for (words, limit, told) in [
+            ("--rows idle --binary /bin/true", None, "nothing could be measured: ended at start-up: true"),
+            ("--scale --tunnels 1 --binary /bin/true", None, "nothing could be measured: ended at start-up"),
+            ("--rows idle --binary OURS", Some(60), "the limit on open files, 60, is too low"),
+            ("--scale --tunnels 20 --binary OURS", Some(60), "the limit on open files, 60, is too low"),
+            ("--scale --tunnels 100 --binary OURS", Some(450), "the limit on open files, 450, allows 38"),
+        ] {
+            let dir = TempDir::new("bench");
+            let words = words.replace("OURS", &ours.display().to_string());
+            let (exit, child) = run(&dir, &format!("--only ours-http --json a --svg b {words}"), limit);
+            assert_eq!(exit, Exit::Code(1), "{}", child.show_log());
+            assert_told(&child, told);
+            assert_eq!(left(&dir), [] as [String; 0], "{words}");
+        }
+    });
+}
+
+#[test]
+fn few_files_are_enough_for_few_tunnels_and_a_full_disk_costs_no_table() {
+    if !netns::may() {
+        return;
+    }
+    netns::alone(secs(120), || {
+        need!("python3");
+        let dir = TempDir::new("bench");
+        let words = format!(
+            "--scale --megabytes 3 --tunnels 20,100 --only ours-http --json /dev/full --svg b --binary {}",
+            our_path().display()
+        );
+        let (exit, child) = run(&dir, &words, Some(450));
+        assert_eq!(exit, Exit::Code(1), "{}", child.show_log());
+        assert_told(&child, "not written: /dev/full: No space left on device");
+        assert_told(&child, "allows 12 that come and go instead of 500");
+        let row = child.lines().into_iter().filter(|line| line.starts_with("| ours http | ")).count();
+        assert!(row >= 5, "{}", child.show_log());
+        assert!(!child.lines().iter().any(|line| line.contains("failed")), "{}", child.show_log());
+        assert_eq!(left(&dir), ["b"]);
+    });
+}
+
+#[test]
+fn an_interrupted_bench_leaves_nothing() {
+    if !netns::may() {
+        return;
+    }
+    netns::alone(secs(120), || {
+        need!("python3");
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+            let dir = TempDir::new("bench");
+            let mut command = bare(SCRIPT.into());
+            command.args("--quick --rows idle --rounds 50 --only ours-http --no-install".split(' '));
+            command.arg("--binary").arg(our_path()).arg("--json").arg(dir.path().join("a"));
+            command.arg("--svg").arg(dir.path().join("b")).env("TMPDIR", dir.path());
+            let child = Child::spawn("bench", command);
+            let under_way = || child.lines().iter().any(|line| line.starts_with("[1/50]"));
+            assert!(eventually(secs(60), under_way), "{}", child.show_log());
+            assert_eq!(left(&dir).len(), 1);
+            child.signal(signal);
+            assert_eq!(child.wait_exit(secs(20)), Exit::Code(code), "{}", child.show_log());
+            assert_eq!(left(&dir), [] as [String; 0]);
+        }
+    });
 }

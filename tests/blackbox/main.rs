@@ -40,6 +40,7 @@ mod exhausted;
 mod fallback;
 mod follow;
 mod fronts;
+mod fuzz;
 mod hosts;
 mod keep_alive;
 mod life;

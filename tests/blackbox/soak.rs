@@ -106,6 +106,61 @@ fn a_backend_that_changes_loses_or_repeats_a_byte_is_found() {
     });
 }
 
+#[test]
+fn a_soak_that_cannot_run_here_says_why() {
+    if !may() {
+        return;
+    }
+    let ours = our_path();
+    let ours = ours.display();
+    for (limit, binary, told) in [
+        (64, ours.to_string(), "the limit on open files, 64, is too low: it takes 400 (ulimit -n)"),
+        (1024, "/tmp".to_owned(), "--binary /tmp: no such program"),
+        (1024, "/bin/true".to_owned(), "/bin/true is not obfs-rs"),
+    ] {
+        let dir = TempDir::new("soak");
+        let words =
+            format!("ulimit -n {limit}; exec {SCRIPT} --small --minutes 0.1 --binary {binary} --out out");
+        let output = bare("sh".into()).args(["-c", &words]).current_dir(dir.path()).output().expect("run it");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said.trim_end(), format!("scripts/soak: {told}"));
+    }
+}
+
+#[test]
+fn a_tunnel_that_is_hung_is_looked_at_while_its_sockets_are_there() {
+    if !may() {
+        return;
+    }
+    within(secs(180), || {
+        let soak = Soak::start("--minutes 0.06 --seed 1 --fault hang");
+        assert_eq!(soak.child.wait_exit(secs(170)), Exit::Code(1), "{}", soak.child.show_log());
+        let report = soak.report("report.md");
+        let hung_meanwhile =
+            |line: &str| ["- hung: ", "its sockets: ", "; meanwhile "].iter().all(|part| line.contains(part));
+        let hung = report.lines().find(|line| hung_meanwhile(line));
+        let hung = hung.unwrap_or_else(|| panic!("no tunnel that is hung in {report}"));
+        // When that was, and what was done meanwhile.
+        let (_, when) = hung.rsplit_once(" [").expect("when it was");
+        assert!(when.contains(" s; meanwhile ") && when.ends_with(" s)]"), "{hung}");
+        let name = hung.split("its sockets: ").nth(1).and_then(|rest| rest.split(' ').next());
+        let seen = soak.report(&format!("logs/{}", name.expect("a file's name")));
+        for told in [
+            "== the clients' sockets",
+            "== the servers' sockets",
+            "skmem:",
+            " cubic ",
+            "obfs_rs_tunnels_open",
+        ] {
+            assert!(seen.contains(told), "no `{told}` in {seen}");
+        }
+        let halves =
+            seen.lines().filter(|line| line.starts_with("== ") && !line.ends_with("sockets")).count();
+        assert!(halves >= 2, "{seen}");
+    });
+}
+
 /// With a soak under way, and what its processes are in: ends it so and looks what is left.
 #[track_caller]
 fn end_with(signal: Signal) -> Soak {

@@ -1,0 +1,41 @@
+//! `scripts/fuzz` itself: its exit codes, without a fuzzer.
+
+use crate::support::plugin::bare;
+use crate::support::tempdir::TempDir;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/fuzz");
+
+/// How it ends, and what it says, where nothing can be built.
+fn fuzz(words: &[&str]) -> (Option<i32>, String) {
+    let tools = TempDir::new("fuzz");
+    for (name, code) in [("cargo", 3), ("cargo-fuzz", 0), ("c++", 0)] {
+        let file = tools.path().join(name);
+        fs::write(&file, format!("#!/bin/sh\nexit {code}\n")).expect("write a tool");
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("make it a program");
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = bare(SCRIPT.into());
+    command.args(words).env("PATH", format!("{}:{path}", tools.path().display()));
+    let output = command.output().expect("run it");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn what_is_missing_is_no_finding() {
+    for (words, told) in [
+        (&["--minutes", "1", "framing"][..], "the fuzz targets do not build"),
+        (&[""], "there is no target ``; there are answers "),
+        (&["framing", "nobody"], "there is no target `nobody`"),
+        (&["framing mux"], "there is no target `framing mux`"),
+        (&["--run", "", "file"], "there is no target ``"),
+        (&["--run", "framing", ""], "Runs the fuzz targets"),
+        (&["--run", "framing", "/nope"], "cannot read /nope"),
+        (&["--minutes", ""], "--minutes: `` is no number"),
+    ] {
+        let (code, said) = fuzz(words);
+        assert_eq!(code, Some(2), "{words:?}: {said}");
+        assert!(said.contains(told), "{words:?}: {said}");
+    }
+}
