@@ -89,11 +89,9 @@ class Disturbances:
 
     def weather(self, what, begin, end, seconds, echo=0):
         """Bad weather: nobody resets meanwhile, since the network would lose it."""
-        while time.monotonic() < self.weather_until:
-            yield self.weather_until - time.monotonic() + self.dice.uniform(0, 2)
+        while (busy := max(self.weather_until, self.restart_until)) > time.monotonic():
+            yield busy - time.monotonic() + self.dice.uniform(0, 2)
         # One at a time, with a clear sky in between.
-        while time.monotonic() < self.restart_until:
-            yield self.restart_until - time.monotonic() + 0.1
         self.weather_until = time.monotonic() + seconds + 3 * AFTERWARDS
         self.rough_until = time.monotonic() + 0.5 + seconds + echo
         self.soak.tell(do="rough")
@@ -156,7 +154,7 @@ class Disturbances:
         if not self.rough:
             return
         while time.monotonic() < self.rough_until:
-            yield self.rough_until - time.monotonic() + 0.1
+            yield self.rough_until - time.monotonic() + 0.05
         group, seconds = self.dice.choice(self.rough), self.length(0.3, 5)
         self.restart_until = time.monotonic() + seconds + 0.5
         window = self.window(f"backend restart: {group.name}, away for {seconds:.1f} s", {group.name})

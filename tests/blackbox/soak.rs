@@ -150,7 +150,7 @@ fn a_tunnel_that_is_hung_is_looked_at_while_its_sockets_are_there() {
             "== the clients' sockets",
             "== the servers' sockets",
             "skmem:",
-            " cubic ",
+            "bytes_acked:",
             "obfs_rs_tunnels_open",
         ] {
             assert!(seen.contains(told), "no `{told}` in {seen}");
