@@ -142,7 +142,7 @@ impl Half for Client {
         match Box::pin(opener.open(first)).await {
             Ok(tunnel) => {
                 record.stands(spoke.elapsed());
-                let outcome = tunnel.relay(app, self.timeouts).await;
+                let mut outcome = tunnel.relay(app, self.timeouts).await;
                 record.ended(&outcome);
                 outcome.close().await;
             }

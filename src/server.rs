@@ -89,7 +89,7 @@ impl Half for Server {
         let opened = Box::pin(self.open(tcp, &mut record)).await;
         match opened {
             Ok(Opened::Tunnel(tunnel)) => {
-                let outcome = tunnel.await;
+                let mut outcome = tunnel.await;
                 record.ended(&outcome);
                 outcome.close().await;
             }

@@ -26,6 +26,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// that it is there.)
 const PING_AFTER: Duration = Duration::from_secs(2);
 
+/// How long at most until it is asked again.
+const MOST_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// How long a ping goes unanswered before the connection is over, where others answer theirs.
 const DEAD: Duration = Duration::from_secs(10);
 
@@ -130,8 +133,10 @@ impl Liveness {
         self.heard_at = SystemTime::now();
         self.unheard = None;
         let asked = self.asked.take();
-        if self.waiting && asked.is_some() {
-            self.interval = self.interval.saturating_mul(2);
+        // (It may have been asked for another reason, which says nothing of when it is to be asked again.)
+        let was_due = asked.is_some_and(|asked| self.again.is_none_or(|again| again <= asked));
+        if self.waiting && was_due {
+            self.interval = (self.interval * 2).min(MOST_INTERVAL);
             self.again = Some(now + self.interval);
         }
         asked
@@ -250,6 +255,25 @@ mod tests {
         assert_eq!(at, [2, 6, 14, 30, 62, 126, 254]);
         assert!(!liveness.note_payload(false));
         assert_eq!(liveness.due(), None, "an idle connection is left alone");
+    }
+
+    /// A connection that takes new sessions is asked before each of them; and one may go on for years.
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_are_not_of_data_delay_no_ping_and_no_number_of_them_is_too_many() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.sent(100);
+        for n in 0..200 {
+            liveness.ask(start + n * MS);
+            assert_eq!(liveness.heard(start + n * MS), Some(start + n * MS));
+        }
+        assert!(liveness.due().is_some_and(|due| due <= start + 3 * PING_AFTER), "{:?}", liveness.due());
+        for _ in 0..200 {
+            let due = liveness.due().unwrap();
+            liveness.ask(due);
+            liveness.heard(due);
+            assert!(liveness.due().is_some_and(|next| next <= due + MOST_INTERVAL));
+        }
     }
 
     #[tokio::test(start_paused = true)]

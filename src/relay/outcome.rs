@@ -84,8 +84,8 @@ pub struct Outcome {
 
 impl Outcome {
     /// Closes the connection in order; the tunnel is over, and nobody has to wait for that.
-    pub async fn close(self) {
-        if let Some(Closing(closing)) = self.closing {
+    pub async fn close(&mut self) {
+        if let Some(Closing(closing)) = self.closing.take() {
             closing.await;
         }
     }

@@ -23,13 +23,15 @@ pub(crate) struct InMemory {
     stream: DuplexStream,
     /// For how long the other end's kernel is to have been silent.
     pub(crate) unacked_for: Option<Duration>,
+    /// Whether the other end is to have closed.
+    pub(crate) peer_has_closed: bool,
 }
 
 impl InMemory {
     /// It, and its other end. So many bytes may be on their way.
     pub(crate) fn new(room: usize) -> (InMemory, DuplexStream) {
         let (stream, far) = duplex(room);
-        (InMemory { stream, unacked_for: None }, far)
+        (InMemory { stream, unacked_for: None, peer_has_closed: false }, far)
     }
 }
 
@@ -62,6 +64,10 @@ impl RelayStream for InMemory {
 
     fn is_broken(&self, _: &mut Context<'_>) -> bool {
         false
+    }
+
+    fn peer_has_closed(&self) -> bool {
+        self.peer_has_closed
     }
 
     fn unacked_for(&self) -> Option<Duration> {

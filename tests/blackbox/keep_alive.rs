@@ -2,13 +2,13 @@
 
 use crate::support::backend::Backend;
 use crate::support::child::Child;
-use crate::support::conn::{End, assert_echo, connect, recv_to_end};
+use crate::support::conn::{End, assert_echo, connect, recv, recv_to_end, send};
 use crate::support::peers::{self, need};
 use crate::support::plugin::{Make, Ours, V2ray, client, server};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
-use crate::support::{STEP, eventually, secs, settled, within};
+use crate::support::{STEP, assert_same, eventually, noise, secs, settled, within};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -115,6 +115,33 @@ fn an_idle_tunnel_lives_through_nginx_that_takes_the_tls_off() {
 #[test]
 fn an_idle_tunnel_to_v2ray_plugin_lives_through_nginx() {
     lives_through_nginx(V2ray, false);
+}
+
+/// Also where the application reads nothing meanwhile, and much waits for it: nginx cannot pass that on, and hears the
+/// client all the same.
+#[test]
+fn a_tunnel_whose_application_pauses_lives_through_nginx() {
+    within(secs(90), || {
+        need!("nginx");
+        let file = noise(24 * 1024 * 1024, 7);
+        let sent = file.clone();
+        let backend = Backend::serve(move |stream| {
+            recv(&stream, 1);
+            send(&stream, &sent);
+            assert_eq!(recv(&stream, 4), b"more");
+            send(&stream, b"here");
+        });
+        let server = server(Ours, backend.addr, "mode=websocket;path=/stream");
+        let front = Impatient::before(server.addr, None);
+        let client = client(Ours, front.addr, "mode=websocket;path=/stream;mux=0;keepalive=1");
+        let app = connect(client.addr);
+        send(&app, b"?");
+        // The pause is what is tested.
+        std::thread::sleep(secs(4 * CUT));
+        assert_same("the download", &recv(&app, file.len()), &file);
+        send(&app, b"more");
+        assert_eq!(recv(&app, 4), b"here", "{}", client.child.show_log());
+    });
 }
 
 /// The pings of a half-closed tunnel are answered, too.

@@ -3,14 +3,15 @@
 use super::{UPGRADE, WAIT, address, ask_from, has_tunnel, keep_busy, tunnel_from};
 use crate::fallback::compare::{Probe, Step, play};
 use crate::support::backend::{Backend, next};
-use crate::support::conn::{End, assert_echo, connect, fin, recv_to_end, reset, send};
+use crate::support::child::Exit;
+use crate::support::conn::{End, assert_echo, connect, fin, recv, recv_to_end, reset, send};
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, Plugin, client, server};
 use crate::support::site::Site;
 use crate::support::tls_site::TlsSite;
 use crate::support::v2ray::{Certificate, NAME};
-use crate::support::websocket::Ws;
 use crate::support::websocket::mux::{self, END, KEEP};
+use crate::support::websocket::{BINARY, CLOSE, PING, PONG, Ws};
 use crate::support::{STEP, noise, secs, within};
 use obfs_rs::wire::fake_tls::SentHello;
 use rustix::process::Signal;
@@ -57,6 +58,37 @@ fn a_client_too_many_waits_and_then_meets_the_website() {
         drop(first);
         assert!(has_tunnel(&waiting));
         assert_echo(&waiting, &noise(100_000, 1));
+    });
+}
+
+/// Its connection is closed for as long as the client may still have something to read.
+#[test]
+fn a_tunnel_that_is_over_has_no_place_though_its_client_stays() {
+    within(secs(60), || {
+        let backend = Backend::serve(|stream| {
+            recv(&stream, 1);
+            send(&stream, b"bye");
+        });
+        let server = server(Ours, backend.addr, "mode=websocket;path=/secret;limit-tunnels=1;loglevel=debug");
+        let clients = [(); 3].map(|()| {
+            let mut client = Ws::open(server.addr, "/secret");
+            client.send(BINARY, b"?");
+            assert_eq!(client.recv(3), b"bye");
+            loop {
+                let frame = client.frame();
+                match frame.opcode {
+                    PING => client.send(PONG, &frame.payload),
+                    // It is not answered, and nothing is closed.
+                    CLOSE => return client,
+                    opcode => panic!("opcode {opcode}"),
+                }
+            }
+        });
+        let line = server.child.wait_text("tunnel ended");
+        assert!(line.contains("up=1 down=3") && line.contains("end=closed"), "{line}");
+        server.child.signal(Signal::TERM);
+        assert_eq!(server.child.wait_exit(STEP), Exit::Code(0));
+        drop(clients);
     });
 }
 
