@@ -16,7 +16,7 @@
 //! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`.
 //! That the files of `deploy/` work as they stand is in `deploy`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
-//! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, and that `scripts/bench` measures what it says in `bench`.
+//! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
 #![expect(
     clippy::disallowed_types,
