@@ -263,8 +263,8 @@ fn visitors_in_tls_who_read_nothing_stay_near_the_limit() {
             let crowd = crowd(110, |_| in_tls(addr, DOWNLOAD));
             half.plugin.child.wait_line("a bound", |line| line.contains("is reached"));
             let held = settled(|| Metrics(metrics).now().get("obfs_rs_buffered_bytes"));
-            // What each may have, a piece or what waits in TLS, is 8 KiB, and half of that again for a head.
-            let most = MEMORY / 4 + 440 * 12 * 1024;
+            // Beyond it each may have 8 KiB, a piece or what waits in TLS.
+            let most = MEMORY / 4 + 440 * 8 * 1024;
             assert!(held <= most as f64, "{held} bytes of {most}");
             crowd
         });
