@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 ///
 /// All that can be at a time is to be no more than three quarters of the memory, whatever peers do:
 ///
-/// - a third for connections. Each has two descriptors (`runtime::admission`), thus 96 KiB; it costs up to 32 KiB,
+/// - a third for connections. Each has two descriptors and a half (`runtime::admission`), thus 120 KiB; it costs up to 40 KiB,
 ///   whether bytes wait or not: its task and the kernel's part of it, TLS, the file that it gets, and what it may have
 ///   when the limit of buffers is reached (`buffers::LEAST`, and as much of a head);
 /// - a quarter for what waits (`buffers::PART`), and a sixteenth for first messages (`PART_OF_BEGINNINGS`), which count

@@ -241,7 +241,7 @@ fn visitors_in_tls_who_read_nothing_do_not_fill_a_small_machine() {
         let half = small_server(Group::new(), backend.addr, &options);
         let addr = half.plugin.addr;
         // Four at a time: these are nearly all that there may be.
-        survives(&half, tunnel_at(addr), || crowd(110, |_| in_tls(addr, DOWNLOAD)));
+        survives(&half, tunnel_at(addr), || crowd(90, |_| in_tls(addr, DOWNLOAD)));
     });
 }
 
@@ -260,11 +260,11 @@ fn visitors_in_tls_who_read_nothing_stay_near_the_limit() {
         let half = small_server(Group::new(), backend.addr, &options);
         let addr = half.plugin.addr;
         survives(&half, tunnel_at(addr), || {
-            let crowd = crowd(110, |_| in_tls(addr, DOWNLOAD));
+            let crowd = crowd(90, |_| in_tls(addr, DOWNLOAD));
             half.plugin.child.wait_line("a bound", |line| line.contains("is reached"));
             let held = settled(|| Metrics(metrics).now().get("obfs_rs_buffered_bytes"));
             // Beyond it each may have 8 KiB, a piece or what waits in TLS.
-            let most = MEMORY / 4 + 440 * 8 * 1024;
+            let most = MEMORY / 4 + 360 * 8 * 1024;
             assert!(held <= most as f64, "{held} bytes of {most}");
             crowd
         });
@@ -300,8 +300,8 @@ fn strangers_leave_the_descriptors_for_tunnels_that_are_accepted() {
         let backend = flooding();
         let half = small_server(Group::new(), backend.addr, "obfs=http;obfs-uri=/s;failover=status:404");
         let addr = half.plugin.addr;
-        let clients: Vec<_> = (0..400).map(|_| connect(addr)).collect();
-        let _strangers = crowd(1500, |_| connect(addr));
+        let clients: Vec<_> = (0..300).map(|_| connect(addr)).collect();
+        let _strangers = crowd(1600, |_| connect(addr));
         half.plugin.child.wait_line("a bound", |line| line.contains("accepting pauses"));
         // They were the first to be accepted, and say now what they are; all at once.
         for client in &clients {
