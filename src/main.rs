@@ -11,7 +11,7 @@ use obfs_rs::os::process::{self, CaughtSignals, Parent};
 use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
-use obfs_rs::runtime::{buffers, watchdog};
+use obfs_rs::runtime::{admission, buffers, watchdog};
 use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
 use obfs_rs::telemetry::{self, AccessLogConfig, Destination};
 use std::ffi::OsString;
@@ -103,6 +103,8 @@ fn start(config: Config, parent: &Parent, read: Arc<ReadConfig>) -> Result<ExitC
         warn!(%error, "a renewed certificate, and another `c` file, may need a restart: nobody keeps the right to read it");
     }
     let open_files = process::limit_open_files(config.process.open_files);
+    process::keep_heap_together();
+    admission::set_limit(open_files);
     buffers::set_limit(config.process.buffers);
     let hosted = config.hosted && background.is_none();
     let role = config.role();

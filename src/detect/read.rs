@@ -4,6 +4,7 @@ use super::{Detection, Detector, Rules, VisitorProtocol};
 use crate::net::budget::{Budget, Share};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::read_some;
+use crate::runtime::buffers;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -137,7 +138,7 @@ impl<S: AsyncRead + Unpin> FirstBytes<'_, S> {
                 seen => return Ok(seen),
             }
             // Few steps, or the allocator is left with holes between the sizes of many connections.
-            let most = CHUNK.max(read_buf.len());
+            let most = buffers::room(CHUNK.max(read_buf.len()));
             if read_some(io, read_buf, most).await? == 0 {
                 // A head that ends before its end is for the website to judge.
                 return Ok(Detection::Visitor);

@@ -33,7 +33,7 @@ pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 
 /// The most that all connections hold together which have not shown what they are, in bytes: room for
-/// seven thousand heads or two thousand handshakes at a time, on machines that have 256 MiB; on smaller ones it is less.
+/// seven thousand heads or two thousand handshakes at a time, on machines that have 512 MiB; on smaller ones it is less.
 const UNDECIDED: usize = 32 * 1024 * 1024;
 
 /// Where visitors go.

@@ -1,6 +1,7 @@
 //! Accepting from a socket come what may.
 
 use super::tcp;
+use crate::runtime::admission;
 #[cfg(unix)]
 use rustix::io::Errno;
 use std::io;
@@ -41,6 +42,7 @@ impl TcpAcceptor {
     pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         let mut broken = 0;
         loop {
+            self.wait_for_room().await;
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.pause = PAUSE;
@@ -55,9 +57,7 @@ impl TcpAcceptor {
                 }
                 Err(error) => {
                     broken = 0;
-                    // Freed descriptors are taken at once and lack again: say it once a minute.
-                    if self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
-                        self.warned = Some(Instant::now());
+                    if self.is_to_warn() {
                         if is_exhaustion(&error) {
                             warn!(%error, "accepting pauses until there are resources for more connections");
                         } else {
@@ -71,6 +71,26 @@ impl TcpAcceptor {
                 }
             }
         }
+    }
+
+    /// Waits until one more connection may be open. Those who come meanwhile wait with the system.
+    async fn wait_for_room(&mut self) {
+        while let Some(open) = admission::is_full() {
+            if self.is_to_warn() {
+                warn!("accepting pauses: {open} connections are open, and there are no descriptors for more");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether the log is to be told that accepting pauses: what is freed is taken at once and lacks again, so once a
+    /// minute.
+    fn is_to_warn(&mut self) -> bool {
+        let is_due = self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60));
+        if is_due {
+            self.warned = Some(Instant::now());
+        }
+        is_due
     }
 }
 

@@ -10,9 +10,30 @@ use tokio::io::unix::AsyncFd;
 #[cfg(unix)]
 use tracing::{debug, warn};
 
-/// What a descriptor may cost, in bytes. With what waits in the process beside that, all connections that may be
-/// open fit into its memory, whatever their peers do.
-const MEMORY_OF_DESCRIPTOR: u64 = 32 * 1024;
+/// The part of the memory that there is a descriptor for, in bytes.
+///
+/// All that can be at a time is to be no more than three quarters of the memory, whatever peers do:
+///
+/// - a third for connections. Each has two descriptors and a half (`runtime::admission`), thus 120 KiB; it costs up to 40 KiB,
+///   whether bytes wait or not: its task and the kernel's part of it, TLS, the file that it gets, and what it may have
+///   when the limit of buffers is reached (`buffers::LEAST`, and as much of a head);
+/// - a quarter for what waits (`buffers::PART`), and a sixteenth for first messages (`PART_OF_BEGINNINGS`), which count
+///   as waiting, too, but may come on top when the quarter is used;
+/// - the rest, some MB, for the program itself.
+const MEMORY_OF_DESCRIPTOR: u64 = 48 * 1024;
+
+/// Has the allocator keep one heap instead of several for each core, where there is little memory: each keeps what it
+/// has had at the most, and the threads have that at different times. To be called before there are threads.
+pub fn keep_heap_together() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const LITTLE: u64 = 256 * 1024 * 1024;
+        if super::memory::limit().is_some_and(|bytes| bytes <= LITTLE) {
+            // SAFETY: takes two integers and sets a number of the allocator's.
+            unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+        }
+    }
+}
 
 /// The fewest descriptors that a limit by memory leaves.
 const FEWEST: u64 = 256;

@@ -5,6 +5,7 @@
 //! two bursts it goes back to the pool of its thread.
 
 use super::write_buffer::taken;
+use crate::runtime::admission::OpenPipe;
 use crate::runtime::buffers::{self, Held};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -46,6 +47,7 @@ pub(super) struct Pipe {
     /// That, where the sink does not take it at once, in the account of the process.
     waiting: Held,
     small: bool,
+    _open: OpenPipe,
 }
 
 /// The pipes that are kept, of one of the two sizes.
@@ -59,12 +61,13 @@ impl Pipe {
         if let Some(pipe) = with_pool(small, Vec::pop) {
             return Ok(pipe);
         }
+        let open = OpenPipe::count().ok_or(Errno::MFILE)?;
         let (exit, entry) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         if !small {
             // Users have a limit on the memory of their pipes; the size a pipe is born with works too.
             let _ = fcntl_setpipe_size(&entry, PIPE_SIZE);
         }
-        Ok(Pipe { exit, entry, held: 0, waiting: Held::default(), small })
+        Ok(Pipe { exit, entry, held: 0, waiting: Held::default(), small, _open: open })
     }
 
     /// Gives an empty pipe back. One that holds bytes must never serve another flow.

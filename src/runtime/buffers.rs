@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tracing::warn;
 
 /// What may be read at once when the limit is reached. A socket that can be written to takes that much, or nearly.
-pub(crate) const LEAST: usize = 16 * 1024;
+pub(crate) const LEAST: usize = 8 * 1024;
 
 /// An account of bytes that are held.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub fn set_limit(asked: Option<usize>) {
 #[cfg(feature = "server")]
 pub(crate) fn for_beginnings(most: usize) -> usize {
     /// As a part of the memory.
-    const PART_OF_BEGINNINGS: usize = 8;
+    const PART_OF_BEGINNINGS: usize = 16;
     part_of_memory(PART_OF_BEGINNINGS).map_or(most, |part| part.min(most))
 }
 
@@ -150,8 +150,7 @@ mod tests {
         assert_eq!(account.room(256 * KB), 256 * KB, "no limit");
         account.limit.store(1024 * KB, Ordering::Relaxed);
         let mut held = 0;
-        for (now, room) in [(0, 256), (768, 256), (924, 100), (1010, 16), (1024, 16), (4096, 16), (800, 224)]
-        {
+        for (now, room) in [(0, 256), (768, 256), (924, 100), (1010, 14), (1024, 8), (4096, 8), (800, 224)] {
             account.change(held, now * KB);
             held = now * KB;
             assert_eq!(account.room(256 * KB), room * KB, "{now} KiB are held");
@@ -164,7 +163,7 @@ mod tests {
         let account = Account::new();
         account.limit.store(1024 * KB, Ordering::Relaxed);
         let mut held = 0;
-        for (now, times) in [(1008, 0), (1009, 1), (1500, 1), (512, 1), (1200, 1), (511, 1), (1010, 2)] {
+        for (now, times) in [(1016, 0), (1017, 1), (1500, 1), (512, 1), (1200, 1), (511, 1), (1018, 2)] {
             account.change(held, now * KB);
             held = now * KB;
             assert_eq!(account.times_over.load(Ordering::Relaxed), times, "{now} KiB are held");

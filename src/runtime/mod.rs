@@ -1,6 +1,8 @@
 //! The threads that serve: how connections are spread over them, whose turn it is, what blocks, who
-//! notices when one of them does not go on, how many connections are open, and how much they buffer in all.
+//! notices when one of them does not go on, how many connections are open
+//! and may be, and how much they buffer in all.
 
+pub mod admission;
 pub(crate) mod balance;
 pub mod blocking;
 mod board;

@@ -44,12 +44,16 @@ pub struct Connection {
     /// Bytes that came, and that went out.
     pub up: u64,
     pub down: u64,
+    /// What the buffer takes, in the account of the process.
+    held: Held,
 }
 
 impl Connection {
     pub fn new(c: Handoff<Stream>) -> Connection {
         let up = c.read_buf.len() as u64;
-        Connection { c, up, down: 0 }
+        let mut held = Held::default();
+        held.set(c.read_buf.capacity());
+        Connection { c, up, down: 0, held }
     }
 
     /// Forgets so many bytes.
@@ -57,11 +61,28 @@ impl Connection {
         self.c.read_buf.drain(..length.min(self.c.read_buf.len()));
     }
 
-    /// Reads what comes next, before a deadline.
+    /// Takes no more memory for what was read than it has.
+    pub fn shrink(&mut self) {
+        self.c.read_buf.shrink_to_fit();
+        self.held.set(self.c.read_buf.capacity());
+    }
+
+    /// Forgets all that was read.
+    pub fn forget(&mut self) {
+        self.c.read_buf = Vec::new();
+        self.held.set(0);
+    }
+
+    /// Reads what comes next, before a deadline. Where much is held already nobody gets memory for more than a line
+    /// that is not complete: such a connection ends, as one of nginx does that gets no memory.
     pub async fn read(&mut self, deadline: Instant) -> ReadResult {
+        if self.c.read_buf.len() >= HeaderBuffers::LINE && buffers::are_full() {
+            return ReadResult::End;
+        }
         match timeout_at(deadline, read_some(&mut self.c.io, &mut self.c.read_buf, CHUNK)).await {
             Ok(Ok(n @ 1..)) => {
                 self.up += n as u64;
+                self.held.set(self.c.read_buf.capacity());
                 ReadResult::Bytes
             }
             Ok(Ok(0) | Err(_)) => ReadResult::End,
@@ -76,14 +97,17 @@ impl Connection {
 
     /// Reads what is there, at most so many bytes. `None` if that is nothing yet.
     async fn read_now(&mut self, most: usize) -> Option<io::Result<usize>> {
-        let mut read = pin!(read_some(&mut self.c.io, &mut self.c.read_buf, most));
-        let result = poll_fn(|cx| match read.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await;
+        let result = {
+            let mut read = pin!(read_some(&mut self.c.io, &mut self.c.read_buf, most));
+            poll_fn(|cx| match read.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
+        };
         if let Some(Ok(n)) = &result {
             self.up += *n as u64;
+            self.held.set(self.c.read_buf.capacity());
         }
         result
     }
@@ -152,7 +176,13 @@ impl Connection {
             (more, piece, source) = filling.await?;
             let more = more?;
             held.set(piece.capacity());
-            self.send(&piece).await?;
+            self.write(&piece).await?;
+            if buffers::are_full() {
+                // It waits in TLS now, or nowhere.
+                piece = Vec::new();
+                held.set(0);
+            }
+            self.flush().await?;
             if !more {
                 return Ok(());
             }
@@ -161,7 +191,17 @@ impl Connection {
     }
 
     /// Sends these bytes.
-    pub async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).await?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.in_time(|visitor, cx| Pin::new(visitor).poll_flush(cx)).await
+    }
+
+    /// Sends these bytes, as far as they do not wait in TLS.
+    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut waited = false;
             let n = self
@@ -178,7 +218,7 @@ impl Connection {
             self.down += n as u64;
             bytes = bytes.get(n..).unwrap_or_default();
         }
-        self.in_time(|visitor, cx| Pin::new(visitor).poll_flush(cx)).await
+        Ok(())
     }
 
     /// Waits for a write for as long as the visitor takes something now and then. TLS has a buffer, which
@@ -204,12 +244,13 @@ impl Connection {
         if !lingering && !matches!(self.read_now(CHUNK).await, Some(Ok(1..))) {
             return self.close_notify().await;
         }
+        self.forget();
         if !matches!(timeout(LINGER_SILENCE, self.c.io.shutdown()).await, Ok(Ok(()))) {
             return;
         }
         let end = Instant::now() + LINGER;
         while self.read_within(end).await {
-            self.c.read_buf.clear();
+            self.forget();
         }
     }
 

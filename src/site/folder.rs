@@ -204,7 +204,7 @@ impl Source {
             }
             let room = length.saturating_sub(piece.len());
             let left = self.current.end - self.current.start;
-            piece.reserve_exact(room);
+            piece.reserve_exact(room.min(usize::try_from(left).unwrap_or(room)));
             let got = (&self.file).take(left.min(room as u64)).read_to_end(piece)? as u64;
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -126,7 +126,7 @@ impl<'a> Requests<'a> {
         let mut idle = self.count > 0 && self.connection.c.read_buf.is_empty();
         if idle {
             // A connection that waits has no buffer.
-            self.connection.c.read_buf = Vec::new();
+            self.connection.forget();
         }
         let mut deadline = match (self.count, idle) {
             (0, _) => self.connection.c.began + HEAD_TIMEOUT,
@@ -238,6 +238,8 @@ impl<'a> Requests<'a> {
         let keep_alive = keep_alive && !answer.ends;
         let linger = linger && !answer.no_linger;
         let close_now = answer.close_now;
+        // The answer may wait for long.
+        self.connection.shrink();
         if self.write(answer, style, keep_alive).await.is_err() {
             return After::Broken;
         }

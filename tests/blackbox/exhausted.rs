@@ -9,13 +9,16 @@ use crate::support::conn::{End, assert_echo, connect, fin, recv_to_end, send};
 use crate::support::plugin::{Ours, Plugin, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
 use crate::support::{STEP, assert_same, eventually, millis, noise, seccomp, secs, within};
+use rustix::process::{Resource, Rlimit, prlimit};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 
 const MB: usize = 1024 * 1024;
 
-/// How many descriptors the half under test may have.
+/// How many descriptors the half under test may have, and how many it takes for granted: of so many it would keep
+/// enough for all that it accepts.
 const LIMIT: usize = 60;
+const GRANTED: usize = 300;
 
 /// Connections that say nothing, until so many descriptors are left.
 #[track_caller]
@@ -28,6 +31,13 @@ fn leave(half: &Plugin, left: usize) -> Vec<TcpStream> {
         assert!(accepted, "{}", half.child.show_log());
     }
     silent
+}
+
+/// From now on the half may have no more descriptors than so many.
+fn allow(half: &Plugin, descriptors: usize) {
+    let pid = rustix::process::Pid::from_raw(half.child.pid());
+    let limit = Some(descriptors as u64);
+    prlimit(pid, Resource::Nofile, Rlimit { current: limit, maximum: limit }).expect("a limit");
 }
 
 /// A half that may have few descriptors, at the end of which the other one is.
@@ -65,10 +75,12 @@ impl Tight {
 fn tight(backend: SocketAddr) -> impl Iterator<Item = Tight> {
     [0, 1].into_iter().map(move |tight| {
         let options =
-            |half| if half == tight { format!("obfs=http;n={LIMIT}") } else { "obfs=http".to_owned() };
+            |half| if half == tight { format!("obfs=http;n={GRANTED}") } else { "obfs=http".to_owned() };
         let server = server(Ours, backend, &options(1));
         let client = client(Ours, server.addr, &options(0));
-        Tight { pair: [client, server], tight }
+        let tight = Tight { pair: [client, server], tight };
+        allow(tight.half(), LIMIT);
+        tight
     })
 }
 

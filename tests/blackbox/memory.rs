@@ -8,6 +8,7 @@ use crate::support::conn::{assert_echo, connect, recv_head, send};
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, Plugin, Vars, bare, our_path, server};
 use crate::support::ports::free_port;
+use crate::support::scrape::Metrics;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::{Ws, frame, mux};
@@ -109,7 +110,7 @@ fn flooding() -> Backend {
         let mut first = [0; 5];
         stream.set_write_timeout(None).expect("no limit");
         stream.set_read_timeout(None).expect("no limit");
-        // It may come to nothing, where there are no descriptors left.
+        // It may come to nothing, where the half has gone.
         if (&stream).read_exact(&mut first).is_err() {
             return;
         }
@@ -158,6 +159,19 @@ fn saying(addr: SocketAddr, words: &[&[u8]]) -> TcpStream {
     stream
 }
 
+/// A measure, once it changes no more, or after some seconds.
+fn settled<T: PartialEq>(measure: impl Fn() -> T) -> T {
+    let mut last = measure();
+    eventually(secs(5), || {
+        std::thread::sleep(millis(500));
+        let now = measure();
+        let is_same = now == last;
+        last = now;
+        is_same
+    });
+    last
+}
+
 /// A tunnel goes on while they are there, the process comes to no end, and others come when they have gone.
 #[track_caller]
 fn survives<T>(half: &Small, open: impl Fn() -> TcpStream, crowd: impl FnOnce() -> Vec<T>) {
@@ -166,18 +180,12 @@ fn survives<T>(half: &Small, open: impl Fn() -> TcpStream, crowd: impl FnOnce() 
     assert_echo(&tunnel, b"hello");
     let crowd = crowd();
     // One bound or the other is what keeps it small.
-    let bounds = [format!("limit-buffers={} is reached", MEMORY / MB / 4), "Too many open files".to_owned()];
+    let bounds = [format!("limit-buffers={} is reached", MEMORY / MB / 4), "accepting pauses".to_owned()];
     child.wait_line("a bound", |line| bounds.iter().any(|bound| line.contains(bound)));
     // It fills up to where it will.
-    let resident = || {
+    settled(|| {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap_or_default();
         status.lines().find(|line| line.starts_with("VmRSS")).map(str::to_owned)
-    };
-    let mut last = resident();
-    eventually(secs(5), || {
-        std::thread::sleep(millis(500));
-        let now = resident();
-        std::mem::replace(&mut last, now) == last
     });
     assert_echo(&tunnel, &noise(MB, 7));
     assert_eq!(child.peek_exit(), None, "{}", child.show_log());
@@ -232,8 +240,80 @@ fn visitors_in_tls_who_read_nothing_do_not_fill_a_small_machine() {
         let options = format!("path=/s;obfs-uri=/s;{};{website}", certificate.for_server());
         let half = small_server(Group::new(), backend.addr, &options);
         let addr = half.plugin.addr;
-        // Each has a file open, too: these are nearly all that there may be.
-        survives(&half, tunnel_at(addr), || crowd(180, |_| in_tls(addr, DOWNLOAD)));
+        // Four at a time: these are nearly all that there may be.
+        survives(&half, tunnel_at(addr), || crowd(90, |_| in_tls(addr, DOWNLOAD)));
+    });
+}
+
+/// Whoever comes when the limit is reached gets next to nothing beyond it.
+#[test]
+fn visitors_in_tls_who_read_nothing_stay_near_the_limit() {
+    netns::alone(secs(120), || {
+        need!("openssl");
+        many();
+        let (backend, certificate) = (flooding(), Certificate::new(NAME));
+        let folder = TempDir::new("memory");
+        folder.write("big.bin", noise(4 * MB, 20));
+        let website = format!("failover=dir:{}", folder.path().display());
+        let metrics = loopback(free_port());
+        let options = format!("path=/s;obfs-uri=/s;metrics={metrics};{};{website}", certificate.for_server());
+        let half = small_server(Group::new(), backend.addr, &options);
+        let addr = half.plugin.addr;
+        survives(&half, tunnel_at(addr), || {
+            let crowd = crowd(90, |_| in_tls(addr, DOWNLOAD));
+            half.plugin.child.wait_line("a bound", |line| line.contains("is reached"));
+            let held = settled(|| Metrics(metrics).now().get("obfs_rs_buffered_bytes"));
+            // Beyond it each may have 8 KiB, a piece or what waits in TLS.
+            let most = MEMORY / 4 + 360 * 8 * 1024;
+            assert!(held <= most as f64, "{held} bytes of {most}");
+            crowd
+        });
+    });
+}
+
+/// What visitors said is held, too: requests that wait for the answer to the one before, heads that do not end.
+#[test]
+fn visitors_who_say_much_do_not_fill_a_small_machine() {
+    netns::alone(secs(120), || {
+        many();
+        let backend = flooding();
+        let folder = TempDir::new("memory");
+        folder.write("big.bin", noise(4 * MB, 20));
+        let pipelined = DOWNLOAD.repeat(2000);
+        let lines = format!("X-Line: {}\r\n", "a".repeat(6000)).repeat(5);
+        let head = [&DOWNLOAD[..DOWNLOAD.len() - 2], lines.as_bytes()].concat();
+        let line = [&DOWNLOAD[..DOWNLOAD.len() - 2], b"X-Line: ", "a".repeat(60_000).as_bytes()].concat();
+        for words in [pipelined, head, line] {
+            let options = format!("obfs=http;obfs-uri=/s;failover=dir:{}", folder.path().display());
+            let half = small_server(Group::new(), backend.addr, &options);
+            let addr = half.plugin.addr;
+            survives(&half, tunnel_at(addr), || crowd(1600, |_| saying(addr, &[&words])));
+        }
+    });
+}
+
+/// However many strangers there are, a tunnel that is accepted has a descriptor for its backend.
+#[test]
+fn strangers_leave_the_descriptors_for_tunnels_that_are_accepted() {
+    netns::alone(secs(120), || {
+        many();
+        let backend = flooding();
+        let half = small_server(Group::new(), backend.addr, "obfs=http;obfs-uri=/s;failover=status:404");
+        let addr = half.plugin.addr;
+        let clients: Vec<_> = (0..300).map(|_| connect(addr)).collect();
+        let _strangers = crowd(1600, |_| connect(addr));
+        half.plugin.child.wait_line("a bound", |line| line.contains("accepting pauses"));
+        // They were the first to be accepted, and say now what they are; all at once.
+        for client in &clients {
+            send(client, UPGRADE);
+        }
+        for client in &clients {
+            recv_head(client);
+            send(client, b"hello");
+            let mut answer = [0; 5];
+            (&*client).read_exact(&mut answer).expect("an answer of the backend");
+        }
+        assert!(!half.plugin.child.show_log().contains("Too many open files"));
     });
 }
 
