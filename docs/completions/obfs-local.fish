@@ -45,7 +45,7 @@ complete -c obfs-local -s d -l nameserver -d 'Taken for old configurations and n
 complete -c obfs-local -s c -l config -d 'Read options from this JSON file, with the names they have here or in simple-obfs. Options and variables that are given otherwise win.' -r
 complete -c obfs-local -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
 complete -c obfs-local -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
-complete -c obfs-local -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows, and one for each 32 KiB of memory).' -r
+complete -c obfs-local -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows, and one for each 48 KiB of memory).' -r
 complete -c obfs-local -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
 complete -c obfs-local -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
 complete -c obfs-local -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r

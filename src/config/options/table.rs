@@ -448,7 +448,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             "n",
             Kind::Value("NUMBER"),
             BOTH,
-            "The most files and connections that may be open (default: as many as the system allows, and one for each 32 KiB of memory).",
+            "The most files and connections that may be open (default: as many as the system allows, and one for each 48 KiB of memory).",
         )
     },
     option(
