@@ -261,6 +261,28 @@ fn a_stalled_session_does_not_stop_the_others() {
     });
 }
 
+/// Our client: seven applications that read nothing of what comes for them, beside one that reads a download, and says
+/// nothing meanwhile: it has had the beginning of its answer, and gets the rest.
+#[test]
+fn a_download_in_progress_does_not_wait_for_stalled_ones() {
+    within(secs(120), || {
+        const DOWNLOAD: usize = 16 * MB;
+        // More than all kernels on the way take.
+        let backend = Backend::serve(|stream| {
+            let wanted = if recv(&stream, 1) == b"m" { DOWNLOAD } else { 4 * DOWNLOAD };
+            // Who is reset meanwhile gets no more.
+            let _ = std::io::Write::write_all(&mut &stream, &noise(wanted, 5));
+        });
+        let server = server(Ours, backend.addr, "mode=websocket");
+        let client = client(Ours, server.addr, "mode=websocket;mux=8");
+        let moving = connect(client.addr);
+        let stalled: Vec<_> = (0..7).map(|_| connect(client.addr)).collect();
+        send(&moving, b"m");
+        stalled.iter().for_each(|stream| send(stream, b"s"));
+        assert_same("the download", &recv(&moving, DOWNLOAD), &noise(DOWNLOAD, 5));
+    });
+}
+
 /// Thousands of sessions on one connection, some at a time, leave nothing behind.
 #[test]
 fn thousands_of_sessions_leave_nothing() {
