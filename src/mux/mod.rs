@@ -19,8 +19,10 @@
 //! - where the socket has taken nothing at all for `STALL` and there have been other sessions (or for
 //!   `STALL_ALONE`, where there never were), the connection is read on, and the stalled session is
 //!   reset, alone, when it has `HARD` bytes waiting, or when `TOTAL` are waiting for all. On the end that
-//!   begins the sessions, that is so only while another session waits for an answer: as long as nobody does,
-//!   the connection is not read, and further sessions go to other connections.
+//!   begins the sessions, it is reset only while another session waits: one that has asked and heard nothing, or
+//!   for which something came behind what the stalled one does not take. To see the latter, the connection is read
+//!   on as far as to `HARD` and `TOTAL`. As long as nobody waits, it is read no further then, and further sessions
+//!   go to other connections.
 //!
 //! There are at most `SESSIONS` sessions in a connection; more are refused with an end and an error.
 //!

@@ -52,6 +52,10 @@ pub(super) struct Session {
     pub(super) stalled_since: Option<Instant>,
     /// The socket has brought data to which nothing has come back.
     pub(super) asking: bool,
+    /// Which delivery of the connection was the last for this session.
+    pub(super) delivery: u64,
+    /// With which it became full, where the socket has taken nothing since.
+    pub(super) full_from: Option<u64>,
     /// Bytes that have come for the socket, and from it.
     pub(super) to_socket: u64,
     pub(super) from_socket: u64,
@@ -88,6 +92,8 @@ impl Session {
             moved: false,
             stalled_since: None,
             asking: false,
+            delivery: 0,
+            full_from: None,
             to_socket: 0,
             from_socket: 0,
             open: None,
@@ -313,7 +319,7 @@ impl Session {
     /// The socket takes nothing any more. What it had to say before that is still read.
     fn break_off(&mut self) {
         self.out.clear();
-        self.stalled_since = None;
+        (self.stalled_since, self.full_from) = (None, None);
         match self.state.breaks() {
             Some(state) => self.state = state,
             None => self.abort(),
@@ -359,7 +365,7 @@ impl Session {
             match self.out.poll_write(cx, socket) {
                 Poll::Ready(Ok(_)) => {
                     self.moved = true;
-                    self.stalled_since = None;
+                    (self.stalled_since, self.full_from) = (None, None);
                 }
                 Poll::Ready(Err(_)) => return self.break_off(),
                 Poll::Pending => {

@@ -40,11 +40,13 @@ pub(super) struct Sessions {
     /// There have been several at once.
     was_shared: bool,
     next_to_read: usize,
+    /// How often something was delivered.
+    deliveries: u64,
 }
 
 impl Sessions {
     pub(super) fn new(role: Role, may_be_many: bool) -> Sessions {
-        Sessions { list: Vec::new(), role, may_be_many, was_shared: false, next_to_read: 0 }
+        Sessions { list: Vec::new(), role, may_be_many, was_shared: false, next_to_read: 0, deliveries: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,24 +104,51 @@ impl Sessions {
         }
         let mut one_is_stalled = false;
         for session in self.iter().filter(|session| session.is_full()) {
-            if !self.is_stalled(session) {
+            if self.is_stalled(session) {
+                one_is_stalled = true;
+            } else if !self.is_to_be_read_past(session) {
                 return true;
             }
-            one_is_stalled = true;
         }
         !one_is_stalled && self.waiting() >= buffers::room(TOTAL)
     }
 
-    /// Whether a session holds up the others.
-    fn is_stalled(&self, session: &Session) -> bool {
+    /// Whether the socket of a session that is full has taken nothing for long.
+    fn takes_nothing(&self, session: &Session) -> bool {
         let limit = if self.was_shared { STALL } else { STALL_ALONE };
-        // A server cannot know who waits behind what it does not read.
-        let others_wait =
-            || self.role == Role::Server || self.iter().any(|other| other.asking && other.id != session.id);
         self.may_be_many
             && session.is_full()
             && session.stalled_since.is_some_and(|since| since.elapsed() >= limit)
-            && others_wait()
+    }
+
+    /// Those besides this one whose sockets have taken all that has come: only they can wait for more of it.
+    fn others_that_take(&self, session: &Session) -> impl Iterator<Item = &Session> {
+        let id = session.id;
+        self.iter().filter(move |other| other.id != id && !other.is_closed() && other.waiting() == 0)
+    }
+
+    /// Whether a session holds up the others.
+    ///
+    /// A server cannot know who waits behind what it does not read. A client's session waits that has asked and heard
+    /// nothing; and one that hears something is in the middle of it where this came behind what the full one does not
+    /// take. (That it has heard something shortly before tells nothing: the answer may have been complete.)
+    fn is_stalled(&self, session: &Session) -> bool {
+        let others_wait = || {
+            self.role == Role::Server
+                || self.iter().any(|other| other.asking && other.id != session.id)
+                || session
+                    .full_from
+                    .is_some_and(|full| self.others_that_take(session).any(|other| other.delivery > full))
+        };
+        self.takes_nothing(session) && others_wait()
+    }
+
+    /// Whether the connection is to be read on, past a session that takes nothing, to see whether something comes for
+    /// another: as far as may wait for that session in any case.
+    fn is_to_be_read_past(&self, session: &Session) -> bool {
+        session.waiting() < buffers::room(HARD)
+            && self.takes_nothing(session)
+            && self.others_that_take(session).next().is_some()
     }
 
     /// Gives a session's socket what has come for it. `connect` makes a socket where it has none. A session
@@ -141,6 +170,11 @@ impl Sessions {
             session.connect(connecting);
         }
         session.write(cx, input, data);
+        self.deliveries += 1;
+        session.delivery = self.deliveries;
+        if session.is_full() {
+            session.full_from.get_or_insert(self.deliveries);
+        }
         if session.waiting() >= limit && self.is_stalled(&self.list[index]) {
             tracing::debug!(id, self.was_shared, "a session is reset: its receiver takes nothing");
             self.list[index].fail(Failed::Ended(End::Stalled(STALL)));

@@ -4,8 +4,8 @@
 
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
-use std::io::{self, PipeReader};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, PipeReader, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
@@ -24,9 +24,55 @@ pub struct Caught(PipeReader);
 ///
 /// There are no descriptors left, or this signal cannot be handled.
 pub fn catch(number: i32) -> io::Result<Caught> {
+    catch_with(number, || Ok(()))
+}
+
+/// The same, with other actions that are registered before.
+fn catch_with(number: i32, register: impl FnOnce() -> io::Result<()>) -> io::Result<Caught> {
     let (reader, writer) = io::pipe()?;
+    let mut early = writer.try_clone()?;
+    note(number)?;
+    register()?;
     pipe::register(number, writer)?;
+    if is_noted(number) {
+        // It may have come before the pipe was there. If not, it is heard once all the same.
+        early.write_all(&[0])?;
+    }
     Ok(Caught(reader))
+}
+
+/// The signals that have a handler, as bits.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+/// Those of them that have come.
+static NOTED: AtomicU64 = AtomicU64::new(0);
+
+fn bit(number: i32) -> u64 {
+    1 << ((number - 1) & 63)
+}
+
+/// Has a signal noted from now on, also by the actions that are registered later: until one is, it would be lost, since
+/// the first that is registered takes the default action away before it is there itself.
+fn note(number: i32) -> io::Result<()> {
+    extern "C" fn handler(number: i32) {
+        NOTED.fetch_or(bit(number), Ordering::SeqCst);
+    }
+    if CAUGHT.fetch_or(bit(number), Ordering::SeqCst) & bit(number) != 0 {
+        return Ok(());
+    }
+    // SAFETY: all bits 0 are a `sigaction`: no flags, no handler, and a mask that blocks nothing.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as extern "C" fn(i32) as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the handler has the signature that goes without SA_SIGINFO, and only writes to an atomic number.
+    if unsafe { libc::sigaction(number, &action, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn is_noted(number: i32) -> bool {
+    NOTED.load(Ordering::SeqCst) & bit(number) != 0
 }
 
 impl Caught {
@@ -63,10 +109,15 @@ static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 ///
 /// As [`catch`] has them.
 pub fn catch_shutdown(number: i32) -> io::Result<Caught> {
-    flag::register_conditional_shutdown(number, 0, Arc::clone(&MAIN_STUCK))?;
-    flag::register_conditional_shutdown(number, 0, Arc::clone(&REQUESTED))?;
-    flag::register(number, Arc::clone(&REQUESTED))?;
-    catch(number)
+    let caught = catch_with(number, || {
+        flag::register_conditional_shutdown(number, 0, Arc::clone(&MAIN_STUCK))?;
+        flag::register_conditional_shutdown(number, 0, Arc::clone(&REQUESTED))?;
+        flag::register(number, Arc::clone(&REQUESTED)).map(|_| ())
+    })?;
+    if is_noted(number) {
+        REQUESTED.store(true, Ordering::SeqCst);
+    }
+    Ok(caught)
 }
 
 /// The first signal has been heard, and is being followed: the next is heard, too.
@@ -82,5 +133,58 @@ pub(crate) fn set_main_thread_stuck(stuck: bool) {
         tracing::info!("ending: a signal has asked for it");
         super::stderr::flush();
         std::process::exit(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::low_level::raise;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    async fn is_heard(caught: Caught) -> bool {
+        let mut signal = caught.listen().unwrap();
+        timeout(Duration::from_secs(5), signal.recv()).await.is_ok()
+    }
+
+    /// Wherever a signal comes while it is being caught, it is heard: before the first action is registered, and
+    /// between two of them.
+    #[tokio::test]
+    async fn a_signal_that_comes_while_it_is_being_caught_is_heard() {
+        for (number, first) in [(libc::SIGURG, false), (libc::SIGWINCH, true)] {
+            let caught = catch_with(number, || {
+                if first {
+                    flag::register(number, Arc::default())?;
+                }
+                raise(number)
+            });
+            assert!(is_heard(caught.unwrap()).await, "an action is registered: {first}");
+        }
+    }
+
+    /// It is heard once, and so is the next.
+    #[tokio::test]
+    async fn a_signal_that_is_caught_again_is_heard() {
+        for _ in 0..2 {
+            let mut signal = catch(libc::SIGTSTP).unwrap().listen().unwrap();
+            for _ in 0..2 {
+                raise(libc::SIGTSTP).unwrap();
+                timeout(Duration::from_secs(5), signal.recv()).await.unwrap();
+            }
+            assert!(timeout(Duration::from_millis(1), signal.recv()).await.is_err());
+        }
+    }
+
+    /// It has asked for the end of the process, so that the next ends it.
+    #[tokio::test]
+    async fn a_shutdown_that_was_asked_for_before_is_known() {
+        let number = libc::SIGTTIN;
+        note(number).unwrap();
+        raise(number).unwrap();
+        let caught = catch_shutdown(number).unwrap();
+        assert!(REQUESTED.load(Ordering::SeqCst));
+        assert!(is_heard(caught).await);
+        expect_another();
     }
 }

@@ -8,9 +8,11 @@ use crate::support::plugin::{Ours, Plugin, V2ray, client, server};
 use crate::support::ports::free_port;
 use crate::support::websocket::mux::{self, END, KEEP};
 use crate::support::websocket::{BINARY, CLOSE, PING, PONG, Ws, frame};
-use crate::support::{STEP, assert_same, eventually, noise, secs, within};
+use crate::support::{STEP, assert_same, eventually, millis, noise, secs, within};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MB: usize = 1024 * 1024;
 
@@ -258,6 +260,49 @@ fn a_stalled_session_does_not_stop_the_others() {
         });
         let grown = status(&server, "VmHWM").saturating_sub(before);
         assert!(grown < 8 * 1024, "{grown} kB more than before the flood");
+    });
+}
+
+/// Our client: seven applications that read nothing of what comes for them, beside one that reads a download, and says
+/// nothing meanwhile: it hears the beginning of its answer, and gets the rest.
+#[test]
+fn a_download_in_progress_does_not_wait_for_stalled_ones() {
+    within(secs(120), || {
+        const DOWNLOAD: usize = 4 * MB;
+        let (flooded, seen) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+        let count = Arc::clone(&flooded);
+        let backend = Backend::serve(move |stream| {
+            if recv(&stream, 1) == b"m" {
+                send(&stream, b"!");
+                recv(&stream, 1);
+                return send(&stream, &noise(DOWNLOAD, 5));
+            }
+            stream.set_write_timeout(None).expect("no limit");
+            // More than all kernels on the way take; who is reset meanwhile gets no more.
+            for piece in noise(64 * MB, 5).chunks(8192) {
+                if std::io::Write::write_all(&mut &stream, piece).is_err() {
+                    return;
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let server = server(Ours, backend.addr, "mode=websocket");
+        let client = client(Ours, server.addr, "mode=websocket;mux=8");
+        let moving = connect(client.addr);
+        send(&moving, b"m");
+        assert_eq!(recv(&moving, 1), b"!");
+        let stalled: Vec<_> = (0..7).map(|_| connect(client.addr)).collect();
+        stalled.iter().for_each(|stream| send(stream, b"s"));
+        // All the way is full.
+        assert!(eventually(STEP, || {
+            std::thread::sleep(millis(500));
+            let now = flooded.load(Ordering::Relaxed);
+            now > 0 && seen.swap(now, Ordering::Relaxed) == now
+        }));
+        send(&moving, b"?");
+        // Each of the seven may need its seconds until it counts as stalled.
+        moving.set_read_timeout(Some(secs(60))).expect("set a limit");
+        assert_same("the download", &recv(&moving, DOWNLOAD), &noise(DOWNLOAD, 5));
     });
 }
 

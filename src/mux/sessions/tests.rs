@@ -4,7 +4,7 @@ use crate::mux::state::Tell;
 use crate::relay::test_streams::connection;
 use std::future::pending;
 use std::task::Waker;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::advance;
@@ -122,6 +122,92 @@ async fn a_stalled_session_is_reset_when_another_waits_for_an_answer() {
     let tells: Vec<_> = sessions.iter_mut().map(|session| (session.id, session.take_tell())).collect();
     assert_eq!(tells, [(1, Some(Tell::End { error: true })), (2, None)]);
     assert_eq!(ended(&mut sessions), [1]);
+}
+
+/// A session of ours whose socket takes everything, and its other end.
+async fn flowing(sessions: &mut Sessions, id: u16) -> TcpStream {
+    let (socket, far) = connection().await;
+    let peer = far.local_addr().unwrap();
+    let new = NewSession { socket, first: Vec::new(), peer, began: Instant::now() };
+    sessions.add(Session::of_ours(id, new, Encoder::client(id)));
+    deliver(sessions, id, 100);
+    far
+}
+
+/// It has had an answer just before the other was full, which may have been all of it: both live, for ever. What is
+/// read on to see that is bounded.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_session_lives_beside_one_that_was_answered() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _flowing = flowing(&mut sessions, 2).await;
+    let _far = stalled(&mut sessions, 1).await;
+    advance(STALL / 2).await;
+    assert!(sessions.are_full());
+    advance(STALL / 2).await;
+    while !sessions.are_full() {
+        deliver(&mut sessions, 1, 65_536);
+    }
+    assert!((HARD..HARD + 65_536).contains(&sessions.get_mut(1).unwrap().waiting()));
+    advance(STALL * 1000).await;
+    assert!(sessions.are_full());
+    assert!(ended(&mut sessions).is_empty());
+}
+
+/// Something comes for another behind what the stalled one does not take: that one is in the middle of an answer,
+/// though it has had the beginning.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_session_is_reset_when_another_is_in_the_middle_of_its_answer() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _flowing = flowing(&mut sessions, 2).await;
+    let _far = stalled(&mut sessions, 1).await;
+    advance(STALL).await;
+    assert!(!sessions.are_full());
+    deliver(&mut sessions, 2, 100);
+    while sessions.get_mut(1).is_some() {
+        assert!(!sessions.are_full());
+        deliver(&mut sessions, 1, 65_536);
+    }
+    assert!(!sessions.are_full());
+    assert_eq!(ended(&mut sessions), [1]);
+    assert!(sessions.get_mut(2).is_some());
+}
+
+/// What came for another before the receiver paused anew proves nothing.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_takes_something_again_is_stalled_anew() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _flowing = flowing(&mut sessions, 2).await;
+    let mut far = stalled(&mut sessions, 1).await;
+    advance(STALL).await;
+    deliver(&mut sessions, 2, 100);
+    let mut taken = vec![0; 65_536];
+    while sessions.get_mut(1).unwrap().waiting() > 0 {
+        far.read_exact(&mut taken).await.unwrap();
+        sessions.get_mut(1).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
+        tokio::task::yield_now().await;
+    }
+    while !sessions.get_mut(1).unwrap().is_full() {
+        deliver(&mut sessions, 1, 65_536);
+    }
+    sessions.get_mut(1).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
+    advance(STALL).await;
+    while !sessions.are_full() {
+        deliver(&mut sessions, 1, 65_536);
+    }
+    assert!(ended(&mut sessions).is_empty());
+}
+
+/// Several readers pause at once: none of them waits for the others.
+#[tokio::test(start_paused = true)]
+async fn stalled_sessions_live_beside_each_other() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _far = [stalled(&mut sessions, 1).await, stalled(&mut sessions, 2).await];
+    advance(STALL * 1000).await;
+    assert!(sessions.are_full());
+    deliver(&mut sessions, 1, HARD);
+    deliver(&mut sessions, 2, HARD);
+    assert!(sessions.are_full());
+    assert!(ended(&mut sessions).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
