@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import struct
@@ -76,6 +77,9 @@ class Tasks:
 
 def main(body):
     """Runs a worker with the settings in the file that is its argument."""
+    # What it warns of is that a connection has ended that is written to: here they do all the time. What a worker writes
+    # otherwise is a fault.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     with open(sys.argv[1]) as file:
         settings = json.load(file)
     asyncio.run(body(settings))

@@ -9,6 +9,16 @@ pub(crate) fn limit() -> Option<u64> {
     [machine(), control_groups(), shell()].into_iter().flatten().min()
 }
 
+/// Gives back to the system what the allocator keeps of memory that has been freed.
+pub(crate) fn give_back() {
+    // Others either give back what is freed by themselves (musl's), or cannot be asked for it.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: takes an integer and returns one; each thread's part of the heap is locked while it is looked at.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
 /// What is built in.
 fn machine() -> Option<u64> {
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! The threads that serve: how connections are spread over them, whose turn it is, what blocks, who
 //! notices when one of them does not go on, how many connections are open
-//! and may be, and how much they buffer in all.
+//! and may be, how much they buffer in all, and what they leave in the heap.
 
 pub mod admission;
 pub(crate) mod balance;
@@ -8,6 +8,7 @@ pub mod blocking;
 mod board;
 pub mod buffers;
 pub(crate) mod drain;
+mod heap;
 pub(crate) mod turn;
 pub mod watchdog;
 pub(crate) mod workers;

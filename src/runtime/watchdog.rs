@@ -6,6 +6,7 @@
 //! something to do, it sleeps without a clock, so that nothing wakes a phone.
 
 use super::drain::Open;
+use super::heap::CrowdDetector;
 use crate::metrics;
 use std::cell::OnceCell;
 use std::io;
@@ -192,7 +193,7 @@ fn current() -> TurnOwner {
     HEARTBEAT.with(|heartbeat| heartbeat.get().map(|heartbeat| *heartbeat.owner()).unwrap_or_default())
 }
 
-/// Starts the thread that looks. Where none can be had, it goes on without.
+/// Starts the thread that looks, also whether there is something in the heap to give back. Where none can be had, it goes on without.
 pub fn start() {
     let started = std::thread::Builder::new().name("watchdog".into()).stack_size(128 * 1024).spawn(|| {
         WATCHDOG.get_or_init(std::thread::current);
@@ -232,11 +233,15 @@ impl StuckDetector {
 
 fn watch() {
     let mut seen: Vec<StuckDetector> = Vec::new();
+    let mut crowd = CrowdDetector::default();
     loop {
         let heartbeats = HEARTBEATS.lock().unwrap_or_else(PoisonError::into_inner).clone();
         seen.resize(heartbeats.len(), StuckDetector::default());
         ASLEEP.store(true, Ordering::SeqCst);
-        if !heartbeats.iter().any(|heartbeat| heartbeat.is_at_work()) {
+        let at_work = heartbeats.iter().any(|heartbeat| heartbeat.is_at_work());
+        // After that: whoever ends a connection later is at work, or wakes it.
+        crowd.look();
+        if !at_work {
             // Whoever begins to work wakes it. Waking for nothing does no harm.
             std::thread::park();
         }

@@ -172,6 +172,12 @@ fn settled<T: PartialEq>(measure: impl Fn() -> T) -> T {
     last
 }
 
+/// What a process has of its own, in KiB; nothing when it has gone.
+fn memory_of(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.strip_suffix("kB")?.trim().parse().ok())
+}
+
 /// A tunnel goes on while they are there, the process comes to no end, and others come when they have gone.
 #[track_caller]
 fn survives<T>(half: &Small, open: impl Fn() -> TcpStream, crowd: impl FnOnce() -> Vec<T>) {
@@ -183,10 +189,7 @@ fn survives<T>(half: &Small, open: impl Fn() -> TcpStream, crowd: impl FnOnce() 
     let bounds = [format!("limit-buffers={} is reached", MEMORY / MB / 4), "accepting pauses".to_owned()];
     child.wait_line("a bound", |line| bounds.iter().any(|bound| line.contains(bound)));
     // It fills up to where it will.
-    settled(|| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap_or_default();
-        status.lines().find(|line| line.starts_with("VmRSS")).map(str::to_owned)
-    });
+    settled(|| memory_of(child));
     assert_echo(&tunnel, &noise(MB, 7));
     assert_eq!(child.peek_exit(), None, "{}", child.show_log());
     drop(crowd);
@@ -356,5 +359,33 @@ fn applications_that_read_nothing_do_not_fill_a_small_machine() {
             let addr = half.plugin.addr;
             survives(&half, || connect(addr), || crowd(800, |_| saying(addr, &[b"flood"])));
         }
+    });
+}
+
+/// The last to come stay: what they have lies above what the others leave.
+#[test]
+fn what_a_crowd_leaves_goes_back_to_the_system() {
+    netns::alone(secs(120), || {
+        need!("openssl");
+        many();
+        let (backend, certificate) = (flooding(), Certificate::new(NAME));
+        let options = format!("path=/s;obfs-uri=/s;{};failover=status:404", certificate.for_server());
+        let half = server(Ours, backend.addr, &options);
+        let memory = || settled(|| memory_of(&half.child)).expect("a process");
+        drop(in_tls(half.addr, UPGRADE));
+        let before = memory();
+        let first = crowd(200, |_| in_tls(half.addr, UPGRADE));
+        let last = in_tls(half.addr, UPGRADE);
+        let most = memory();
+        drop(first);
+        let given_back = || memory_of(&half.child).is_some_and(|now| now < before + (most - before) / 3);
+        let is_given_back = eventually(secs(5), given_back);
+        eprintln!("{before} {most} {:?}", memory_of(&half.child));
+        assert!(
+            is_given_back,
+            "{before} KiB, {most} KiB with a crowd, {:?} when it has gone",
+            memory_of(&half.child)
+        );
+        drop(last);
     });
 }
