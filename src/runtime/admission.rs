@@ -1,7 +1,8 @@
 //! How many connections may be open, so that each that is accepted gets what it takes to serve it.
 
 use super::drain;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Descriptors that a connection takes: its own, and one for what is dialled for it or the file that it gets.
 const OF_CONNECTION: usize = 2;
@@ -15,6 +16,7 @@ const OF_PROCESS: u64 = 64;
 const DESCRIPTORS_OF_PIPE: usize = 4 * OF_CONNECTION;
 
 static MOST: AtomicUsize = AtomicUsize::new(usize::MAX);
+static DESCRIPTORS: AtomicU64 = AtomicU64::new(u64::MAX);
 static SESSIONS: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -70,6 +72,7 @@ impl Drop for SessionPlace {
 pub fn set_limit(descriptors: Option<u64>) {
     if let Some(number) = descriptors {
         MOST.store(most(number), Ordering::Relaxed);
+        DESCRIPTORS.store(number, Ordering::Relaxed);
     }
 }
 
@@ -87,9 +90,32 @@ fn is_room_for(more: usize) -> bool {
     taken.saturating_add(more) <= MOST.load(Ordering::Relaxed)
 }
 
-/// The number of connections that are open, where no more may be.
-pub(crate) fn is_full() -> Option<usize> {
-    (!is_room_for(OF_CONNECTION)).then(drain::open)
+/// What there is, where no more may be.
+pub(crate) fn is_full() -> Option<Full> {
+    (!is_room_for(OF_CONNECTION)).then(|| Full {
+        open: drain::open(),
+        sessions: SESSIONS.load(Ordering::Relaxed),
+        descriptors: DESCRIPTORS.load(Ordering::Relaxed),
+    })
+}
+
+/// As many connections and sessions as there may be.
+#[derive(Debug)]
+pub(crate) struct Full {
+    open: usize,
+    sessions: usize,
+    descriptors: u64,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Full { open, sessions, descriptors } = self;
+        write!(f, "{open} connections are open")?;
+        if *sessions > 0 {
+            write!(f, ", with {sessions} sessions")?;
+        }
+        write!(f, ", as many as {descriptors} open files allow (option `n`, `ulimit -n`, or the memory)")
+    }
 }
 
 #[cfg(test)]

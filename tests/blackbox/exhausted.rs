@@ -205,3 +205,34 @@ fn sessions_leave_descriptors_for_the_website_and_the_metrics() {
         assert_eq!(ws.mux_recv(1, 5), b"again");
     });
 }
+
+/// An operator sees which limit it is that strangers fill, and whoever sends clients here learns to send them elsewhere.
+#[test]
+fn it_is_told_that_accepting_pauses_and_goes_on() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let (half, metrics) = watched_server(backend.addr, "obfs=http;n=64");
+        let ready = || get(metrics.0, "/readyz");
+        assert_eq!(ready().status, "200");
+        let silent: Vec<_> = (0..20).map(|_| connect(half.addr)).collect();
+        let told = "accepting pauses: 16 connections are open, as many as 64 open files allow";
+        half.child.wait_text(told);
+        let answer = ready();
+        assert_eq!(answer.status, "503");
+        assert!(answer.body.contains(told), "{answer:?}");
+        drop(silent);
+        half.child.wait_text("accepting goes on");
+        assert!(eventually(STEP, || ready().status == "200"), "{}", half.child.show_log());
+    });
+}
+
+/// A number of open files with which nothing could be served.
+#[test]
+fn too_few_open_files_are_raised() {
+    within(secs(30), || {
+        let backend = Backend::echo();
+        let (half, metrics) = watched_server(backend.addr, "obfs=http;n=3");
+        half.child.wait_text("option `n`: 3 open files are too few to work with; 64 are taken");
+        assert_eq!(metrics.now().get("process_max_fds"), 64.0);
+    });
+}
