@@ -15,7 +15,7 @@ def verdict(soak):
     if soak.judge.fault_count:
         return f"FAILED: {soak.judge.fault_count} faults"
     return (
-        f"interrupted by {soak.stopped}, no fault until then"
+        f"interrupted by {soak.stopped.name}, no fault until then"
         if soak.stopped
         else "PASSED: nothing lost, corrupt, leaked or hung"
     )

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -97,8 +96,10 @@ class Worker:
 
 
 class Soak:
-    def __init__(self, options, binary, folder):
-        self.options, self.binary, self.folder = options, binary, folder
+    def __init__(self, options, binary, folder, directory):
+        self.options, self.binary = options, binary
+        # What stays, and what is for the time of the run.
+        self.folder, self.directory = folder, directory
         self.messages = queue.Queue()
         self.began = time.monotonic()
         self.traffic = {"open": 0, "up": 0, "down": 0, "backends": 0, "site": 0, "visitors": 0}
@@ -127,9 +128,7 @@ class Soak:
 
     def run(self):
         """The run; what it leaves is in this object's fields."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.stop)
-        self.directory = tempfile.mkdtemp(prefix="obfs-rs-soak-")
+        isolation.hear(self.stop)
         os.chmod(self.directory, 0o755)
         self.groups, self.kinds = pairs.everything(self.options.without, self.options.small)
         self.judge = Judge(self.groups, self.kinds, self.say, self.began)
@@ -139,13 +138,12 @@ class Soak:
                 self.start()
                 self.go()
         except Stopped:
-            self.say(f"ending: {self.stopped}")
+            self.say(f"ending: {self.stopped.name}")
         except (RunError, OSError) as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
             self.keep_logs()
             isolation.unmount(os.path.join(self.directory, "disk"))
-            shutil.rmtree(self.directory, ignore_errors=True)
 
     def keep_logs(self):
         """The ends of all logs, where there is something to look for."""
@@ -201,7 +199,7 @@ class Soak:
         return f"{(moment or time.monotonic()) - self.began:.0f} s"
 
     def stop(self, number, _frame):
-        self.stopped = signal.Signals(number).name
+        self.stopped = signal.Signals(number)
 
     def start(self):
         self.disk = os.path.join(self.directory, "disk")

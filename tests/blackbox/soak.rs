@@ -7,10 +7,15 @@ use crate::support::plugin::{bare, our_path};
 use crate::support::tempdir::TempDir;
 use crate::support::{STEP, eventually, proc, secs, within};
 use rustix::process::Signal;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/soak");
+
+/// What a killed run would leave: no process has such a number (the kernel's go up to 2^22).
+const LEFT: &str = "obfs-rs-soak-4194305-gone/disk";
 
 /// A short soak without peers, with everything that it writes in a folder of the test's.
 struct Soak {
@@ -21,6 +26,7 @@ struct Soak {
 impl Soak {
     fn start(words: &str) -> Soak {
         let dir = TempDir::new("soak");
+        std::fs::create_dir_all(dir.path().join(LEFT)).expect("a folder");
         let mut command = bare(SCRIPT.into());
         command.arg("--small").arg("--binary").arg(our_path()).arg("--out").arg(dir.path().join("out"));
         command.args(words.split(' ')).env("TMPDIR", dir.path());
@@ -198,8 +204,10 @@ fn an_interrupted_soak_reports_and_leaves_nothing() {
     if !may() {
         return;
     }
-    within(secs(180), || {
-        for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
+    within(secs(240), || {
+        for (signal, name, code) in
+            [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
+        {
             let soak = end_with(signal);
             assert_eq!(soak.child.wait_exit(STEP), Exit::Code(code), "{}", soak.child.show_log());
             let report = soak.report("report.md");
@@ -212,13 +220,41 @@ fn an_interrupted_soak_reports_and_leaves_nothing() {
 }
 
 #[test]
-fn a_soak_that_is_killed_leaves_no_process() {
+fn a_soak_that_is_killed_leaves_no_process_and_one_folder_with_its_number() {
     if !may() {
         return;
     }
     within(secs(120), || {
         let soak = end_with(Signal::KILL);
         assert_eq!(soak.child.wait_exit(STEP), Exit::Signal(9));
+        let left = soak.left();
+        let name = left.first().and_then(|path| path.file_name()).expect("a folder").to_string_lossy();
+        assert!(name.starts_with(&format!("obfs-rs-soak-{}-", soak.child.pid())), "{left:?}");
+        assert_eq!(left.len(), 1, "{left:?}");
+    });
+}
+
+#[test]
+fn a_soak_that_is_interrupted_before_it_begins_says_nothing() {
+    if !may() {
+        return;
+    }
+    within(secs(120), || {
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+            let dir = TempDir::new("soak");
+            // It waits for the version of what it is to run.
+            let slow = dir.path().join("slow");
+            std::fs::write(&slow, "#!/bin/sh\n: >asked\nexec sleep 9\n").expect("write a program");
+            std::fs::set_permissions(&slow, Permissions::from_mode(0o755)).expect("make it a program");
+            let mut command = bare(SCRIPT.into());
+            command.arg("--small").arg("--binary").arg(&slow).arg("--out").arg(dir.path().join("out"));
+            command.current_dir(dir.path()).env("TMPDIR", dir.path());
+            let child = Child::spawn("soak", command);
+            assert!(eventually(secs(20), || dir.path().join("asked").exists()), "{}", child.show_log());
+            child.signal(signal);
+            assert_eq!(child.wait_exit(STEP), Exit::Code(code), "{}", child.show_log());
+            assert_eq!(child.lines(), [] as [String; 0]);
+        }
     });
 }
 
