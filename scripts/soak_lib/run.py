@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from common.page import counted
 from common.procs import Group, RunError
 
 from . import isolation, pairs, watch
@@ -116,6 +117,8 @@ class Soak:
         self.metrics = {}
         self.access_lines = 0
         self.seconds = options.minutes * 60
+        # Under load, and in all.
+        self.loaded = self.lasted = 0.0
 
     def note(self, what):
         if what not in self.notes:
@@ -142,6 +145,7 @@ class Soak:
         except (RunError, OSError) as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
+            self.lasted = time.monotonic() - self.began
             self.keep_logs()
             isolation.unmount(os.path.join(self.directory, "disk"))
 
@@ -259,7 +263,11 @@ class Soak:
         for part in range(parts):
             self.disturbances.schedule()
             self.disturbing = True
-            self.load_for("soak", self.seconds / parts)
+            began = time.monotonic()
+            try:
+                self.load_for("soak", self.seconds / parts)
+            finally:
+                self.loaded += time.monotonic() - began
             self.disturbing = False
             self.disturbances.finish()
             self.say("everything ends" if part == parts - 1 else "a rest: everything ends")
@@ -355,8 +363,9 @@ class Soak:
         visits = sum(counts["visits"] for counts in judge.visits.values())
         events = sum(self.disturbances.counts.values()) if self.disturbances else 0
         self.say(
-            f"{done} tunnels done, {traffic['open']} open, {traffic['up'] / 1e6:.0f} MB up, {traffic['down'] / 1e6:.0f} MB down, "
-            f"{visits} visits, {events} disturbances, our halves {memory:.0f} MiB, {judge.fault_count} faults"
+            f"{counted(done, 'tunnel')} done, {traffic['open']} open, {traffic['up'] / 1e6:.0f} MB up, {traffic['down'] / 1e6:.0f} MB down, "
+            f"{counted(visits, 'visit')}, {counted(events, 'disturbance')}, our halves {memory:.0f} MiB, "
+            f"{counted(judge.fault_count, 'fault')}"
         )
 
     # The end.

@@ -73,6 +73,8 @@ fn a_short_soak_finds_nothing_and_reports() {
         assert_eq!(exit, Exit::Code(0), "{}", soak.child.show_log());
         let report = soak.report("report.md");
         assert!(report.contains("**PASSED: nothing lost, corrupt, leaked or hung**"), "{report}");
+        assert!(report.contains("; 0.15 minutes under load, "), "{report}");
+        assert!(!report.contains("broken on purpose"), "{report}");
         // Every kind of tunnel was there, and something was done to it.
         for line in
             ["| calm: wss-mux |", "| rough: http |", "| kept_alive |", "| backend restart |", "| reload |"]
@@ -102,12 +104,17 @@ fn a_backend_that_changes_loses_or_repeats_a_byte_is_found() {
             assert_eq!(soak.child.wait_exit(secs(170)), Exit::Code(1), "{}", soak.child.show_log());
             let report = soak.report("report.md");
             assert!(report.contains("**FAILED: "), "{report}");
+            assert!(report.contains("**The backends are broken on purpose (--fault "), "{report}");
             let fault = report.lines().find(|line| line.starts_with("- corrupt: ") && line.contains(told));
             // With the kind of the tunnel, its number and the place.
             assert!(
                 fault.is_some_and(|line| line.contains(": tunnel ")),
                 "no fault that says {told}: {report}"
             );
+            // It is told when it is found, and not once more at the end.
+            let fault = fault.and_then(|line| line.strip_prefix("- ")).expect("a fault");
+            let told = soak.child.lines().iter().filter(|line| line.contains(fault)).count();
+            assert_eq!(told, 1, "{}", soak.child.show_log());
         }
     });
 }
@@ -215,6 +222,7 @@ fn an_interrupted_soak_reports_and_leaves_nothing() {
             assert_eq!(soak.child.wait_exit(STEP), Exit::Code(code), "{}", soak.child.show_log());
             let report = soak.report("report.md");
             assert!(report.contains(&format!("**interrupted by {name}, no fault until then**")), "{report}");
+            assert!(report.contains(" s of 5 minutes under load, "), "{report}");
             assert!(soak.report("report.json").contains("\"passed\": false"));
             assert!(soak.report("report.svg").ends_with("</svg>\n"));
             assert_eq!(soak.left(), [] as [PathBuf; 0]);
