@@ -231,17 +231,26 @@ fn visitors_and_clients_who_read_nothing_do_not_fill_a_small_machine() {
     });
 }
 
+/// A server of a large file in TLS, with these options besides.
+fn in_tls_before_a_large_file(
+    backend: SocketAddr,
+    certificate: &Certificate,
+    folder: &TempDir,
+    options: &str,
+) -> Small {
+    folder.write("big.bin", noise(4 * MB, 20));
+    let website = format!("failover=dir:{}", folder.path().display());
+    let options = format!("path=/s;obfs-uri=/s;{};{website}{options}", certificate.for_server());
+    small_server(Group::new(), backend, &options)
+}
+
 #[test]
 fn visitors_in_tls_who_read_nothing_do_not_fill_a_small_machine() {
     netns::alone(secs(120), || {
         need!("openssl");
         many();
-        let (backend, certificate) = (flooding(), Certificate::new(NAME));
-        let folder = TempDir::new("memory");
-        folder.write("big.bin", noise(4 * MB, 20));
-        let website = format!("failover=dir:{}", folder.path().display());
-        let options = format!("path=/s;obfs-uri=/s;{};{website}", certificate.for_server());
-        let half = small_server(Group::new(), backend.addr, &options);
+        let (backend, certificate, folder) = (flooding(), Certificate::new(NAME), TempDir::new("memory"));
+        let half = in_tls_before_a_large_file(backend.addr, &certificate, &folder, "");
         let addr = half.plugin.addr;
         // Four at a time: these are nearly all that there may be.
         survives(&half, tunnel_at(addr), || crowd(90, |_| in_tls(addr, DOWNLOAD)));
@@ -254,13 +263,10 @@ fn visitors_in_tls_who_read_nothing_stay_near_the_limit() {
     netns::alone(secs(120), || {
         need!("openssl");
         many();
-        let (backend, certificate) = (flooding(), Certificate::new(NAME));
-        let folder = TempDir::new("memory");
-        folder.write("big.bin", noise(4 * MB, 20));
-        let website = format!("failover=dir:{}", folder.path().display());
+        let (backend, certificate, folder) = (flooding(), Certificate::new(NAME), TempDir::new("memory"));
         let metrics = loopback(free_port());
-        let options = format!("path=/s;obfs-uri=/s;metrics={metrics};{};{website}", certificate.for_server());
-        let half = small_server(Group::new(), backend.addr, &options);
+        let half =
+            in_tls_before_a_large_file(backend.addr, &certificate, &folder, &format!(";metrics={metrics}"));
         let addr = half.plugin.addr;
         survives(&half, tunnel_at(addr), || {
             let crowd = crowd(90, |_| in_tls(addr, DOWNLOAD));

@@ -171,12 +171,11 @@ async fn a_stalled_session_is_reset_when_another_is_in_the_middle_of_its_answer(
     assert!(sessions.get_mut(2).is_some());
 }
 
-/// Little waits for it, and it is full all the same when there is no room for more: whether another waits behind it is
-/// seen by reading on, a little.
-#[tokio::test(start_paused = true)]
-async fn a_session_that_is_full_for_lack_of_room_holds_up_nobody_for_long() {
+/// A session of ours whose socket takes nothing more and for which little waits, beside one that flows, when others hold
+/// all that may be held: it is full for lack of room. With the other ends, and what the others hold.
+async fn full_for_lack_of_room() -> (Sessions, [TcpStream; 2], buffers::Held) {
     let mut sessions = Sessions::new(Role::Client, true);
-    let _flowing = flowing(&mut sessions, 2).await;
+    let flowing = flowing(&mut sessions, 2).await;
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
     sessions.add(Session::of_ours(1, NewSession::new(socket, Vec::new(), peer), Encoder::client(1)));
@@ -184,43 +183,50 @@ async fn a_session_that_is_full_for_lack_of_room_holds_up_nobody_for_long() {
         deliver(&mut sessions, 1, 20_000);
     }
     assert!(!sessions.are_full());
-    // All that may be held is held, by others.
     let mut others = buffers::Held::default();
     buffers::set_limit(Some(65_536));
     others.set(65_536);
     sessions.get_mut(1).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
     sessions.note_full();
     assert!(sessions.are_full());
+    (sessions, [flowing, far], others)
+}
+
+/// Whether another waits behind it is seen by reading on.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_full_for_lack_of_room_is_reset_when_another_is_in_the_middle_of_its_answer() {
+    let (mut sessions, _ends, _others) = full_for_lack_of_room().await;
     advance(STALL).await;
     assert!(!sessions.are_full(), "nobody knows who waits behind it");
-    deliver(&mut sessions, 1, PAST);
-    assert!(sessions.are_full(), "that was all that may come for it");
-    let before = sessions.get_mut(1).unwrap().waiting();
-    sessions.get_mut(1).unwrap().full.as_mut().unwrap().with = before;
     deliver(&mut sessions, 2, 100);
-    assert!(!sessions.are_full(), "another is in the middle of its answer");
+    assert!(!sessions.are_full());
     deliver(&mut sessions, 1, 1);
-    assert!(sessions.get_mut(1).is_none(), "it is reset");
+    assert_eq!(ended(&mut sessions), [1]);
+    buffers::set_limit(Some(usize::MAX));
+}
+
+/// There is no room for what is read on to see that, so it is little.
+#[tokio::test(start_paused = true)]
+async fn past_a_session_that_is_full_for_lack_of_room_little_is_read() {
+    let (mut sessions, _ends, _others) = full_for_lack_of_room().await;
+    let before = sessions.get_mut(1).unwrap().waiting();
+    advance(STALL).await;
+    while !sessions.are_full() {
+        deliver(&mut sessions, 1, 1024);
+    }
+    assert_eq!(
+        sessions.get_mut(1).unwrap().waiting().next_multiple_of(1024),
+        (before + PAST).next_multiple_of(1024)
+    );
+    advance(STALL * 1000).await;
+    assert!(sessions.are_full() && ended(&mut sessions).is_empty(), "nobody is known to wait");
     buffers::set_limit(Some(usize::MAX));
 }
 
 /// What came for another while a session was full for lack of room says nothing of a time when there is room again.
 #[tokio::test(start_paused = true)]
 async fn a_session_is_full_no_more_when_there_is_room() {
-    let mut sessions = Sessions::new(Role::Client, true);
-    let _flowing = flowing(&mut sessions, 2).await;
-    let (socket, far) = connection().await;
-    let peer = far.local_addr().unwrap();
-    sessions.add(Session::of_ours(1, NewSession::new(socket, Vec::new(), peer), Encoder::client(1)));
-    while sessions.get_mut(1).unwrap().waiting() == 0 {
-        deliver(&mut sessions, 1, 20_000);
-    }
-    let mut others = buffers::Held::default();
-    buffers::set_limit(Some(65_536));
-    others.set(65_536);
-    sessions.get_mut(1).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
-    sessions.note_full();
-    assert!(sessions.are_full());
+    let (mut sessions, _ends, _others) = full_for_lack_of_room().await;
     buffers::set_limit(Some(usize::MAX));
     sessions.note_full();
     assert!(!sessions.are_full());
