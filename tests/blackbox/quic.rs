@@ -396,7 +396,6 @@ fn udp_is_bound_only_when_it_is_asked_for() {
         for (options, tcp, udp) in [
             (format!("mode=auto;{tls}"), true, false),
             (format!("mode=websocket;{tls}"), true, false),
-            (format!("obfs=http;{tls}"), true, false),
             (format!("mode=auto;{tls};quic"), true, true),
             (for_server(&certificate), false, true),
         ] {

@@ -29,7 +29,7 @@ struct Served {
     servers: Vec<(Plugin, Plugin, TcpStream)>,
     echo: Backend,
     _site: Site,
-    _certificate: Certificate,
+    certificate: Certificate,
 }
 
 impl Served {
@@ -50,7 +50,7 @@ impl Served {
                 (server, client, stream)
             })
             .collect();
-        Served { servers, echo, _site: site, _certificate: certificate }
+        Served { servers, echo, _site: site, certificate }
     }
 
     /// Everybody still has what they had, a new tunnel opens, and the server is no bigger.
@@ -96,24 +96,33 @@ fn packets_of_any_length_and_content_disturb_nobody() {
     });
 }
 
-/// First flights, each of another connection, that nobody goes on with, while clients work.
+/// First flights, each of another connection, that nobody goes on with, while clients work and new ones come: under
+/// such load whoever comes has to show that it comes from where it says, which clients do without being told.
 #[test]
 fn a_flood_of_first_flights_keeps_nobody_out() {
     within(secs(200), || {
-        need!("openssl", "caddy", "python-aioquic");
+        need!("openssl", "caddy", "python-aioquic", "ss-v2ray-plugin");
         let served = Served::start();
         let before = served.size();
         for name in [NAME, "other.example"] {
             for (server, client, stream) in &served.servers {
-                let flood = start_asking(&["flood", &server.addr.port().to_string(), name, "6000"]);
+                let flood = start_asking(&["flood", &server.addr.port().to_string(), name, "2000"]);
                 let mut rounds = 0;
                 while flood.peek_exit().is_none() {
                     assert_echo(stream, &noise(5_000, rounds));
                     assert_echo(&connect(client.addr), &noise(5_000, rounds));
+                    if rounds % 8 == 1 {
+                        let app = if rounds % 16 == 1 { App::Ours } else { App::Plugin };
+                        let newcomer = quic::client(app, server.addr, &served.certificate);
+                        assert_echo(&connect(newcomer.addr), &noise(5_000, rounds));
+                    }
                     rounds += 1;
                 }
                 assert_eq!(flood.wait_exit(secs(60)), Exit::Code(0), "{}", flood.show_log());
                 assert!(rounds > 1);
+                let said = flood.lines()[0].clone();
+                let asked_again = !said.ends_with(" retries 0");
+                assert_eq!(asked_again, name == NAME, "{name}: {said}");
             }
             served.assert_served(name, &before);
         }

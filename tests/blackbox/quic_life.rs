@@ -1,9 +1,9 @@
 //! QUIC over time: tunnels that are silent for minutes, more of them than a peer allows on a connection, servers that
 //! start anew, clients whose address changes, and a certificate that is renewed.
 
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, next};
 use crate::support::child::{Child, Exit};
-use crate::support::conn::{End, assert_echo, connect, recv_to_end, send};
+use crate::support::conn::{End, assert_echo, connect, recv, recv_to_end, send};
 use crate::support::netns::{self, Other, ip};
 use crate::support::peers::need;
 use crate::support::plugin::{self, Ours, Plugin, Vars, bare, our_path};
@@ -12,10 +12,10 @@ use crate::support::quic::{
     App, Nat, PAIRS, Pair, ask, client, for_server, our_server, server, server_on, wait_bound,
 };
 use crate::support::v2ray::{Certificate, NAME};
-use crate::support::{STEP, eventually, millis, noise, secs, within};
+use crate::support::{STEP, eventually, millis, noise, proc, secs, within};
 use rustix::process::Signal;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 const MB: usize = 1024 * 1024;
@@ -194,6 +194,36 @@ fn a_client_may_be_there_before_its_server() {
     });
 }
 
+/// A port at which nobody speaks QUIC, whatever it says: the tunnel ends, and the log says that there was no handshake.
+#[test]
+fn a_server_that_does_not_speak_is_told() {
+    within(secs(120), || {
+        need!("openssl");
+        let certificate = Certificate::new(NAME);
+        for answer in [None, Some(0x00), Some(0x40), Some(0xff)] {
+            let port = UdpSocket::bind("127.0.0.1:0").expect("a port");
+            let addr = port.local_addr().expect("its address");
+            if let Some(byte) = answer {
+                std::thread::spawn(move || {
+                    let mut packet = [0; 65536];
+                    while let Ok((len, from)) = port.recv_from(&mut packet) {
+                        packet[0] = byte;
+                        // In the middle of what would be ids, keys and a tag.
+                        packet[len / 2] ^= 1;
+                        let _ = port.send_to(&packet[..len], from);
+                    }
+                });
+            }
+            let client = client(App::Ours, addr, &certificate);
+            let stream = connect(client.addr);
+            send(&stream, b"hello");
+            let (got, end) = recv_to_end(&stream, secs(40));
+            assert!(got.is_empty() && end != End::Open, "{answer:?}: {}", client.child.show_log());
+            client.child.wait_line("why", |line| line.contains("WARN") && line.contains(&addr.to_string()));
+        }
+    });
+}
+
 /// A NAT on the way forgets its mapping, or is another one: the client's packets come from elsewhere. Tunnels live, in the
 /// middle of a transfer and in silence.
 #[test]
@@ -327,20 +357,36 @@ fn a_renewed_certificate_is_served_to_new_connections() {
     });
 }
 
-/// The end of the server in order: open tunnels may finish, as over TCP.
+/// Whoever ends tells its peers: what is open ends there at once, and not when a time-out has passed.
 #[test]
-fn a_half_that_ends_leaves_no_process_and_no_port() {
-    within(secs(90), || {
-        need!("openssl");
-        let echo = Backend::echo();
-        let pair = Pair::start(App::Ours, App::Ours, echo.addr);
-        let stream = connect(pair.client.addr);
-        assert_echo(&stream, b"hello");
-        for half in [&pair.client, &pair.server] as [&Plugin; 2] {
-            half.child.signal(Signal::TERM);
-            assert_eq!(half.child.wait_exit(STEP), Exit::Code(0), "{}", half.child.show_log());
+fn a_half_that_ends_tells_its_peers() {
+    within(secs(150), || {
+        need!("openssl", "ss-v2ray-plugin");
+        let made = |client_app, server_app| {
+            let (backend, connections) = Backend::manual();
+            let pair = Pair::start(client_app, server_app, backend.addr);
+            let app = connect(pair.client.addr);
+            send(&app, b"?");
+            let behind = next(&connections);
+            assert_eq!(recv(&behind, 1), b"?");
+            (backend, pair, app, behind)
+        };
+        for client_app in [App::Ours, App::Plugin] {
+            let (_backend, pair, app, _behind) = made(client_app, App::Ours);
+            ends(&pair.server);
+            assert!(!proc::udp_port_bound(pair.server.addr.port()));
+            assert_ne!(recv_to_end(&app, secs(15)).1, End::Open, "{}", pair.logs());
         }
-        assert!(!crate::support::proc::udp_port_bound(pair.server.addr.port()));
-        assert_ne!(recv_to_end(&stream, STEP).1, End::Open);
+        for server_app in [App::Ours, App::Plugin] {
+            let (_backend, pair, _app, behind) = made(App::Ours, server_app);
+            ends(&pair.client);
+            assert_ne!(recv_to_end(&behind, secs(15)).1, End::Open, "{}", pair.logs());
+        }
     });
+}
+
+#[track_caller]
+fn ends(half: &Plugin) {
+    half.child.signal(Signal::TERM);
+    assert_eq!(half.child.wait_exit(STEP), Exit::Code(0), "{}", half.child.show_log());
 }

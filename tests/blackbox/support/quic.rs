@@ -267,10 +267,10 @@ impl Site {
 	auto_https off
 	http_port {plain}
 	https_port {tls}
-	servers :{tls} {{
+	servers 127.0.0.1:{tls} {{
 		protocols h1 h2 h3
 	}}
-	servers :{h2} {{
+	servers 127.0.0.1:{h2} {{
 		protocols h1 h2c
 	}}
 }}
