@@ -116,8 +116,9 @@ impl Half for Client {
     }
 
     fn retire(&self, _: &Client) {
-        if let Opening::Session(pool) = &self.opener {
-            pool.retire();
+        match &self.opener {
+            Opening::Session(pool) => pool.retire(),
+            Opening::Tunnel(opener) => opener.retire(),
         }
     }
 
