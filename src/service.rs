@@ -156,6 +156,11 @@ pub trait Half: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Tells peers that the process ends, where the system does not do that. `None` where it does.
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        None
+    }
+
     /// Ends what runs beside the connections: new ones come to the `next` one.
     fn retire(&self, next: &Self);
 }
@@ -266,6 +271,10 @@ pub trait Run: Send + Sync {
     /// Waits until no thread listens any more.
     fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
+    /// Tells peers that the process ends, where the system does not do that: over UDP nobody hears of it. To be run
+    /// beside [`run`](Self::run). `None` where there are none such.
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>>;
+
     /// Serves connections until it is dropped.
     fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -320,6 +329,20 @@ impl<H: Half> Run for Service<H> {
                 },
             }
         })
+    }
+
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        if self.udp.is_some() {
+            self.close();
+            return Some(self.closed());
+        }
+        let half = self.current.get();
+        drop(half.farewell()?);
+        Some(Box::pin(async move {
+            if let Some(farewell) = half.farewell() {
+                farewell.await;
+            }
+        }))
     }
 
     fn to_renew(&self) -> Arc<dyn Renew> {

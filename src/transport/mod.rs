@@ -28,6 +28,7 @@ use crate::config::{ClientDisguise, Handshake, RequestConfig};
 use crate::detect::ClientKind;
 use crate::net::Dialer;
 use crate::telemetry::Kind;
+use std::pin::Pin;
 use std::sync::Arc;
 use tls::TlsError;
 
@@ -83,6 +84,14 @@ impl Opener {
     pub fn retire(&self) {
         if let Opener::Quic(quic) = self {
             quic.retire();
+        }
+    }
+
+    /// Tells servers that the process ends, where the system does not do that.
+    pub fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        match self {
+            Opener::Quic(quic) => Some(Box::pin(quic.close())),
+            _ => None,
         }
     }
 

@@ -34,6 +34,10 @@ impl QuicOpener {
         match *self {}
     }
 
+    pub async fn close(&self) {
+        match *self {}
+    }
+
     pub async fn open(&self, _: Vec<u8>) -> Result<Tunnel, NotOpened> {
         match *self {}
     }

@@ -1,7 +1,7 @@
 //! QUIC on the client half: connections to the server, and a stream on one of them for each tunnel.
 
 use super::keep_alive::{Usage, keep_alive};
-use super::{CLIENT_IDLE, QuicStream, connection_window, endpoint_config, transport_config};
+use super::{CLIENT_IDLE, CODE, QuicStream, connection_window, endpoint_config, transport_config};
 use crate::config::QuicClientConfig;
 use crate::net::Dialer;
 use crate::relay::{Direction, Flows, Identity};
@@ -129,7 +129,7 @@ impl QuicOpener {
         connections.retain(|open| {
             let is_old = open.usage.unused_for().is_some_and(|time| time >= UNUSED);
             if is_old {
-                open.connection.close(VarInt::from_u32(0), b"");
+                open.connection.close(CODE, b"");
             }
             !is_old && open.connection.close_reason().is_none()
         });
@@ -185,10 +185,21 @@ impl QuicOpener {
         Ok(endpoint)
     }
 
+    /// Ends all connections, and waits until their server has heard of it.
+    pub async fn close(&self) {
+        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for endpoint in endpoints.iter().flatten() {
+            endpoint.close(CODE, b"");
+        }
+        for endpoint in endpoints.iter().flatten() {
+            endpoint.wait_idle().await;
+        }
+    }
+
     /// Ends what nobody uses; what is in use ends with its last tunnel.
     pub fn retire(&self) {
         self.usable().into_iter().filter(|open| open.usage.unused_for().is_some()).for_each(|open| {
-            open.connection.close(VarInt::from_u32(0), b"");
+            open.connection.close(CODE, b"");
         });
     }
 }

@@ -37,6 +37,9 @@ const LEAST_WINDOW: usize = 256 * 1024;
 /// A connection may have so much of what may be buffered in all.
 const PART: usize = 16;
 
+/// The only error code that there is in these connections: v2ray's programs and sing-box have no other.
+const CODE: VarInt = VarInt::from_u32(0);
+
 /// What both halves ask of an endpoint.
 fn endpoint_config() -> EndpointConfig {
     let mut config = EndpointConfig::default();

@@ -1,13 +1,15 @@
 //! QUIC on the server half: the endpoint, and who is let in.
 
 use super::keep_alive::{Usage, keep_alive};
-use super::{QuicStream, SERVER_IDLE, connection_window, endpoint_config, transport_config};
+use super::{CODE, QuicStream, SERVER_IDLE, connection_window, endpoint_config, transport_config};
 use crate::config::Congestion;
+use crate::runtime::buffers::{self, Held};
 use crate::transport::tls::{Acceptor, TlsError};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, Incoming, ServerConfig, TokioRuntime, VarInt};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,13 +29,19 @@ const UNVALIDATED: usize = 32;
 /// More of them are not answered.
 const HANDSHAKES: usize = 1024;
 
+/// What a connection costs without a tunnel: the library's state of it, and what it holds for 1024 streams.
+const CONNECTION: usize = 128 * 1024;
+
+/// The fewest connections that there may be, and the most.
+const CONNECTIONS: RangeInclusive<usize> = 64..=16 * 1024;
+
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a connection was not let in.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
-    #[error("too many handshakes")]
+    #[error("there are as many connections as there may be")]
     TooMany,
     #[error("it is asked to show that it comes from there")]
     Retry,
@@ -100,7 +108,7 @@ impl Listener {
     /// another process's.
     pub(crate) async fn close(&self) {
         const MOMENT: Duration = Duration::from_secs(1);
-        self.endpoint.close(VarInt::from_u32(0), b"");
+        self.endpoint.close(CODE, b"");
         let _ = timeout(MOMENT, self.endpoint.wait_idle()).await;
     }
 }
@@ -135,7 +143,10 @@ impl Arriving {
     /// It is asked to come again with a sign that it is there, it is one too many, or the handshake fails.
     pub(crate) async fn establish(self, settings: &Settings) -> Result<QuicConnection, Refusal> {
         let Arriving { incoming, handshake, before } = self;
-        if before >= HANDSHAKES {
+        let most = buffers::limit().map_or(*CONNECTIONS.end(), |limit| limit / 4 / CONNECTION);
+        if before >= HANDSHAKES
+            || OPEN.load(Ordering::Relaxed) >= most.clamp(*CONNECTIONS.start(), *CONNECTIONS.end())
+        {
             incoming.ignore();
             return Err(Refusal::TooMany);
         }
@@ -152,7 +163,10 @@ impl Arriving {
         drop(handshake);
         let usage = Usage::new();
         tokio::spawn(keep_alive(connection.clone(), Arc::clone(&usage), settings.window));
-        Ok(QuicConnection { connection, usage })
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        let mut held = Held::default();
+        held.set(CONNECTION);
+        Ok(QuicConnection { connection, usage, _held: held })
     }
 }
 
@@ -160,6 +174,16 @@ impl Arriving {
 pub(crate) struct QuicConnection {
     connection: Connection,
     usage: Arc<Usage>,
+    _held: Held,
+}
+
+/// How many connections there are.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for QuicConnection {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl QuicConnection {

@@ -1,5 +1,6 @@
 //! A stream of a QUIC connection, as a relay takes it.
 
+use super::CODE;
 use super::keep_alive::InUse;
 use crate::relay::RelayStream;
 use quinn::{RecvStream, SendStream, StoppedError, VarInt};
@@ -8,9 +9,6 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// What a peer is told of a tunnel that breaks off, as every other program here does.
-const CODE: VarInt = VarInt::from_u32(0);
 
 type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
