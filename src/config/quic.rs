@@ -1,7 +1,6 @@
 //! QUIC: alone on its port with `mode=quic`, as v2ray-plugin has it, or, on a server, beside every other kind of
 //! client.
 
-use super::disguise::Disguise;
 use super::error::ConfigError;
 use super::options::Options;
 use super::tls::{Tls, TlsClientConfig, tls_client};
@@ -50,13 +49,14 @@ pub(super) fn client(options: &Options, server: Option<&HostPort>) -> Result<Qui
     Ok(QuicClientConfig { tls: tls_client(options, name)?, congestion: congestion(options)? })
 }
 
-/// What a server needs to know that takes these disguises, with TLS or without. `None` where it takes no QUIC.
+/// What a server needs to know that takes QUIC `alone`, or every kind of client (`auto`), or neither; with TLS or without.
+/// `None` where it takes no QUIC.
 pub(super) fn server(
     options: &Options,
-    disguises: &[Disguise],
+    alone: bool,
+    auto: bool,
     tls: Option<Tls>,
 ) -> Result<Option<QuicServerConfig>, ConfigError> {
-    let alone = disguises == [Disguise::Quic];
     let beside = flag(options, "quic")?;
     let congestion = congestion(options)?;
     let website = quic_website(options)?;
@@ -67,7 +67,7 @@ pub(super) fn server(
         };
     }
     if let (false, Some(option)) = (alone, options.get("quic")) {
-        if !disguises.contains(&Disguise::Auto) {
+        if !auto {
             return Err(ConfigError::needs(option, "`mode=auto`, or `mode=quic` in its place"));
         }
         if tls.is_none() {

@@ -130,7 +130,7 @@ pub(super) fn server(
     if tls.is_none() && options.get("cert").is_some() && options.get("key").is_some() {
         options.warn("options `cert` and `key` are not used: `tls` is missing".to_owned());
     }
-    let quic = quic::server(options, disguises, demand)?;
+    let quic = quic::server(options, disguises == [Disguise::Quic], auto, demand)?;
     let names = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)

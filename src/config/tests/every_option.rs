@@ -43,6 +43,11 @@ const QUIC: &str = "mode=quic;cert=/c.pem;key=/k.pem;";
 fn row_of(spec: &OptionSpec) -> Row {
     const ADDRESSES: [&str; 2] = ["127.0.0.1:8080", "[::1]:8081"];
     match spec.name {
+        "quic" => Row {
+            folds: true,
+            beside: "mode=auto;tls;cert=/c.pem;key=/k.pem",
+            ..row(["true", "false"], Meant, Some("perhaps"))
+        },
         _ if spec.kind == Kind::Flag => Row { folds: true, ..row(["true", "false"], Meant, Some("perhaps")) },
         "tls" => Row {
             folds: true,

@@ -1,5 +1,6 @@
 //! QUIC on the client half: connections to the server, and a stream on one of them for each tunnel.
 
+use super::error::QuicError;
 use super::keep_alive::{Usage, keep_alive};
 use super::{CLIENT_IDLE, CODE, QuicStream, connection_window, endpoint_config, transport_config};
 use crate::config::QuicClientConfig;
@@ -17,7 +18,6 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -30,17 +30,6 @@ const UNUSED: Duration = Duration::from_secs(20);
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why there is no stream.
-#[derive(Debug, Error)]
-pub enum QuicError {
-    /// The server takes no stream on a connection that has none.
-    #[error("the server takes no streams")]
-    NoStreams,
-    /// The connection ended at once.
-    #[error(transparent)]
-    Ended(#[from] quinn::ConnectionError),
-}
 
 /// Opens tunnels in QUIC.
 pub struct QuicOpener {

@@ -6,11 +6,13 @@
 //! So each half of ours sees to it that its connections are not silent while there are tunnels in them.
 
 mod client;
+mod error;
 mod keep_alive;
 mod server;
 mod stream;
 
-pub use client::{QuicError, QuicOpener};
+pub use client::QuicOpener;
+pub use error::QuicError;
 pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings};
 pub use stream::QuicStream;
 
