@@ -12,6 +12,8 @@ mod tickets;
 mod upstream;
 
 pub use client::Connector;
+#[cfg(feature = "quic")]
+pub(super) use client::client_config;
 pub use connect_error::ConnectError;
 pub use error::TlsError;
 pub use server::Acceptor;

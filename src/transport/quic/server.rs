@@ -1,0 +1,210 @@
+//! QUIC on the server half: the endpoint, and who is let in.
+
+use super::keep_alive::{Usage, keep_alive};
+use super::{CODE, QuicStream, SERVER_IDLE, connection_window, endpoint_config, transport_config};
+use crate::config::Congestion;
+use crate::runtime::buffers::{self, Held};
+use crate::transport::tls::{Acceptor, TlsError};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint, Incoming, ServerConfig, TokioRuntime, VarInt};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::time::timeout;
+
+/// The protocols that are taken inside: v2ray's, and sing-box's.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", b"h3"];
+
+/// The streams that a connection may have at a time. They are announced from the start: a client that finds none left
+/// dials again.
+const STREAMS: u32 = 1024;
+
+/// With so many handshakes at a time, each new one has to show that it comes from where it says (RFC 9000 section 8.1).
+const UNVALIDATED: usize = 32;
+
+/// More of them are not answered.
+const HANDSHAKES: usize = 1024;
+
+/// What a connection costs without a tunnel: the library's state of it, and what it holds for 1024 streams.
+const CONNECTION: usize = 128 * 1024;
+
+/// The fewest connections that there may be, and the most.
+const CONNECTIONS: RangeInclusive<usize> = 64..=16 * 1024;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a connection was not let in.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error("there are as many connections as there may be")]
+    TooMany,
+    #[error("it is asked to show that it comes from there")]
+    Retry,
+    #[error("the handshake takes too long")]
+    TimedOut,
+    #[error(transparent)]
+    Failed(#[from] quinn::ConnectionError),
+}
+
+/// What connections are accepted with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    config: Arc<ServerConfig>,
+    window: VarInt,
+}
+
+impl Settings {
+    /// With this certificate.
+    ///
+    /// # Errors
+    ///
+    /// The library refuses it.
+    pub(crate) fn new(tls: &Acceptor, congestion: Congestion) -> Result<Settings, TlsError> {
+        let tls = tls.config_of_tls_1_3(PROTOCOLS)?;
+        let crypto = QuicServerConfig::try_from(tls)
+            .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+        let window = connection_window();
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config
+            .transport_config(Arc::new(transport_config(congestion, window, SERVER_IDLE, STREAMS)))
+            .max_incoming(HANDSHAKES)
+            .migration(true);
+        Ok(Settings { config: Arc::new(config), window })
+    }
+}
+
+/// A UDP port at which connections are accepted.
+pub(crate) struct Listener {
+    endpoint: Endpoint,
+    handshakes: Arc<AtomicUsize>,
+}
+
+impl Listener {
+    /// On this socket. To be called in a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot watch it.
+    pub(crate) fn new(socket: UdpSocket, settings: &Settings) -> io::Result<Listener> {
+        let config = ServerConfig::clone(&settings.config);
+        let endpoint = Endpoint::new(endpoint_config(), Some(config), socket, Arc::new(TokioRuntime))?;
+        Ok(Listener { endpoint, handshakes: Arc::default() })
+    }
+
+    /// Waits for the next connection. `None` once it is closed.
+    pub(crate) async fn accept(&self) -> Option<Arriving> {
+        let incoming = self.endpoint.accept().await?;
+        let handshakes = Arc::clone(&self.handshakes);
+        let before = handshakes.fetch_add(1, Ordering::Relaxed);
+        Some(Arriving { incoming, handshake: Handshake(handshakes), before })
+    }
+
+    /// Ends all connections, and waits a moment for their peers to hear of it. Their tunnels end: the port is to be
+    /// another process's.
+    pub(crate) async fn close(&self) {
+        const MOMENT: Duration = Duration::from_secs(1);
+        self.endpoint.close(CODE, b"");
+        let _ = timeout(MOMENT, self.endpoint.wait_idle()).await;
+    }
+}
+
+/// A handshake that counts until this is dropped.
+struct Handshake(Arc<AtomicUsize>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that has not made its handshake.
+pub(crate) struct Arriving {
+    incoming: Incoming,
+    handshake: Handshake,
+    /// How many handshakes there were when it came.
+    before: usize,
+}
+
+impl Arriving {
+    /// Where it says that it comes from.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
+    /// Makes the handshake.
+    ///
+    /// # Errors
+    ///
+    /// It is asked to come again with a sign that it is there, it is one too many, or the handshake fails.
+    pub(crate) async fn establish(self, settings: &Settings) -> Result<QuicConnection, Refusal> {
+        let Arriving { incoming, handshake, before } = self;
+        let most = buffers::limit().map_or(*CONNECTIONS.end(), |limit| limit / 4 / CONNECTION);
+        if before >= HANDSHAKES
+            || OPEN.load(Ordering::Relaxed) >= most.clamp(*CONNECTIONS.start(), *CONNECTIONS.end())
+        {
+            incoming.ignore();
+            return Err(Refusal::TooMany);
+        }
+        if before >= UNVALIDATED && !incoming.remote_address_validated() {
+            // (one that may not be asked is validated)
+            let _ = incoming.retry();
+            return Err(Refusal::Retry);
+        }
+        let connecting = incoming.accept_with(Arc::clone(&settings.config))?;
+        let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(Refusal::TimedOut),
+        };
+        drop(handshake);
+        let usage = Usage::new();
+        tokio::spawn(keep_alive(connection.clone(), Arc::clone(&usage), settings.window));
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        let mut held = Held::default();
+        held.set(CONNECTION);
+        Ok(QuicConnection { connection, usage, _held: held })
+    }
+}
+
+/// A connection of a client, whose streams are tunnels.
+pub(crate) struct QuicConnection {
+    connection: Connection,
+    usage: Arc<Usage>,
+    _held: Held,
+}
+
+/// How many connections there are.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for QuicConnection {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl QuicConnection {
+    /// The name in its hello.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        use quinn::crypto::rustls::HandshakeData;
+        self.connection.handshake_data()?.downcast::<HandshakeData>().ok()?.server_name
+    }
+
+    /// Where it comes from now: a phone changes its networks.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Waits for the next stream.
+    ///
+    /// # Errors
+    ///
+    /// The connection has ended.
+    pub(crate) async fn next_stream(&self) -> Result<QuicStream, quinn::ConnectionError> {
+        let stream = self.connection.accept_bi().await?;
+        Ok(QuicStream::new(stream, self.usage.one_more()))
+    }
+}
