@@ -470,10 +470,10 @@ fn contradictions_are_refused_and_named() {
         let (tls, ours) = (certificate.for_server(), for_server(&certificate));
         let missing = certificate.dir.path().join("missing.pem");
         for (options, words) in [
-            ("server;mode=quic".to_owned(), &["mode=quic", "cert"][..]),
+            ("server;mode=quic".to_owned(), &["`mode=quic` on a server", "cert=FILE", "key=FILE"][..]),
             (format!("server;mode=quic;host={NAME};cert={}", missing.display()), &["key"]),
             (format!("server;{}", ours.replace("cert.pem", "missing.pem")), &["missing.pem"]),
-            ("server;mode=auto;quic".to_owned(), &["quic", "cert"]),
+            ("server;mode=auto;quic".to_owned(), &["`quic`", "`tls`"]),
             (format!("server;mode=auto;{tls};failover-quic=127.0.0.1:443"), &["failover-quic", "quic"]),
             (format!("server;mode=websocket;{tls};failover-quic=127.0.0.1:443"), &["failover-quic", "quic"]),
             (format!("server;mode=auto;{tls};quic;failover-quic=nowhere"), &["failover-quic", "nowhere"]),
@@ -525,6 +525,22 @@ fn a_certificate_that_does_not_fit_is_told() {
             }
         }
         assert_eq!(echo.accepted(), 0);
+    });
+}
+
+/// A website's port for HTTP/3, which no client of v2ray-plugin's can use.
+#[test]
+fn a_port_that_speaks_another_protocol_inside_is_told() {
+    within(secs(60), || {
+        need!("openssl", "caddy");
+        let certificate = Certificate::new(NAME);
+        let site = quic::Site::start(&certificate, NAME, &[("index.html", b"a page")]);
+        let client = quic::client(App::Ours, site.addr, &certificate);
+        let stream = connect(client.addr);
+        send(&stream, b"hello");
+        let (got, end) = recv_to_end(&stream, STEP);
+        assert!(got.is_empty() && end != End::Open, "{end:?}");
+        client.child.wait_text("takes none of `h2` and `http/1.1` inside QUIC");
     });
 }
 

@@ -2,6 +2,7 @@
 
 use super::error::QuicError;
 use super::keep_alive::{Usage, keep_alive};
+use super::refused::Refused;
 use super::{CLIENT_IDLE, CODE, QuicStream, connection_window, endpoint_config, transport_config};
 use crate::config::QuicClientConfig;
 use crate::net::Dialer;
@@ -9,8 +10,9 @@ use crate::relay::{Direction, Flows, Identity};
 use crate::transport::tls::{self, TlsError};
 use crate::transport::{NotOpened, Tunnel};
 use quinn::crypto::rustls::QuicClientConfig as Crypto;
-use quinn::{ClientConfig, Connection, Endpoint, TokioRuntime, VarInt};
+use quinn::{ClientConfig, Connection, Endpoint, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -35,7 +37,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct QuicOpener {
     dialer: Dialer,
     server_name: String,
-    config: ClientConfig,
+    verifier: Arc<dyn ServerCertVerifier>,
+    tls: rustls::ClientConfig,
+    transport: Arc<TransportConfig>,
     window: VarInt,
     connections: Mutex<Vec<Open>>,
     /// One dials for all who wait.
@@ -64,19 +68,19 @@ impl QuicOpener {
     ///
     /// The roots for TLS cannot be had.
     pub fn new(config: QuicClientConfig, dialer: Dialer) -> Result<QuicOpener, TlsError> {
-        let refused = |error: String| TlsError::Rustls(rustls::Error::General(error));
-        let mut tls = tls::client_config(&config.tls, &[&rustls::version::TLS13])?;
+        let verifier = tls::verifier(&config.tls)?;
+        let mut tls = tls::client_config(Arc::clone(&verifier), &[&rustls::version::TLS13])?;
         tls.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
         tls.resumption = Resumption::disabled();
-        let crypto = Crypto::try_from(tls).map_err(|error| refused(error.to_string()))?;
         let window = connection_window();
-        let mut client = ClientConfig::new(Arc::new(crypto));
         // The server opens none.
-        client.transport_config(Arc::new(transport_config(config.congestion, window, CLIENT_IDLE, 0)));
+        let transport = Arc::new(transport_config(config.congestion, window, CLIENT_IDLE, 0));
         Ok(QuicOpener {
             dialer,
             server_name: config.tls.server_name,
-            config: client,
+            verifier,
+            tls,
+            transport,
             window,
             connections: Mutex::default(),
             dialling: tokio::sync::Mutex::default(),
@@ -152,11 +156,16 @@ impl QuicOpener {
     /// Makes a connection to one address.
     async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
         let endpoint = self.endpoint(address).await?;
-        let connecting = endpoint
-            .connect_with(self.config.clone(), address, &self.server_name)
-            .map_err(io::Error::other)?;
+        let refused = Refused::default();
+        let mut tls = self.tls.clone();
+        tls.dangerous().set_certificate_verifier(refused.noting(Arc::clone(&self.verifier)));
+        let crypto = Crypto::try_from(tls).map_err(io::Error::other)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        let connecting =
+            endpoint.connect_with(config, address, &self.server_name).map_err(io::Error::other)?;
         match timeout(HANDSHAKE_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(io::Error::other),
+            Ok(connected) => connected.map_err(|error| refused.explain(error)),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
         }
     }

@@ -8,6 +8,7 @@
 mod client;
 mod error;
 mod keep_alive;
+mod refused;
 mod server;
 mod stream;
 
