@@ -178,7 +178,7 @@ impl QuicOpener {
             return Ok(endpoint);
         }
         let socket: UdpSocket = self.dialer.udp_socket(address).await?;
-        let endpoint = Endpoint::new(endpoint_config(), None, socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(endpoint_config(rand::random()), None, socket, Arc::new(TokioRuntime))?;
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(endpoint.clone());
         Ok(endpoint)
     }

@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod keep_alive;
 mod refused;
+mod reset;
 mod server;
 mod stream;
 
@@ -21,6 +22,7 @@ use crate::config::Congestion;
 use crate::runtime::buffers;
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use reset::ResetKey;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +46,8 @@ const PART: usize = 16;
 const CODE: VarInt = VarInt::from_u32(0);
 
 /// What both halves ask of an endpoint.
-fn endpoint_config() -> EndpointConfig {
-    let mut config = EndpointConfig::default();
+fn endpoint_config(reset_key: [u8; 32]) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(ResetKey::new(reset_key)));
     config
         // Go's clients do not offer it, and a hello is read by whoever watches.
         .grease_quic_bit(false)

@@ -7,6 +7,7 @@ use crate::runtime::buffers::{self, Held};
 use crate::transport::tls::{Acceptor, TlsError};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, Incoming, ServerConfig, TokioRuntime, VarInt};
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -52,10 +53,17 @@ pub(crate) enum Refusal {
 }
 
 /// What connections are accepted with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     config: Arc<ServerConfig>,
     window: VarInt,
+    reset_key: [u8; 32],
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settings")
+    }
 }
 
 impl Settings {
@@ -65,6 +73,7 @@ impl Settings {
     ///
     /// The library refuses it.
     pub(crate) fn new(tls: &Acceptor, congestion: Congestion) -> Result<Settings, TlsError> {
+        let reset_key = tls.secret(b"QUIC stateless reset")?;
         let tls = tls.config_of_tls_1_3(PROTOCOLS)?;
         let crypto = QuicServerConfig::try_from(tls)
             .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
@@ -74,7 +83,7 @@ impl Settings {
             .transport_config(Arc::new(transport_config(congestion, window, SERVER_IDLE, STREAMS)))
             .max_incoming(HANDSHAKES)
             .migration(true);
-        Ok(Settings { config: Arc::new(config), window })
+        Ok(Settings { config: Arc::new(config), window, reset_key })
     }
 }
 
@@ -92,7 +101,8 @@ impl Listener {
     /// The runtime cannot watch it.
     pub(crate) fn new(socket: UdpSocket, settings: &Settings) -> io::Result<Listener> {
         let config = ServerConfig::clone(&settings.config);
-        let endpoint = Endpoint::new(endpoint_config(), Some(config), socket, Arc::new(TokioRuntime))?;
+        let endpoint =
+            Endpoint::new(endpoint_config(settings.reset_key), Some(config), socket, Arc::new(TokioRuntime))?;
         Ok(Listener { endpoint, handshakes: Arc::default() })
     }
 

@@ -96,6 +96,16 @@ impl Acceptor {
         Ok(tls)
     }
 
+    /// What follows from the key for this use: the same after a restart.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be read.
+    #[cfg(feature = "quic")]
+    pub(in crate::transport) fn secret(&self, of: &[u8]) -> Result<[u8; 32], TlsError> {
+        self.pair.files.secret(of)
+    }
+
     /// Reads the files anew whenever they change, for as long as a clone of this lives. To be called
     /// once there is a runtime; of several calls, the first counts.
     pub fn watch_files(&self) {
