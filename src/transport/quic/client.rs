@@ -3,9 +3,11 @@
 use super::error::QuicError;
 use super::keep_alive::{Usage, keep_alive};
 use super::refused::Refused;
-use super::{CLIENT_IDLE, CODE, QuicStream, connection_window, endpoint_config, transport_config};
+use super::windows;
+use super::{CLIENT_IDLE, CODE, QuicStream, endpoint_config, transport_config};
 use crate::config::QuicClientConfig;
 use crate::net::Dialer;
+use crate::net::dial::DialError;
 use crate::relay::{Direction, Flows, Identity};
 use crate::transport::tls::{self, TlsError};
 use crate::transport::{NotOpened, Tunnel};
@@ -20,7 +22,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 /// What v2ray's client offers inside.
@@ -29,6 +31,9 @@ const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// A connection that has had no tunnel for so long is not used again: its server may take it for dead before it hears of
 /// the next one.
 const UNUSED: Duration = Duration::from_secs(20);
+
+/// A server that has not answered for so long is dialled anew for the next tunnel.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,16 +48,28 @@ pub struct QuicOpener {
     window: VarInt,
     connections: Mutex<Vec<Open>>,
     /// One dials for all who wait.
-    dialling: tokio::sync::Mutex<()>,
+    dialling: tokio::sync::Mutex<LastFailure>,
     /// For IPv4 and for IPv6; each is there once it was needed.
     endpoints: Mutex<[Option<Endpoint>; 2]>,
 }
+
+/// When somebody had dialled in vain, and what was said.
+type LastFailure = Option<(Instant, String)>;
 
 /// A connection that stands.
 #[derive(Clone)]
 struct Open {
     connection: Connection,
     usage: Arc<Usage>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What had been heard of the server, and said to it, when something was heard that was new.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    received: u64,
+    sent: u64,
+    at: Instant,
 }
 
 impl std::fmt::Debug for QuicOpener {
@@ -72,7 +89,7 @@ impl QuicOpener {
         let mut tls = tls::client_config(Arc::clone(&verifier), &[&rustls::version::TLS13])?;
         tls.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
         tls.resumption = Resumption::disabled();
-        let window = connection_window();
+        let window = windows::of_client();
         // The server opens none.
         let transport = Arc::new(transport_config(config.congestion, window, CLIENT_IDLE, 0));
         Ok(QuicOpener {
@@ -126,14 +143,21 @@ impl QuicOpener {
             }
             !is_old && open.connection.close_reason().is_none()
         });
-        connections.clone()
+        connections.iter().filter(|open| open.answers()).cloned().collect()
     }
 
     /// A stream on a connection that is dialled now, by this one or by another who waits for the same.
     async fn stream_of_another(&self) -> Result<QuicStream, NotOpened> {
-        let _turn = self.dialling.lock().await;
+        let asked = Instant::now();
+        let mut last_failure = self.dialling.lock().await;
         if let Some(stream) = self.stream().await {
             return Ok(stream);
+        }
+        // Whoever waited while nobody answered does not wait again.
+        if let Some((at, why)) = &*last_failure
+            && *at >= asked
+        {
+            return Err(NotOpened::Dial(DialError::Connect(why.clone())));
         }
         let connect = |address| self.connect(address);
         let connection = match self.dialer.dial_with(connect).await {
@@ -141,12 +165,16 @@ impl QuicOpener {
             Err(error) => {
                 // Another socket may find a way that these do not.
                 *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
+                if let DialError::Connect(why) = &error {
+                    *last_failure = Some((Instant::now(), why.clone()));
+                }
                 return Err(NotOpened::Dial(error));
             }
         };
         debug!(peer = %connection.remote_address(), rtt = ?connection.rtt(), "QUIC");
         let usage = Usage::new();
-        let open = Open { connection: connection.clone(), usage: Arc::clone(&usage) };
+        let heard = Arc::new(Mutex::new(Heard::now(&connection)));
+        let open = Open { connection: connection.clone(), usage: Arc::clone(&usage), heard };
         let stream = open.stream().await.map_err(QuicError::Ended)?.ok_or(QuicError::NoStreams)?;
         tokio::spawn(keep_alive(connection, usage, self.window));
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(open);
@@ -202,7 +230,25 @@ impl QuicOpener {
     }
 }
 
+impl Heard {
+    fn now(connection: &Connection) -> Heard {
+        let stats = connection.stats();
+        Heard { received: stats.udp_rx.datagrams, sent: stats.udp_tx.datagrams, at: Instant::now() }
+    }
+}
+
 impl Open {
+    /// Whether the server can be thought to be there. It cannot where it was silent to what was sent a while ago: it was
+    /// started anew, or the way to it is another. (The connection ends only after its time-out; it may yet be heard of.)
+    fn answers(&self) -> bool {
+        let now = Heard::now(&self.connection);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.received > heard.received || now.sent == heard.sent {
+            *heard = now;
+        }
+        heard.at.elapsed() < ANSWER
+    }
+
     /// A stream, if the server takes one more now. Nobody waits for that.
     async fn stream(&self) -> Result<Option<QuicStream>, quinn::ConnectionError> {
         let mut opening = pin!(self.connection.open_bi());

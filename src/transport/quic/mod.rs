@@ -12,6 +12,7 @@ mod refused;
 mod reset;
 mod server;
 mod stream;
+mod windows;
 
 pub use client::QuicOpener;
 pub use error::QuicError;
@@ -19,7 +20,6 @@ pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings};
 pub use stream::QuicStream;
 
 use crate::config::Congestion;
-use crate::runtime::buffers;
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use reset::ResetKey;
@@ -29,18 +29,6 @@ use std::time::Duration;
 /// After so long without a packet a connection is dead: a client's number, and a server's. (quic-go in v2ray)
 const CLIENT_IDLE: Duration = Duration::from_secs(30);
 const SERVER_IDLE: Duration = Duration::from_secs(45);
-
-/// What a stream may bring that is not read yet: a second of 40 Mbit/s, or 50 ms of 1 Gbit/s.
-const STREAM_WINDOW: u32 = 6 * 1024 * 1024;
-
-/// The same of all streams of a connection. (Both are what quic-go's windows grow to in v2ray.)
-const CONNECTION_WINDOW: usize = 15 * 1024 * 1024;
-
-/// The least that a connection needs to be of use.
-const LEAST_WINDOW: usize = 256 * 1024;
-
-/// A connection may have so much of what may be buffered in all.
-const PART: usize = 16;
 
 /// The only error code that there is in these connections: v2ray's programs and sing-box have no other.
 const CODE: VarInt = VarInt::from_u32(0);
@@ -58,19 +46,13 @@ fn endpoint_config(reset_key: [u8; 32]) -> EndpointConfig {
 /// QUIC's only version that is in use (RFC 9000).
 const VERSION_1: u32 = 1;
 
-/// What a connection may bring that is not read yet, and what it may send that has not arrived: less on a small machine.
-fn connection_window() -> VarInt {
-    let most = (buffers::room(usize::MAX) / PART).clamp(LEAST_WINDOW, CONNECTION_WINDOW);
-    VarInt::from_u32(u32::try_from(most).unwrap_or(u32::MAX))
-}
-
 fn transport_config(congestion: Congestion, window: VarInt, idle: Duration, streams: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(streams.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(window)
-        .stream_receive_window(window.min(VarInt::from_u32(STREAM_WINDOW)))
+        .stream_receive_window(windows::STREAM)
         .send_window(window.into_inner())
         .max_idle_timeout(IdleTimeout::try_from(idle).ok())
         // Nobody sends them.

@@ -1,16 +1,15 @@
 //! QUIC on the server half: the endpoint, and who is let in.
 
 use super::keep_alive::{Usage, keep_alive};
-use super::{CODE, QuicStream, SERVER_IDLE, connection_window, endpoint_config, transport_config};
+use super::windows::{Grant, LEAST, window};
+use super::{CODE, QuicStream, SERVER_IDLE, endpoint_config, transport_config};
 use crate::config::Congestion;
-use crate::runtime::buffers::{self, Held};
 use crate::transport::tls::{Acceptor, TlsError};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, Incoming, ServerConfig, TokioRuntime, VarInt};
+use quinn::{Connection, Endpoint, Incoming, ServerConfig, TokioRuntime};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,12 +28,6 @@ const UNVALIDATED: usize = 32;
 
 /// More of them are not answered.
 const HANDSHAKES: usize = 1024;
-
-/// What a connection costs without a tunnel: the library's state of it, and what it holds for 1024 streams.
-const CONNECTION: usize = 128 * 1024;
-
-/// The fewest connections that there may be, and the most.
-const CONNECTIONS: RangeInclusive<usize> = 64..=16 * 1024;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +49,6 @@ pub(crate) enum Refusal {
 #[derive(Clone)]
 pub(crate) struct Settings {
     config: Arc<ServerConfig>,
-    window: VarInt,
     reset_key: [u8; 32],
 }
 
@@ -77,13 +69,12 @@ impl Settings {
         let tls = tls.config_of_tls_1_3(PROTOCOLS)?;
         let crypto = QuicServerConfig::try_from(tls)
             .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-        let window = connection_window();
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config
-            .transport_config(Arc::new(transport_config(congestion, window, SERVER_IDLE, STREAMS)))
+            .transport_config(Arc::new(transport_config(congestion, window(LEAST), SERVER_IDLE, STREAMS)))
             .max_incoming(HANDSHAKES)
             .migration(true);
-        Ok(Settings { config: Arc::new(config), window, reset_key })
+        Ok(Settings { config: Arc::new(config), reset_key })
     }
 }
 
@@ -153,13 +144,14 @@ impl Arriving {
     /// It is asked to come again with a sign that it is there, it is one too many, or the handshake fails.
     pub(crate) async fn establish(self, settings: &Settings) -> Result<QuicConnection, Refusal> {
         let Arriving { incoming, handshake, before } = self;
-        let most = buffers::limit().map_or(*CONNECTIONS.end(), |limit| limit / 4 / CONNECTION);
-        if before >= HANDSHAKES
-            || OPEN.load(Ordering::Relaxed) >= most.clamp(*CONNECTIONS.start(), *CONNECTIONS.end())
-        {
+        if before >= HANDSHAKES {
             incoming.ignore();
             return Err(Refusal::TooMany);
         }
+        let Some(grant) = Grant::one_more() else {
+            incoming.ignore();
+            return Err(Refusal::TooMany);
+        };
         if before >= UNVALIDATED && !incoming.remote_address_validated() {
             // (one that may not be asked is validated)
             let _ = incoming.retry();
@@ -171,12 +163,10 @@ impl Arriving {
             Err(_) => return Err(Refusal::TimedOut),
         };
         drop(handshake);
+        grant.apply(&connection);
         let usage = Usage::new();
-        tokio::spawn(keep_alive(connection.clone(), Arc::clone(&usage), settings.window));
-        OPEN.fetch_add(1, Ordering::Relaxed);
-        let mut held = Held::default();
-        held.set(CONNECTION);
-        Ok(QuicConnection { connection, usage, _held: held })
+        tokio::spawn(keep_alive(connection.clone(), Arc::clone(&usage), grant.window()));
+        Ok(QuicConnection { connection, usage, _grant: grant })
     }
 }
 
@@ -184,16 +174,8 @@ impl Arriving {
 pub(crate) struct QuicConnection {
     connection: Connection,
     usage: Arc<Usage>,
-    _held: Held,
-}
-
-/// How many connections there are.
-static OPEN: AtomicUsize = AtomicUsize::new(0);
-
-impl Drop for QuicConnection {
-    fn drop(&mut self) {
-        OPEN.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Given back when it ends.
+    _grant: Grant,
 }
 
 impl QuicConnection {
