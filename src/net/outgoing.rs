@@ -44,21 +44,44 @@ fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
             socket
         }
     };
+    set_up(&socket, address, options)?;
+    Ok(socket)
+}
+
+/// A socket for datagrams to this address and from it, which does not block.
+///
+/// # Errors
+///
+/// What the socket was asked for cannot be had, or no way leads there.
+#[cfg(all(feature = "quic", feature = "server"))]
+pub(super) fn open_for_datagrams(
+    address: SocketAddr,
+    options: &SocketOptions,
+) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    set_up(&socket, address, options)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Has a socket leave by what it was asked for.
+fn set_up(socket: &Socket, address: SocketAddr, options: &SocketOptions) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(mark) = options.mark {
         socket.set_mark(mark).map_err(|error| with("mark", &mark.to_string(), &error))?;
     }
     // No device but its own leads to this machine.
     if let Some(name) = options.interface.as_deref().filter(|_| !address.ip().is_loopback()) {
-        tcp::bind_device(&socket, name).map_err(|error| with("interface", name, &error))?;
+        tcp::bind_device(socket, name).map_err(|error| with("interface", name, &error))?;
     }
     if let Some(source) = options.source {
-        tcp::choose_port_late(&socket);
+        tcp::choose_port_late(socket);
         socket
             .bind(&SocketAddr::new(source, 0).into())
             .map_err(|error| with("source address", &source.to_string(), &error))?;
     }
-    Ok(socket)
+    Ok(())
 }
 
 fn with(what: &str, name: &str, error: &io::Error) -> io::Error {

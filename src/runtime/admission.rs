@@ -40,6 +40,34 @@ impl Drop for OpenPipe {
     }
 }
 
+/// So many connections have one visitor more beside them who speaks QUIC, and takes one descriptor.
+#[cfg(all(feature = "quic", feature = "server"))]
+const CONNECTIONS_OF_VISITOR: usize = 4;
+
+static VISITORS: AtomicUsize = AtomicUsize::new(0);
+
+/// A visitor who speaks QUIC, and is counted until this is dropped.
+#[cfg(all(feature = "quic", feature = "server"))]
+#[derive(Debug)]
+pub(crate) struct OpenVisitor(());
+
+#[cfg(all(feature = "quic", feature = "server"))]
+impl OpenVisitor {
+    /// One more, if there may be.
+    pub(crate) fn count() -> Option<OpenVisitor> {
+        let most = MOST.load(Ordering::Relaxed).div_ceil(CONNECTIONS_OF_VISITOR);
+        let one_more = |visitors| (visitors < most && is_full().is_none()).then_some(visitors + 1);
+        VISITORS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| OpenVisitor(()))
+    }
+}
+
+#[cfg(all(feature = "quic", feature = "server"))]
+impl Drop for OpenVisitor {
+    fn drop(&mut self) {
+        VISITORS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Sets how many connections may be open by the number of descriptors that there may be.
 pub fn set_limit(descriptors: Option<u64>) {
     if let Some(number) = descriptors {
@@ -55,7 +83,7 @@ fn most(descriptors: u64) -> usize {
 
 /// The number of connections that are open, where no more may be.
 pub(crate) fn is_full() -> Option<usize> {
-    let open = drain::open();
+    let open = drain::open() + VISITORS.load(Ordering::Relaxed);
     (open >= MOST.load(Ordering::Relaxed)).then_some(open)
 }
 

@@ -5,6 +5,8 @@ mod answer;
 pub mod fake_tls;
 pub mod http;
 pub mod proxy_protocol;
+#[cfg(feature = "quic")]
+pub mod quic;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;

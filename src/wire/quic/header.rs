@@ -33,7 +33,12 @@ pub enum Header<'a> {
     /// A long one of version 1.
     Long(LongHeader<'a>),
     /// A long one of another version, or of a packet that says which versions there are.
-    OtherVersion,
+    OtherVersion {
+        /// The id of the connection to whoever receives it.
+        destination: &'a [u8],
+        /// The id by which whoever sends it wants to be answered.
+        source: &'a [u8],
+    },
 }
 
 /// A long head of version 1.
@@ -64,11 +69,13 @@ impl<'a> Header<'a> {
         }
         let mut reader = Reader(rest);
         let version = u32::from_be_bytes(reader.array()?);
+        let (destination, source) = (reader.vector8()?, reader.vector8()?);
         if version != VERSION_1 {
-            return Some(Header::OtherVersion);
+            return Some(Header::OtherVersion { destination, source });
         }
-        let destination = reader.vector8().filter(|id| id.len() <= LONGEST_ID)?;
-        let source = reader.vector8().filter(|id| id.len() <= LONGEST_ID)?;
+        if destination.len().max(source.len()) > LONGEST_ID {
+            return None;
+        }
         let kind = match first >> 4 & 0b11 {
             0 => PacketKind::Initial,
             1 => PacketKind::ZeroRtt,
@@ -126,8 +133,10 @@ mod tests {
         assert_eq!(Header::parse(&short[..12]), None);
         let too_long = [&b"\xc0\0\0\0\x01\x15"[..], &[0; 100]].concat();
         assert_eq!(Header::parse(&too_long), None);
-        for other in [&b"\xc0\0\0\0\0"[..], b"\xc0\x6b\x33\x43\xcf\xff", b"\x80\xff\0\0\x1d"] {
-            assert_eq!(Header::parse(other), Some(Header::OtherVersion), "{other:?}");
+        for other in [&b"\xc0\0\0\0\0\x01a\x02bc"[..], b"\xc0\x6b\x33\x43\xcf\x01a\x02bcrest"] {
+            let ids = Header::OtherVersion { destination: b"a", source: b"bc" };
+            assert_eq!(Header::parse(other), Some(ids), "{other:?}");
+            assert_eq!(Header::parse(&other[..9]), None);
         }
     }
 
