@@ -45,6 +45,8 @@ labels! {
         WebSocket "websocket",
         /// v2ray's HTTPUpgrade.
         HttpUpgrade "httpupgrade",
+        /// A stream of a QUIC connection.
+        Quic "quic",
         /// A session in a WebSocket connection that it shares.
         Session "session",
     }

@@ -29,7 +29,7 @@ impl Dialer {
         }
         let mut failures = Vec::new();
         for address in self.in_order(addresses)? {
-            match outgoing::open_for_datagrams(address, &self.options) {
+            match outgoing::connected_udp(address, &self.options) {
                 Ok(socket) => return Ok((socket, address)),
                 Err(error) => self.note_failure(address, &error, &mut failures),
             }

@@ -159,7 +159,7 @@ async fn an_id_of_ours_is_no_way_in_for_others() {
         port.socket.bring(address(1), datagram.len(), datagram);
         assert_eq!(port.received().len(), usize::from(is_ours), "{name}");
         // Packets of the handshake, which have other keys, are its own all the same.
-        let mut later = whole(&vec![1; 12], name);
+        let mut later = whole(&[1; 12], name);
         later[6..18].copy_from_slice(&id);
         port.socket.bring(address(2), later.len(), later.clone());
         assert_eq!(port.received(), [(address(2), later)], "{name}");

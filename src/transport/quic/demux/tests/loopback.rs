@@ -161,7 +161,7 @@ async fn connect(client: &Endpoint, to: SocketAddr, name: &str, padding: usize) 
 /// Sends so many bytes, and gets the same back.
 async fn carries(connection: &Connection, length: usize) {
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
-    let data: Vec<u8> = (0..length).map(|n| (n * 31 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..length).map(|n| (n * 31) as u8 ^ (n >> 8) as u8).collect();
     let sending = async {
         send.write_all(&data).await.unwrap();
         send.finish().unwrap();
