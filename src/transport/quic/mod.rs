@@ -6,12 +6,23 @@
 //! So each half of ours sees to it that its connections are not silent while there are tunnels in them.
 
 mod client;
+#[cfg(feature = "server")]
+pub mod demux;
 mod error;
+#[cfg(feature = "server")]
+mod expiring;
+#[cfg(feature = "server")]
+mod flights;
+pub mod ids;
 mod keep_alive;
 mod refused;
 mod reset;
 mod server;
 mod stream;
+#[cfg(all(test, feature = "server"))]
+mod test_socket;
+#[cfg(feature = "server")]
+mod website;
 mod windows;
 
 pub use client::QuicOpener;
