@@ -14,7 +14,7 @@ use super::website::Visitors;
 use crate::net::Dialer;
 use crate::wire::quic::{Header, ID_LENGTH, PacketKind};
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, UdpPoller};
+use quinn::{AsyncUdpSocket, ConnectionId, UdpPoller};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -74,6 +74,11 @@ impl Demux {
     /// From now on these rules are for connections that begin, and for visitors who come.
     pub fn set_rules(&self, rules: Rules) {
         self.state().rules = rules;
+    }
+
+    /// Whether a client of ours that has begun with this id offers protocols.
+    pub(super) fn offers_protocols(&self, from: SocketAddr, id: ConnectionId) -> bool {
+        self.state().flights.offers_protocols(from, id)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

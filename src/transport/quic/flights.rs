@@ -78,7 +78,8 @@ pub(super) enum Whose {
 #[derive(Debug)]
 pub(super) struct Flights {
     waiting: Expiring<Key, Waiting>,
-    ours: Expiring<Key, ()>,
+    /// With whether the hello offers protocols.
+    ours: Expiring<Key, bool>,
     others: Expiring<Key, ()>,
     /// Datagrams of flights that are not waited for any more.
     given_up: Vec<Datagram>,
@@ -99,7 +100,7 @@ enum Progress {
     Nothing,
     /// There is more to come.
     More,
-    Done(Verdict),
+    Done(Verdict, bool),
 }
 
 impl Flights {
@@ -139,10 +140,10 @@ impl Flights {
         let verdict = match waiting.read(bytes, meta, is_ours) {
             Progress::Nothing if is_new => return Whose::Unknown,
             Progress::Nothing | Progress::More if waiting.keep(bytes, meta) => None,
-            Progress::Nothing | Progress::More => Some(Verdict::Unfinished),
-            Progress::Done(verdict) => Some(verdict),
+            Progress::Nothing | Progress::More => Some((Verdict::Unfinished, false)),
+            Progress::Done(verdict, offers) => Some((verdict, offers)),
         };
-        let verdict = match (verdict, new) {
+        let (verdict, offers) = match (verdict, new) {
             (Some(verdict), _) => verdict,
             (None, Some(new)) => {
                 self.wait_for(key, new, now);
@@ -151,15 +152,23 @@ impl Flights {
             (None, None) => return Whose::Undecided,
         };
         let kept = self.waiting.remove(&key).map(|waiting| waiting.datagrams).unwrap_or_default();
-        self.decide(key, verdict, now);
+        self.decide(key, verdict, offers, now);
         if verdict == Verdict::Ours { Whose::Ours(kept) } else { Whose::Others(kept) }
     }
 
-    fn decide(&mut self, key: Key, verdict: Verdict, now: Instant) {
+    /// Whether a client of ours that has begun so offers protocols. (One of whom nothing is known any more is taken for
+    /// what most are.)
+    pub(super) fn offers_protocols(&mut self, from: SocketAddr, id: ConnectionId) -> bool {
+        self.ours.get_mut(&Key { from, id }).is_none_or(|offers| *offers)
+    }
+
+    fn decide(&mut self, key: Key, verdict: Verdict, offers: bool, now: Instant) {
         metrics::first_flight_read(verdict);
         debug!(peer = %key.from, ?verdict, "a QUIC connection begins");
-        let known = if verdict == Verdict::Ours { &mut self.ours } else { &mut self.others };
-        known.insert(key, (), now);
+        match verdict {
+            Verdict::Ours => drop(self.ours.insert(key, offers, now)),
+            _ => drop(self.others.insert(key, (), now)),
+        }
     }
 
     /// Waits for the rest of a flight.
@@ -180,13 +189,13 @@ impl Flights {
         while let Some(ended) = self.waiting.pop_ended(now) {
             self.give_up(Some(ended), now);
         }
-        while self.ours.pop_ended(now).or_else(|| self.others.pop_ended(now)).is_some() {}
+        while self.ours.pop_ended(now).is_some() || self.others.pop_ended(now).is_some() {}
     }
 
     fn give_up(&mut self, flight: Option<(Key, Waiting)>, now: Instant) {
         if let Some((key, waiting)) = flight {
             self.given_up.extend(waiting.datagrams);
-            self.decide(key, Verdict::Unfinished, now);
+            self.decide(key, Verdict::Unfinished, false, now);
         }
     }
 
@@ -219,11 +228,11 @@ impl Waiting {
         match hello {
             Ok((false, _)) => Progress::Nothing,
             Ok((true, None)) => Progress::More,
-            Ok((true, Some(hello))) if is_ours(&hello) => Progress::Done(Verdict::Ours),
-            Ok((true, Some(_))) => Progress::Done(Verdict::Other),
+            Ok((true, Some(hello))) if is_ours(&hello) => Progress::Done(Verdict::Ours, hello.has_alpn()),
+            Ok((true, Some(_))) => Progress::Done(Verdict::Other, false),
             Err(malformed) => {
                 debug!(peer = %meta.addr, %malformed, "no client begins a QUIC connection so");
-                Progress::Done(Verdict::Malformed)
+                Progress::Done(Verdict::Malformed, false)
             }
         }
     }
