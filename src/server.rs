@@ -5,6 +5,8 @@ use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
+#[cfg(feature = "quic")]
+use crate::net::dial::Dialer;
 use crate::net::limits::{Arrival, Limits, SessionLimits, Slot};
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
@@ -53,6 +55,9 @@ pub struct Server {
     /// With what QUIC connections are accepted.
     #[cfg(feature = "quic")]
     quic: Option<transport::quic::Settings>,
+    /// The website's HTTP/3.
+    #[cfg(feature = "quic")]
+    quic_website: Option<Arc<Dialer>>,
     /// What is behind, until it is asked whether it answers.
     to_be_asked: Mutex<Vec<reach::Target>>,
     /// What runs beside the connections.

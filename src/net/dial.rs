@@ -1,5 +1,8 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
+#[cfg(all(feature = "quic", feature = "server"))]
+mod datagrams;
+
 use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;

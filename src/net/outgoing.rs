@@ -45,20 +45,37 @@ pub(super) async fn udp_socket(
     address: SocketAddr,
     options: &SocketOptions,
 ) -> io::Result<std::net::UdpSocket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+    let socket = bound_udp(address, options)?;
     super::udp::enlarge_buffers(&socket);
+    if let Some(path) = &options.protect {
+        protect::protect(path, &socket).await?;
+    }
+    Ok(socket.into())
+}
+
+/// A UDP socket for this address alone, for one of many who say little. (Whom a server has behind it no VPN hides.)
+///
+/// # Errors
+///
+/// What the socket was asked for cannot be had, or no way leads there.
+#[cfg(all(feature = "quic", feature = "server"))]
+pub(super) fn connected_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
+    let socket = bound_udp(address, options)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(feature = "quic")]
+fn bound_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
     restrict(&socket, address, options)?;
     let any = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0_u16; 8]) };
     let source = options.source.unwrap_or(any);
     socket
         .bind(&SocketAddr::new(source, 0).into())
         .map_err(|error| with("source address", &source.to_string(), &error))?;
-    if let Some(path) = &options.protect {
-        protect::protect(path, &socket).await?;
-    }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// A socket for connections to this address.

@@ -8,8 +8,10 @@ use crate::relay::{Flows, Identity, RelayStream as _};
 use crate::runtime::{admission, balance, watchdog};
 use crate::service::Current;
 use crate::telemetry::{Kind, Record, Target};
-use crate::transport::quic::{Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings};
+use crate::transport::quic::demux::Rules;
+use crate::transport::quic::{Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings, is_ours};
 use crate::transport::{NotAccepted, Tunnel};
+use crate::wire::tls::ClientHello;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +31,7 @@ pub(super) async fn serve(
     let Some(settings) = current.get().quic.clone() else { return closing.await };
     let mut listeners = Vec::new();
     for socket in sockets {
-        match Listener::new(socket, &settings) {
+        match Listener::new(socket, &settings, rules(&current)) {
             Ok(listener) => listeners.push(Arc::new(listener)),
             Err(error) => error!(%error, "cannot wait for QUIC connections"),
         }
@@ -43,6 +45,18 @@ pub(super) async fn serve(
     for listener in listeners {
         listener.close().await;
     }
+}
+
+/// Whose connections are whose: as the half says that serves now.
+fn rules(current: &Arc<Current<Server>>) -> Rules {
+    let website = current.get().quic_website.clone();
+    let (current, has_website) = (Arc::clone(current), website.is_some());
+    let is_ours = move |hello: &ClientHello<'_>| {
+        let server = current.get();
+        let is_our_name = |name: &[u8]| server.tls.as_ref().is_some_and(|tls| tls.is_for(name));
+        is_ours(hello, has_website, is_our_name)
+    };
+    Rules { is_ours: Box::new(is_ours), website }
 }
 
 /// Gives each connection a task of its own.

@@ -3,6 +3,8 @@
 use super::{Backends, Server, reach};
 use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
+#[cfg(feature = "quic")]
+use crate::metrics::To;
 use crate::net::dial::Dialer;
 use crate::net::handed_over::HandedOver;
 use crate::net::limits::Limits;
@@ -63,6 +65,11 @@ impl Server {
             (Some(quic), Some(tls)) => Some(Settings::new(tls, quic.congestion)?),
             _ => None,
         };
+        #[cfg(feature = "quic")]
+        let quic_website = config.quic.as_ref().and_then(|quic| quic.website.clone()).map(|address| {
+            let dialer = Dialer::new(vec![address], behind.clone()).to(To::Website);
+            Arc::new(dialer.without(own.clone()))
+        });
         let limits = Limits::new(config.limits, before.and_then(|it| it.limits.as_ref()));
         let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
         let beside = Mutex::default();
@@ -78,6 +85,8 @@ impl Server {
             tls,
             #[cfg(feature = "quic")]
             quic,
+            #[cfg(feature = "quic")]
+            quic_website,
             to_be_asked,
             beside,
         })

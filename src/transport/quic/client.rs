@@ -1,6 +1,7 @@
 //! QUIC on the client half: connections to the server, and a stream on one of them for each tunnel.
 
 use super::error::QuicError;
+use super::ids::ConnectionIds;
 use super::keep_alive::{Usage, keep_alive};
 use super::refused::Refused;
 use super::windows;
@@ -206,7 +207,12 @@ impl QuicOpener {
             return Ok(endpoint);
         }
         let socket: UdpSocket = self.dialer.udp_socket(address).await?;
-        let endpoint = Endpoint::new(endpoint_config(rand::random()), None, socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(
+            endpoint_config(rand::random(), ConnectionIds::random()),
+            None,
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(endpoint.clone());
         Ok(endpoint)
     }

@@ -6,20 +6,34 @@
 //! So each half of ours sees to it that its connections are not silent while there are tunnels in them.
 
 mod client;
+#[cfg(feature = "server")]
+pub mod demux;
 mod error;
+#[cfg(feature = "server")]
+mod expiring;
+#[cfg(feature = "server")]
+mod flights;
+pub mod ids;
 mod keep_alive;
 mod refused;
 mod reset;
+#[cfg(feature = "server")]
 mod server;
 mod stream;
+#[cfg(all(test, feature = "server"))]
+mod test_socket;
+#[cfg(feature = "server")]
+mod website;
 mod windows;
 
 pub use client::QuicOpener;
 pub use error::QuicError;
-pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings};
+#[cfg(feature = "server")]
+pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings, is_ours};
 pub use stream::QuicStream;
 
 use crate::config::Congestion;
+use ids::ConnectionIds;
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 use reset::ResetKey;
@@ -34,9 +48,10 @@ const SERVER_IDLE: Duration = Duration::from_secs(45);
 const CODE: VarInt = VarInt::from_u32(0);
 
 /// What both halves ask of an endpoint.
-fn endpoint_config(reset_key: [u8; 32]) -> EndpointConfig {
+fn endpoint_config(reset_key: [u8; 32], ids: ConnectionIds) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ResetKey::new(reset_key)));
     config
+        .cid_generator(move || Box::new(ids.clone()))
         // Go's clients do not offer it, and a hello is read by whoever watches.
         .grease_quic_bit(false)
         .supported_versions(vec![VERSION_1]);

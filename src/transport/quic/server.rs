@@ -1,12 +1,15 @@
 //! QUIC on the server half: the endpoint, and who is let in.
 
+use super::demux::{Demux, Rules};
+use super::ids::ConnectionIds;
 use super::keep_alive::{Usage, keep_alive};
 use super::windows::{Grant, LEAST, window};
 use super::{CODE, QuicStream, SERVER_IDLE, endpoint_config, transport_config};
 use crate::config::Congestion;
 use crate::transport::tls::{Acceptor, TlsError};
+use crate::wire::tls::ClientHello;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, Incoming, ServerConfig, TokioRuntime};
+use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime as _, ServerConfig, TokioRuntime};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -17,7 +20,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 /// The protocols that are taken inside: v2ray's, and sing-box's.
-const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", b"h3"];
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", H3];
+const H3: &[u8] = b"h3";
 
 /// The streams that a connection may have at a time. They are announced from the start: a client that finds none left
 /// dials again.
@@ -49,7 +53,10 @@ pub(crate) enum Refusal {
 #[derive(Clone)]
 pub(crate) struct Settings {
     config: Arc<ServerConfig>,
+    /// For clients that offer no protocol: to offer none, and to be given none, is in order, too (RFC 9001 section 8.1).
+    without_protocols: Arc<ServerConfig>,
     reset_key: [u8; 32],
+    ids: ConnectionIds,
 }
 
 impl fmt::Debug for Settings {
@@ -65,36 +72,65 @@ impl Settings {
     ///
     /// The library refuses it.
     pub(crate) fn new(tls: &Acceptor, congestion: Congestion) -> Result<Settings, TlsError> {
-        let reset_key = tls.secret(b"QUIC stateless reset")?;
-        let tls = tls.config_of_tls_1_3(PROTOCOLS)?;
-        let crypto = QuicServerConfig::try_from(tls)
-            .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config
-            .transport_config(Arc::new(transport_config(congestion, window(LEAST), SERVER_IDLE, STREAMS)))
-            .max_incoming(HANDSHAKES)
-            .migration(true);
-        Ok(Settings { config: Arc::new(config), reset_key })
+        let make = |protocols| -> Result<Arc<ServerConfig>, TlsError> {
+            let crypto = QuicServerConfig::try_from(tls.config_of_tls_1_3(protocols)?)
+                .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+            let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+            config
+                .transport_config(Arc::new(transport_config(congestion, window(LEAST), SERVER_IDLE, STREAMS)))
+                .max_incoming(HANDSHAKES)
+                .migration(true);
+            Ok(Arc::new(config))
+        };
+        Ok(Settings {
+            config: make(PROTOCOLS)?,
+            without_protocols: make(&[])?,
+            reset_key: tls.secret(b"QUIC stateless reset")?,
+            ids: ConnectionIds::new(tls.secret(b"QUIC connection ids")?),
+        })
     }
+}
+
+/// Whether a client is one of ours that asks for this name and offers these protocols: one that says `h3` is a browser,
+/// where there is a website for it.
+pub(crate) fn is_ours(
+    hello: &ClientHello<'_>,
+    has_website: bool,
+    is_our_name: impl Fn(&[u8]) -> bool,
+) -> bool {
+    let offered = || PROTOCOLS.iter().any(|name| hello.offers(name));
+    let name_is_ours = match hello.server_name {
+        Some(name) => is_our_name(name),
+        // A client that knows an address alone says none.
+        None => !has_website,
+    };
+    name_is_ours && (!hello.has_alpn() || offered()) && !(has_website && hello.offers(H3))
 }
 
 /// A UDP port at which connections are accepted.
 pub(crate) struct Listener {
     endpoint: Endpoint,
+    demux: Arc<Demux>,
     handshakes: Arc<AtomicUsize>,
 }
 
 impl Listener {
-    /// On this socket. To be called in a runtime.
+    /// On this socket, of which what is not ours goes where these rules say. To be called in a runtime.
     ///
     /// # Errors
     ///
     /// The runtime cannot watch it.
-    pub(crate) fn new(socket: UdpSocket, settings: &Settings) -> io::Result<Listener> {
+    pub(crate) fn new(socket: UdpSocket, settings: &Settings, rules: Rules) -> io::Result<Listener> {
+        let demux = Demux::new(TokioRuntime.wrap_udp_socket(socket)?, settings.ids.clone(), rules);
         let config = ServerConfig::clone(&settings.config);
-        let endpoint =
-            Endpoint::new(endpoint_config(settings.reset_key), Some(config), socket, Arc::new(TokioRuntime))?;
-        Ok(Listener { endpoint, handshakes: Arc::default() })
+        let socket = Arc::clone(&demux) as Arc<dyn AsyncUdpSocket>;
+        let endpoint = Endpoint::new_with_abstract_socket(
+            endpoint_config(settings.reset_key, settings.ids.clone()),
+            Some(config),
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
+        Ok(Listener { endpoint, demux, handshakes: Arc::default() })
     }
 
     /// Waits for the next connection. `None` once it is closed.
@@ -102,7 +138,8 @@ impl Listener {
         let incoming = self.endpoint.accept().await?;
         let handshakes = Arc::clone(&self.handshakes);
         let before = handshakes.fetch_add(1, Ordering::Relaxed);
-        Some(Arriving { incoming, handshake: Handshake(handshakes), before })
+        let offers = self.demux.offers_protocols(incoming.remote_address(), incoming.orig_dst_cid());
+        Some(Arriving { incoming, handshake: Handshake(handshakes), before, offers })
     }
 
     /// Ends all connections, and waits a moment for their peers to hear of it. Their tunnels end: the port is to be
@@ -129,6 +166,8 @@ pub(crate) struct Arriving {
     handshake: Handshake,
     /// How many handshakes there were when it came.
     before: usize,
+    /// Whether it offers protocols.
+    offers: bool,
 }
 
 impl Arriving {
@@ -143,7 +182,7 @@ impl Arriving {
     ///
     /// It is asked to come again with a sign that it is there, it is one too many, or the handshake fails.
     pub(crate) async fn establish(self, settings: &Settings) -> Result<QuicConnection, Refusal> {
-        let Arriving { incoming, handshake, before } = self;
+        let Arriving { incoming, handshake, before, offers } = self;
         if before >= HANDSHAKES {
             incoming.ignore();
             return Err(Refusal::TooMany);
@@ -157,7 +196,8 @@ impl Arriving {
             let _ = incoming.retry();
             return Err(Refusal::Retry);
         }
-        let connecting = incoming.accept_with(Arc::clone(&settings.config))?;
+        let config = if offers { &settings.config } else { &settings.without_protocols };
+        let connecting = incoming.accept_with(Arc::clone(config))?;
         let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(Refusal::TimedOut),

@@ -186,9 +186,12 @@ impl Acceptor {
     /// that our certificate has.
     pub fn is_asked_for(&self, name: Option<&[u8]>, info: &ConnInfo) -> bool {
         let address = info.local_addr().ip().to_string();
-        let asked = name.unwrap_or(address.as_bytes());
-        self.name.as_ref().is_some_and(|own| asked.eq_ignore_ascii_case(own.as_bytes()))
-            || self.has_name(asked)
+        self.is_for(name.unwrap_or(address.as_bytes()))
+    }
+
+    /// Whether this name is ours.
+    pub fn is_for(&self, name: &[u8]) -> bool {
+        self.name.as_ref().is_some_and(|own| name.eq_ignore_ascii_case(own.as_bytes())) || self.has_name(name)
     }
 
     /// Whether the certificate that is served now has this name, or address.
