@@ -14,7 +14,7 @@ use crate::support::{STEP, assert_same, digest, eventually, noise, secs, within}
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-const BIG: usize = 3 * 1024 * 1024;
+const BIG: usize = 1024 * 1024;
 
 /// Our server in front of this website, and when it has both ports.
 #[track_caller]

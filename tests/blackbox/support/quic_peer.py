@@ -113,8 +113,8 @@ def page(port, name, roots, *paths):
         stream = client.quic.get_next_available_stream_id()
         headers = [(":method", "GET"), (":scheme", "https"), (":authority", f"{name}:{port}"), (":path", path)]
         http.send_headers(stream, [(key.encode(), value.encode()) for key, value in headers], end_stream=True)
-        status, body = "none", b""
-        for event in client.events(30):
+        status, body = "none", bytearray()
+        for event in client.events(60):
             ended = False
             for part in http.handle_event(event):
                 if isinstance(part, HeadersReceived):
