@@ -9,7 +9,9 @@ use crate::support::plugin::{Ours, Plugin, server};
 use crate::support::quic::{self, App, Site, ask, client, for_server, our_server, start_asking};
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{eventually, noise, secs, within};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How much a server may grow by what strangers send, in KiB. (A debug build's allocator keeps what it had.)
 const GROWTH: usize = 24 * 1024;
@@ -180,5 +182,52 @@ fn hellos_with_holes_and_lies_are_nobodys() {
             });
         }
         served.assert_served("pieces", &before);
+    });
+}
+
+/// Each stranger has a socket towards the website for a while: there are so many in all, and fewer of one address. Whoever
+/// comes later takes the place of who came first.
+#[test]
+fn strangers_are_bounded_in_all_and_by_their_address() {
+    const STRANGERS: u32 = 2500;
+    const SOCKETS: usize = 1024;
+    within(secs(150), || {
+        need!("openssl");
+        let (echo, certificate) = (Backend::echo(), Certificate::new(NAME));
+        let site = UdpSocket::bind("127.0.0.1:0").expect("a website's port");
+        let options =
+            format!("{};failover-quic={}", for_server(&certificate), site.local_addr().expect("its"));
+        let server = our_server(echo.addr, &options);
+        let client = client(App::Ours, server.addr, &certificate);
+        let stream = connect(client.addr);
+        assert_echo(&stream, b"before");
+        let before = open_files(&server);
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let counter = arrived.clone();
+        std::thread::spawn(move || {
+            while site.recv(&mut [0; 1500]).is_ok() {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let come = |address: &dyn Fn(u32) -> [u8; 4]| {
+            let earlier = arrived.load(Ordering::SeqCst);
+            for number in 0..STRANGERS {
+                let socket =
+                    UdpSocket::bind((Ipv4Addr::from(address(number)), 0)).expect("a stranger's port");
+                let packet = [&[0x40], &noise(60, number.into())[..]].concat();
+                socket.send_to(&packet, server.addr).expect("sent");
+                if number % 25 == 0 {
+                    // So that no packet is lost before it is read: that is not what is asked here.
+                    assert_echo(&stream, &noise(500, number.into()));
+                }
+            }
+            assert_echo(&connect(client.addr), b"a new tunnel");
+            assert!(open_files(&server) <= before + SOCKETS + 20, "{} files", open_files(&server));
+            arrived.load(Ordering::SeqCst) - earlier
+        };
+        let of_many = come(&|number| [127, 1, (number / 200) as u8, (number % 200) as u8 + 1]);
+        assert!(of_many > SOCKETS, "{of_many} of {STRANGERS} arrived");
+        let of_one = come(&|_| [127, 9, 9, 9]);
+        assert!(of_one < SOCKETS, "{of_one} of {STRANGERS} arrived, all of one address");
     });
 }
