@@ -3,7 +3,7 @@
 //! such a file by hand leaves them in.
 
 use super::endpoints::{Addresses, Setting, split_address};
-use super::error::ConfigError;
+use super::error::{ConfigError, one_line};
 use super::options::{Kind, find, same_name};
 use super::role::Role;
 use super::sip003::PluginOption;
@@ -177,12 +177,15 @@ impl File {
                 Err(_) if find(&key).is_none() && !ADDRESSES.iter().any(|name| same_name(&key, name)) => {
                     // Comments are written so, and other programs have more than options.
                     if !key.starts_with(['_', '/', '#', '$']) {
-                        file.notes.push(format!("{place}: unknown key `{key}`: it is ignored"));
+                        file.notes.push(format!("{place}: unknown key `{}`: it is ignored", one_line(&key)));
                     }
                     continue;
                 }
                 Err(problem) => {
-                    return Err(ConfigError::File { place, problem: format!("key `{key}`: {problem}") });
+                    return Err(ConfigError::File {
+                        place,
+                        problem: format!("key `{}`: {problem}", one_line(&key)),
+                    });
                 }
             };
             for value in values {
@@ -317,6 +320,8 @@ mod tests {
         );
         let file = File::parse("f.json", "{\n\"zzz\":{\"a\":1}}").unwrap();
         assert_eq!(file.notes, ["f.json:2: unknown key `zzz`: it is ignored"]);
+        let file = File::parse("f.json", "{\n\"z\nz\":{\"a\":1}}").unwrap();
+        assert_eq!(file.notes, ["f.json:2: unknown key `z\\nz`: it is ignored"]);
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub fn check(bytes: &[u8]) {
         let stricter = matches!(error, Some(Error::CloseCode(_) | Error::LongControl));
         // It hands on whole messages; we hand on what has come of one, of which the rest may be wrong.
         assert!(
-            ours.payload.starts_with(&theirs.payload) || stricter && theirs.payload.starts_with(&ours.payload),
+            ours.payload.starts_with(&theirs.payload)
+                || stricter && theirs.payload.starts_with(&ours.payload),
             "{role:?}: {ours:?}, {theirs:?}"
         );
         match (&ours.refused, &theirs.refused) {
