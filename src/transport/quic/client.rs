@@ -44,7 +44,7 @@ pub struct QuicOpener {
     dialer: Dialer,
     server_name: String,
     verifier: Arc<dyn ServerCertVerifier>,
-    tls: rustls::ClientConfig,
+    tls: Box<rustls::ClientConfig>,
     transport: Arc<TransportConfig>,
     window: VarInt,
     connections: Mutex<Vec<Open>>,
@@ -97,7 +97,7 @@ impl QuicOpener {
             dialer,
             server_name: config.tls.server_name,
             verifier,
-            tls,
+            tls: Box::new(tls),
             transport,
             window,
             connections: Mutex::default(),
@@ -186,7 +186,7 @@ impl QuicOpener {
     async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
         let endpoint = self.endpoint(address).await?;
         let refused = Refused::default();
-        let mut tls = self.tls.clone();
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
         tls.dangerous().set_certificate_verifier(refused.noting(Arc::clone(&self.verifier)));
         let crypto = Crypto::try_from(tls).map_err(io::Error::other)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
