@@ -7,13 +7,13 @@
 
 mod client;
 #[cfg(feature = "server")]
-pub mod demux;
+pub(crate) mod demux;
 mod error;
 #[cfg(feature = "server")]
 mod expiring;
 #[cfg(feature = "server")]
 mod flights;
-pub mod ids;
+mod ids;
 mod keep_alive;
 mod refused;
 mod reset;
