@@ -48,6 +48,8 @@ fn carries(client: SocketAddr, logs: &(dyn Fn() -> String + Sync)) {
         let file = noise(FILE, seed.into());
         if kind == b'u' {
             send(&stream, &file);
+            // Megabytes of it may still be on their way.
+            stream.set_read_timeout(Some(secs(100))).expect("a limit");
             let told = recv(&stream, digest(&[]).len());
             assert_eq!(String::from_utf8_lossy(&told), digest(&file), "up; {}", logs());
         } else {
@@ -79,7 +81,7 @@ fn carries(client: SocketAddr, logs: &(dyn Fn() -> String + Sync)) {
 }
 
 fn between(client_app: App, server_app: App) {
-    within(secs(200), move || {
+    within(secs(300), move || {
         need!("ss-v2ray-plugin", "v2ray", "sing-box", "openssl");
         let backend = carrier();
         let pair = Pair::start(client_app, server_app, backend.addr);
@@ -174,7 +176,7 @@ fn every_alpn_of_clients_is_taken_and_named() {
 /// server that has been told to take what we offer.
 #[test]
 fn sing_boxes_own_transport_goes_through_either_half() {
-    within(secs(120), || {
+    within(secs(300), || {
         need!("sing-box", "openssl");
         let user = "7d2b1e7c-1fc8-4c5a-9d3c-0f0b8d0f4a11";
         let certificate = Certificate::new(NAME);
@@ -216,7 +218,7 @@ fn sing_boxes_own_transport_goes_through_either_half() {
 /// Either congestion control, on both halves and on one.
 #[test]
 fn congestion_control_is_chosen() {
-    within(secs(200), || {
+    within(secs(300), || {
         need!("openssl", "ss-v2ray-plugin");
         let certificate = Certificate::new(NAME);
         let backend = carrier();

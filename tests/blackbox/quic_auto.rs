@@ -14,7 +14,7 @@ use crate::support::{STEP, assert_same, digest, eventually, noise, secs, within}
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-const BIG: usize = 3 * 1024 * 1024;
+const BIG: usize = 1024 * 1024;
 
 /// Our server in front of this website, and when it has both ports.
 #[track_caller]
@@ -114,7 +114,7 @@ fn every_kind_of_client_works_while_visitors_come_over_every_http() {
 /// Names and offers that are not ours go to the website's QUIC, which answers as if nobody stood before it; ours are ours.
 #[test]
 fn quic_that_is_not_ours_is_the_websites() {
-    within(secs(120), || {
+    within(secs(180), || {
         need!("openssl", "caddy", "python-aioquic", "sing-box");
         let (ours, theirs) = (Certificate::new(NAME), Certificate::new("shop.example"));
         let site = Site::start(&theirs, "shop.example", &files(b"big"));
@@ -156,7 +156,7 @@ fn quic_that_is_not_ours_is_the_websites() {
 /// `h3` for our name is ours.
 #[test]
 fn without_a_website_for_quic_strangers_hear_nothing() {
-    within(secs(120), || {
+    within(secs(180), || {
         need!("openssl", "caddy", "python-aioquic", "sing-box");
         let certificate = Certificate::new(NAME);
         let site = Site::start(&certificate, NAME, &files(b"big"));
@@ -167,7 +167,7 @@ fn without_a_website_for_quic_strangers_hear_nothing() {
             let port = server.addr.port().to_string();
             for (name, alpn) in [("other.example", "h2"), ("other.example", "h3"), (NAME, "dot")] {
                 let said = ask(&["handshake", &port, name, alpn]);
-                assert_eq!(said, ["silence 0"], "{name} {alpn}");
+                assert_eq!(said, ["silence"], "{name} {alpn}");
             }
             // A client that has been given an address instead of a name says none.
             let said = ask(&["handshake", &port, "", "h2"]);
@@ -191,7 +191,7 @@ fn without_a_website_for_quic_strangers_hear_nothing() {
 /// With a website, what nobody's client says is answered as the website answers it.
 #[test]
 fn what_is_no_handshake_is_answered_as_the_website_does() {
-    within(secs(120), || {
+    within(secs(180), || {
         need!("openssl", "caddy", "python-aioquic");
         let certificate = Certificate::new(NAME);
         let site = Site::start(&certificate, NAME, &files(b"big"));
@@ -215,7 +215,7 @@ fn what_is_no_handshake_is_answered_as_the_website_does() {
 /// Hellos that fill several datagrams, whatever the order, reach whom they are for.
 #[test]
 fn hellos_in_pieces_reach_whom_they_are_for() {
-    within(secs(150), || {
+    within(secs(240), || {
         need!("openssl", "caddy", "python-aioquic");
         let (ours, theirs) = (Certificate::new(NAME), Certificate::new("shop.example"));
         let site = Site::start(&theirs, "shop.example", &files(b"big"));
@@ -226,7 +226,7 @@ fn hellos_in_pieces_reach_whom_they_are_for() {
             let of = |server: &Plugin, name: &str, alpn: &str| {
                 ask(&["pieces", &server.addr.port().to_string(), name, kind, alpn])[0].clone()
             };
-            for _again in 0..3 {
+            for _again in 0..2 {
                 assert_eq!(of(&with, NAME, "h2"), format!("{kind} open h2"));
                 assert_eq!(of(&without, NAME, "h2"), format!("{kind} open h2"));
                 assert_eq!(of(&without, NAME, "h3"), format!("{kind} open h3"));
@@ -234,11 +234,16 @@ fn hellos_in_pieces_reach_whom_they_are_for() {
             }
             assert_eq!(of(&without, "shop.example", "h3"), format!("{kind} silence"));
         }
-        // What never becomes a hello is the website's, to answer or not.
-        for kind in ["hole", "no-hello", "frames", "empty", "far", "endless"] {
-            let of = |port: u16| ask(&["pieces", &port.to_string(), NAME, kind, "h3"])[0].clone();
-            assert_eq!(of(with.addr.port()), of(site.addr.port()));
-        }
+        // What never becomes a hello is the website's, to answer or not. Most of the time is waited for answers.
+        let (with, site) = (with.addr.port(), site.addr.port());
+        std::thread::scope(|scope| {
+            for kind in ["hole", "no-hello", "frames", "empty", "far", "endless"] {
+                scope.spawn(move || {
+                    let of = |port: u16| ask(&["pieces", &port.to_string(), NAME, kind, "h3"]);
+                    assert_eq!(of(with), of(site));
+                });
+            }
+        });
     });
 }
 

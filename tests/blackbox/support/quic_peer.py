@@ -113,8 +113,8 @@ def page(port, name, roots, *paths):
         stream = client.quic.get_next_available_stream_id()
         headers = [(":method", "GET"), (":scheme", "https"), (":authority", f"{name}:{port}"), (":path", path)]
         http.send_headers(stream, [(key.encode(), value.encode()) for key, value in headers], end_stream=True)
-        status, body = "none", b""
-        for event in client.events(30):
+        status, body = "none", bytearray()
+        for event in client.events(60):
             ended = False
             for part in http.handle_event(event):
                 if isinstance(part, HeadersReceived):
@@ -131,7 +131,7 @@ def handshake(port, name, *alpn):
     """How the handshake ends, and whose certificate it was."""
     client = Client(int(port), name or None, list(alpn))
     outcome = client.outcome()
-    print(outcome, client.certificate() if outcome.startswith("open") else client.received, flush=True)
+    print(f"{outcome} {client.certificate()}" if outcome.startswith("open") else outcome, flush=True)
 
 
 def beyond(port, name, kind):
@@ -166,12 +166,18 @@ def pieces(port, name, kind, *alpn):
     client = Client(int(port), name, [*alpn, *(f"unheard-of-{number:0200}" for number in range(8))])
     hello = client.hello()
     half = len(hello) // 2
-    cuts = sorted(random.sample(range(1, len(hello)), 16))
+    cuts = sorted(random.sample(range(1, len(hello)), 24))
     parts = [crypto(a, hello[a:b]) for a, b in zip([0, *cuts], [*cuts, len(hello)])]
     random.shuffle(parts)
+    shuffled = [b""]
+    for part in parts:
+        # No datagram is longer than any way takes.
+        if len(shuffled[-1]) + len(part) > 1140:
+            shuffled.append(b"")
+        shuffled[-1] += part + b"\x01"
     flights = {
         "backwards": [crypto(half, hello[half:]), crypto(0, hello[:half])],
-        "shuffled": [b"".join(parts[:8]) + b"\x01" * 3, b"".join(parts[8:])],
+        "shuffled": shuffled,
         "overlapping": [crypto(0, hello[: half + 90]), crypto(half - 90, hello[half - 90 :]), crypto(0, hello[:half])],
         "hole": [crypto(0, hello[:half]), crypto(half + 1, hello[half + 1 :])],
         "lies": [crypto(0, hello[:half]), crypto(half - 50, os.urandom(50) + hello[half:])],
