@@ -3,14 +3,20 @@
 use super::compare::{self, Difference, DifferenceKind};
 use super::http_answer;
 use super::judge::ProbeResult;
+use super::probes::{self, Speech};
 use super::seen::{Handshake, Seen};
 use super::tls_answer::{self, TlsAnswer};
 use super::tls_fingerprint::Note;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// How much of an answer is shown, in bytes.
 const START: usize = 60;
+
+/// How many parts of an answer over UDP are shown, and how many characters of each.
+const PARTS: usize = 20;
+const PART: usize = 80;
 
 /// Two things shorter than this together stand on one line.
 const ONE_LINE: usize = 70;
@@ -19,8 +25,10 @@ const ONE_LINE: usize = 70;
 pub struct Report {
     pub server: String,
     pub site: String,
-    /// Whether it was asked over TLS.
-    pub tls: bool,
+    /// What was spoken.
+    pub speech: Speech,
+    /// Nobody listens at the site's port.
+    pub is_nobody: bool,
     /// What makes the run repeatable.
     pub seed: u64,
     /// What came of the probes, in their order.
@@ -84,6 +92,9 @@ impl std::fmt::Display for Summary {
 /// What came in one line, and how much that was where the line does not tell.
 fn answer(seen: &Seen) -> (String, String) {
     let bytes = &seen.bytes;
+    if let Some(told) = &seen.datagrams {
+        return (in_short(told), String::new());
+    }
     match &seen.tls {
         Some(Handshake { outcome: Err(why), .. }) => {
             return (format!("no TLS handshake: {why}"), String::new());
@@ -111,6 +122,24 @@ fn answer(seen: &Seen) -> (String, String) {
             (format!("\"{start}\"{}", if bytes.len() > START { "…" } else { "" }), length)
         }
     }
+}
+
+/// What came over UDP, each part in short: transport parameters have long lines.
+fn in_short(told: &[(Duration, String)]) -> String {
+    let mut parts: Vec<_> = told
+        .iter()
+        .take(PARTS)
+        .map(|(_, what)| match what.char_indices().nth(PART) {
+            Some((end, _)) => format!("{}…", what.get(..end).unwrap_or_default()),
+            None => what.clone(),
+        })
+        .collect();
+    match told.len().saturating_sub(PARTS) {
+        0 if told.is_empty() => parts.push("nothing".to_owned()),
+        0 => {}
+        more => parts.push(format!("and {more} more")),
+    }
+    parts.join("; ")
 }
 
 /// What came of a probe.
@@ -227,11 +256,16 @@ impl Report {
     /// For people: what differs, and a line that sums it up. With `verbose` all probes.
     pub fn text(&self, verbose: bool) -> String {
         let mut out = String::new();
-        let over = if self.tls { " over TLS" } else { "" };
+        let over = match self.speech {
+            Speech::Http => "",
+            Speech::Tls => " over TLS",
+            Speech::Quic => " over QUIC",
+        };
         let Report { server, site, seed, .. } = self;
+        let nobody = if self.is_nobody { ", where nobody listens," } else { "" };
         let _ = writeln!(
             out,
-            "obfs-rs {} probe: server {server} and site {site}{over}, seed {seed}",
+            "obfs-rs {} probe: server {server} and site {site}{nobody}{over}, seed {seed}",
             env!("CARGO_PKG_VERSION")
         );
         let mut section = |title: &str, status: &str| {
@@ -269,6 +303,9 @@ impl Report {
                  give the server a path that nobody guesses (obfs-uri=/… or path=/…), and its clients the same."
             );
         }
+        if self.is_nobody && self.count("differs") > 0 {
+            out.push_str(self.of_a_port_that_is_open());
+        }
         let notes = self.notes();
         if !notes.is_empty() {
             let _ = writeln!(out, "\nNotes, not counted: the handshake is another library's.");
@@ -294,6 +331,20 @@ impl Report {
         out
     }
 
+    /// What it means that a port is not closed.
+    fn of_a_port_that_is_open(&self) -> &'static str {
+        let differing = self.examined.iter().filter(|examined| examined.status() == "differs");
+        if differing.clone().all(|examined| examined.name == probes::PORT) {
+            "\nSomething listens at the server's UDP port, and answers none of the probes: a closed port would say so \
+             (ICMP port\nunreachable). Who looks sees a service that does not want to be seen. Where the website has \
+             HTTP/3, failover-quic=…\nhides it, and this program compares with it (--site).\n"
+        } else {
+            "\nThe server answers over UDP, and was compared with a port at which nobody listens. Where the website \
+             has HTTP/3,\nits address belongs behind --site; where it has none, whoever asks sees that the server is \
+             another one.\n"
+        }
+    }
+
     /// For programs: one JSON object.
     pub fn json(&self) -> String {
         let notes: Vec<_> = self
@@ -306,7 +357,9 @@ impl Report {
         let value = json!({
             "server": self.server,
             "site": self.site,
-            "tls": self.tls,
+            "tls": self.speech == Speech::Tls,
+            "quic": self.speech == Speech::Quic,
+            "nobody_at_site": self.is_nobody,
             "seed": self.seed,
             "counts": {
                 "probes": self.examined.len(),
