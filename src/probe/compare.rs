@@ -18,7 +18,8 @@ const SAME_TIME: Duration = Duration::from_millis(750);
 /// …as are times that differ by less than this part of the longer.
 const SAME_PART: u32 = 4;
 
-/// What came so late that it might have come behind the end of the other's watch says nothing.
+/// What came so late that it might have come behind the end of the other's watch says nothing: in so much of it, but
+/// no more than its second half.
 const EDGE: Duration = Duration::from_secs(1);
 
 /// How much of an answer is shown where it begins to differ, in bytes.
@@ -219,7 +220,7 @@ fn is_cut_short(open: &Seen, other: &Seen, mask: &Mask) -> bool {
     if open.end != End::Open || open.tls.is_some() != other.tls.is_some() {
         return false;
     }
-    let edge = open.until.saturating_sub(EDGE);
+    let edge = open.until - EDGE.min(open.until / 2);
     if answers(open, other, mask).is_none() {
         return other.until >= edge;
     }
