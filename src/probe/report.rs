@@ -170,6 +170,13 @@ impl Examined {
         self.seen.as_ref().is_some_and(|(site, server)| server.upgraded && !site.upgraded)
     }
 
+    /// The server makes a handshake over QUIC that only a client of a tunnel asks for, and the site does not.
+    fn takes_v2ray(&self) -> bool {
+        let granted = |summary: &Summary| summary.headline.split("; ").any(|part| part == probes::GRANTED);
+        self.name == probes::OF_V2RAY
+            && self.seen.as_ref().is_some_and(|(site, server)| granted(server) && !granted(site))
+    }
+
     /// The two lines that tell what came show this difference.
     fn is_told(&self, difference: &Difference) -> bool {
         let Some((site, server)) = &self.seen else { return false };
@@ -305,6 +312,11 @@ impl Report {
         }
         if self.is_nobody && self.count("differs") > 0 {
             out.push_str(self.of_a_port_that_is_open());
+        } else if self.examined.iter().any(Examined::takes_v2ray) {
+            out.push_str(
+                "\nThe server takes what v2ray-plugin's clients offer over QUIC for this name, which the site refuses. \
+                 Whoever asks\nfinds it: clients that have a name of their own, which nobody guesses, are not found so.\n",
+            );
         }
         let notes = self.notes();
         if !notes.is_empty() {

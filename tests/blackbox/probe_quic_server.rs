@@ -46,6 +46,9 @@ fn a_server_with_a_website_behind_is_like_its_website() {
         assert_eq!(found.exit, Exit::Code(1));
         let as_v2ray = found.probe("handshake, ALPN h2 and http/1.1, as v2ray-plugin's");
         assert_eq!(as_v2ray["status"], "differs", "{as_v2ray:#}");
+        let child = start(server.addr, &["--site", &site.to_string(), "--wait", "1"]);
+        assert_eq!(child.wait_exit(RUN), Exit::Code(1));
+        child.wait_text("takes what v2ray-plugin's clients offer over QUIC for this name");
         assert_eq!(backend.accepted(), 0, "a visitor reached Shadowsocks");
     });
 }

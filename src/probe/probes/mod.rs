@@ -8,7 +8,7 @@ mod upgrades;
 
 use super::script::{Noise, Offer, Probe, says};
 
-pub use quic::{PORT, port};
+pub use quic::{GRANTED, OF_V2RAY, PORT, port};
 
 /// What visitors speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,10 @@ use Action::{Pause, Send};
 /// The name of the probe that asks the network about the port.
 pub const PORT: &str = "whether something listens";
 
+/// The name of the probe that offers what v2ray-plugin's client does, and the protocol that it gets.
+pub const OF_V2RAY: &str = "handshake, ALPN h2 and http/1.1, as v2ray-plugin's";
+pub const GRANTED: &str = "ALPN h2";
+
 /// Systems tell once a second or so that a port is closed (RFC 1812 section 4.3.2.8).
 const GAP: Duration = Duration::from_millis(1200);
 
@@ -61,7 +65,7 @@ fn handshakes() -> Vec<Probe> {
         ("handshake", offer(&["h3"])),
         ("handshake without a server name", named(OfferedName::None, &["h3"])),
         ("handshake for a foreign name", named(OfferedName::Foreign, &["h3"])),
-        ("handshake, ALPN h2 and http/1.1, as v2ray-plugin's", offer(of_v2ray)),
+        (OF_V2RAY, offer(of_v2ray)),
         ("handshake for a foreign name, ALPN h2 and http/1.1", named(OfferedName::Foreign, of_v2ray)),
         ("handshake, ALPN http/1.1", offer(&["http/1.1"])),
         ("handshake, ALPN h3-29", offer(&["h3-29"])),

@@ -32,9 +32,12 @@ const BEHIND_THE_END: Duration = Duration::from_millis(200);
 /// What is told of a port that is closed.
 pub const CLOSED: &str = "closed (ICMP port unreachable)";
 
-/// The most datagrams of an answer that are read, and the longest.
-const MAX_DATAGRAMS: usize = 256;
-const MAX_DATAGRAM: usize = 64 * 1024;
+/// The most datagrams of an answer that are read, and how much of each: none that answers is longer.
+const MAX_DATAGRAMS: usize = 64;
+const MAX_DATAGRAM: usize = 4096;
+
+/// The longest that there is. (Some systems take it for an error if there is no room.)
+const LONGEST_DATAGRAM: usize = 64 * 1024;
 
 /// Who visits and for how long.
 pub struct Terms<'a> {
@@ -135,7 +138,7 @@ struct Run {
 impl Run {
     async fn watched(mut self, is_about_the_port: bool, terms: &Terms<'_>) -> Seen {
         let deadline = self.began + terms.longest;
-        let mut buffer = vec![0; MAX_DATAGRAM];
+        let mut buffer = vec![0; LONGEST_DATAGRAM];
         let mut came = 0;
         while came < MAX_DATAGRAMS && self.unreachable.is_none() {
             self.say().await;
@@ -152,7 +155,7 @@ impl Run {
                 received = self.socket.recv(&mut buffer) => match received {
                     Ok(length) => {
                         came += 1;
-                        let datagram = buffer.get(..length).unwrap_or_default();
+                        let datagram = buffer.get(..length.min(MAX_DATAGRAM)).unwrap_or_default();
                         if self.client.receive(self.began.elapsed(), datagram) {
                             self.quiet_since = self.quiet_since.max(Instant::now());
                         }

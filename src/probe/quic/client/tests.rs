@@ -184,3 +184,39 @@ fn what_is_kept_is_bounded() {
     }
     assert_eq!(told(client).len(), MAX_TOLD);
 }
+
+proptest::proptest! {
+    /// Whatever a server says, in packets that can be opened and in others, the visitor ends with something to tell.
+    #[test]
+    fn any_server_is_heard_to_its_end(
+        said in proptest::collection::vec((0..4u8, proptest::collection::vec(proptest::num::u8::ANY, 0..200)), 0..20)
+    ) {
+        let keys = seal::initial_keys(V1, ID).unwrap();
+        let head = LongHead {
+            kind: PacketKind::Initial,
+            version: V1,
+            destination: b"clients.",
+            source: b"named",
+            token: b"",
+            reserved: 0,
+        };
+        let first = Client::of_first_flight(&flight(vec![vec![1]]), ID).0;
+        for mut client in [handshaking(), first, Client::listening(ID, b"clients.")] {
+            client.spaces[APPLICATION].keys = seal::initial_keys(V1, ID);
+            for (number, (kind, bytes)) in (0..).zip(&said) {
+                let datagram = match kind {
+                    0 => bytes.clone(),
+                    1 => head.seal(&keys.remote, number, bytes, 0).unwrap(),
+                    2 => head.seal(&keys.remote, number, &seal::crypto(usize::from(bytes.len() as u8), bytes), 0).unwrap(),
+                    _ => seal::seal_short(&keys.remote, b"clients.", number, bytes).unwrap(),
+                };
+                client.receive(Duration::from_millis(number.into()), &datagram);
+                proptest::prop_assert!(client.datagrams().iter().all(|datagram| datagram.len() <= 1500));
+            }
+            client.goodbye();
+            let lines = told(client);
+            proptest::prop_assert!(lines.len() <= MAX_TOLD && lines.iter().all(|line| line.len() < 20_000));
+            proptest::prop_assert!(lines.iter().all(|line| !line.chars().any(char::is_control)));
+        }
+    }
+}
