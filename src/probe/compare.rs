@@ -19,7 +19,7 @@ const SAME_TIME: Duration = Duration::from_millis(750);
 const SAME_PART: u32 = 4;
 
 /// What came so late that it might have come behind the end of the other's watch says nothing: in so much of it, but
-/// no more than its second half.
+/// not in its first quarter.
 const EDGE: Duration = Duration::from_secs(1);
 
 /// How much of an answer is shown where it begins to differ, in bytes.
@@ -220,7 +220,7 @@ fn is_cut_short(open: &Seen, other: &Seen, mask: &Mask) -> bool {
     if open.end != End::Open || open.tls.is_some() != other.tls.is_some() {
         return false;
     }
-    let edge = open.until - EDGE.min(open.until / 2);
+    let edge = open.until - EDGE.min(open.until * 3 / 4);
     if answers(open, other, mask).is_none() {
         return other.until >= edge;
     }

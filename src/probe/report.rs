@@ -44,6 +44,8 @@ pub struct Summary {
     pub headline: String,
     /// The same with its length.
     pub answer: String,
+    /// What came over UDP, part by part and in full.
+    pub parts: Option<Vec<String>>,
     pub end: String,
     pub bytes: usize,
     /// When the first did, in milliseconds.
@@ -63,6 +65,7 @@ impl Summary {
         Summary {
             answer: format!("{headline}{length}"),
             headline,
+            parts: seen.datagrams.as_ref().map(|told| told.iter().map(|(_, what)| what.clone()).collect()),
             end: compare::ending(seen),
             bytes: seen.bytes.len(),
             first_byte: seen.first_byte().map(|time| time.as_millis()),
@@ -73,13 +76,17 @@ impl Summary {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "answer": self.answer,
             "bytes": self.bytes,
             "end": self.end,
             "first_byte_ms": self.first_byte.map(|time| time as u64),
             "until_ms": self.until as u64,
-        })
+        });
+        if let (Value::Object(map), Some(parts)) = (&mut value, &self.parts) {
+            map.insert("parts".into(), parts.as_slice().into());
+        }
+        value
     }
 }
 
@@ -172,7 +179,7 @@ impl Examined {
 
     /// The server makes a handshake over QUIC that only a client of a tunnel asks for, and the site does not.
     fn takes_v2ray(&self) -> bool {
-        let granted = |summary: &Summary| summary.headline.split("; ").any(|part| part == probes::GRANTED);
+        let granted = |summary: &Summary| summary.parts.iter().flatten().any(|part| part == probes::GRANTED);
         self.name == probes::OF_V2RAY
             && self.seen.as_ref().is_some_and(|(site, server)| granted(server) && !granted(site))
     }

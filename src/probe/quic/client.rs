@@ -37,7 +37,8 @@ const OWN_ID: usize = 8;
 enum Order {
     Negotiation,
     Retry,
-    Hello,
+    /// How far the server had got: with an end in the handshake, that is by chance.
+    OnTheWay,
     Unread,
     Agreement,
     Inside,
@@ -151,12 +152,15 @@ pub struct Client {
     /// In which of them the handshake goes on.
     level: usize,
     tls: Option<ClientConnection>,
-    /// The server's first answer has come, and with it its id.
-    is_named: bool,
+    /// When the server's first answer came, and with it its id.
+    named_at: Option<Duration>,
     /// The client has what it came for.
     is_brief: bool,
     is_over: bool,
-    streams: BTreeMap<u64, Pieces>,
+    /// The server has ended the handshake.
+    has_failed: bool,
+    /// What comes on streams, and since when.
+    streams: BTreeMap<u64, (Duration, Pieces)>,
     told: Vec<Told>,
     /// What shows the server's library.
     style: BTreeMap<&'static str, String>,
@@ -186,9 +190,10 @@ impl Client {
             spaces: spaces.map(|keys| Space { keys, ..Space::default() }),
             level: INITIAL,
             tls: None,
-            is_named: false,
+            named_at: None,
             is_brief: false,
             is_over: false,
+            has_failed: false,
             streams: BTreeMap::new(),
             told: Vec::new(),
             style: BTreeMap::new(),
@@ -256,11 +261,16 @@ impl Client {
 
     /// Whether something has come.
     pub fn has_heard(&self) -> bool {
-        !self.told.is_empty() || self.is_named
+        !self.told.is_empty() || self.named_at.is_some()
     }
 
     fn tell(&mut self, order: Order, text: impl Into<String>) {
-        let told = Told { order, at: self.now, text: text.into() };
+        self.tell_of(self.now, order, text);
+    }
+
+    /// Tells of what came at another time.
+    fn tell_of(&mut self, at: Duration, order: Order, text: impl Into<String>) {
+        let told = Told { order, at, text: text.into() };
         let is_known = self.told.iter().any(|known| (known.order, &known.text) == (told.order, &told.text));
         if !is_known && self.told.len() < MAX_TOLD {
             self.told.push(told);
@@ -283,8 +293,8 @@ impl Client {
     /// How much is known.
     fn amount(&self) -> usize {
         let pieces = self.spaces.iter().map(|space| space.incoming.whole.len()).sum::<usize>();
-        let streams = self.streams.values().map(|stream| stream.whole.len()).sum::<usize>();
-        self.told.len() + usize::from(self.is_named) + pieces + streams
+        let streams = self.streams.values().map(|(_, stream)| stream.whole.len()).sum::<usize>();
+        self.told.len() + usize::from(self.named_at.is_some()) + pieces + streams
     }
 
     fn packet(&mut self, packet: &Packet<'_>) {
@@ -299,7 +309,7 @@ impl Client {
                 };
                 let list = quic_answer::versions(versions);
                 self.tell(Order::Negotiation, format!("version negotiation: {list}{echo}"));
-                self.is_over |= self.tls.is_some() && !self.is_named;
+                self.is_over |= self.tls.is_some() && self.named_at.is_none();
             }
             Packet::Retry { destination, source, token } => {
                 let text = format!("Retry{}", ids_differ(destination));
@@ -321,7 +331,7 @@ impl Client {
 
     /// Comes again with a token (RFC 9000 section 17.2.5).
     fn retry(&mut self, source: &[u8], token: &[u8]) {
-        let has_come = !self.token.is_empty() || self.is_named;
+        let has_come = !self.token.is_empty() || self.named_at.is_some();
         if self.tls.is_none() || has_come || token.is_empty() {
             return;
         }
@@ -350,8 +360,8 @@ impl Client {
         let opened = space.keys.as_ref().map(|keys| seal::open_long(keys, packet, space.expected()));
         match opened {
             Some(Some((number, frames))) => {
-                if !self.is_named {
-                    self.is_named = true;
+                if self.named_at.is_none() {
+                    self.named_at = Some(self.now);
                     self.destination = packet.source.to_vec();
                     self.style.insert("the length of the server's ids", packet.source.len().to_string());
                 }
@@ -359,7 +369,7 @@ impl Client {
             }
             Some(None) => self.tell(Order::Unread, format!("{name} packets that cannot be read")),
             // Who makes a handshake gets the keys yet, and the packet again; who only listens never does.
-            None if self.tls.is_none() => self.tell(Order::Unread, format!("{name} packets")),
+            None if self.tls.is_none() => self.tell(Order::OnTheWay, format!("{name} packets")),
             None => {}
         }
     }
@@ -374,7 +384,7 @@ impl Client {
             Some((number, frames)) => self.frames(APPLICATION, number, &frames),
             // It comes again when there are keys.
             None if self.tls.is_some() && is_ours && space.keys.is_none() => {}
-            None if self.is_named => self.tell(Order::Unread, "1-RTT packets"),
+            None if self.named_at.is_some() => self.tell(Order::OnTheWay, "1-RTT packets"),
             None => self.tell(Order::Unread, "a short packet, as a stateless reset is one"),
         }
     }
@@ -410,7 +420,8 @@ impl Client {
             }
             Frame::Stream { id, offset, data } => {
                 if self.streams.len() < MAX_STREAMS || self.streams.contains_key(&id) {
-                    self.streams.entry(id).or_default().insert(offset, data);
+                    let (_, stream) = self.streams.entry(id).or_insert((self.now, Pieces::default()));
+                    stream.insert(offset, data);
                 }
             }
             Frame::NewToken => self.tokens += 1,
@@ -420,9 +431,11 @@ impl Client {
                 self.tell(Order::Inside, "the handshake is confirmed");
             }
             Frame::Close(close) => {
-                let level = ["an Initial", "a Handshake packet", "a 1-RTT packet"][level];
-                self.tell(Order::End, format!("CONNECTION_CLOSE in {level}: {close}"));
+                // Which of the packets of a handshake it is in is by chance, too.
+                let place = if level == APPLICATION { " behind the handshake" } else { "" };
+                self.tell(Order::End, format!("CONNECTION_CLOSE{place}: {close}"));
                 self.is_over = true;
+                self.has_failed |= level != APPLICATION;
             }
             Frame::Unreadable(kind) => {
                 self.tell(Order::Unread, format!("a frame of type {kind:#x} that cannot be read"));
@@ -455,7 +468,7 @@ impl Client {
         }
     }
 
-    /// TLS does not go on: what the server hears of it.
+    /// TLS does not go on.
     fn give_up(&mut self, error: &rustls::Error) {
         self.tell(Order::Agreement, format!("the visitor goes away: {error}"));
         self.is_over = true;
@@ -545,13 +558,14 @@ impl Client {
     /// What there was to see, at the end of a visit.
     pub fn answer(mut self) -> Answer {
         let hello = std::mem::take(&mut self.spaces[INITIAL].incoming.whole);
+        let named_at = self.named_at.unwrap_or_default();
         if !hello.is_empty() {
             let hello = record(content_type::HANDSHAKE, 0x0303, &hello[..hello.len().min(MAX_KEPT / 4)]);
-            self.tell(Order::Hello, tls_answer::read(&hello, &[], usize::MAX).to_string());
+            self.tell_of(named_at, Order::OnTheWay, tls_answer::read(&hello, &[], usize::MAX).to_string());
         }
         self.of_streams();
-        if self.told.is_empty() && self.is_named {
-            self.tell(Order::Hello, "an acknowledgement");
+        if self.told.is_empty() && self.named_at.is_some() {
+            self.tell_of(named_at, Order::OnTheWay, "an acknowledgement");
         }
         if self.is_done() {
             let tickets = self.tls.as_ref().map_or(0, |tls| tls.tls13_tickets_received());
@@ -562,10 +576,12 @@ impl Client {
             ] {
                 self.style.insert(what, count.to_string());
             }
-        } else if self.tls.is_some() && self.is_named && !self.is_over {
+        } else if self.tls.is_some() && self.named_at.is_some() && !self.is_over {
             self.tell(Order::End, "the handshake goes no further");
         }
-        self.told.sort_by_key(|told| told.order);
+        let has_failed = self.has_failed;
+        self.told.retain(|told| !has_failed || told.order != Order::OnTheWay);
+        self.told.sort_by(|one, other| (one.order, &one.text).cmp(&(other.order, &other.text)));
         let told = self.told.into_iter().map(|told| (told.at, told.text)).collect();
         Answer { told, style: self.style.into_iter().collect() }
     }
@@ -573,19 +589,17 @@ impl Client {
     /// What the server said on streams that nobody asked for.
     fn of_streams(&mut self) {
         let streams = std::mem::take(&mut self.streams);
-        for (id, Pieces { whole, .. }) in streams.iter().filter(|(_, stream)| !stream.whole.is_empty()) {
-            let text = match quic_answer::settings(whole) {
+        for (id, (at, Pieces { whole, .. })) in streams {
+            let text = match quic_answer::settings(&whole) {
+                _ if whole.is_empty() => continue,
+                Some(settings) if settings.is_empty() => "no HTTP/3 settings".to_owned(),
                 Some(settings) => {
-                    let settings: Vec<_> =
-                        settings.iter().map(|(id, value)| format!(" {id:#x}={value}")).collect();
-                    format!(
-                        "HTTP/3 settings:{}",
-                        if settings.is_empty() { " none".into() } else { settings.concat() }
-                    )
+                    let all: Vec<_> = settings.iter().map(|(id, value)| format!("{id:#x}={value}")).collect();
+                    format!("HTTP/3 settings: {}", all.join(" "))
                 }
-                None => format!("stream {id} says {}", quic_answer::excerpt(whole)),
+                None => format!("stream {id} says {}", quic_answer::excerpt(&whole)),
             };
-            self.tell(Order::Inside, text);
+            self.tell_of(at, Order::Inside, text);
         }
     }
 }
