@@ -195,7 +195,11 @@ fn bind(config: Config, open_files: Option<u64>, handed_over: HandedOver) -> Res
     let pid_file = process.pid_file.as_deref().map(PidFile::claim).transpose()?;
     let listening = service.addresses();
     let version = env!("CARGO_PKG_VERSION");
-    info!(open_files, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}");
+    let buffers_mb = buffers::limit().map(|bytes| bytes / (1024 * 1024));
+    info!(
+        open_files,
+        buffers_mb, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
+    );
     debug!("only clients are to know: {secrets}");
     service.log_hints();
     Ok(Bound { service, signals, pid_file })

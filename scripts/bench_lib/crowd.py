@@ -7,6 +7,7 @@ import sys
 import time
 
 from .supply import BLOCK, HEAD
+from common.page import counted
 from common.procs import RunError, free_port
 
 # So many connections are opened at a time: the figures wanted are those of tunnels, not of listening queues.
@@ -68,7 +69,7 @@ def exchange(begin, seconds):
             if not selector.get_map():
                 return done
             if time.monotonic() > end:
-                raise RunError(f"{len(selector.get_map())} exchanges did not end within {seconds} s")
+                raise RunError(f"{counted(len(selector.get_map()), 'exchange')} did not end within {seconds} s")
             for key, _events in selector.select(1):
                 try:
                     wanted = key.data.step()
@@ -109,7 +110,7 @@ class Crowd:
     def open(self, count, seconds):
         self.tunnels += self.connect(count, seconds)
         if len(self.tunnels) < count:
-            raise RunError(f"only {len(self.tunnels)} of {count} tunnels could be opened")
+            raise RunError(f"only {len(self.tunnels)} of {counted(count, 'tunnel')} could be opened")
 
     def come_and_go(self, count, seconds):
         """Opens and closes so many further ones."""
@@ -117,13 +118,13 @@ class Crowd:
         for connection in connections:
             connection.close()
         if len(connections) < count:
-            raise RunError(f"only {len(connections)} of {count} further tunnels could be opened")
+            raise RunError(f"only {len(connections)} of {counted(count, 'further tunnel')} could be opened")
 
     def carry(self, tunnels, up, down, seconds):
         """The same in each of these tunnels, all at once."""
         carried = exchange(lambda _selector: (Exchange(tunnel, up, down) for tunnel in tunnels), seconds)
         if len(carried) < len(tunnels):
-            raise RunError(f"{len(tunnels) - len(carried)} of {len(tunnels)} busy tunnels ended")
+            raise RunError(f"{len(tunnels) - len(carried)} of {counted(len(tunnels), 'busy tunnel')} ended")
 
     def lost(self):
         """How many have been closed by the other side."""

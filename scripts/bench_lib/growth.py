@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from common import page
-from common.page import FAINT, INK, OURS, PAPER, RULE, number, opening, text
+from common.page import FAINT, INK, OURS, PAPER, RULE, counted, number, opening, text
 
-from .scale import BUSY, KINDS, kind_of
+from .scale import BUSY, KINDS, MEMORY_FROM, kind_of
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,20 @@ class Cost:
 COSTS = [
     Cost("CPU a GB", "s, both halves, mean of up and down", ("up_cpu", "down_cpu"), mean=True),
     Cost("CPU a new tunnel", "ms, both halves", ("connection_cpu_ms",)),
-    Cost("Memory a tunnel", "KiB, both halves, at rest", ("server_kib", "client_kib")),
+    Cost("Memory a tunnel", f"KiB, both halves, at rest; from {MEMORY_FROM} tunnels on", ("server_kib", "client_kib")),
     Cost("Throughput", "Gbit/s, mean of up and down", ("up_gbps", "down_gbps"), mean=True, plotted=False),
-    Cost("Most memory", "MiB, all halves, with 1 in 10 busy", ("peak_mib",), plotted=False),
+    Cost("Most memory", "MiB, all halves, the busy tunnels' included", ("peak_mib",), plotted=False),
     Cost("CPU at rest", "% of a core, all halves", ("rest_percent",), plotted=False),
 ]
 
 
 def settings_line(settings):
     rounds = f"Median of {settings.rounds} interleaved rounds" if settings.rounds > 1 else "One round"
+    few = " (of fewer, all)" if settings.tunnels[0] < BUSY else ""
     return (
-        f"{rounds}; both halves on this machine, their CPU added up; 1 in {BUSY} tunnels busy with "
+        f"{rounds}; both halves on this machine, their CPU added up; 1 in {BUSY} tunnels{few} busy with "
         f"{settings.volume / 1e9:.3g} GB together each way, then {settings.connections:,} that come and go; "
-        f"a pair of halves for {settings.pair_holds:,} tunnels."
+        f"at most {settings.pair_holds:,} tunnels a pair of client and server."
     )
 
 
@@ -59,7 +60,7 @@ def markdown(contenders, results, unavailable, settings):
         if unavailable[contender.name]:
             lines.append(f"- {contender.title}: not available: {unavailable[contender.name]}")
         for tunnels, result in results[contender.name].items():
-            lines += [f"- {contender.title}, {tunnels:,} tunnels: {note}" for note in result.notes]
+            lines += [f"- {contender.title}, {counted(tunnels, 'tunnel')}: {note}" for note in result.notes]
     return "\n".join(lines).rstrip()
 
 
@@ -70,7 +71,7 @@ def row(cells):
 def as_json(contenders, results, unavailable, settings, versions):
     def point(result):
         return {
-            "median": {name: result.median(name) for name in result.rounds},
+            "median": {metric: result.median(metric) for cost in COSTS for metric in cost.metrics},
             "rounds": result.rounds,
             "notes": result.notes,
         }

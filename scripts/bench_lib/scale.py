@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from . import crowd
 from .rows import ROLES, Pair, Result, why_unavailable
+from common.page import counted
 from common.procs import Group, RunError, cpu_seconds, deadline, peak_kib, pss_kib
 
 TUNNELS = [1, 100, 1000, 5000, 10000]
@@ -13,6 +14,8 @@ TUNNELS = [1, 100, 1000, 5000, 10000]
 PAIR_HOLDS = 5000
 # Of so many tunnels one is busy.
 BUSY = 10
+# What fewer hold is less than what a process takes and gives back meanwhile.
+MEMORY_FROM = 100
 # How long a tunnel of a crowd has until it is open, or its bytes have come.
 SECONDS = 120
 
@@ -56,8 +59,9 @@ def measure(bench, contender, settings, tunnels, result):
             # Time to give buffers back, or to run a collector.
             time.sleep(1.5)
             result.add({"rest_percent": 100 * used(everyone, lambda: time.sleep(2)) / 2})
-            for role in ROLES:
+            for role in ROLES if tunnels >= MEMORY_FROM else ():
                 result.add({f"{role}_kib": (sum(map(pss_kib, halves[role])) - before[role]) / tunnels})
+            # (Of fewer than that, all.)
             busy = applications.tunnels[:: BUSY if tunnels >= BUSY else 1]
             share = settings.volume // len(busy)
             for direction, up, down in (("up", share, 1), ("down", 0, share)):
@@ -72,7 +76,7 @@ def measure(bench, contender, settings, tunnels, result):
             for pair in pairs:
                 pair.must_live()
             if lost := applications.lost():
-                raise RunError(f"{lost} of {tunnels} tunnels ended")
+                raise RunError(f"{lost} of {counted(tunnels, 'tunnel')} ended")
         finally:
             applications.close()
 
@@ -102,15 +106,15 @@ def run(bench, contenders, settings):
             for contender in present[:: -1 if number % 2 else 1]:
                 result = results[contender.name][tunnels]
                 try:
-                    with deadline(4 * SECONDS, f"{tunnels} tunnels"):
+                    with deadline(4 * SECONDS, counted(tunnels, "tunnel")):
                         measure(bench, contender, settings, tunnels, result)
                 except (RunError, OSError) as error:
                     result.notes.append(str(error))
-                    print(f"{contender.name}: {tunnels} tunnels failed: {error}", file=sys.stderr)
+                    print(f"{contender.name}: {counted(tunnels, 'tunnel')} failed: {error}", file=sys.stderr)
                 done += 1
                 elapsed = time.monotonic() - started
                 print(
-                    f"[{done}/{total}] round {number + 1} {tunnels} tunnels {contender.name}: "
+                    f"[{done}/{total}] round {number + 1} {counted(tunnels, 'tunnel')} {contender.name}: "
                     f"{elapsed:.0f} s, about {elapsed / done * (total - done):.0f} s to go",
                     file=sys.stderr,
                 )

@@ -52,6 +52,11 @@ def number(value):
     return f"{value:.2f}"
 
 
+def counted(count, what):
+    """`1 tunnel`, `2 tunnels`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def machine():
     model = platform.machine()
     with open("/proc/cpuinfo") as file:

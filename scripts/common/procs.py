@@ -9,7 +9,11 @@ import subprocess
 import time
 from contextlib import contextmanager
 
-SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Where scripts/test puts the peers that Debian does not have.
+PEERS = os.path.join(os.path.abspath(os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")), "peers")
+# Debian keeps daemons in sbin, which users often lack in PATH.
+SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:{PEERS}/bin:{PEERS}/venv/bin:/usr/sbin:/usr/local/sbin"
 
 
 class RunError(Exception):
@@ -21,7 +25,6 @@ class DeadlineExceeded(RunError):
 
 
 def find_program(name):
-    # Debian keeps haproxy and nginx in sbin, which users often lack in PATH.
     return shutil.which(name, path=SEARCH_PATH)
 
 

@@ -7,42 +7,49 @@ import shutil
 import subprocess
 import sys
 
-from .procs import find_program
+from .procs import ROOT, RunError, find_program
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Types for argparse, whose own messages would name the functions.
 
 
 def positive(text):
-    """An argparse type."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    return whole(text, 1)
+
+
+def whole(text, least=None):
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or (least is not None and value < least):
+        from_least = "" if least is None else f" from {least}"
+        raise argparse.ArgumentTypeError(f"expected a whole number{from_least}, not {text!r}")
     return value
+
+
+def program(text):
+    """The path of a program of ours."""
+    if not os.path.exists(text):
+        raise argparse.ArgumentTypeError(f"{text}: no such program")
+    if not os.path.isfile(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a file")
+    if not os.access(text, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text} is not executable")
+    return os.path.abspath(text)
 
 
 def build():
     """The release binary's path, as cargo reports it."""
     cargo = find_program("cargo")
     if not cargo:
-        sys.exit("cargo is not installed; name a binary with --binary")
+        raise RunError("cargo is not installed; name a binary with --binary")
     command = [cargo, "build", "--release", "--bin", "obfs-rs", "--message-format=json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode:
-        sys.exit("the release binary does not build; name one with --binary")
+        raise RunError("the release binary does not build; name one with --binary")
     messages = (json.loads(line) for line in built.stdout.splitlines() if line.startswith("{"))
     return [message["executable"] for message in messages if message.get("executable")][-1]
-
-
-def ours(binary):
-    """The path of the program that is named, or that is built."""
-    return named("--binary", binary) if binary else build()
-
-
-def named(flag, path):
-    """The path of a program that an option names."""
-    if not os.path.isfile(path) or not os.access(path, os.X_OK):
-        sys.exit(f"{flag} {path}: no such program")
-    return os.path.abspath(path)
 
 
 def sip003(remote, local, options):

@@ -170,12 +170,12 @@ def everything(without, small):
 
 
 def missing(without):
-    """What is not installed, each with what installs it."""
-    wanted = dict(TOOLS)
-    for family, members in FAMILIES.items():
-        if family not in without:
-            wanted.update(members)
-    return [f"{program} ({package})" for program, package in wanted.items() if not find_program(program)]
+    """What is not installed, each with what installs it; and the families that it takes to do without."""
+    families = {family: members for family, members in FAMILIES.items() if family not in without}
+    wanted = {**TOOLS, **{program: package for members in families.values() for program, package in members.items()}}
+    lacking = {program: package for program, package in wanted.items() if not find_program(program)}
+    incomplete = {family for family, members in families.items() if lacking.keys() & members.keys()}
+    return [f"{program} ({package})" for program, package in lacking.items()], incomplete
 
 
 @dataclass

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 
 from common import page
-from common.page import FAINT, INK, OURS, PAPER, RULE, number, opening, text
+from common.page import FAINT, INK, OURS, PAPER, RULE, counted, number, opening, text
 
 WIDTH, MARGIN, LEFT, PANEL, GAP = 1000, 28, 70, 130, 46
 COLOURS = [OURS, "#b45309", "#7c3aed", "#94a3b8"]
@@ -13,15 +13,24 @@ COLOURS = [OURS, "#b45309", "#7c3aed", "#94a3b8"]
 
 def verdict(soak):
     if soak.judge.fault_count:
-        return f"FAILED: {soak.judge.fault_count} faults"
+        return f"FAILED: {counted(soak.judge.fault_count, 'fault')}"
     return (
-        f"interrupted by {soak.stopped}, no fault until then"
+        f"interrupted by {soak.stopped.name}, no fault until then"
         if soak.stopped
         else "PASSED: nothing lost, corrupt, leaked or hung"
     )
 
 
+def length(soak):
+    """How long it was to be under load; if it did not come to that, how long it was."""
+    minutes = soak.options.minutes
+    wanted = f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+    return f"{soak.loaded:.0f} s of {wanted}" if soak.loaded < soak.seconds else wanted
+
+
 def table(head, rows):
+    if not rows:
+        return ["None."]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
 
@@ -69,7 +78,7 @@ def halves_table(soak):
 
         def over_time(key):
             cells = [f"{reading[key]:.0f}" if reading else "–" for reading in readings]
-            return f"{' → '.join(cells)} ({peak[key] if peak else '–'})"
+            return f"{' → '.join(cells) or '–'} ({peak[key] if peak else '–'})"
 
         rest = soak.cpu_at_rest.get(half.name)
         hwm = peak["hwm"] if peak else "–"
@@ -92,10 +101,12 @@ def markdown(soak):
         "",
         f"**{verdict(soak)}**",
         "",
-        f"{heading['machine_line']}, {heading['date']}; {soak.options.minutes:g} minutes, seed {soak.options.seed}, "
-        f"binary {os.path.basename(soak.binary)} ({soak.version}).",
+        f"{heading['machine_line']}, {heading['date']}; {length(soak)} under load, {soak.lasted:.0f} s in all, "
+        f"seed {soak.options.seed}, binary {os.path.basename(soak.binary)} ({soak.version}).",
         "",
     ]
+    if soak.options.fault:
+        lines += [f"**The backends are broken on purpose (--fault {soak.options.fault}): faults are to be found.**", ""]
     lines += [f"- {note}" for note in soak.notes]
     if judge.faults:
         lines += ["", "## Faults", ""] + [f"- {fault}" for fault in judge.faults]
@@ -106,14 +117,16 @@ def markdown(soak):
     most = max((sample["open"] for sample in soak.watch.samples), default=0) if soak.watch else 0
     lines += [
         "",
-        f"{tunnels} tunnels, at most {most} at a time; {volume:.2f} GB, each byte compared.",
+        f"{counted(tunnels, 'tunnel')}, at most {most} at a time; {volume:.2f} GB, each byte compared.",
         "",
         "## Tunnels",
         "",
     ]
     lines += kinds_table(soak)
     ends = sum((tally.ends for tally in judge.tallies.values()), Counter())
-    lines += ["", "How they were to end: " + ", ".join(f"{name} {count}" for name, count in sorted(ends.items())) + "."]
+    if ends:
+        words = ", ".join(f"{name} {count}" for name, count in sorted(ends.items()))
+        lines += ["", f"How they were to end: {words}."]
     rows = [
         [kind, *(counts[key] for key in ("visits", "whole", "cut"))] for kind, counts in sorted(judge.visits.items())
     ]
@@ -134,7 +147,7 @@ def markdown(soak):
         ]
         rows = [[half, *(f"{total_of(metrics, name):.0f}" for name in names)] for half, metrics in soak.metrics.items()]
         lines += table(["half", *names], rows)
-        lines += ["", f"{soak.access_lines} lines of the access log on the full disk were read."]
+        lines += ["", f"Of the access log on the full disk {counted(soak.access_lines, 'line')} could be read."]
     return "\n".join(lines) + "\n"
 
 
@@ -149,6 +162,9 @@ def as_json(soak):
         "verdict": verdict(soak),
         "passed": not judge.fault_count and not soak.stopped,
         "minutes": soak.options.minutes,
+        "seconds_under_load": round(soak.loaded, 1),
+        "seconds": round(soak.lasted, 1),
+        "fault": soak.options.fault,
         "seed": soak.options.seed,
         "version": soak.version,
         "without": sorted(soak.options.without),
@@ -222,7 +238,7 @@ def svg(soak):
         opening(WIDTH, height),
         "<title>obfs-rs soak</title>",
         f'<rect width="100%" height="100%" fill="{PAPER}"/>',
-        text(MARGIN, 34, f"obfs-rs, {soak.options.minutes:g} minutes of soak", 20, INK, weight="700"),
+        text(MARGIN, 34, f"obfs-rs, {length(soak)} of soak", 20, INK, weight="700"),
         text(MARGIN, 54, f"{verdict(soak)}; vertical lines: disturbances", 12, FAINT),
     ]
     marks = [(event["at"], event["what"]) for event in soak.disturbances.timeline] if soak.disturbances else []
@@ -242,6 +258,5 @@ def publish(soak, folder):
     if soak.watch and soak.watch.samples:
         page.write(os.path.join(folder, "report.svg"), svg(soak))
         written.append("report.svg")
-    for fault in soak.judge.faults:
-        print(f"fault: {fault}")
+    # Each fault has been told when it was found.
     print(f"{verdict(soak)}\nwritten: {', '.join(os.path.join(folder, name) for name in written)}", flush=True)

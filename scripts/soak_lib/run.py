@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
+from common.page import counted
 from common.procs import Group, RunError
 
 from . import isolation, pairs, watch
@@ -97,8 +97,10 @@ class Worker:
 
 
 class Soak:
-    def __init__(self, options, binary, folder):
-        self.options, self.binary, self.folder = options, binary, folder
+    def __init__(self, options, binary, folder, directory):
+        self.options, self.binary = options, binary
+        # What stays, and what is for the time of the run.
+        self.folder, self.directory = folder, directory
         self.messages = queue.Queue()
         self.began = time.monotonic()
         self.traffic = {"open": 0, "up": 0, "down": 0, "backends": 0, "site": 0, "visitors": 0}
@@ -115,6 +117,8 @@ class Soak:
         self.metrics = {}
         self.access_lines = 0
         self.seconds = options.minutes * 60
+        # Under load, and in all.
+        self.loaded = self.lasted = 0.0
 
     def note(self, what):
         if what not in self.notes:
@@ -127,9 +131,7 @@ class Soak:
 
     def run(self):
         """The run; what it leaves is in this object's fields."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.stop)
-        self.directory = tempfile.mkdtemp(prefix="obfs-rs-soak-")
+        isolation.hear(self.stop)
         os.chmod(self.directory, 0o755)
         self.groups, self.kinds = pairs.everything(self.options.without, self.options.small)
         self.judge = Judge(self.groups, self.kinds, self.say, self.began)
@@ -139,13 +141,13 @@ class Soak:
                 self.start()
                 self.go()
         except Stopped:
-            self.say(f"ending: {self.stopped}")
+            self.say(f"ending: {self.stopped.name}")
         except (RunError, OSError) as error:
             self.judge.fault(f"the soak itself: {error}")
         finally:
+            self.lasted = time.monotonic() - self.began
             self.keep_logs()
             isolation.unmount(os.path.join(self.directory, "disk"))
-            shutil.rmtree(self.directory, ignore_errors=True)
 
     def keep_logs(self):
         """The ends of all logs, where there is something to look for."""
@@ -201,7 +203,7 @@ class Soak:
         return f"{(moment or time.monotonic()) - self.began:.0f} s"
 
     def stop(self, number, _frame):
-        self.stopped = signal.Signals(number).name
+        self.stopped = signal.Signals(number)
 
     def start(self):
         self.disk = os.path.join(self.directory, "disk")
@@ -261,7 +263,11 @@ class Soak:
         for part in range(parts):
             self.disturbances.schedule()
             self.disturbing = True
-            self.load_for("soak", self.seconds / parts)
+            began = time.monotonic()
+            try:
+                self.load_for("soak", self.seconds / parts)
+            finally:
+                self.loaded += time.monotonic() - began
             self.disturbing = False
             self.disturbances.finish()
             self.say("everything ends" if part == parts - 1 else "a rest: everything ends")
@@ -357,8 +363,9 @@ class Soak:
         visits = sum(counts["visits"] for counts in judge.visits.values())
         events = sum(self.disturbances.counts.values()) if self.disturbances else 0
         self.say(
-            f"{done} tunnels done, {traffic['open']} open, {traffic['up'] / 1e6:.0f} MB up, {traffic['down'] / 1e6:.0f} MB down, "
-            f"{visits} visits, {events} disturbances, our halves {memory:.0f} MiB, {judge.fault_count} faults"
+            f"{counted(done, 'tunnel')} done, {traffic['open']} open, {traffic['up'] / 1e6:.0f} MB up, {traffic['down'] / 1e6:.0f} MB down, "
+            f"{counted(visits, 'visit')}, {counted(events, 'disturbance')}, our halves {memory:.0f} MiB, "
+            f"{counted(judge.fault_count, 'fault')}"
         )
 
     # The end.

@@ -1,6 +1,7 @@
 //! Whether new connections are served.
 
 use crate::metrics;
+use crate::runtime::admission;
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -39,6 +40,9 @@ impl Readiness {
     pub(super) async fn ask(&self) -> Result<(), String> {
         if metrics::is_draining() {
             return Err("draining: no more connections are accepted".to_owned());
+        }
+        if let Some(full) = admission::is_full() {
+            return Err(format!("accepting pauses: {full}"));
         }
         let mut last = self.last.lock().await;
         if let Some((at, answer)) = &*last

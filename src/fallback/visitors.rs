@@ -167,9 +167,11 @@ impl Visitors {
         let what = listed(CLASSES.iter().map(|(_, name)| *name).zip(&self.classes), &mut number);
         let places = listed(self.places.iter().map(|(place, _, counter)| (place.as_str(), counter)), &mut 0);
         if number > 0 {
-            let minutes = since.elapsed().as_secs().div_ceil(60).max(1);
+            let seconds = since.elapsed().as_secs().max(1);
+            let time =
+                if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) };
             let visitors = if number == 1 { "visitor" } else { "visitors" };
-            info!("{number} {visitors} in the last {minutes} min: {what}; where they went: {places}");
+            info!("{number} {visitors} in the last {time}: {what}; where they went: {places}");
         }
     }
 }

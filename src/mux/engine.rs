@@ -118,6 +118,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             self.flush(cx);
             self.poll_starts(cx);
             self.sessions.iter_mut().for_each(|session| session.poll_socket(cx));
+            self.sessions.note_full();
             if self.over.is_none() && !self.link.is_full() && !self.sessions.are_full() {
                 moved |= self.poll_link(cx);
             }

@@ -126,7 +126,7 @@ impl<O: OpenLink> Pool<O> {
 
     /// Carries a session in one of the connections; makes one where none has room.
     pub fn carry(self: &Arc<Self>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
-        self.carry_in(NewSession { socket: app, first, peer, began: Instant::now() }, None);
+        self.carry_in(NewSession::new(app, first, peer), None);
     }
 
     /// Gives no connection another session: each ends once it has none.

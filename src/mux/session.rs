@@ -6,6 +6,7 @@ use super::timers::Limits;
 use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
 use crate::net::limits::{Refused, Slot};
 use crate::relay::{End, Pieces, RelayStream as _, Side, WriteBuffer, reset};
+use crate::runtime::admission::SessionPlace;
 use crate::runtime::buffers;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -39,6 +40,8 @@ pub(super) struct Session {
     pub(super) encoder: Encoder,
     role: Role,
     socket: Socket,
+    /// Its place among the descriptors that there may be.
+    place: Option<SessionPlace>,
     /// Its place among the tunnels that there may be, where these are limited.
     slot: Option<Box<Slot>>,
     state: State,
@@ -54,8 +57,8 @@ pub(super) struct Session {
     pub(super) asking: bool,
     /// Which delivery of the connection was the last for this session.
     pub(super) delivery: u64,
-    /// With which it became full, where the socket has taken nothing since.
-    pub(super) full_from: Option<u64>,
+    /// Where the socket has taken nothing since it became full.
+    pub(super) full: Option<Full>,
     /// Bytes that have come for the socket, and from it.
     pub(super) to_socket: u64,
     pub(super) from_socket: u64,
@@ -63,6 +66,15 @@ pub(super) struct Session {
     open: Option<Open>,
     /// How it has ended, if not in order.
     failure: Option<Box<Failed>>,
+}
+
+/// How it was when a session became full.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Full {
+    /// Which delivery of the connection was the last.
+    pub(super) from: u64,
+    /// How much waited for the session.
+    pub(super) with: usize,
 }
 
 /// How a session has ended that has not ended in order.
@@ -84,6 +96,7 @@ impl Session {
             encoder: Encoder::server(id),
             role: Role::Server,
             socket: Socket::None,
+            place: None,
             slot: None,
             state: State::Open,
             tell: None,
@@ -93,7 +106,7 @@ impl Session {
             stalled_since: None,
             asking: false,
             delivery: 0,
-            full_from: None,
+            full: None,
             to_socket: 0,
             from_socket: 0,
             open: None,
@@ -111,6 +124,7 @@ impl Session {
             encoder,
             role: Role::Client,
             socket: Socket::Connected(session.socket),
+            place: Some(session.place),
             from_socket: session.first.len() as u64,
             asking: !session.first.is_empty(),
             ..Session::of_peer(id)
@@ -319,7 +333,7 @@ impl Session {
     /// The socket takes nothing any more. What it had to say before that is still read.
     fn break_off(&mut self) {
         self.out.clear();
-        (self.stalled_since, self.full_from) = (None, None);
+        (self.stalled_since, self.full) = (None, None);
         match self.state.breaks() {
             Some(state) => self.state = state,
             None => self.abort(),
@@ -328,7 +342,7 @@ impl Session {
 
     /// Dials on, and gives the socket what waits for it, and the end when that has come.
     pub(super) fn poll_socket(&mut self, cx: &mut Context<'_>) {
-        if let Socket::Connecting(Connecting { admitting, dialling }) = &mut self.socket {
+        if let Socket::Connecting(Connecting { admitting, dialling, place }) = &mut self.socket {
             if let Some(place) = admitting {
                 match place.as_mut().poll(cx) {
                     Poll::Pending => return,
@@ -343,6 +357,7 @@ impl Session {
             match dialling.as_mut().poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(socket)) => {
+                    self.place = place.take();
                     self.socket = Socket::Connected(socket);
                     self.open = Some(metrics::tunnel_opened(TunnelKind::Session, self.began.elapsed()));
                 }
@@ -365,7 +380,7 @@ impl Session {
             match self.out.poll_write(cx, socket) {
                 Poll::Ready(Ok(_)) => {
                     self.moved = true;
-                    (self.stalled_since, self.full_from) = (None, None);
+                    (self.stalled_since, self.full) = (None, None);
                 }
                 Poll::Ready(Err(_)) => return self.break_off(),
                 Poll::Pending => {

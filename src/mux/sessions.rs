@@ -1,6 +1,6 @@
 //! The sessions of a connection: how many there may be, how much may wait for them, whose turn it is.
 
-use super::session::{Failed, SOFT, Session};
+use super::session::{Failed, Full, SOFT, Session};
 use super::source::Connecting;
 use super::timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE};
 use crate::relay::{End, Pieces};
@@ -25,6 +25,9 @@ pub(super) const TOTAL: usize = 4 * 1024 * 1024;
 
 /// Bytes that wait for all backends of a connection that are being dialled.
 pub(super) const DIALLING_TOTAL: usize = 256 * 1024;
+
+/// So much more may come for a session that is full already, where only that shows whether others wait.
+const PAST: usize = 16 * 1024;
 
 /// Frames that are written with one call.
 pub(super) const FRAMES: usize = 64;
@@ -103,14 +106,24 @@ impl Sessions {
             return true;
         }
         let mut one_is_stalled = false;
+        let mut limit = buffers::room(TOTAL);
         for session in self.iter().filter(|session| session.is_full()) {
             if self.is_stalled(session) {
                 one_is_stalled = true;
-            } else if !self.is_to_be_read_past(session) {
+            } else if self.is_to_be_read_past(session) {
+                limit += session.full.map_or(0, |full| full.with + PAST);
+            } else {
                 return true;
             }
         }
-        !one_is_stalled && self.waiting() >= buffers::room(TOTAL)
+        !one_is_stalled && self.waiting() >= limit
+    }
+
+    /// Takes note of sessions that are full: by what came for them, or because there is less room than before.
+    pub(super) fn note_full(&mut self) {
+        for session in self.list.iter_mut().filter(|session| session.is_full()) {
+            session.full.get_or_insert(Full { from: self.deliveries, with: session.waiting() });
+        }
     }
 
     /// Whether the socket of a session that is full has taken nothing for long.
@@ -136,17 +149,19 @@ impl Sessions {
         let others_wait = || {
             self.role == Role::Server
                 || self.iter().any(|other| other.asking && other.id != session.id)
-                || session
-                    .full_from
-                    .is_some_and(|full| self.others_that_take(session).any(|other| other.delivery > full))
+                || session.full.is_some_and(|full| {
+                    self.others_that_take(session).any(|other| other.delivery > full.from)
+                })
         };
         self.takes_nothing(session) && others_wait()
     }
 
     /// Whether the connection is to be read on, past a session that takes nothing, to see whether something comes for
-    /// another: as far as may wait for that session in any case.
+    /// another: as far as may wait for that session in any case. That may be less than waits already, where there is
+    /// room for nothing any more; then it is as far as one read goes.
     fn is_to_be_read_past(&self, session: &Session) -> bool {
-        session.waiting() < buffers::room(HARD)
+        let and_once_more = session.full.map_or(0, |full| full.with + PAST);
+        session.waiting() < buffers::room(HARD).max(and_once_more)
             && self.takes_nothing(session)
             && self.others_that_take(session).next().is_some()
     }
@@ -172,10 +187,9 @@ impl Sessions {
         session.write(cx, input, data);
         self.deliveries += 1;
         session.delivery = self.deliveries;
-        if session.is_full() {
-            session.full_from.get_or_insert(self.deliveries);
-        }
-        if session.waiting() >= limit && self.is_stalled(&self.list[index]) {
+        self.note_full();
+        let session = &self.list[index];
+        if session.waiting() >= limit && self.is_stalled(session) {
             tracing::debug!(id, self.was_shared, "a session is reset: its receiver takes nothing");
             self.list[index].fail(Failed::Ended(End::Stalled(STALL)));
         }

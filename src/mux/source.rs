@@ -4,6 +4,7 @@ use crate::net::Dialer;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::DialError;
 use crate::net::limits::{Admitting, SessionLimits};
+use crate::runtime::admission::SessionPlace;
 use crate::telemetry::{Kind, Record, Target};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
@@ -28,9 +29,15 @@ pub(super) struct NewSession {
     pub(super) peer: SocketAddr,
     /// When it spoke, or it was found that it waits for the other end to.
     pub(super) began: Instant,
+    pub(super) place: SessionPlace,
 }
 
 impl NewSession {
+    /// Of an application that has just said this.
+    pub(super) fn new(socket: TcpStream, first: Vec<u8>, peer: SocketAddr) -> NewSession {
+        NewSession { socket, first, peer, began: Instant::now(), place: SessionPlace::of_accepted() }
+    }
+
     /// The frame of Mux.Cool that opens the session, with what is said first.
     pub(super) fn first_frame(&self, encoder: &mut Encoder) -> Result<Vec<u8>, FrameSizeError> {
         if self.first.is_empty() {
@@ -51,6 +58,8 @@ pub(super) struct Connecting {
     /// A place among the tunnels that there may be. The backend is dialled when it is had.
     pub(super) admitting: Option<Admitting>,
     pub(super) dialling: Dialling,
+    /// A place among the descriptors that there may be; the connection's own may do for its first session.
+    pub(super) place: Option<SessionPlace>,
 }
 
 #[cfg(test)]
@@ -59,7 +68,7 @@ impl Connecting {
     pub(super) fn new(
         dialling: impl Future<Output = Result<TcpStream, DialError>> + Send + 'static,
     ) -> Connecting {
-        Connecting { admitting: None, dialling: Box::pin(dialling) }
+        Connecting { admitting: None, dialling: Box::pin(dialling), place: None }
     }
 }
 
@@ -168,13 +177,14 @@ impl SessionSource for Backend {
     }
 
     fn connect(&mut self) -> Option<Connecting> {
-        let dialling: Dialling = match self.dialled.take() {
-            Some(dialled) => Box::pin(ready(Ok(dialled))),
-            None => {
+        let (dialling, place): (Dialling, _) = match (self.dialled.take(), SessionPlace::of_dialled()) {
+            (Some(dialled), _) => (Box::pin(ready(Ok(dialled))), None),
+            (None, None) => (Box::pin(ready(Err(DialError::NoDescriptors))), None),
+            (None, place) => {
                 let dialer = Arc::clone(&self.dialer);
-                Box::pin(async move { dialer.connect().await })
+                (Box::pin(async move { dialer.connect().await }), place)
             }
         };
-        Some(Connecting { admitting: self.limits.as_mut().map(SessionLimits::admit), dialling })
+        Some(Connecting { admitting: self.limits.as_mut().map(SessionLimits::admit), dialling, place })
     }
 }

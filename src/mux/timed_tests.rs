@@ -159,10 +159,7 @@ impl Client {
     async fn open(&self, first: &[u8]) -> TcpStream {
         let (app, socket) = connection().await;
         let peer = socket.peer_addr().unwrap();
-        self.fresh
-            .send(NewSession { socket, first: first.to_vec(), peer, began: Instant::now() })
-            .await
-            .unwrap();
+        self.fresh.send(NewSession::new(socket, first.to_vec(), peer)).await.unwrap();
         app
     }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 /// How long accepting pauses when there are no descriptors left.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
@@ -75,11 +75,16 @@ impl TcpAcceptor {
 
     /// Waits until one more connection may be open. Those who come meanwhile wait with the system.
     async fn wait_for_room(&mut self) {
-        while let Some(open) = admission::is_full() {
+        let mut told = false;
+        while let Some(full) = admission::is_full() {
             if self.is_to_warn() {
-                warn!("accepting pauses: {open} connections are open, and there are no descriptors for more");
+                warn!("accepting pauses: {full}");
+                told = true;
             }
             tokio::time::sleep(PAUSE).await;
+        }
+        if told {
+            info!("accepting goes on");
         }
     }
 

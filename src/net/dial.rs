@@ -49,6 +49,9 @@ pub enum DialError {
     /// It leads back to this process.
     #[error("{0} leads back to this process, which listens on {1}")]
     Circle(SocketAddr, SocketAddr),
+    /// There are no descriptors for another connection.
+    #[error("there are no descriptors for another connection")]
+    NoDescriptors,
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]
     Connect(String),

@@ -38,6 +38,9 @@ pub fn keep_heap_together() {
 /// The fewest descriptors that a limit by memory leaves.
 const FEWEST: u64 = 256;
 
+/// With fewer, what a half needs for itself leaves nothing for connections.
+const FEWEST_OF_USE: u64 = 64;
+
 /// Sets the limit of open files: to the number that is asked for, otherwise as high as it may be and there is memory
 /// for. Says what it is then.
 #[cfg(unix)]
@@ -46,6 +49,12 @@ pub fn limit_open_files(wanted: Option<u64>) -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let highest = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let by_memory = super::memory::limit().map(|bytes| (bytes / MEMORY_OF_DESCRIPTOR).max(FEWEST));
+    let wanted = wanted.map(|number| {
+        if number < FEWEST_OF_USE {
+            warn!("option `n`: {number} open files are too few to work with; {FEWEST_OF_USE} are taken");
+        }
+        number.max(FEWEST_OF_USE)
+    });
     let asked = match wanted {
         // Both limits, as simple-obfs sets them. Who may, has the hard one raised by it.
         Some(number) => Rlimit { current: Some(number), maximum: Some(number) },

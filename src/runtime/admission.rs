@@ -1,19 +1,23 @@
 //! How many connections may be open, so that each that is accepted gets what it takes to serve it.
 
 use super::drain;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Descriptors that a connection takes: its own, and one for what is dialled for it or the file that it gets.
-const OF_CONNECTION: u64 = 2;
+const OF_CONNECTION: usize = 2;
 
 /// Descriptors of the process itself: what it listens on, its event loops, its logs.
 const OF_PROCESS: u64 = 64;
 
-/// So many connections have one pipe more among them. A pipe has two descriptors, and whoever gets none does without.
+/// So many descriptors of connections have one pipe more among them. A pipe has two descriptors, and whoever gets none
+/// does without.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const CONNECTIONS_OF_PIPE: usize = 4;
+const DESCRIPTORS_OF_PIPE: usize = 4 * OF_CONNECTION;
 
 static MOST: AtomicUsize = AtomicUsize::new(usize::MAX);
+static DESCRIPTORS: AtomicU64 = AtomicU64::new(u64::MAX);
+static SESSIONS: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 static PIPES: AtomicUsize = AtomicUsize::new(0);
@@ -27,7 +31,7 @@ pub(crate) struct OpenPipe(());
 impl OpenPipe {
     /// One more, if there may be.
     pub(crate) fn count() -> Option<OpenPipe> {
-        let most = MOST.load(Ordering::Relaxed) / CONNECTIONS_OF_PIPE;
+        let most = MOST.load(Ordering::Relaxed) / DESCRIPTORS_OF_PIPE;
         let one_more = |pipes| (pipes < most).then_some(pipes + 1);
         PIPES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| OpenPipe(()))
     }
@@ -40,23 +44,78 @@ impl Drop for OpenPipe {
     }
 }
 
+/// A session of mux, which has a descriptor of its own until this is dropped. (Its connection is counted by itself.)
+#[derive(Debug)]
+pub(crate) struct SessionPlace(());
+
+impl SessionPlace {
+    /// Of one for whom somebody is to be dialled, if there is a descriptor for that. Those who open many do not take the
+    /// last ones: the port is still there for others.
+    pub(crate) fn of_dialled() -> Option<SessionPlace> {
+        is_room_for(MOST.load(Ordering::Relaxed) / 4).then(SessionPlace::of_accepted)
+    }
+
+    /// Of one whose descriptor is there already: it was accepted.
+    pub(crate) fn of_accepted() -> SessionPlace {
+        SESSIONS.fetch_add(1, Ordering::Relaxed);
+        SessionPlace(())
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        SESSIONS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Sets how many connections may be open by the number of descriptors that there may be.
 pub fn set_limit(descriptors: Option<u64>) {
     if let Some(number) = descriptors {
         MOST.store(most(number), Ordering::Relaxed);
+        DESCRIPTORS.store(number, Ordering::Relaxed);
     }
 }
 
+/// So many descriptors are for connections and sessions.
 fn most(descriptors: u64) -> usize {
     let own = OF_PROCESS.min(descriptors / 3);
     // (a fifth of them is for pipes)
-    usize::try_from((descriptors - own) / 5 * 4 / OF_CONNECTION).unwrap_or(usize::MAX).max(1)
+    let connections = (descriptors - own) / 5 * 4 / OF_CONNECTION as u64;
+    usize::try_from(connections)
+        .map_or(usize::MAX, |connections| connections.max(1).saturating_mul(OF_CONNECTION))
 }
 
-/// The number of connections that are open, where no more may be.
-pub(crate) fn is_full() -> Option<usize> {
-    let open = drain::open();
-    (open >= MOST.load(Ordering::Relaxed)).then_some(open)
+fn is_room_for(more: usize) -> bool {
+    let taken = drain::open() * OF_CONNECTION + SESSIONS.load(Ordering::Relaxed);
+    taken.saturating_add(more) <= MOST.load(Ordering::Relaxed)
+}
+
+/// What there is, where no more may be.
+pub(crate) fn is_full() -> Option<Full> {
+    (!is_room_for(OF_CONNECTION)).then(|| Full {
+        open: drain::open(),
+        sessions: SESSIONS.load(Ordering::Relaxed),
+        descriptors: DESCRIPTORS.load(Ordering::Relaxed),
+    })
+}
+
+/// As many connections and sessions as there may be.
+#[derive(Debug)]
+pub(crate) struct Full {
+    open: usize,
+    sessions: usize,
+    descriptors: u64,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Full { open, sessions, descriptors } = self;
+        write!(f, "{open} connections are open")?;
+        if *sessions > 0 {
+            write!(f, ", with {sessions} sessions")?;
+        }
+        write!(f, ", as many as {descriptors} open files allow (option `n`, `ulimit -n`, or the memory)")
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +125,7 @@ mod tests {
     #[test]
     fn each_connection_has_its_descriptors_and_the_process_its_own() {
         for (descriptors, connections) in [(0, 1), (3, 1), (60, 16), (192, 50), (256, 76), (1024, 384)] {
-            assert_eq!(most(descriptors) as u64, connections, "{descriptors} descriptors");
+            assert_eq!(most(descriptors), connections * OF_CONNECTION, "{descriptors} descriptors");
         }
     }
 }

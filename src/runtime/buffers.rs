@@ -53,6 +53,11 @@ fn part_of_memory(part: usize) -> Option<usize> {
     Some(usize::try_from(memory::limit()?).unwrap_or(usize::MAX) / part)
 }
 
+/// How many bytes may be. `None`: any number.
+pub fn limit() -> Option<usize> {
+    Some(OF_PROCESS.limit.load(Ordering::Relaxed)).filter(|&limit| limit != usize::MAX)
+}
+
 /// How many bytes are buffered.
 pub fn held() -> usize {
     OF_PROCESS.held.load(Ordering::Relaxed)

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
 static DRAINING: AtomicBool = AtomicBool::new(false);
 static BEGUN: Notify = Notify::const_new();
 static LAST_ENDED: Notify = Notify::const_new();
@@ -15,7 +16,8 @@ pub(crate) struct Open(());
 impl Open {
     /// One more.
     pub(crate) fn count() -> Open {
-        OPEN.fetch_add(1, Ordering::Relaxed);
+        let before = OPEN.fetch_add(1, Ordering::Relaxed);
+        MOST.fetch_max(before + 1, Ordering::Relaxed);
         Open(())
     }
 }
@@ -31,6 +33,11 @@ impl Drop for Open {
 /// How many connections are open.
 pub(crate) fn open() -> usize {
     OPEN.load(Ordering::Acquire)
+}
+
+/// How many were open at the most since this was asked last.
+pub(crate) fn take_most() -> usize {
+    MOST.swap(open(), Ordering::Relaxed)
 }
 
 /// From now on connections are waited for: those that wait for something to do end.

@@ -21,6 +21,7 @@ pub(super) struct CrowdDetector {
 impl CrowdDetector {
     /// Looks at how many connections are open. Gives back what a crowd has left when it has gone.
     pub(super) fn look(&mut self) {
+        self.most = self.most.max(drain::take_most());
         if self.has_gone(drain::open()) {
             crate::os::memory::give_back();
         }

@@ -8,6 +8,9 @@ use crate::support::child::Child;
 use crate::support::conn::{End, assert_echo, connect, fin, recv_to_end, send};
 use crate::support::plugin::{Ours, Plugin, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
+use crate::support::scrape::{get, watched_server};
+use crate::support::tempdir::TempDir;
+use crate::support::websocket::{Ws, mux};
 use crate::support::{STEP, assert_same, eventually, millis, noise, seccomp, secs, within};
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::net::{SocketAddr, TcpStream};
@@ -162,5 +165,74 @@ fn where_the_kernel_does_not_splice_bytes_are_copied() {
                 assert_eq!(end, End::Fin);
             }
         }
+    });
+}
+
+/// Sessions have descriptors, too: whoever opens many leaves those that a stranger's website needs, and the metrics.
+#[test]
+fn sessions_leave_descriptors_for_the_website_and_the_metrics() {
+    within(secs(90), || {
+        const DESCRIPTORS: usize = 256;
+        let backend = Backend::echo();
+        let folder = TempDir::new("sessions");
+        folder.write("index.html", b"the website");
+        let options = format!("path=/s;obfs-uri=/s;n={DESCRIPTORS};failover=dir:{}", folder.path().display());
+        let (half, metrics) = watched_server(backend.addr, &options);
+        let mut first = Ws::open(half.addr, "/s");
+        first.send_mux(&[mux::open(1), mux::keep(1, b"hello")].concat());
+        assert_eq!(first.mux_recv(1, 5), b"hello");
+        let mut connections: Vec<_> = (0..6).map(|_| Ws::open(half.addr, "/s")).collect();
+        for ws in &mut connections {
+            for id in 1..=50 {
+                ws.send_mux(&[mux::open(id), mux::keep(id, b"hello")].concat());
+            }
+        }
+        // Some are refused, and the peer is told.
+        half.child
+            .wait_line("a refusal", |line| line.contains("there are no descriptors for another connection"));
+        for _ in 0..5 {
+            let answer = get(half.addr, "/");
+            assert_eq!((&*answer.status, &*answer.body), ("200", "the website"), "{}", half.child.show_log());
+        }
+        assert!(metrics.now().get("process_open_fds") < DESCRIPTORS as f64);
+        first.send_mux(&mux::keep(1, b"world"));
+        assert_eq!(first.mux_recv(1, 5), b"world", "those that are there go on");
+        assert!(!half.child.show_log().contains("Too many open files"), "{}", half.child.show_log());
+        drop((first, connections));
+        assert!(eventually(STEP, || descriptors(&half.child) < DESCRIPTORS / 4), "{}", half.child.show_log());
+        let mut ws = Ws::open(half.addr, "/s");
+        ws.send_mux(&[mux::open(1), mux::keep(1, b"again")].concat());
+        assert_eq!(ws.mux_recv(1, 5), b"again");
+    });
+}
+
+/// An operator sees which limit it is that strangers fill, and whoever sends clients here learns to send them elsewhere.
+#[test]
+fn it_is_told_that_accepting_pauses_and_goes_on() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let (half, metrics) = watched_server(backend.addr, "obfs=http;n=64");
+        let ready = || get(metrics.0, "/readyz");
+        assert_eq!(ready().status, "200");
+        let silent: Vec<_> = (0..20).map(|_| connect(half.addr)).collect();
+        let told = "accepting pauses: 16 connections are open, as many as 64 open files allow";
+        half.child.wait_text(told);
+        let answer = ready();
+        assert_eq!(answer.status, "503");
+        assert!(answer.body.contains(told), "{answer:?}");
+        drop(silent);
+        half.child.wait_text("accepting goes on");
+        assert!(eventually(STEP, || ready().status == "200"), "{}", half.child.show_log());
+    });
+}
+
+/// A number of open files with which nothing could be served.
+#[test]
+fn too_few_open_files_are_raised() {
+    within(secs(30), || {
+        let backend = Backend::echo();
+        let (half, metrics) = watched_server(backend.addr, "obfs=http;n=3");
+        half.child.wait_text("option `n`: 3 open files are too few to work with; 64 are taken");
+        assert_eq!(metrics.now().get("process_max_fds"), 64.0);
     });
 }

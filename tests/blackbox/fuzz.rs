@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/fuzz");
 
-/// How it ends, and what it says, where nothing can be built.
-fn fuzz(words: &[&str]) -> (Option<i32>, String) {
+/// How it ends, what it prints and what it says, where nothing can be built.
+fn fuzz(words: &[&str]) -> (Option<i32>, String, String) {
     let tools = TempDir::new("fuzz");
     for (name, code) in [("cargo", 3), ("cargo-fuzz", 0), ("c++", 0)] {
         let file = tools.path().join(name);
@@ -19,7 +19,8 @@ fn fuzz(words: &[&str]) -> (Option<i32>, String) {
     let mut command = bare(SCRIPT.into());
     command.args(words).env("PATH", format!("{}:{path}", tools.path().display()));
     let output = command.output().expect("run it");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
@@ -32,10 +33,25 @@ fn what_is_missing_is_no_finding() {
         (&["--run", "", "file"], "there is no target ``"),
         (&["--run", "framing", ""], "Runs the fuzz targets"),
         (&["--run", "framing", "/nope"], "cannot read /nope"),
-        (&["--minutes", ""], "--minutes: `` is no number"),
+        (&["--minutes", ""], "--minutes: expected a whole number from 1, not ``"),
+        (&["--minutes", "0"], "--minutes: expected a whole number from 1, not `0`"),
+        (&["--jobs", "some"], "--jobs: expected a whole number from 1, or all, not `some`"),
+        (&["--hours", "1"], "there is no option --hours; scripts/fuzz --help"),
     ] {
-        let (code, said) = fuzz(words);
+        let (code, printed, said) = fuzz(words);
+        assert_eq!(printed, "", "{words:?}");
         assert_eq!(code, Some(2), "{words:?}: {said}");
         assert!(said.contains(told), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn help_is_what_was_asked_for() {
+    for word in ["--help", "-h"] {
+        let (code, printed, said) = fuzz(&[word]);
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{word}: {printed}");
+        for told in ["Runs the fuzz targets", "130 and 143 interrupted", "targets:\n", " framing "] {
+            assert!(printed.contains(told), "{word}: no `{told}` in {printed}");
+        }
     }
 }

@@ -50,7 +50,7 @@ async fn app(pool: &Arc<Pool<Opener>>) -> TcpStream {
 async fn session() -> (NewSession, TcpStream) {
     let (app, socket) = connection().await;
     let peer = socket.peer_addr().unwrap();
-    (NewSession { socket, first: Vec::new(), peer, began: Instant::now() }, app)
+    (NewSession::new(socket, Vec::new(), peer), app)
 }
 
 #[tokio::test]

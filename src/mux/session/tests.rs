@@ -23,7 +23,7 @@ async fn session(role: Role) -> (Session, TcpStream) {
         }
         Role::Client => {
             let first = b"first".to_vec();
-            Session::of_ours(1, NewSession { socket, first, peer, began: Instant::now() }, Encoder::client(1))
+            Session::of_ours(1, NewSession::new(socket, first, peer), Encoder::client(1))
         }
     };
     (session, far)

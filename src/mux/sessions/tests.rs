@@ -6,7 +6,6 @@ use std::future::pending;
 use std::task::Waker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio::time::advance;
 
 fn connecting() -> Option<Connecting> {
@@ -90,7 +89,7 @@ async fn one_silent_session_is_dialled_for_at_a_time() {
 async fn stalled(sessions: &mut Sessions, id: u16) -> TcpStream {
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
-    let new = NewSession { socket, first: Vec::new(), peer, began: Instant::now() };
+    let new = NewSession::new(socket, Vec::new(), peer);
     sessions.add(Session::of_ours(id, new, Encoder::client(id)));
     while !sessions.get_mut(id).unwrap().is_full() {
         deliver(sessions, id, 65_536);
@@ -128,7 +127,7 @@ async fn a_stalled_session_is_reset_when_another_waits_for_an_answer() {
 async fn flowing(sessions: &mut Sessions, id: u16) -> TcpStream {
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
-    let new = NewSession { socket, first: Vec::new(), peer, began: Instant::now() };
+    let new = NewSession::new(socket, Vec::new(), peer);
     sessions.add(Session::of_ours(id, new, Encoder::client(id)));
     deliver(sessions, id, 100);
     far
@@ -170,6 +169,39 @@ async fn a_stalled_session_is_reset_when_another_is_in_the_middle_of_its_answer(
     assert!(!sessions.are_full());
     assert_eq!(ended(&mut sessions), [1]);
     assert!(sessions.get_mut(2).is_some());
+}
+
+/// Little waits for it, and it is full all the same when there is no room for more: whether another waits behind it is
+/// seen by reading on, a little.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_full_for_lack_of_room_holds_up_nobody_for_long() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _flowing = flowing(&mut sessions, 2).await;
+    let (socket, far) = connection().await;
+    let peer = far.local_addr().unwrap();
+    sessions.add(Session::of_ours(1, NewSession::new(socket, Vec::new(), peer), Encoder::client(1)));
+    while sessions.get_mut(1).unwrap().waiting() == 0 {
+        deliver(&mut sessions, 1, 20_000);
+    }
+    assert!(!sessions.are_full());
+    // All that may be held is held, by others.
+    let mut others = buffers::Held::default();
+    buffers::set_limit(Some(65_536));
+    others.set(65_536);
+    sessions.get_mut(1).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
+    sessions.note_full();
+    assert!(sessions.are_full());
+    advance(STALL).await;
+    assert!(!sessions.are_full(), "nobody knows who waits behind it");
+    deliver(&mut sessions, 1, PAST);
+    assert!(sessions.are_full(), "that was all that may come for it");
+    let before = sessions.get_mut(1).unwrap().waiting();
+    sessions.get_mut(1).unwrap().full.as_mut().unwrap().with = before;
+    deliver(&mut sessions, 2, 100);
+    assert!(!sessions.are_full(), "another is in the middle of its answer");
+    deliver(&mut sessions, 1, 1);
+    assert!(sessions.get_mut(1).is_none(), "it is reset");
+    buffers::set_limit(Some(usize::MAX));
 }
 
 /// What came for another before the receiver paused anew proves nothing.
@@ -219,7 +251,7 @@ async fn the_sessions_are_read_in_turn() {
         let peer = app.local_addr().unwrap();
         app.write_all(&[id; 100]).await.unwrap();
         socket.readable().await.unwrap();
-        let new = NewSession { socket, first: Vec::new(), peer, began: Instant::now() };
+        let new = NewSession::new(socket, Vec::new(), peer);
         sessions.add(Session::of_ours(id.into(), new, Encoder::client(id.into())));
         apps.push(app);
     }
