@@ -37,12 +37,20 @@ const OWN_ID: usize = 8;
 enum Order {
     Negotiation,
     Retry,
-    /// How far the server had got: with an end in the handshake, that is by chance.
-    OnTheWay,
+    Hello,
+    HandshakePackets,
+    InnerPackets,
     Unread,
     Agreement,
     Inside,
     End,
+}
+
+impl Order {
+    /// It shows how far the server had got: with an end in the handshake, that is by chance.
+    fn is_on_the_way(self) -> bool {
+        matches!(self, Order::Hello | Order::HandshakePackets | Order::InnerPackets)
+    }
 }
 
 /// Something that was seen.
@@ -369,7 +377,7 @@ impl Client {
             }
             Some(None) => self.tell(Order::Unread, format!("{name} packets that cannot be read")),
             // Who makes a handshake gets the keys yet, and the packet again; who only listens never does.
-            None if self.tls.is_none() => self.tell(Order::OnTheWay, format!("{name} packets")),
+            None if self.tls.is_none() => self.tell(Order::HandshakePackets, format!("{name} packets")),
             None => {}
         }
     }
@@ -384,7 +392,7 @@ impl Client {
             Some((number, frames)) => self.frames(APPLICATION, number, &frames),
             // It comes again when there are keys.
             None if self.tls.is_some() && is_ours && space.keys.is_none() => {}
-            None if self.named_at.is_some() => self.tell(Order::OnTheWay, "1-RTT packets"),
+            None if self.named_at.is_some() => self.tell(Order::InnerPackets, "1-RTT packets"),
             None => self.tell(Order::Unread, "a short packet, as a stateless reset is one"),
         }
     }
@@ -561,11 +569,11 @@ impl Client {
         let named_at = self.named_at.unwrap_or_default();
         if !hello.is_empty() {
             let hello = record(content_type::HANDSHAKE, 0x0303, &hello[..hello.len().min(MAX_KEPT / 4)]);
-            self.tell_of(named_at, Order::OnTheWay, tls_answer::read(&hello, &[], usize::MAX).to_string());
+            self.tell_of(named_at, Order::Hello, tls_answer::read(&hello, &[], usize::MAX).to_string());
         }
         self.of_streams();
         if self.told.is_empty() && self.named_at.is_some() {
-            self.tell_of(named_at, Order::OnTheWay, "an acknowledgement");
+            self.tell_of(named_at, Order::Hello, "an acknowledgement");
         }
         if self.is_done() {
             let tickets = self.tls.as_ref().map_or(0, |tls| tls.tls13_tickets_received());
@@ -580,7 +588,7 @@ impl Client {
             self.tell(Order::End, "the handshake goes no further");
         }
         let has_failed = self.has_failed;
-        self.told.retain(|told| !has_failed || told.order != Order::OnTheWay);
+        self.told.retain(|told| !has_failed || !told.order.is_on_the_way());
         self.told.sort_by(|one, other| (one.order, &one.text).cmp(&(other.order, &other.text)));
         let told = self.told.into_iter().map(|told| (told.at, told.text)).collect();
         Answer { told, style: self.style.into_iter().collect() }
