@@ -16,6 +16,7 @@
 //! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`. QUIC is in `quic` (the peers, ends, what is refused), `quic_life` (time, restarts, other addresses), `quic_auto`
 //! (a port that it shares with the rest and with the website's HTTP/3) and `quic_hostile`.
+//! in `probe`, and over UDP in `probe_quic`.
 //! That the files of `deploy/` work as they stand is in `deploy`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
@@ -57,6 +58,7 @@ mod options;
 mod origin;
 mod own_site;
 mod probe;
+mod probe_quic;
 mod process;
 mod proxy;
 mod quic;
