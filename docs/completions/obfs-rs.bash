@@ -791,7 +791,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__probe)
-            opts="-v -h --site --tls --name --path --json --verbose --seed --wait --help"
+            opts="-v -h --site --tls --quic --name --path --json --verbose --seed --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

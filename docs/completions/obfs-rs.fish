@@ -224,6 +224,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l path -d 'The t
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l seed -d 'Repeat the random bytes of the run that printed this.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l wait -d 'How long a connection on which nothing happens is watched; twice as long by some probes (default: 3, at most 120).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l tls -d 'Both speak TLS.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l quic -d 'Visit them over UDP, where HTTP/3 is. Without --site, compare with a port at which nobody listens.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l json -d 'Print the results as one JSON object.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s v -l verbose -d 'Print every probe, also where nothing differs.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'

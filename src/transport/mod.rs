@@ -43,7 +43,7 @@ pub enum Opener {
     /// With v2ray-plugin's disguises.
     Web(WebOpener),
     /// With v2ray-plugin's QUIC.
-    Quic(QuicOpener),
+    Quic(Box<QuicOpener>),
 }
 
 impl Opener {
@@ -57,7 +57,7 @@ impl Opener {
             ClientDisguise::Http(request, handshake) => Opener::Http(dialer, request, handshake),
             ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, unknown_cuts),
             ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
-            ClientDisguise::Quic(config) => Opener::Quic(QuicOpener::new(config, dialer)?),
+            ClientDisguise::Quic(config) => Opener::Quic(Box::new(QuicOpener::new(config, dialer)?)),
         })
     }
 

@@ -22,6 +22,7 @@ mod options;
 mod own_website;
 mod pieces;
 mod probe_http_answer;
+mod probe_quic_answer;
 mod probe_tls_answer;
 mod proxy_protocol;
 mod quic_first_flight;
@@ -53,6 +54,7 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("options", options::check),
     ("own_website", own_website::check),
     ("probe_http_answer", probe_http_answer::check),
+    ("probe_quic_answer", probe_quic_answer::check),
     ("probe_tls_answer", probe_tls_answer::check),
     ("proxy_protocol", proxy_protocol::check),
     ("quic_first_flight", quic_first_flight::check),

@@ -28,11 +28,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const RECENT: usize = 256;
 
 /// Whose connections are whose.
-pub struct Rules {
+pub(crate) struct Rules {
     /// Whether a client with this hello is one of ours.
-    pub is_ours: Box<IsOurs>,
+    pub(crate) is_ours: Box<IsOurs>,
     /// Where everything goes that is not ours. Without one, nobody answers.
-    pub website: Option<Arc<Dialer>>,
+    pub(crate) website: Option<Arc<Dialer>>,
 }
 
 impl fmt::Debug for Rules {
@@ -43,16 +43,16 @@ impl fmt::Debug for Rules {
 
 /// A socket that quinn shares with a website.
 #[derive(Debug)]
-pub struct Demux {
+pub(super) struct Demux {
     inner: Arc<dyn AsyncUdpSocket>,
     ids: ConnectionIds,
+    rules: Rules,
     visitors: Arc<Visitors>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    rules: Rules,
     flights: Flights,
     /// What is quinn's and was kept, in the order in which it came.
     ready: VecDeque<Datagram>,
@@ -64,16 +64,11 @@ struct State {
 
 impl Demux {
     /// Shares this socket: what has one of these ids is quinn's, and new connections are whose these rules say.
-    pub fn new(inner: Arc<dyn AsyncUdpSocket>, ids: ConnectionIds, rules: Rules) -> Arc<Demux> {
+    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, ids: ConnectionIds, rules: Rules) -> Arc<Demux> {
         let visitors = Visitors::new(Arc::clone(&inner));
         let (flights, ready, recent) = (Flights::new(), VecDeque::new(), Box::new([None; RECENT]));
-        let state = State { rules, flights, ready, recent, alarm: None };
-        Arc::new(Demux { inner, ids, visitors, state: Mutex::new(state) })
-    }
-
-    /// From now on these rules are for connections that begin, and for visitors who come.
-    pub fn set_rules(&self, rules: Rules) {
-        self.state().rules = rules;
+        let state = Mutex::new(State { flights, ready, recent, alarm: None });
+        Arc::new(Demux { inner, ids, rules, visitors, state })
     }
 
     /// Whether a client of ours that has begun with this id offers protocols.
@@ -120,7 +115,7 @@ impl Demux {
             Some(Header::OtherVersion { .. }) | None => (false, None),
         };
         let whose = match &head {
-            Some(head) => state.flights.sort(head, bytes, meta, now, &state.rules.is_ours),
+            Some(head) => state.flights.sort(head, bytes, meta, now, &self.rules.is_ours),
             None => Whose::Unknown,
         };
         match whose {
@@ -133,12 +128,12 @@ impl Demux {
             }
             Whose::Undecided => false,
             Whose::Others(kept) => {
-                self.pass_on(state, &kept);
-                self.visitors.pass(state.rules.website.as_ref(), bytes, meta);
+                self.pass_on(&kept);
+                self.visitors.pass(self.rules.website.as_ref(), bytes, meta);
                 false
             }
             Whose::Unknown => {
-                self.visitors.pass(state.rules.website.as_ref(), bytes, meta);
+                self.visitors.pass(self.rules.website.as_ref(), bytes, meta);
                 false
             }
         }
@@ -155,9 +150,9 @@ impl Demux {
     }
 
     /// Passes datagrams that were kept on to the website.
-    fn pass_on(&self, state: &State, kept: &[Datagram]) {
+    fn pass_on(&self, kept: &[Datagram]) {
         for datagram in kept {
-            self.visitors.pass(state.rules.website.as_ref(), &datagram.bytes, &datagram.meta);
+            self.visitors.pass(self.rules.website.as_ref(), &datagram.bytes, &datagram.meta);
         }
     }
 }
@@ -219,7 +214,7 @@ impl AsyncUdpSocket for Demux {
         }
         loop {
             let given_up = state.flights.take_given_up(Instant::now());
-            self.pass_on(&state, &given_up);
+            self.pass_on(&given_up);
             if received.is_ready() || state.poll_alarm(cx).is_pending() {
                 return received;
             }

@@ -14,8 +14,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-/// How long the rest of a hello is waited for. Its datagrams leave together, and what is lost comes again before.
-const WAIT: Duration = Duration::from_secs(1);
+/// How long the rest of a hello is waited for. Its datagrams leave together, and what of them is lost comes again after
+/// a second (RFC 9002 section 6.2.2).
+const WAIT: Duration = Duration::from_secs(3);
 
 /// The most connections whose hello is not complete. The oldest makes room for a new one: those of a client come
 /// within a moment, however many others there are.
@@ -37,7 +38,7 @@ const REMEMBER: Duration = Duration::from_secs(30);
 const MOST_REMEMBERED: usize = 4096;
 
 /// Whether a client with this hello is one of ours.
-pub type IsOurs = dyn Fn(&ClientHello<'_>) -> bool + Send + Sync;
+pub(super) type IsOurs = dyn Fn(&ClientHello<'_>) -> bool + Send + Sync;
 
 /// A datagram that was kept, with what is known of it.
 #[derive(Debug)]
@@ -163,8 +164,7 @@ impl Flights {
     }
 
     fn decide(&mut self, key: Key, verdict: Verdict, offers: bool, now: Instant) {
-        metrics::first_flight_read(verdict);
-        debug!(peer = %key.from, ?verdict, "a QUIC connection begins");
+        note(key, verdict);
         match verdict {
             Verdict::Ours => drop(self.ours.insert(key, offers, now)),
             _ => drop(self.others.insert(key, (), now)),
@@ -178,24 +178,25 @@ impl Flights {
         if self.waiting.values().filter(|waiting| of_source(waiting)).count() >= MOST_WAITING_OF_SOURCE {
             let oldest = self.waiting.oldest(of_source);
             let oldest = oldest.and_then(|key| Some((key, self.waiting.remove(&key)?)));
-            self.give_up(oldest, now);
+            self.give_up(oldest);
         }
         let oldest = self.waiting.insert(key, new, now);
-        self.give_up(oldest, now);
+        self.give_up(oldest);
     }
 
     /// Forgets what is old.
     fn forget(&mut self, now: Instant) {
         while let Some(ended) = self.waiting.pop_ended(now) {
-            self.give_up(Some(ended), now);
+            self.give_up(Some(ended));
         }
         while self.ours.pop_ended(now).is_some() || self.others.pop_ended(now).is_some() {}
     }
 
-    fn give_up(&mut self, flight: Option<(Key, Waiting)>, now: Instant) {
+    /// Does not wait any longer. A client who comes again has a hello that is read anew.
+    fn give_up(&mut self, flight: Option<(Key, Waiting)>) {
         if let Some((key, waiting)) = flight {
             self.given_up.extend(waiting.datagrams);
-            self.decide(key, Verdict::Unfinished, false, now);
+            note(key, Verdict::Unfinished);
         }
     }
 
@@ -209,6 +210,12 @@ impl Flights {
         self.forget(now);
         std::mem::take(&mut self.given_up)
     }
+}
+
+/// Counts, and tells, what has become of a flight.
+fn note(key: Key, verdict: Verdict) {
+    metrics::first_flight_read(verdict);
+    debug!(peer = %key.from, ?verdict, "a QUIC connection begins");
 }
 
 /// Whether a datagram may be the first of a connection: another one no server answers.

@@ -14,7 +14,7 @@ const RANDOM: usize = 6;
 
 /// Makes ids, and knows them again.
 #[derive(Clone)]
-pub struct ConnectionIds(Arc<OkmBlock>);
+pub(super) struct ConnectionIds(Arc<OkmBlock>);
 
 impl fmt::Debug for ConnectionIds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,18 +23,19 @@ impl fmt::Debug for ConnectionIds {
 }
 
 impl ConnectionIds {
-    /// With this key. Whoever has the same knows the same ids.
-    pub fn new(key: [u8; 32]) -> ConnectionIds {
+    /// With this key. Whoever has the same knows the same ids: a server that was restarted does.
+    pub(super) fn new(key: [u8; 32]) -> ConnectionIds {
         ConnectionIds(Arc::new(OkmBlock::new(&key)))
     }
 
     /// With a key of this process alone.
-    pub fn random() -> ConnectionIds {
+    pub(super) fn random() -> ConnectionIds {
         ConnectionIds::new(rand::random())
     }
 
     /// Whether this is an id of ours. How long that takes says nothing.
-    pub fn validates(&self, id: &[u8; ID_LENGTH]) -> bool {
+    #[cfg(feature = "server")]
+    pub(super) fn validates(&self, id: &[u8; ID_LENGTH]) -> bool {
         let (random, seal) = id.split_at(RANDOM);
         let wanted = self.seal(random);
         wanted.iter().zip(seal).fold(0, |differences, (wanted, found)| differences | (wanted ^ found)) == 0

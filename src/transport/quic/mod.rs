@@ -7,13 +7,13 @@
 
 mod client;
 #[cfg(feature = "server")]
-pub mod demux;
+pub(crate) mod demux;
 mod error;
 #[cfg(feature = "server")]
 mod expiring;
 #[cfg(feature = "server")]
 mod flights;
-pub mod ids;
+mod ids;
 mod keep_alive;
 mod refused;
 mod reset;
@@ -42,6 +42,7 @@ use std::time::Duration;
 
 /// After so long without a packet a connection is dead: a client's number, and a server's. (quic-go in v2ray)
 const CLIENT_IDLE: Duration = Duration::from_secs(30);
+#[cfg(feature = "server")]
 const SERVER_IDLE: Duration = Duration::from_secs(45);
 
 /// The only error code that there is in these connections: v2ray's programs and sing-box have no other.

@@ -2,13 +2,17 @@
 //! all connections have parts of one share.
 
 use crate::runtime::buffers;
-use quinn::{Connection, VarInt};
+#[cfg(feature = "server")]
+use quinn::Connection;
+use quinn::VarInt;
+#[cfg(feature = "server")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a stream may bring that is not read yet: a second of 50 Mbit/s, or 50 ms of 1 Gbit/s, as quic-go's grow to in v2ray.
 pub(super) const STREAM: VarInt = VarInt::from_u32(6 * 1024 * 1024);
 
 /// What a connection of a server may hold each way, at the most; and before its handshake is over, at the least.
+#[cfg(feature = "server")]
 const MOST: usize = 15 * 1024 * 1024;
 pub(super) const LEAST: usize = 256 * 1024;
 
@@ -16,18 +20,23 @@ pub(super) const LEAST: usize = 256 * 1024;
 const MOST_OF_CLIENT: usize = 64 * 1024 * 1024;
 
 /// All connections have this part of what may be buffered, each no more than one in sixteen of what is left of it.
+#[cfg(feature = "server")]
 const SHARE: usize = 2;
 const OF_WHAT_IS_LEFT: usize = 16;
 
 /// Where nothing limits what may be buffered.
+#[cfg(feature = "server")]
 const UNLIMITED: usize = 1024 * 1024 * 1024;
 
+#[cfg(feature = "server")]
 static GRANTED: AtomicUsize = AtomicUsize::new(0);
 
 /// What one connection may hold each way, until this is dropped.
+#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(super) struct Grant(usize);
 
+#[cfg(feature = "server")]
 impl Grant {
     /// For one more connection; `None` where there is nothing left.
     pub(super) fn one_more() -> Option<Grant> {
@@ -51,6 +60,7 @@ impl Grant {
     }
 }
 
+#[cfg(feature = "server")]
 impl Drop for Grant {
     fn drop(&mut self) {
         GRANTED.fetch_sub(self.0, Ordering::Relaxed);
@@ -69,7 +79,7 @@ pub(super) fn window(bytes: usize) -> VarInt {
     VarInt::from_u32(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 

@@ -168,7 +168,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 /// What follows from a key for this use, and says nothing of the key (HKDF, RFC 5869).
-#[cfg(feature = "quic")]
+#[cfg(all(feature = "quic", feature = "server"))]
 pub(super) fn secret(key: &Path, of: &[u8]) -> Result<[u8; 32], TlsError> {
     let key = private_key(key)?;
     let suite = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();

@@ -53,7 +53,7 @@ impl Files {
     }
 
     /// What follows from the key for this use: the same after a restart.
-    #[cfg(feature = "quic")]
+    #[cfg(all(feature = "quic", feature = "server"))]
     pub(super) fn secret(&self, of: &[u8]) -> Result<[u8; 32], TlsError> {
         certificate::secret(&self.key, of)
     }

@@ -81,7 +81,7 @@ impl Acceptor {
     /// # Errors
     ///
     /// The library refuses it.
-    #[cfg(feature = "quic")]
+    #[cfg(all(feature = "quic", feature = "server"))]
     pub(in crate::transport) fn config_of_tls_1_3(
         &self,
         protocols: &[&[u8]],
@@ -101,7 +101,7 @@ impl Acceptor {
     /// # Errors
     ///
     /// The key cannot be read.
-    #[cfg(feature = "quic")]
+    #[cfg(all(feature = "quic", feature = "server"))]
     pub(in crate::transport) fn secret(&self, of: &[u8]) -> Result<[u8; 32], TlsError> {
         self.pair.files.secret(of)
     }

@@ -1,9 +1,11 @@
 use super::*;
 use crate::transport::quic::test_socket::{TestSocket, address};
 use crate::wire::quic::test_packets::{crypto, flight, hello, initial};
+use crate::wire::tls::ClientHello;
 use proptest::prelude::*;
 use quinn::ConnectionIdGenerator as _;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{advance, timeout};
 
@@ -21,8 +23,12 @@ fn rules(website: Option<Arc<Dialer>>) -> Rules {
 
 impl Port {
     fn new() -> Port {
+        Port::with(rules(None))
+    }
+
+    fn with(rules: Rules) -> Port {
         let (socket, ids) = (Arc::new(TestSocket::default()), ConnectionIds::random());
-        let demux = Demux::new(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>, ids.clone(), rules(None));
+        let demux = Demux::new(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>, ids.clone(), rules);
         Port { socket, demux, ids }
     }
 
@@ -191,13 +197,17 @@ async fn who_does_not_go_on_is_not_quinns_and_the_socket_sees_to_it_itself() {
     assert!(port.demux.state().flights.next_end().is_some());
 }
 
+/// What was decided once holds for the connection, whatever is decided of others since.
 #[tokio::test]
 async fn other_rules_are_for_what_begins_from_then_on() {
-    let port = Port::new();
-    let (one, two) = (whole(&[1; 8], "others.example"), whole(&[2; 8], "others.example"));
+    let all_are_ours = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&all_are_ours);
+    let is_ours = Box::new(move |_: &ClientHello<'_>| asked.load(Ordering::Relaxed));
+    let port = Port::with(Rules { is_ours, website: None });
+    let (one, two) = (whole(&[1; 8], "any.example"), whole(&[2; 8], "any.example"));
     port.socket.bring(address(1), one.len(), one.clone());
     assert_eq!(port.received(), []);
-    port.demux.set_rules(Rules { is_ours: Box::new(|_| true), website: None });
+    all_are_ours.store(true, Ordering::Relaxed);
     for datagram in [&one, &two] {
         port.socket.bring(address(1), datagram.len(), datagram.clone());
     }
