@@ -199,10 +199,11 @@ async fn examine(pair: &Arc<Pair>, probes: Vec<Probe>, speech: Speech) -> (Vec<E
     if PortState::find(pair.server, &probes::port()).await == PortState::Closed {
         return (examined, Vec::new());
     }
-    let before = pair.control().await;
+    // (and nobody is not asked whether it answers)
+    let before = if pair.is_nobody { Default::default() } else { pair.control().await };
     examined.extend(Arc::clone(pair).examine_all(probes, end).await);
-    let moot = if pair.is_nobody { Vec::new() } else { moot(&before, &pair.control().await) };
-    (examined, moot)
+    let after = if pair.is_nobody { Default::default() } else { pair.control().await };
+    (examined, moot(&before, &after))
 }
 
 /// Why a run shows nothing: an ordinary request was not answered, before it or behind it. Two ends that
