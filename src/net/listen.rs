@@ -26,7 +26,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address cannot be had.
-    #[error("cannot listen on {address}: {error}{}", hint(address.port, error))]
+    #[error("cannot listen on {address}: {error}{}", hint("ltnp", address.port, error))]
     Address {
         /// The address as it was configured.
         address: HostPort,
@@ -34,7 +34,7 @@ pub enum ListenError {
         error: io::Error,
     },
     /// The UDP port of an address cannot be had.
-    #[error("cannot listen on UDP {address}: {error}{}", hint(address.port, error))]
+    #[error("cannot listen on UDP {address}: {error}{}", hint("lunp", address.port, error))]
     Udp {
         /// The address as it was configured.
         address: HostPort,
@@ -330,11 +330,11 @@ fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
     cfg!(unix) && port < 1024 && error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// What helps against a port that is refused.
-fn hint(port: u16, error: &io::Error) -> String {
+/// What helps against a port that is refused; `sockets` are the letters by which ss shows who has it.
+fn hint(sockets: &str, port: u16, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
         let look = if cfg!(any(target_os = "linux", target_os = "android")) {
-            format!(": ss -ltnp 'sport = :{port}' shows which")
+            format!(": ss -{sockets} 'sport = :{port}' shows which")
         } else {
             String::new()
         };

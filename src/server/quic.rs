@@ -12,7 +12,7 @@ use crate::transport::quic::demux::Rules;
 use crate::transport::quic::{Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings, is_ours};
 use crate::transport::{NotAccepted, Tunnel};
 use crate::wire::tls::ClientHello;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -51,10 +51,10 @@ pub(super) async fn serve(
 fn rules(current: &Arc<Current<Server>>) -> Rules {
     let website = current.get().quic_website.clone();
     let (current, has_website) = (Arc::clone(current), website.is_some());
-    let is_ours = move |hello: &ClientHello<'_>| {
+    let is_ours = move |hello: &ClientHello<'_>, local: Option<IpAddr>| {
         let server = current.get();
         let is_our_name = |name: &[u8]| server.tls.as_ref().is_some_and(|tls| tls.is_for(name));
-        is_ours(hello, has_website, is_our_name)
+        is_ours(hello, local, has_website, is_our_name)
     };
     Rules { is_ours: Box::new(is_ours), website }
 }

@@ -9,7 +9,7 @@ use crate::wire::quic::{FirstFlight, LEAST_INITIAL, LongHeader, MOST_HELLO, Pack
 use crate::wire::tls::ClientHello;
 use quinn::ConnectionId;
 use quinn::udp::RecvMeta;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
@@ -37,8 +37,8 @@ const REMEMBER: Duration = Duration::from_secs(30);
 /// For so many connections, of ours and of others each.
 const MOST_REMEMBERED: usize = 4096;
 
-/// Whether a client with this hello is one of ours.
-pub(super) type IsOurs = dyn Fn(&ClientHello<'_>) -> bool + Send + Sync;
+/// Whether a client with this hello, which came to this address, is one of ours.
+pub(super) type IsOurs = dyn Fn(&ClientHello<'_>, Option<IpAddr>) -> bool + Send + Sync;
 
 /// A datagram that was kept, with what is known of it.
 #[derive(Debug)]
@@ -234,8 +234,12 @@ impl Waiting {
         let hello = self.flight.take(bytes).and_then(|is_open| Ok((is_open, self.flight.hello()?)));
         match hello {
             Ok((false, _)) => Progress::Nothing,
+            // No client begins so; a server says at once what it says to that.
+            Ok((true, None)) if self.flight.is_empty() => Progress::Done(Verdict::Other, false),
             Ok((true, None)) => Progress::More,
-            Ok((true, Some(hello))) if is_ours(&hello) => Progress::Done(Verdict::Ours, hello.has_alpn()),
+            Ok((true, Some(hello))) if is_ours(&hello, meta.dst_ip) => {
+                Progress::Done(Verdict::Ours, hello.has_alpn())
+            }
             Ok((true, Some(_))) => Progress::Done(Verdict::Other, false),
             Err(malformed) => {
                 debug!(peer = %meta.addr, %malformed, "no client begins a QUIC connection so");

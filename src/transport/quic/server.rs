@@ -12,7 +12,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime as _, ServerConfig, TokioRuntime};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -91,18 +91,19 @@ impl Settings {
     }
 }
 
-/// Whether a client is one of ours that asks for this name and offers these protocols: one that says `h3` is a browser,
+/// Whether a client is one of ours that asks this address for this name and offers these protocols: one that says `h3` is a browser,
 /// where there is a website for it.
 pub(crate) fn is_ours(
     hello: &ClientHello<'_>,
+    local: Option<IpAddr>,
     has_website: bool,
     is_our_name: impl Fn(&[u8]) -> bool,
 ) -> bool {
     let offered = || PROTOCOLS.iter().any(|name| hello.offers(name));
     let name_is_ours = match hello.server_name {
         Some(name) => is_our_name(name),
-        // A client that knows an address alone says none.
-        None => !has_website,
+        // An address is no name (RFC 6066), so a client that knows an address alone says none.
+        None => local.is_some_and(|ip| is_our_name(ip.to_canonical().to_string().as_bytes())),
     };
     name_is_ours && (!hello.has_alpn() || offered()) && !(has_website && hello.offers(H3))
 }

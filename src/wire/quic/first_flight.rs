@@ -108,6 +108,11 @@ impl FirstFlight {
         }
     }
 
+    /// Whether nothing of a hello has come, though a client says that before anything else.
+    pub fn is_empty(&self) -> bool {
+        self.hello.is_empty()
+    }
+
     /// The hello, when all of it has come.
     ///
     /// # Errors

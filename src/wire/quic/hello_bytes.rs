@@ -35,6 +35,11 @@ impl HelloBytes {
         Ok(())
     }
 
+    /// Whether nothing has come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The beginning, up to the first byte that is missing.
     pub(super) fn complete(&self) -> &[u8] {
         self.bytes.get(..self.complete).unwrap_or_default()

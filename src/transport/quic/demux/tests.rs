@@ -18,7 +18,7 @@ struct Port {
 }
 
 fn rules(website: Option<Arc<Dialer>>) -> Rules {
-    Rules { is_ours: Box::new(|hello| hello.server_name == Some(b"ours.example")), website }
+    Rules { is_ours: Box::new(|hello, _| hello.server_name == Some(b"ours.example")), website }
 }
 
 impl Port {
@@ -202,7 +202,7 @@ async fn who_does_not_go_on_is_not_quinns_and_the_socket_sees_to_it_itself() {
 async fn other_rules_are_for_what_begins_from_then_on() {
     let all_are_ours = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&all_are_ours);
-    let is_ours = Box::new(move |_: &ClientHello<'_>| asked.load(Ordering::Relaxed));
+    let is_ours = Box::new(move |_: &ClientHello<'_>, _| asked.load(Ordering::Relaxed));
     let port = Port::with(Rules { is_ours, website: None });
     let (one, two) = (whole(&[1; 8], "any.example"), whole(&[2; 8], "any.example"));
     port.socket.bring(address(1), one.len(), one.clone());

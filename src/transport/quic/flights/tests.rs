@@ -3,7 +3,7 @@ use crate::transport::quic::test_socket::{address, meta};
 use crate::wire::quic::Header;
 use crate::wire::quic::test_packets::{crypto, flight, hello, initial};
 
-fn is_ours(hello: &ClientHello<'_>) -> bool {
+fn is_ours(hello: &ClientHello<'_>, _: Option<IpAddr>) -> bool {
     hello.server_name == Some(b"ours.example")
 }
 
