@@ -5,6 +5,7 @@ use super::source::{NewSession, SessionSource};
 use crate::metrics;
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{Outcome, Timeouts, reset};
+use crate::runtime::admission::{OwnPlace, SessionPlace};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry::{Kind, Record, Target};
 use crate::transport::websocket::OpenWebSocket;
@@ -92,6 +93,15 @@ struct Health {
     running: AtomicUsize,
     /// The server does not answer on it.
     doubtful: AtomicBool,
+    /// That of one of its sessions.
+    own: OwnPlace,
+}
+
+impl Health {
+    /// Has a session take the place that is counted with the connection, if that is free.
+    fn place(&self, session: &mut NewSession) {
+        session.place = self.own.take().unwrap_or_else(SessionPlace::of_accepted);
+    }
 }
 
 impl Member {
@@ -106,10 +116,11 @@ impl Member {
     }
 
     /// Gives it a session. Returns it where there is no room.
-    fn give(&mut self, session: NewSession, most: usize) -> Result<(), NewSession> {
+    fn give(&mut self, mut session: NewSession, most: usize) -> Result<(), NewSession> {
         if self.health.running.load(Ordering::Acquire) >= most {
             return Err(session);
         }
+        self.health.place(&mut session);
         self.health.running.fetch_add(1, Ordering::AcqRel);
         self.given += 1;
         self.sender.try_send(session).map_err(mpsc::error::TrySendError::into_inner)
@@ -159,7 +170,10 @@ impl<O: OpenLink> Pool<O> {
         let (sender, receiver) = mpsc::channel(self.most);
         let given = usize::from(session.is_some());
         let (made, running, doubtful) = (Instant::now(), given.into(), false.into());
-        let health = Arc::new(Health { made, running, doubtful });
+        let health = Arc::new(Health { made, running, doubtful, own: OwnPlace::default() });
+        if let Some(session) = &mut session {
+            health.place(session);
+        }
         let to_be_proved = members.iter().any(|member| member.health.doubtful.load(Ordering::Acquire));
         if !self.is_retired.load(Ordering::Acquire) {
             members.push(Member { sender, given, health: Arc::clone(&health) });

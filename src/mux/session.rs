@@ -4,6 +4,7 @@ use super::source::{Connecting, NewSession};
 use super::state::{State, Tell};
 use super::timers::Limits;
 use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
+use crate::net::dial::DialError;
 use crate::net::limits::{Refused, Slot};
 use crate::relay::{End, Pieces, RelayStream as _, Side, WriteBuffer, reset};
 use crate::runtime::admission::SessionPlace;
@@ -362,7 +363,10 @@ impl Session {
                     self.open = Some(metrics::tunnel_opened(TunnelKind::Session, self.began.elapsed()));
                 }
                 Poll::Ready(Err(error)) => {
-                    tracing::warn!(%error, "cannot connect to Shadowsocks");
+                    match error {
+                        DialError::NoDescriptors => tracing::warn!("a session is refused: {error}"),
+                        _ => tracing::warn!(%error, "cannot connect to Shadowsocks"),
+                    }
                     metrics::connection_failed(Failure::Backend);
                     return self.fail(Failed::NoTunnel("failed", error.to_string()));
                 }

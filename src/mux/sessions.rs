@@ -119,10 +119,12 @@ impl Sessions {
         !one_is_stalled && self.waiting() >= limit
     }
 
-    /// Takes note of sessions that are full: by what came for them, or because there is less room than before.
+    /// Takes note of sessions that are full: by what came for them, or because there is less room than before; and of
+    /// those that are not any more, because there is more.
     pub(super) fn note_full(&mut self) {
-        for session in self.list.iter_mut().filter(|session| session.is_full()) {
-            session.full.get_or_insert(Full { from: self.deliveries, with: session.waiting() });
+        for session in &mut self.list {
+            let now = Full { from: self.deliveries, with: session.waiting() };
+            session.full = session.is_full().then(|| session.full.unwrap_or(now));
         }
     }
 

@@ -4,7 +4,7 @@ use crate::net::Dialer;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::DialError;
 use crate::net::limits::{Admitting, SessionLimits};
-use crate::runtime::admission::SessionPlace;
+use crate::runtime::admission::{OwnPlace, SessionPlace};
 use crate::telemetry::{Kind, Record, Target};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
@@ -58,7 +58,7 @@ pub(super) struct Connecting {
     /// A place among the tunnels that there may be. The backend is dialled when it is had.
     pub(super) admitting: Option<Admitting>,
     pub(super) dialling: Dialling,
-    /// A place among the descriptors that there may be; the connection's own may do for its first session.
+    /// A place among the descriptors that there may be.
     pub(super) place: Option<SessionPlace>,
 }
 
@@ -154,6 +154,8 @@ pub struct Backend {
     /// Whose sessions they are, and where they go, for the logs.
     info: ConnInfo,
     target: Target,
+    /// That of one of its sessions.
+    own: OwnPlace,
 }
 
 impl Backend {
@@ -165,7 +167,7 @@ impl Backend {
         info: ConnInfo,
         target: Target,
     ) -> Backend {
-        Backend { dialer, dialled, limits, info, target }
+        Backend { dialer, dialled, limits, info, target, own: OwnPlace::default() }
     }
 }
 
@@ -177,12 +179,13 @@ impl SessionSource for Backend {
     }
 
     fn connect(&mut self) -> Option<Connecting> {
-        let (dialling, place): (Dialling, _) = match (self.dialled.take(), SessionPlace::of_dialled()) {
-            (Some(dialled), _) => (Box::pin(ready(Ok(dialled))), None),
-            (None, None) => (Box::pin(ready(Err(DialError::NoDescriptors))), None),
-            (None, place) => {
+        let place = self.own.take().or_else(SessionPlace::of_dialled);
+        let dialling: Dialling = match (self.dialled.take(), &place) {
+            (Some(dialled), _) => Box::pin(ready(Ok(dialled))),
+            (None, None) => Box::pin(ready(Err(DialError::NoDescriptors))),
+            (None, Some(_)) => {
                 let dialer = Arc::clone(&self.dialer);
-                (Box::pin(async move { dialer.connect().await }), place)
+                Box::pin(async move { dialer.connect().await })
             }
         };
         Some(Connecting { admitting: self.limits.as_mut().map(SessionLimits::admit), dialling, place })

@@ -55,7 +55,7 @@ pub enum DialError {
     #[error("{0} leads back to this process, which listens on {1}")]
     Circle(SocketAddr, SocketAddr),
     /// There are no descriptors for another connection.
-    #[error("there are no descriptors for another connection")]
+    #[error("there are no descriptors for another connection (option `n`, `ulimit -n`, or the memory)")]
     NoDescriptors,
     /// No address answered; each with what it said.
     #[error("cannot connect to {0}")]

@@ -2,7 +2,8 @@
 
 use super::drain;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Descriptors that a connection takes: its own, and one for what is dialled for it or the file that it gets.
 const OF_CONNECTION: usize = 2;
@@ -68,27 +69,44 @@ impl Drop for OpenVisitor {
     }
 }
 
-/// A session of mux, which has a descriptor of its own until this is dropped. (Its connection is counted by itself.)
+/// A descriptor of a session of mux, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct SessionPlace(());
+pub(crate) struct SessionPlace(Option<OwnPlace>);
+
+/// The place of one session that is counted with its connection: for a connection two descriptors are counted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OwnPlace(Arc<AtomicBool>);
+
+impl OwnPlace {
+    /// That place, if no other session of the connection has it.
+    pub(crate) fn take(&self) -> Option<SessionPlace> {
+        let is_taken = self.0.swap(true, Ordering::AcqRel);
+        (!is_taken).then(|| SessionPlace(Some(self.clone())))
+    }
+}
 
 impl SessionPlace {
-    /// Of one for whom somebody is to be dialled, if there is a descriptor for that. Those who open many do not take the
-    /// last ones: the port is still there for others.
+    /// Of one more for which somebody is to be dialled, if there is a descriptor for that. Those who open many do not take
+    /// the last ones: the port is still there for others.
     pub(crate) fn of_dialled() -> Option<SessionPlace> {
-        is_room_for(MOST.load(Ordering::Relaxed) / 4).then(SessionPlace::of_accepted)
+        let most = MOST.load(Ordering::Relaxed);
+        let is_room = SESSIONS.load(Ordering::Relaxed) < most - most / 4 && is_room_for(1);
+        is_room.then(SessionPlace::of_accepted)
     }
 
-    /// Of one whose descriptor is there already: it was accepted.
+    /// Of one more whose descriptor is there already: it was accepted.
     pub(crate) fn of_accepted() -> SessionPlace {
         SESSIONS.fetch_add(1, Ordering::Relaxed);
-        SessionPlace(())
+        SessionPlace(None)
     }
 }
 
 impl Drop for SessionPlace {
     fn drop(&mut self) {
-        SESSIONS.fetch_sub(1, Ordering::Relaxed);
+        match &self.0 {
+            Some(own) => own.0.store(false, Ordering::Release),
+            None => drop(SESSIONS.fetch_sub(1, Ordering::Relaxed)),
+        }
     }
 }
 

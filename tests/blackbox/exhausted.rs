@@ -5,7 +5,7 @@
 use crate::rest::{assert_at_rest, descriptors};
 use crate::support::backend::Backend;
 use crate::support::child::Child;
-use crate::support::conn::{End, assert_echo, connect, fin, recv_to_end, send};
+use crate::support::conn::{End, assert_echo, connect, fin, recv_head, recv_to_end, send};
 use crate::support::plugin::{Ours, Plugin, Vars, bare, client, our_path, server};
 use crate::support::ports::free_port;
 use crate::support::scrape::{get, watched_server};
@@ -234,5 +234,43 @@ fn too_few_open_files_are_raised() {
         let (half, metrics) = watched_server(backend.addr, "obfs=http;n=3");
         half.child.wait_text("option `n`: 3 open files are too few to work with; 64 are taken");
         assert_eq!(metrics.now().get("process_max_fds"), 64.0);
+    });
+}
+
+/// A connection counts for its own descriptor and one more, which its only session has.
+#[test]
+fn tunnels_with_a_session_each_have_all_places() {
+    within(secs(90), || {
+        const TUNNELS: usize = 76;
+        let backend = Backend::echo();
+        let folder = TempDir::new("places");
+        folder.write("index.html", b"the website");
+        let options = format!("path=/s;obfs-uri=/s;n=256;failover=dir:{}", folder.path().display());
+        let half = server(Ours, backend.addr, &options);
+        let tunnels = |number| -> Vec<_> {
+            let open = |_| {
+                let mut ws = Ws::open(half.addr, "/s");
+                ws.send_mux(&[mux::open(1), mux::keep(1, b"hello")].concat());
+                assert_eq!(ws.mux_recv(1, 5), b"hello", "{}", half.child.show_log());
+                ws
+            };
+            (0..number).map(open).collect()
+        };
+        drop(tunnels(TUNNELS));
+        assert!(eventually(STEP, || descriptors(&half.child) < 40), "{}", half.child.show_log());
+        // Nor do visitors take theirs.
+        let visitors: Vec<_> = (0..TUNNELS - 10).map(|_| connect(half.addr)).collect();
+        for visitor in &visitors {
+            send(visitor, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert!(recv_head(visitor).starts_with("HTTP/1.1 200"));
+        }
+        drop(tunnels(9));
+        drop(visitors);
+        // On a client, too.
+        let server = server(Ours, backend.addr, "path=/s;obfs-uri=/s");
+        let client = client(Ours, server.addr, "mode=websocket;path=/s;mux=1;n=256");
+        let apps: Vec<_> = (0..TUNNELS - 1).map(|_| connect(client.addr)).collect();
+        apps.iter().for_each(|app| assert_echo(app, b"hello"));
+        assert!(!client.child.show_log().contains("accepting pauses"), "{}", client.child.show_log());
     });
 }

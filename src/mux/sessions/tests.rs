@@ -204,6 +204,34 @@ async fn a_session_that_is_full_for_lack_of_room_holds_up_nobody_for_long() {
     buffers::set_limit(Some(usize::MAX));
 }
 
+/// What came for another while a session was full for lack of room says nothing of a time when there is room again.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_full_no_more_when_there_is_room() {
+    let mut sessions = Sessions::new(Role::Client, true);
+    let _flowing = flowing(&mut sessions, 2).await;
+    let (socket, far) = connection().await;
+    let peer = far.local_addr().unwrap();
+    sessions.add(Session::of_ours(1, NewSession::new(socket, Vec::new(), peer), Encoder::client(1)));
+    while sessions.get_mut(1).unwrap().waiting() == 0 {
+        deliver(&mut sessions, 1, 20_000);
+    }
+    let mut others = buffers::Held::default();
+    buffers::set_limit(Some(65_536));
+    others.set(65_536);
+    sessions.get_mut(1).unwrap().poll_socket(&mut Context::from_waker(Waker::noop()));
+    sessions.note_full();
+    assert!(sessions.are_full());
+    buffers::set_limit(Some(usize::MAX));
+    sessions.note_full();
+    assert!(!sessions.are_full());
+    deliver(&mut sessions, 2, 100);
+    advance(STALL).await;
+    while !sessions.are_full() {
+        deliver(&mut sessions, 1, 65_536);
+    }
+    assert!(ended(&mut sessions).is_empty(), "what the other has had may have been all");
+}
+
 /// What came for another before the receiver paused anew proves nothing.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_takes_something_again_is_stalled_anew() {
