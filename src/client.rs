@@ -15,6 +15,7 @@ use crate::service::{Half, Service, StartError};
 use crate::telemetry::{Record, Target};
 use crate::transport::{NotAccepted, Opener, WebOpener};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -115,9 +116,17 @@ impl Half for Client {
         Ok(client)
     }
 
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        match &self.opener {
+            Opening::Tunnel(opener) => opener.farewell(),
+            Opening::Session(_) => None,
+        }
+    }
+
     fn retire(&self, _: &Client) {
-        if let Opening::Session(pool) = &self.opener {
-            pool.retire();
+        match &self.opener {
+            Opening::Session(pool) => pool.retire(),
+            Opening::Tunnel(opener) => opener.retire(),
         }
     }
 

@@ -83,6 +83,7 @@ async fn demonstrate() -> Result<bool> {
             names: Vec::new(),
             routes: BackendRoutes::default(),
             tls: None,
+            quic: None,
             fronts: TrustedProxies::default(),
             limits: LimitOptions::default(),
         },

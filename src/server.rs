@@ -5,9 +5,13 @@ use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
+#[cfg(feature = "quic")]
+use crate::net::dial::Dialer;
 use crate::net::limits::{Arrival, Limits, SessionLimits, Slot};
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
+#[cfg(feature = "quic")]
+use crate::service::Current;
 use crate::service::{Half, StartError};
 use crate::telemetry::{Kind, PathClass, Record, Target};
 use crate::transport::proxy_protocol;
@@ -15,6 +19,8 @@ use crate::transport::tls::Acceptor;
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "quic")]
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -24,6 +30,8 @@ use tracing::debug;
 mod backends;
 mod error;
 mod limits;
+#[cfg(feature = "quic")]
+mod quic;
 mod reach;
 mod start;
 mod visitors;
@@ -44,6 +52,12 @@ pub struct Server {
     fallback: Fallback,
     timeouts: Timeouts,
     tls: Option<Acceptor>,
+    /// With what QUIC connections are accepted.
+    #[cfg(feature = "quic")]
+    quic: Option<transport::quic::Settings>,
+    /// The website's HTTP/3.
+    #[cfg(feature = "quic")]
+    quic_website: Option<Arc<Dialer>>,
     /// What is behind, until it is asked whether it answers.
     to_be_asked: Mutex<Vec<reach::Target>>,
     /// What runs beside the connections.
@@ -56,6 +70,15 @@ impl Half for Server {
             tls.watch_files();
         }
         start::tell_in_the_background(self);
+    }
+
+    #[cfg(feature = "quic")]
+    async fn serve_udp(
+        current: Arc<Current<Server>>,
+        sockets: Vec<UdpSocket>,
+        closing: impl Future<Output = ()> + Send,
+    ) {
+        quic::serve(current, sockets, closing).await;
     }
 
     async fn check(&self) -> Result<(), String> {

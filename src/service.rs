@@ -2,6 +2,7 @@
 
 use crate::config::{self, TunnelConfig};
 use crate::exporter::{Exporter, ExporterError, Readiness};
+use crate::net::gate::Part;
 use crate::net::listen::{ListenError, Listeners};
 use crate::net::own_addresses::OwnAddresses;
 use crate::os::pid_file::PidFileError;
@@ -12,10 +13,10 @@ use crate::runtime::watchdog;
 use crate::telemetry::{self, AccessLogError, access_log};
 use crate::transport::tls::TlsError;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -109,6 +110,23 @@ pub trait Half: Send + Sync + 'static {
     /// Serves a connection to its end.
     fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send;
 
+    /// Serves what comes over UDP, for as long as it is not dropped. The connections that come are those of the `current`
+    /// half. When `closing` is over, the port is given back.
+    fn serve_udp(
+        current: Arc<Current<Self>>,
+        sockets: Vec<UdpSocket>,
+        closing: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        let _ = current;
+        async {
+            closing.await;
+            drop(sockets);
+        }
+    }
+
     /// Starts what runs beside the connections. Called on each thread.
     fn start(&self) {}
 
@@ -138,12 +156,17 @@ pub trait Half: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Tells peers that the process ends, where the system does not do that. `None` where it does.
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        None
+    }
+
     /// Ends what runs beside the connections: new ones come to the `next` one.
     fn retire(&self, next: &Self);
 }
 
 /// The half that serves the connections which come now.
-struct Current<H> {
+pub struct Current<H> {
     half: RwLock<Arc<H>>,
     /// The addresses that it listens on.
     own: OwnAddresses,
@@ -154,7 +177,8 @@ impl<H: Half> Current<H> {
         Current { half: RwLock::new(Arc::new(half)), own }
     }
 
-    fn get(&self) -> Arc<H> {
+    /// That half.
+    pub fn get(&self) -> Arc<H> {
         Arc::clone(&self.half.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -174,14 +198,43 @@ impl<H: Half> Renew for Current<H> {
 /// A half that listens.
 pub struct Service<H> {
     listeners: Listeners,
+    udp: Option<Udp>,
     current: Arc<Current<H>>,
+}
+
+/// UDP ports, which the first thread serves.
+struct Udp {
+    /// None once they are closed.
+    sockets: Mutex<Vec<UdpSocket>>,
+    gate: Part,
+}
+
+impl Udp {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Serves them until they are to be closed, and then nothing.
+    async fn serve<H: Half>(&self, current: Arc<Current<H>>) {
+        let sockets = std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        H::serve_udp(current, sockets, self.gate.is_to_close()).await;
+        self.gate.note_closed();
+        std::future::pending().await
+    }
 }
 
 impl<H: Half> Service<H> {
     /// Serves these sockets.
     pub fn new(listeners: Listeners, half: H) -> Service<H> {
         let current = Arc::new(Current::new(half, OwnAddresses::of(&listeners)));
-        Service { listeners, current }
+        Service { listeners, udp: None, current }
+    }
+
+    /// The same, which serves these sockets, too.
+    pub fn with_udp(self, sockets: Vec<UdpSocket>) -> Service<H> {
+        let gate = self.listeners.another_part();
+        Service { udp: Some(Udp { sockets: Mutex::new(sockets), gate }), ..self }
     }
 }
 
@@ -218,13 +271,22 @@ pub trait Run: Send + Sync {
     /// Waits until no thread listens any more.
     fn closed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
+    /// Tells peers that the process ends, where the system does not do that: over UDP nobody hears of it. To be run
+    /// beside [`run`](Self::run). `None` where there are none such.
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>>;
+
     /// Serves connections until it is dropped.
     fn run(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 impl<H: Half> Run for Service<H> {
     fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.addresses()
+        let addresses = self.listeners.addresses();
+        match &self.udp {
+            // (beside TCP they are the same)
+            Some(udp) if addresses.is_empty() => udp.addresses(),
+            _ => addresses,
+        }
     }
 
     fn addresses_of_our_own(&self) -> Vec<SocketAddr> {
@@ -248,8 +310,9 @@ impl<H: Half> Run for Service<H> {
     }
 
     fn for_other_cores(&self) -> io::Result<Vec<Box<dyn Run>>> {
-        let service =
-            |listeners| Box::new(Service { listeners, current: Arc::clone(&self.current) }) as Box<dyn Run>;
+        let service = |listeners| {
+            Box::new(Service { listeners, udp: None, current: Arc::clone(&self.current) }) as Box<dyn Run>
+        };
         Ok(self.listeners.for_other_cores()?.into_iter().map(service).collect())
     }
 
@@ -257,8 +320,29 @@ impl<H: Half> Run for Service<H> {
         Box::pin(async {
             self.current.get().start();
             let current = Arc::clone(&self.current);
-            self.listeners.serve(move |tcp, peer| current.get().serve(tcp, peer)).await;
+            let tcp = self.listeners.serve(move |tcp, peer| current.get().serve(tcp, peer));
+            match &self.udp {
+                None => tcp.await,
+                Some(udp) => tokio::select! {
+                    () = tcp => {}
+                    () = udp.serve(Arc::clone(&self.current)) => {}
+                },
+            }
         })
+    }
+
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        if self.udp.is_some() {
+            self.close();
+            return Some(self.closed());
+        }
+        let half = self.current.get();
+        drop(half.farewell()?);
+        Some(Box::pin(async move {
+            if let Some(farewell) = half.farewell() {
+                farewell.await;
+            }
+        }))
     }
 
     fn to_renew(&self) -> Arc<dyn Renew> {

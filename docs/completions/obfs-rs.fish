@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version obfs= mode= host= sni= tls= cert= certRaw= key= mux= header= user-agent= proxy= keepalive= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= route= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-proxy= proxy-protocol= trusted= reverse-proxy limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= drain= loglevel= access-log= access-log-format= v/verbose metrics= metrics-public server client h/help
+    string join \n version obfs= mode= host= sni= tls= quic quic-congestion= cert= certRaw= key= mux= header= user-agent= proxy= keepalive= fwmark= localAddr= localPort= remoteAddr= remotePort= obfs-host= obfs-tls-host= obfs-uri= path= route= http-method= handshake= failover= failover-tls= failover-http= failover-h2= failover-quic= failover-proxy= proxy-protocol= trusted= reverse-proxy limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= t/timeout= fast-open mptcp i/interface= b/source-address= 6/ipv6-first d/nameserver= V/android-vpn c/config= a/user= f/pid-file= n/nofile= drain= loglevel= access-log= access-log-format= v/verbose metrics= metrics-public server client h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -25,10 +25,11 @@ function __fish_obfs_rs_using_subcommand
 end
 
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l obfs -d 'What the connections look like: http (a client\'s default), an HTTP upgrade, or tls, a look-alike of a TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may take both: http,tls.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mode -d 'websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes both where it takes one. A server\'s default is auto: every kind of client on one port.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mode -d 'websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l host -d 'WebSocket client: the name in the Host header and in the TLS hello (default: cloudfront.com). Server: the name whose certificate acme.sh has; requests are not compared with it.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l sni -l peer -d 'Client: the name in the TLS hello, where it is not that of host. Server: TLS for this name, or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l tls -d 'TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing in the clear either.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l quic-congestion -d 'With QUIC: how fast to send, cubic (the default) by what is lost, or bbr by what arrives, which is experimental.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l cert -d 'Client: certificates in PEM to be trusted beside the system\'s. Server: its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
@@ -53,6 +54,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover -l fallback -d
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS, where it is another one than failover. With tls: where TLS goes that is not for the server\'s own name, or that no client of ours would speak. Always an address.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover-http -l fallback-http -d 'With tls: the website for visitors who come without TLS (default: with mode=auto that of failover; else failover-tls, or a page that says that this is a port for HTTPS).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover-quic -l fallback-quic -d 'With mode=quic, or quic: the website\'s HTTP/3, to which every QUIC connection goes that is not for the server\'s own name, or that offers the protocol h3. Without it, nobody answers these.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.' -r
@@ -74,6 +76,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log -d 'A line f
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l version -d 'Print the version.'
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
@@ -93,10 +96,11 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "help" -d 'Print thi
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l listen -d 'Where plain connections come in (SS_LOCAL_HOST, SS_LOCAL_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l remote -d 'The server half; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l obfs -d 'What the connections look like: http (a client\'s default), an HTTP upgrade, or tls, a look-alike of a TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may take both: http,tls.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mode -d 'websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes both where it takes one. A server\'s default is auto: every kind of client on one port.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mode -d 'websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l host -d 'The name in the Host header and in the TLS hello (default: cloudfront.com).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l sni -l peer -d 'The name in the TLS hello, where it is not that of host.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l tls -d 'TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing in the clear either.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l quic-congestion -d 'With QUIC: how fast to send, cubic (the default) by what is lost, or bbr by what arrives, which is experimental.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l cert -d 'Certificates in PEM to be trusted beside the system\'s.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
@@ -121,6 +125,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover -l f
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS, where it is another one than failover. With tls: where TLS goes that is not for the server\'s own name, or that no client of ours would speak. Always an address.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover-http -l fallback-http -d 'With tls: the website for visitors who come without TLS (default: with mode=auto that of failover; else failover-tls, or a page that says that this is a port for HTTPS).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover-quic -l fallback-quic -d 'With mode=quic, or quic: the website\'s HTTP/3, to which every QUIC connection goes that is not for the server\'s own name, or that offers the protocol h3. Without it, nobody answers these.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.' -r
@@ -141,6 +146,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l loglevel -d '
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
@@ -152,10 +158,11 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -s h -l help -d 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l listen -d 'The public address; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l backend -d 'Where Shadowsocks listens (SS_LOCAL_HOST, SS_LOCAL_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l obfs -d 'What the connections look like: http (a client\'s default), an HTTP upgrade, or tls, a look-alike of a TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may take both: http,tls.' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mode -d 'websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes both where it takes one. A server\'s default is auto: every kind of client on one port.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mode -d 'websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l host -d 'The name whose certificate acme.sh has; requests are not compared with it.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l sni -l peer -d 'TLS for this name, or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l tls -d 'TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing in the clear either.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l quic-congestion -d 'With QUIC: how fast to send, cubic (the default) by what is lost, or bbr by what arrives, which is experimental.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l cert -d 'Its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
@@ -180,6 +187,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover -l f
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS, where it is another one than failover. With tls: where TLS goes that is not for the server\'s own name, or that no client of ours would speak. Always an address.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover-http -l fallback-http -d 'With tls: the website for visitors who come without TLS (default: with mode=auto that of failover; else failover-tls, or a page that says that this is a port for HTTPS).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover-quic -l fallback-quic -d 'With mode=quic, or quic: the website\'s HTTP/3, to which every QUIC connection goes that is not for the server\'s own name, or that offers the protocol h3. Without it, nobody answers these.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.' -r
@@ -200,6 +208,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l loglevel -d '
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
@@ -215,6 +224,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l path -d 'The t
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l seed -d 'Repeat the random bytes of the run that printed this.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l wait -d 'How long a connection on which nothing happens is watched; twice as long by some probes (default: 3, at most 120).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l tls -d 'Both speak TLS.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l quic -d 'Visit them over UDP, where HTTP/3 is. Without --site, compare with a port at which nobody listens.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l json -d 'Print the results as one JSON object.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s v -l verbose -d 'Print every probe, also where nothing differs.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'

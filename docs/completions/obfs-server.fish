@@ -3,10 +3,11 @@ complete -c obfs-server -s p -d 'Listen on this port.' -r
 complete -c obfs-server -s r -d 'Where Shadowsocks listens.' -r
 complete -c obfs-server -s l -d 'Taken for old command lines.' -r
 complete -c obfs-server -l obfs -d 'What the connections look like: http (a client\'s default), an HTTP upgrade, or tls, a look-alike of a TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may take both: http,tls.' -r
-complete -c obfs-server -l mode -d 'websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes both where it takes one. A server\'s default is auto: every kind of client on one port.' -r
+complete -c obfs-server -l mode -d 'websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
 complete -c obfs-server -l host -d 'The name whose certificate acme.sh has; requests are not compared with it.' -r
 complete -c obfs-server -l sni -l peer -d 'TLS for this name, or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.' -r
 complete -c obfs-server -l tls -d 'TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing in the clear either.' -r
+complete -c obfs-server -l quic-congestion -d 'With QUIC: how fast to send, cubic (the default) by what is lost, or bbr by what arrives, which is experimental.' -r
 complete -c obfs-server -l cert -d 'Its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
 complete -c obfs-server -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-server -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
@@ -31,6 +32,7 @@ complete -c obfs-server -l failover -l fallback -d 'The website behind the serve
 complete -c obfs-server -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS, where it is another one than failover. With tls: where TLS goes that is not for the server\'s own name, or that no client of ours would speak. Always an address.' -r
 complete -c obfs-server -l failover-http -l fallback-http -d 'With tls: the website for visitors who come without TLS (default: with mode=auto that of failover; else failover-tls, or a page that says that this is a port for HTTPS).' -r
 complete -c obfs-server -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover.' -r
+complete -c obfs-server -l failover-quic -l fallback-quic -d 'With mode=quic, or quic: the website\'s HTTP/3, to which every QUIC connection goes that is not for the server\'s own name, or that offers the protocol h3. Without it, nobody answers these.' -r
 complete -c obfs-server -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
 complete -c obfs-server -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r
 complete -c obfs-server -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.' -r
@@ -52,6 +54,7 @@ complete -c obfs-server -l access-log -d 'A line for each connection when it has
 complete -c obfs-server -l access-log-format -d 'How these lines look: json (default) or text.' -r
 complete -c obfs-server -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
 complete -c obfs-server -l version -d 'Print the version.'
+complete -c obfs-server -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
 complete -c obfs-server -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
 complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-server -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'

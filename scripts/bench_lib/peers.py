@@ -76,6 +76,11 @@ class Contender:
     def ours(self):
         return None in self.programs
 
+    @property
+    def over_udp(self):
+        """Between its halves."""
+        return self.opening == "quic"
+
 
 HAPROXY = ("haproxy", "haproxy")
 SIMPLE_OBFS = ("obfs-server", "obfs-local")
@@ -86,6 +91,10 @@ OBFS_CLIENT = f"obfs-host={HOST}"
 # the "new connections" row wants it.
 WSS_SERVER = f"server;tls;mux=0;host={HOST};cert={{cert}};key={{key}}"
 WSS_CLIENT = f"tls;mux=0;host={HOST};cert={{cert}}"
+
+
+QUIC_SERVER = f"server;mode=quic;host={HOST};cert={{cert}};key={{key}}"
+QUIC_CLIENT = f"mode=quic;host={HOST};cert={{cert}}"
 
 
 def _plugin(name, title, programs, server, client, opening):
@@ -110,6 +119,10 @@ def _websocket(prefix, title, programs):
     ]
 
 
+def _quic(prefix, title, programs):
+    return _plugin(f"{prefix}-quic", f"{title} quic", programs, QUIC_SERVER, QUIC_CLIENT, "quic")
+
+
 _OURS_OBFS = _obfs("ours", "ours", OURS, "server;")
 CONTENDERS = [
     Contender("direct", "direct", "direct"),
@@ -117,6 +130,7 @@ CONTENDERS = [
     Contender("haproxy-splice", "HAProxy, always splice", "haproxy", HAPROXY, SPLICE_ALWAYS, SPLICE_ALWAYS),
     *_obfs("simple-obfs", "simple-obfs", SIMPLE_OBFS, ""),
     *_websocket("v2ray", "v2ray", V2RAY),
+    _quic("v2ray", "v2ray", V2RAY),
     _OURS_OBFS[0],
     _plugin(
         "ours-httpupgrade",
@@ -128,6 +142,7 @@ CONTENDERS = [
     ),
     _OURS_OBFS[1],
     *_websocket("ours", "ours", OURS),
+    _quic("ours", "ours", OURS),
 ]
 
 
@@ -155,6 +170,9 @@ def opening_matches(kind, data):
     head = data.lower()
     if kind == "tls":
         return data[:2] == b"\x16\x03"
+    if kind == "quic":
+        # An Initial packet of version 1.
+        return data[0] & 0xF0 == 0xC0 and data[1:5] == b"\0\0\0\1"
     is_upgrade = head.startswith(b"get ") and b"\r\nupgrade: websocket" in head
     versioned = b"\r\nsec-websocket-version:" in head
     with_body = b"\r\ncontent-length:" in head

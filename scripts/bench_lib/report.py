@@ -100,12 +100,14 @@ def _bars():
     yield from bulk("ours-ws", "v2ray-ws", 1 / 4, 1 / 4)
     yield from bulk("ours-ws-mux", "v2ray-ws-mux", 1 / 4, 1 / 4)
     yield from bulk("ours-wss", "v2ray-wss", 1 / 3, 1 / 3)
+    yield from bulk("ours-quic", "v2ray-quic", 1 / 5, 1 / 5)
     yield Bar(http, ("rps",), "requests/s, kept alive", "≥", 1.1, "simple-obfs-http")
+    yield Bar("ours-quic", ("rps",), "requests/s, kept alive", "≥", 1, "v2ray-quic")
     yield Bar(http, ("p99_ms",), "p99, kept alive", "≤", 1, "simple-obfs-http")
     yield Bar(http, ("cps",), "new connections/s", "≥", 1.1, "simple-obfs-http")
     yield Bar("ours-ws", ("cps",), "new connections/s", "≥", 2, "v2ray-ws")
     yield Bar("ours-wss", ("cps",), "new connections/s", "≥", 3, "v2ray-wss")
-    for ours, limit in ((http, 3), ("ours-tls", 3), ("ours-ws", 5), ("ours-wss", 25)):
+    for ours, limit in ((http, 3), ("ours-tls", 3), ("ours-ws", 5), ("ours-wss", 25), ("ours-quic", 12)):
         yield from idle(ours, limit)
     yield Bar(http, halves("startup_{}_ms"), "start-up to listening, ms, slower half", "≤", 5)
     yield Bar(http, ("binary_mb",), "stripped binary, MB", "≤", 5)

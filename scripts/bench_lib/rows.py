@@ -53,7 +53,8 @@ class Pair:
         for role in ROLES:
             listen = free_port()
             argv, env = bench.half(contender, role, listen, self.port)
-            self.halves.append(group.start_listening(argv, listen, env))
+            udp = contender.over_udp and role == "server"
+            self.halves.append(group.start_listening(argv, listen, env, udp=udp))
             self.port = listen
 
     def cpu(self):
@@ -146,20 +147,33 @@ def measure_startup(bench, contender, settings, result):
 
 
 def start_up(bench, contender, role):
-    """Seconds from the spawn to the first connection that is taken."""
+    """Seconds from the spawn to the first connection, or datagram, that is taken."""
     with Group(bench.directory) as group:
         port = free_port()
         argv, env = bench.half(contender, role, port, free_port())
         before = time.perf_counter()
         child = group.start(argv, env, orphan_guard=False)
+        takes = takes_datagrams if contender.over_udp and role == "server" else takes_connections
         while True:
             # No pause between attempts: it would be in the figure. Loopback
             # refuses at once, so an attempt costs some microseconds.
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return time.perf_counter() - before
+            if takes(port):
+                return time.perf_counter() - before
             if child.exited():
                 raise RunError(f"ended at start-up: {child.why()}")
+
+
+def takes_connections(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def takes_datagrams(port):
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.connect(("127.0.0.1", port))
+        probe.send(b"")
+        # Loopback says in the same moment that nobody is there.
+        return not probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 MEASUREMENTS = {
@@ -193,20 +207,29 @@ def why_unavailable(bench, contender):
 def check_opening(bench, contender, group):
     """The client half alone, with a listener of ours as its server."""
     listen = free_port()
-    with socket.create_server(("127.0.0.1", free_port())) as server:
+    kind = socket.SOCK_DGRAM if contender.over_udp else socket.SOCK_STREAM
+    with socket.socket(type=kind) as server:
+        server.bind(("127.0.0.1", free_port()))
+        if not contender.over_udp:
+            server.listen()
         argv, env = bench.half(contender, "client", listen, server.getsockname()[1])
         client = group.start_listening(argv, listen, env)
         server.settimeout(3)
         try:
             with socket.create_connection(("127.0.0.1", listen), timeout=3) as application:
                 application.sendall(b"first bytes")
-                with server.accept()[0] as connection:
-                    connection.settimeout(3)
-                    opening = connection.recv(4096)
+                opening = server.recv(4096) if contender.over_udp else first_of(server)
         except OSError:
             raise RunError(f"the client half sends nothing: {client.why()}") from None
     if not opening_matches(contender.opening, opening):
         raise RunError(f"the client half opens with {opening[:40]!r}, which is not {contender.opening}")
+
+
+def first_of(server):
+    """What the next connection brings first."""
+    with server.accept()[0] as connection:
+        connection.settimeout(3)
+        return connection.recv(4096)
 
 
 def run(bench, contenders, settings):

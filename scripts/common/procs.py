@@ -115,10 +115,10 @@ class Group:
         self.children.append(child)
         return child
 
-    def start_listening(self, argv, port, env=None, seconds=5, **how):
+    def start_listening(self, argv, port, env=None, seconds=5, udp=False, **how):
         child = self.start(argv, env, **how)
         end = time.monotonic() + seconds
-        while not is_listening(port, child.pid):
+        while not is_listening(port, child.pid, udp):
             if child.exited():
                 raise RunError(f"ended at start-up: {child.why()}")
             if time.monotonic() > end:
@@ -161,12 +161,14 @@ def free_port():
     raise RunError("no free loopback port between 18000 and 32000")
 
 
-def is_listening(port, pid):
+def is_listening(port, pid, udp=False):
     """Whether anybody listens in the network that the process is in.
 
     Asks the kernel, not the port: a probing connection would go through
     the pair and confuse the backend (iperf3 takes it for a client)."""
-    for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
+    # What the kernel calls one that listens, and one that is bound and not connected.
+    protocol, state = ("udp", "07") if udp else ("tcp", "0A")
+    for table in (f"/proc/{pid}/net/{protocol}", f"/proc/{pid}/net/{protocol}6"):
         try:
             with open(table) as file:
                 next(file)
@@ -174,7 +176,9 @@ def is_listening(port, pid):
                     fields = line.split()
                     # Listening sockets come first; behind them there may be
                     # tens of thousands in TIME_WAIT.
-                    if fields[3] != "0A":
+                    if fields[3] != state:
+                        if udp:
+                            continue
                         break
                     if int(fields[1].rsplit(":", 1)[1], 16) == port:
                         return True

@@ -3,7 +3,7 @@
 use super::command::{self, CommandError};
 use crate::config::ConfigError;
 use crate::net::addr::{Host, HostPort, parse_port};
-use crate::probe::{self, ProbeConfig};
+use crate::probe::{self, ProbeConfig, Speech};
 use crate::wire::http::host::without_port;
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
@@ -22,7 +22,9 @@ const ABOUT: &str =
 const EXAMPLES: &str = "\
 Examples, on the machine of the server:
   obfs-rs probe www.example.com:80 --site 127.0.0.1:8080
-  obfs-rs probe www.example.com:443 --site 127.0.0.1:8443 --tls";
+  obfs-rs probe www.example.com:443 --site 127.0.0.1:8443 --tls
+  obfs-rs probe www.example.com:443 --site 127.0.0.1:8443 --quic
+  obfs-rs probe www.example.com:443 --quic";
 
 fn explanation() -> String {
     format!(
@@ -40,9 +42,18 @@ fn explanation() -> String {
          and not counted: the order of a ServerHello's extensions, how a first flight is cut into records, \
          and the number of session tickets. They show which TLS library answers. A server that takes TLS off \
          itself has another one than most websites; one that passes TLS on to the site has the site's.\n\n\
+         With --quic it visits the two over UDP: versions that nobody has, packets that belong to no connection, \
+         first flights of all kinds, handshakes for other names and protocols, and what is no QUIC. It compares \
+         which versions are offered, whether a Retry comes, what is agreed on, the certificates, the transport \
+         parameters, HTTP/3's settings, and with what the server ends. A website without HTTP/3 has a closed port, of \
+         which the system says that nobody listens (ICMP port unreachable), and a server without QUIC is to have \
+         one, too. Without --site that is the comparison: with another port of the server. A server that listens and \
+         answers nothing is told from that; where a firewall drops what goes to closed ports it is not, and the run \
+         says so. Run it on the server's own machine.\n\n\
          It looks from where it runs, at what was sent now: not at addresses, not at how packets are cut, \
          not at traffic of clients, and not longer than --wait.\n\n\
-         It connects to the two addresses and to nothing else; names are looked up once. There are at most \
+         It connects to the two addresses and to nothing else, but for up to 3 UDP ports of the server with --quic and \
+         without --site; names are looked up once. There are at most \
          {} probes at a time, with at most 3 connections each; at most {} connections for a probe; an answer \
          is read up to {} KiB. A run takes about a minute where nothing differs, and with the default --wait \
          it ends after {} s at the latest.\n\n\
@@ -79,10 +90,17 @@ pub(super) fn command() -> Command {
         )
         .arg(
             value("site", "HOST:PORT", "The website that it must not be told from.")
-                .required(true)
+                .required_unless_present("quic")
                 .value_hint(ValueHint::Hostname),
         )
         .arg(flag("tls", "Both speak TLS."))
+        .arg(
+            flag(
+                "quic",
+                "Visit them over UDP, where HTTP/3 is. Without --site, compare with a port at which nobody listens.",
+            )
+            .conflicts_with_all(["tls", "path"]),
+        )
         .arg(value(
             "name",
             "SERVER_NAME",
@@ -128,8 +146,12 @@ fn parse(matches: &ArgMatches) -> Result<ProbeConfig, ConfigError> {
     };
     Ok(ProbeConfig {
         server: address("server", "the server")?,
-        site: address("site", "--site")?,
-        tls: matches.get_flag("tls"),
+        site: value("site").map(|_| address("site", "--site")).transpose()?,
+        speech: match (matches.get_flag("tls"), matches.get_flag("quic")) {
+            (false, false) => Speech::Http,
+            (true, _) => Speech::Tls,
+            (false, true) => Speech::Quic,
+        },
         name: match value("name") {
             Some(name) if !is_name(name) => {
                 return Err(ConfigError::variable("--name", name, "a host name"));
@@ -174,10 +196,23 @@ mod tests {
     fn what_is_not_said_has_a_default() {
         let config = read("probe www.example.com:80 --site 127.0.0.1:8080").unwrap();
         assert_eq!(config.server.to_string(), "www.example.com:80");
-        assert_eq!(config.site.to_string(), "127.0.0.1:8080");
-        assert_eq!((config.tls, config.json, config.verbose), (false, false, false));
+        assert_eq!(config.site.unwrap().to_string(), "127.0.0.1:8080");
+        assert_eq!((config.speech, config.json, config.verbose), (Speech::Http, false, false));
         assert_eq!((config.name, config.path, config.seed), (None, None, None));
         assert_eq!(config.wait, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn over_quic_there_may_be_no_site() {
+        let config = read("probe a:443 --quic").unwrap();
+        assert_eq!((config.speech, config.site), (Speech::Quic, None));
+        let config = read("probe a:443 --quic --site b:2").unwrap();
+        assert_eq!(config.site.unwrap().to_string(), "b:2");
+        assert_eq!(read("probe a:443 --tls --site b:2").unwrap().speech, Speech::Tls);
+        for words in ["probe a:1", "probe a:1 --tls", "probe a:1 --quic --tls", "probe a:1 --quic --path /x"]
+        {
+            assert!(command().try_get_matches_from(words.split(' ')).is_err(), "{words}");
+        }
     }
 
     #[test]

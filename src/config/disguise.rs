@@ -7,6 +7,7 @@ use super::error::ConfigError;
 use super::host::{host_header, http_host, name_of};
 use super::names;
 use super::options::Options;
+use super::quic::{self, QuicClientConfig};
 use super::role::Role;
 use super::tls::{Tls, tls as tls_asked_for};
 use super::values::{Handshake, fake_tls_names, handshake, method, path, shown, value};
@@ -23,6 +24,8 @@ pub(super) enum Disguise {
     FakeTls,
     WebSocket,
     HttpUpgrade,
+    /// QUIC, alone on its port.
+    Quic,
     /// Whichever it is: a server's alone.
     Auto,
 }
@@ -81,7 +84,8 @@ fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
             "tls" => Ok(Disguise::FakeTls),
             "websocket" | "ws" => Ok(Disguise::WebSocket),
             "httpupgrade" => Ok(Disguise::HttpUpgrade),
-            "quic" | "grpc" => Err(unsupported(name, text)),
+            "quic" => Ok(Disguise::Quic),
+            "grpc" => Err(unsupported(name, text)),
             _ => Err(ConfigError::option(name, text, expected)),
         })
         .collect::<Result<_, _>>()
@@ -89,14 +93,15 @@ fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
 }
 
 fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
-    let expected = "a mode (websocket, httpupgrade or, for a server, auto)";
+    let expected = "a mode (websocket, httpupgrade, quic or, for a server, auto)";
     let Some((name, text)) = value(options, "mode", expected)? else { return Ok(None) };
     let instead = |advice: &str| Err(ConfigError::option(name, text, format!("a mode: use {advice}")));
     match text.to_ascii_lowercase().as_str() {
         "auto" => Ok(Some(Disguise::Auto)),
         "websocket" | "ws" => Ok(Some(Disguise::WebSocket)),
         "httpupgrade" | "http-upgrade" => Ok(Some(Disguise::HttpUpgrade)),
-        "quic" | "grpc" => Err(unsupported(name, text)),
+        "quic" => Ok(Some(Disguise::Quic)),
+        "grpc" => Err(unsupported(name, text)),
         // As clash has it for simple-obfs.
         "http" => instead("`obfs=http`"),
         "tls" => instead("`obfs=tls` for simple-obfs's look-alike, `mode=websocket;tls` for real TLS"),
@@ -121,6 +126,8 @@ pub enum ClientDisguise {
     },
     /// WebSocket or HTTPUpgrade, in TLS or not.
     Web(WebConfig),
+    /// v2ray-plugin's QUIC.
+    Quic(QuicClientConfig),
 }
 
 /// The upgrade request of a client.
@@ -141,6 +148,7 @@ impl ClientDisguise {
             ClientDisguise::Http(RequestConfig { path, host, .. }, _) => format!("path {path}, host {host}"),
             ClientDisguise::FakeTls { server_name } => format!("server name {server_name}"),
             ClientDisguise::Web(web) => format!("path {}, host {}", web.path, web.host),
+            ClientDisguise::Quic(quic) => format!("server name {}", quic.tls.server_name),
         }
     }
 }
@@ -156,6 +164,7 @@ impl fmt::Display for ClientDisguise {
                 write!(f, "http ({method}, path {}, {handshake})", shown(path))
             }
             ClientDisguise::FakeTls { .. } => f.write_str("tls"),
+            ClientDisguise::Quic(_) => f.write_str("quic"),
             ClientDisguise::Web(web) => {
                 let body = match web.body {
                     WebBody::Frames => "websocket",
@@ -182,7 +191,7 @@ pub(super) fn client(
     let name = host_header(options)?;
     let hello_name = names::client_name(options)?;
     if !tls
-        && disguise != Disguise::FakeTls
+        && !matches!(disguise, Disguise::FakeTls | Disguise::Quic)
         && let Some(sni) = names::first(options, false)
     {
         return Err(ConfigError::needs_tls(sni));
@@ -191,11 +200,13 @@ pub(super) fn client(
         Disguise::WebSocket => {}
         Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
         Disguise::FakeTls => web::warn_of_no_pings(options, "obfs=tls")?,
+        Disguise::Quic => web::warn_of_no_pings(options, "mode=quic")?,
         Disguise::Http | Disguise::Auto => web::warn_of_no_pings(options, "obfs=http")?,
     }
     Ok(match disguise {
         Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
         Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),
+        Disguise::Quic => ClientDisguise::Quic(quic::client(options, server)?),
         Disguise::FakeTls => ClientDisguise::FakeTls {
             server_name: name
                 .map(|name| without_port(&name).to_owned())

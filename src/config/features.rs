@@ -11,6 +11,8 @@ pub enum Feature {
     Client,
     /// Real TLS.
     Tls,
+    /// QUIC.
+    Quic,
     /// `obfs-rs probe`.
     Probe,
     /// The website of our own.
@@ -26,6 +28,7 @@ impl Feature {
             Feature::Server => cfg!(feature = "server"),
             Feature::Client => cfg!(feature = "client"),
             Feature::Tls => cfg!(feature = "tls"),
+            Feature::Quic => cfg!(feature = "quic"),
             Feature::Probe => cfg!(feature = "probe"),
             Feature::Site => cfg!(feature = "site"),
             Feature::Metrics => cfg!(feature = "metrics"),
@@ -38,6 +41,7 @@ impl Feature {
             Feature::Server => "server half",
             Feature::Client => "client half",
             Feature::Tls => "TLS",
+            Feature::Quic => "QUIC",
             Feature::Probe => "probe",
             Feature::Site => "website of its own",
             Feature::Metrics => "metrics",
@@ -52,6 +56,7 @@ impl fmt::Display for Feature {
             Feature::Server => "server",
             Feature::Client => "client",
             Feature::Tls => "tls",
+            Feature::Quic => "quic",
             Feature::Probe => "probe",
             Feature::Site => "site",
             Feature::Metrics => "metrics",

@@ -11,6 +11,8 @@ fn needed(name: &str, value: &str, role: Role) -> Option<Feature> {
     let own_website = || matches!(value.split_once(':'), Some(("redirect" | "dir" | "status", _)));
     match name {
         "tls" if truth(Some(value)) != Some(false) => Some(Feature::Tls),
+        "mode" | "obfs" if value.eq_ignore_ascii_case("quic") => Some(Feature::Quic),
+        "quic" if role == Role::Server && truth(Some(value)) != Some(false) => Some(Feature::Quic),
         "metrics" => Some(Feature::Metrics),
         "failover" if role == Role::Server && own_website() => Some(Feature::Site),
         _ => None,
@@ -45,11 +47,16 @@ mod tests {
 
     #[test]
     fn what_needs_a_part_of_the_program() {
-        use Feature::{Metrics, Site, Tls};
+        use Feature::{Metrics, Quic, Site, Tls};
         for (name, value, role, wanted) in [
             ("tls", "", Role::Client, Some(Tls)),
             ("tls", "only", Role::Server, Some(Tls)),
             ("tls", "false", Role::Server, None),
+            ("mode", "QUIC", Role::Client, Some(Quic)),
+            ("mode", "websocket", Role::Client, None),
+            ("quic", "", Role::Server, Some(Quic)),
+            ("quic", "false", Role::Server, None),
+            ("quic", "", Role::Client, None),
             ("metrics", "127.0.0.1:9180", Role::Client, Some(Metrics)),
             ("failover", "dir:/var/www", Role::Server, Some(Site)),
             ("failover", "status:404", Role::Client, None),
@@ -62,8 +69,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_with_its_feature() {
-        use Feature::{Client, Metrics, Probe, Server, Site, Tls};
-        for feature in [Server, Client, Tls, Probe, Site, Metrics] {
+        use Feature::{Client, Metrics, Probe, Quic, Server, Site, Tls};
+        for feature in [Server, Client, Tls, Quic, Probe, Site, Metrics] {
             let asked = "option `x`".to_owned();
             let wanted = ConfigError::LeftOut { asked: asked.clone(), feature };
             assert_eq!(require(feature, || asked).err(), (!feature.is_built()).then_some(wanted));

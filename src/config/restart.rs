@@ -11,11 +11,18 @@ impl Config {
                 Half::Server(server) => &server.listen,
             }
         }
+        fn quic(config: &Config) -> Option<(&Option<crate::net::addr::HostPort>, bool)> {
+            match &config.half {
+                Half::Client(_) => None,
+                Half::Server(server) => server.quic.as_ref().map(|quic| (&quic.website, quic.alone)),
+            }
+        }
         let is_server = matches!(self.half, Half::Server(_));
         let (one, two) = (&self.process, &other.process);
         let (sockets, others) = (&self.tunnel.sockets, &other.tunnel.sockets);
         [
             ("the addresses to listen on", listen(self) != listen(other)),
+            ("QUIC and `failover-quic`", quic(self) != quic(other)),
             ("`a`", one.user != two.user),
             ("`f`", one.pid_file != two.pid_file),
             ("`n`", one.open_files != two.open_files),

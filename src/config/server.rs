@@ -7,7 +7,8 @@ use super::limits::limits;
 use super::names::{self, NameRoute};
 use super::options::Options;
 use super::proxy::proxy;
-use super::tls::{TlsServerConfig, tls, tls_server};
+use super::quic::{self, QuicServerConfig};
+use super::tls::{Tls, TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
 use super::values::handshake;
 use super::web;
@@ -35,6 +36,8 @@ pub struct ServerConfig {
     pub failover: Failover,
     /// The TLS of our own name.
     pub tls: Option<TlsServerConfig>,
+    /// QUIC, where it is taken.
+    pub quic: Option<QuicServerConfig>,
     /// Where TLS for other names goes.
     pub names: Vec<NameRoute>,
     /// Who stands in front, and is believed.
@@ -52,6 +55,7 @@ impl ServerConfig {
             ("failover-tls", tls.as_ref()),
             ("failover-http", clear.as_ref().and_then(Website::port)),
             ("failover-h2", h2.as_ref()),
+            ("failover-quic", self.quic.as_ref().and_then(|quic| quic.website.as_ref())),
             ("the backend", Some(&self.backend)),
         ]
         .into_iter()
@@ -67,6 +71,16 @@ impl fmt::Display for ServerConfig {
         write!(f, "backend {}, {}disguise ", self.backend, self.routes)?;
         if self.auto {
             f.write_str("auto: ")?;
+        }
+        if let Some(quic) = &self.quic {
+            f.write_str("quic")?;
+            if let Some(website) = &quic.website {
+                write!(f, " (failover {website})")?;
+            }
+            if quic.alone {
+                return self.limits.fmt(f);
+            }
+            f.write_str(", ")?;
         }
         disguise::fmt_rules(&self.rules, self.tls.is_some(), f)?;
         self.failover.fmt(f)?;
@@ -108,11 +122,15 @@ pub(super) fn server(
     web::keep_alive(options)?;
     let takes = |disguise| disguises.contains(&disguise);
     let auto = takes(Disguise::Auto);
-    let demand = tls(options)?;
+    let demand = match disguises {
+        [Disguise::Quic] => Some(Tls::Only),
+        _ => tls(options)?,
+    };
     let tls = demand.map(|_| tls_server(options, home)).transpose()?;
     if tls.is_none() && options.get("cert").is_some() && options.get("key").is_some() {
         options.warn("options `cert` and `key` are not used: `tls` is missing".to_owned());
     }
+    let quic = quic::server(options, disguises == [Disguise::Quic], auto, demand)?;
     let names = names::routes(options)?;
     if tls.is_none()
         && !takes(Disguise::FakeTls)
@@ -126,5 +144,5 @@ pub(super) fn server(
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
     let limits = limits(options)?;
-    Ok(ServerConfig { listen, backend, routes, auto, rules, failover, tls, names, fronts, limits })
+    Ok(ServerConfig { listen, backend, routes, auto, rules, failover, tls, quic, names, fronts, limits })
 }

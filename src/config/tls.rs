@@ -124,8 +124,10 @@ pub(super) fn tls_server(options: &Options, home: Option<&str>) -> Result<TlsSer
             (None, Some(_)) => "`cert=FILE` beside `key=FILE`",
             (None, None) => "`cert=FILE` and `key=FILE`",
         };
+        // Where TLS is not asked for by name, QUIC has it in itself.
+        let asked = if options.get("tls").is_some() { "tls" } else { "mode=quic" };
         return Err(ConfigError::Needs {
-            asked: "`tls` on a server".into(),
+            asked: format!("`{asked}` on a server"),
             needs: format!("{needs} (or `host=NAME` for acme.sh's files of that name)"),
         });
     };

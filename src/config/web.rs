@@ -89,19 +89,7 @@ pub(super) fn client(
         (path, Some(limit)) => (path.into_owned(), limit.min(MOST_EARLY_DATA)),
         (path, None) => (path.into_owned(), 0),
     };
-    // As v2ray-plugin has it: a name that is empty is not its default.
-    let own_name = || {
-        options.warn("option `host` has no value: the server's own name is sent".to_owned());
-        (http_host(None, server), server.map(name_of).unwrap_or_default())
-    };
-    let (host, hello) = match options.get("host") {
-        Some(option) if option.value.as_deref().is_none_or(str::is_empty) => own_name(),
-        _ => {
-            let host = host(options)?.unwrap_or_else(|| DEFAULT_HOST.to_owned());
-            let hello = without_port(&host).trim_matches(['[', ']']).to_owned();
-            (host, hello)
-        }
-    };
+    let (host, hello) = host_and_name(options, server)?;
     let tls = tls(options)?.map(|_| tls_client(options, hello)).transpose()?;
     Ok(WebConfig {
         body,
@@ -114,6 +102,26 @@ pub(super) fn client(
         keep_alive: keep_alive(options)?.unwrap_or(KEEP_ALIVE).filter(|_| frames),
         tls,
     })
+}
+
+/// What a client says in `Host`, and as the name in its hello.
+pub(super) fn host_and_name(
+    options: &Options,
+    server: Option<&HostPort>,
+) -> Result<(String, String), ConfigError> {
+    // As v2ray-plugin has it: a name that is empty is not its default.
+    let own_name = || {
+        options.warn("option `host` has no value: the server's own name is sent".to_owned());
+        (http_host(None, server), server.map(name_of).unwrap_or_default())
+    };
+    match options.get("host") {
+        Some(option) if option.value.as_deref().is_none_or(str::is_empty) => Ok(own_name()),
+        _ => {
+            let host = host(options)?.unwrap_or_else(|| DEFAULT_HOST.to_owned());
+            let name = without_port(&host).trim_matches(['[', ']']).to_owned();
+            Ok((host, name))
+        }
+    }
 }
 
 /// HTTPUpgrade waits for its answer unless it is told otherwise: a request with a body that no

@@ -151,6 +151,11 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
     Ok(Failover { plain: plain.unwrap_or_default(), tls, h2, clear, proxy })
 }
 
+/// The website's HTTP/3.
+pub(super) fn quic_website(options: &Options) -> Result<Option<HostPort>, ConfigError> {
+    address(options, "failover-quic")
+}
+
 /// Whether `failover-h2` means the port of `failover`.
 fn is_same(option: &PluginOption) -> bool {
     matches!(option.value.as_deref(), None | Some("" | "1" | "true" | "same"))

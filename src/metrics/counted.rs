@@ -1,6 +1,8 @@
 //! The numbers themselves, and their text.
 
-use super::labels::{Direction, Failure, Flow, To, TunnelEnd, TunnelKind, VisitorClass, Website};
+use super::labels::{
+    Direction, Dropped, Failure, Flow, To, TunnelEnd, TunnelKind, Verdict, VisitorClass, Website,
+};
 use super::process::Process;
 use super::series::{
     Counters, Gauges, Histograms, Pairs, counter, counters, full_name, gauge, gauges, histogram, histograms,
@@ -31,6 +33,8 @@ struct Metrics {
     failures: Counters<Failure>,
     visitors: Pairs<VisitorClass, Website>,
     open_visitors: IntGauge,
+    first_flights: Counters<Verdict>,
+    dropped_datagrams: Counters<Dropped>,
     panics: IntCounter,
     suppressed_lines: IntCounter,
     buffered: IntGauge,
@@ -71,6 +75,16 @@ impl Metrics {
             failures: counters(of, "connections_failed_total", "Connections of which nothing came, by why."),
             visitors: pairs(of, "visitors_total", "Visitors, by their first bytes and by where they went."),
             open_visitors: gauge(of, "visitors_open", "Visitors that are at a website now."),
+            first_flights: counters(
+                of,
+                "quic_first_flights_total",
+                "QUIC connections that began, by what was read of them.",
+            ),
+            dropped_datagrams: counters(
+                of,
+                "quic_datagrams_dropped_total",
+                "Datagrams that were not passed on, to the website or from it, by why.",
+            ),
             panics: counter(of, "panics_total", "Panics that were caught: each is a bug to be reported."),
             buffered: gauge(
                 &registry,
@@ -193,6 +207,16 @@ pub fn dial_failed(to: To) {
     METRICS.dial_failures.of(to).inc();
 }
 
+/// It is known what the first packets of a QUIC connection are.
+pub fn first_flight_read(what: Verdict) {
+    METRICS.first_flights.of(what).inc();
+}
+
+/// A datagram is not passed on.
+pub fn datagram_dropped(why: Dropped) {
+    METRICS.dropped_datagrams.of(why).inc();
+}
+
 /// Something panicked.
 pub fn panicked() {
     METRICS.panics.inc();
@@ -256,6 +280,8 @@ mod tests {
             "obfs_rs_dial_failures_total{to=\"website\"} ",
             "obfs_rs_connections_failed_total{cause=\"empty\"} ",
             "obfs_rs_visitors_total{class=\"h2\",website=\"failover-h2\"} ",
+            "obfs_rs_quic_first_flights_total{verdict=\"malformed\"} ",
+            "obfs_rs_quic_datagrams_dropped_total{cause=\"no-website\"} ",
         ] {
             assert!(before.contains(line), "{line} is not in {before}");
         }

@@ -45,6 +45,8 @@ labels! {
         WebSocket "websocket",
         /// v2ray's HTTPUpgrade.
         HttpUpgrade "httpupgrade",
+        /// A stream of a QUIC connection.
+        Quic "quic",
         /// A session in a WebSocket connection that it shares.
         Session "session",
     }
@@ -117,6 +119,30 @@ labels! {
         Sessions "too-many-sessions",
     }
 
+    /// What the first packets of a QUIC connection have turned out to be.
+    Verdict, "verdict": {
+        /// A client's of ours.
+        Ours "ours",
+        /// For another name, or with other protocols.
+        Other "other",
+        /// Not what any client may say.
+        Malformed "malformed",
+        /// Not complete in time, or too much, or too many at once.
+        Unfinished "unfinished",
+    }
+
+    /// Why a datagram was not passed on.
+    Dropped, "cause": {
+        /// It is not ours, and there is no website for it.
+        NoWebsite "no-website",
+        /// There are too many visitors.
+        Visitors "too-many-visitors",
+        /// The website cannot be reached.
+        Website "website-unreachable",
+        /// The socket takes no more now.
+        Busy "busy",
+    }
+
     /// What a visitor is, by its first bytes.
     VisitorClass, "class": {
         /// HTTP/1, in TLS or not.
@@ -125,6 +151,8 @@ labels! {
         Tls "tls",
         /// HTTP/2.
         H2 "h2",
+        /// QUIC, or other datagrams.
+        Quic "quic",
         /// Who says nothing.
         Silent "silent",
         /// Bytes that are none of these.
@@ -141,6 +169,8 @@ labels! {
         FailoverHttp "failover-http",
         /// That of `failover-h2`.
         FailoverH2 "failover-h2",
+        /// That of `failover-quic`.
+        FailoverQuic "failover-quic",
         /// A server for another name, of `sni`.
         Sni "sni",
         /// One that is served from here.
@@ -155,6 +185,7 @@ impl Website {
             "failover-tls" => Website::FailoverTls,
             "failover-http" => Website::FailoverHttp,
             "failover-h2" => Website::FailoverH2,
+            "failover-quic" => Website::FailoverQuic,
             "sni" => Website::Sni,
             _ => Website::Failover,
         }

@@ -16,4 +16,6 @@ mod process;
 mod series;
 
 pub use counted::*;
-pub use labels::{Direction, Failure, Flow, To, TunnelEnd, TunnelKind, VisitorClass, Website};
+pub use labels::{
+    Direction, Dropped, Failure, Flow, To, TunnelEnd, TunnelKind, Verdict, VisitorClass, Website,
+};

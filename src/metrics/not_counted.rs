@@ -2,7 +2,9 @@
 
 #![expect(missing_docs, reason = "they are documented where they do something")]
 
-use super::labels::{Direction, Failure, Flow, To, TunnelEnd, TunnelKind, VisitorClass, Website};
+use super::labels::{
+    Direction, Dropped, Failure, Flow, To, TunnelEnd, TunnelKind, Verdict, VisitorClass, Website,
+};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub fn moved(_: Flow, _: Direction, _: u64) {}
 pub fn dialled(_: To, _: Duration) {}
 
 pub fn dial_failed(_: To) {}
+
+pub fn first_flight_read(_: Verdict) {}
+
+pub fn datagram_dropped(_: Dropped) {}
 
 pub fn panicked() {}
 

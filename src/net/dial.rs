@@ -1,5 +1,8 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
+#[cfg(all(feature = "quic", feature = "server"))]
+mod datagrams;
+
 use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;
@@ -14,6 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+#[cfg(feature = "quic")]
+use std::{future::poll_fn, pin::Pin, task::Poll};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -188,6 +193,73 @@ impl Dialer {
             }
         }
         Err(failures.join("; "))
+    }
+
+    /// The first connection that `connect` makes to one of the addresses, where that is none of TCP.
+    ///
+    /// # Errors
+    ///
+    /// None of them answered.
+    #[cfg(feature = "quic")]
+    pub(crate) async fn dial_with<T, C>(&self, connect: impl Fn(SocketAddr) -> C) -> Result<T, DialError>
+    where
+        C: Future<Output = io::Result<T>>,
+    {
+        let began = Instant::now();
+        watchdog::stage("dial");
+        let (candidates, _) = self.candidates().await?;
+        let mut failures = Vec::new();
+        let mut waiting: VecDeque<SocketAddr> = candidates.into();
+        let mut running: Vec<(SocketAddr, Pin<Box<C>>)> = Vec::new();
+        loop {
+            match waiting.pop_front() {
+                Some(next) => running.push((next, Box::pin(connect(next)))),
+                None if running.is_empty() => {
+                    metrics::dial_failed(self.to);
+                    // The next one finds what is new.
+                    self.names.ask_anew(began);
+                    return Err(DialError::Connect(failures.join("; ")));
+                }
+                None => {}
+            }
+            let first_of_all = poll_fn(|cx| {
+                let ready = running.iter_mut().enumerate().find_map(|(index, (_, attempt))| {
+                    match attempt.as_mut().poll(cx) {
+                        Poll::Ready(result) => Some((index, result)),
+                        Poll::Pending => None,
+                    }
+                });
+                ready.map_or(Poll::Pending, Poll::Ready)
+            });
+            let ended = if waiting.is_empty() {
+                Some(first_of_all.await)
+            } else {
+                timeout(STAGGER, first_of_all).await.ok()
+            };
+            let Some((index, result)) = ended else { continue };
+            let (address, _) = running.swap_remove(index);
+            match result {
+                Ok(connection) => {
+                    let mut memory = self.memory();
+                    memory.preferred = Some(address);
+                    memory.dead.remove(&address);
+                    memory.dead.extend(running.iter().map(|(slow, _)| (*slow, Instant::now())));
+                    metrics::dialled(self.to, began.elapsed());
+                    return Ok(connection);
+                }
+                Err(error) => self.note_failure(address, &error, &mut failures),
+            }
+        }
+    }
+
+    /// A UDP socket from which this address can be reached.
+    ///
+    /// # Errors
+    ///
+    /// What was asked of sockets cannot be had.
+    #[cfg(feature = "quic")]
+    pub(crate) async fn udp_socket(&self, address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+        outgoing::udp_socket(address, &self.options).await
     }
 
     async fn dial(&self, first: &[u8]) -> Result<(TcpStream, usize), DialError> {

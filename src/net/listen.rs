@@ -26,8 +26,16 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address cannot be had.
-    #[error("cannot listen on {address}: {error}{}", hint(address.port, error))]
+    #[error("cannot listen on {address}: {error}{}", hint("ltnp", address.port, error))]
     Address {
+        /// The address as it was configured.
+        address: HostPort,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The UDP port of an address cannot be had.
+    #[error("cannot listen on UDP {address}: {error}{}", hint("lunp", address.port, error))]
+    Udp {
         /// The address as it was configured.
         address: HostPort,
         /// What the system says.
@@ -161,6 +169,11 @@ impl Listeners {
         (1..self.workers.size()).map(clone).collect()
     }
 
+    /// One more who has to have closed what it listens on before [`closed`](Self::closed) returns.
+    pub(crate) fn another_part(&self) -> Part {
+        self.gate.another()
+    }
+
     fn sockets(&self) -> Vec<Arc<Listener>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -213,7 +226,7 @@ impl Listeners {
             self.workers.until(self.index, true).await;
             let listeners = self.start_accepting(serve, acceptors);
             // Without its first thread a half is deaf; without another it is only slower.
-            if acceptors.is_empty() && self.index == 0 && !began {
+            if acceptors.is_empty() && listeners > 0 && self.index == 0 && !began {
                 return;
             }
             began = true;
@@ -263,12 +276,12 @@ impl Listeners {
     }
 }
 
-fn is_v4_wildcard(address: &HostPort) -> bool {
+pub(super) fn is_v4_wildcard(address: &HostPort) -> bool {
     matches!(address.host, Host::Ip(std::net::IpAddr::V4(ip)) if ip.is_unspecified())
 }
 
 /// Whether the system does without this kind of addresses.
-fn lacks_family(error: &io::Error) -> bool {
+pub(super) fn lacks_family(error: &io::Error) -> bool {
     #[cfg(unix)]
     if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::AFNOSUPPORT) {
         return true;
@@ -317,11 +330,11 @@ fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
     cfg!(unix) && port < 1024 && error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// What helps against a port that is refused.
-fn hint(port: u16, error: &io::Error) -> String {
+/// What helps against a port that is refused; `sockets` are the letters by which ss shows who has it.
+fn hint(sockets: &str, port: u16, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
         let look = if cfg!(any(target_os = "linux", target_os = "android")) {
-            format!(": ss -ltnp 'sport = :{port}' shows which")
+            format!(": ss -{sockets} 'sport = :{port}' shows which")
         } else {
             String::new()
         };

@@ -5,7 +5,7 @@ pub mod addr;
 pub mod budget;
 pub mod conn_info;
 pub mod dial;
-mod gate;
+pub(crate) mod gate;
 pub mod handed_over;
 pub mod limits;
 pub mod listen;
@@ -17,6 +17,8 @@ pub mod own_addresses;
 mod protect;
 pub mod proxy;
 mod tcp;
+#[cfg(feature = "quic")]
+pub mod udp;
 
 pub use dial::{DialError, Dialer};
 pub use listen::Listeners;

@@ -4,6 +4,8 @@ use super::{protect, tcp};
 use crate::net::options::SocketOptions;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
+#[cfg(feature = "quic")]
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
@@ -33,6 +35,49 @@ pub(super) async fn connect(
     }
 }
 
+/// A UDP socket from which this address can be reached, with what was asked of sockets. It is not connected.
+///
+/// # Errors
+///
+/// What the socket was asked for cannot be had.
+#[cfg(feature = "quic")]
+pub(super) async fn udp_socket(
+    address: SocketAddr,
+    options: &SocketOptions,
+) -> io::Result<std::net::UdpSocket> {
+    let socket = bound_udp(address, options)?;
+    super::udp::enlarge_buffers(&socket);
+    if let Some(path) = &options.protect {
+        protect::protect(path, &socket).await?;
+    }
+    Ok(socket.into())
+}
+
+/// A UDP socket for this address alone, for one of many who say little. (Whom a server has behind it no VPN hides.)
+///
+/// # Errors
+///
+/// What the socket was asked for cannot be had, or no way leads there.
+#[cfg(all(feature = "quic", feature = "server"))]
+pub(super) fn connected_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
+    let socket = bound_udp(address, options)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(feature = "quic")]
+fn bound_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    restrict(&socket, address, options)?;
+    let any = if address.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0_u16; 8]) };
+    let source = options.source.unwrap_or(any);
+    socket
+        .bind(&SocketAddr::new(source, 0).into())
+        .map_err(|error| with("source address", &source.to_string(), &error))?;
+    Ok(socket)
+}
+
 /// A socket for connections to this address.
 fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
@@ -44,14 +89,7 @@ fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
             socket
         }
     };
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(mark) = options.mark {
-        socket.set_mark(mark).map_err(|error| with("mark", &mark.to_string(), &error))?;
-    }
-    // No device but its own leads to this machine.
-    if let Some(name) = options.interface.as_deref().filter(|_| !address.ip().is_loopback()) {
-        tcp::bind_device(&socket, name).map_err(|error| with("interface", name, &error))?;
-    }
+    restrict(&socket, address, options)?;
     if let Some(source) = options.source {
         tcp::choose_port_late(&socket);
         socket
@@ -59,6 +97,19 @@ fn open(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
             .map_err(|error| with("source address", &source.to_string(), &error))?;
     }
     Ok(socket)
+}
+
+/// Has a socket go the way that it was asked to.
+fn restrict(socket: &Socket, address: SocketAddr, options: &SocketOptions) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark).map_err(|error| with("mark", &mark.to_string(), &error))?;
+    }
+    // No device but its own leads to this machine.
+    if let Some(name) = options.interface.as_deref().filter(|_| !address.ip().is_loopback()) {
+        tcp::bind_device(socket, name).map_err(|error| with("interface", name, &error))?;
+    }
+    Ok(())
 }
 
 fn with(what: &str, name: &str, error: &io::Error) -> io::Error {

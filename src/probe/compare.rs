@@ -18,7 +18,8 @@ const SAME_TIME: Duration = Duration::from_millis(750);
 /// …as are times that differ by less than this part of the longer.
 const SAME_PART: u32 = 4;
 
-/// What came so late that it might have come behind the end of the other's watch says nothing.
+/// What came so late that it might have come behind the end of the other's watch says nothing: in so much of it, but
+/// not in its first quarter.
 const EDGE: Duration = Duration::from_secs(1);
 
 /// How much of an answer is shown where it begins to differ, in bytes.
@@ -164,17 +165,13 @@ fn handshakes(site: &Handshake, server: &Handshake) -> Vec<Difference> {
 }
 
 fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
+    if let (Some(a), Some(b)) = (&site.datagrams, &server.datagrams) {
+        let texts =
+            |told: &[(Duration, String)]| told.iter().map(|(_, what)| what.clone()).collect::<Vec<_>>();
+        return parts(&texts(a), &texts(b));
+    }
     if tls_answer::is_tls(site) && tls_answer::is_tls(server) {
-        let (a, b) = (TlsAnswer::of(site).items, TlsAnswer::of(server).items);
-        let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-        if at == a.len() && at == b.len() {
-            return None;
-        }
-        let show =
-            |items: &[tls_answer::Item]| items.get(at).map_or("nothing".to_owned(), ToString::to_string);
-        let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, part {}", at + 1) };
-        let for_good = at < a.len() && at < b.len();
-        return Some(Difference::new(DifferenceKind::Answer, what, show(&a), show(&b), for_good));
+        return parts(&TlsAnswer::of(site).items, &TlsAnswer::of(server).items);
     }
     let a = http_answer::without_varying(site.visible(), mask);
     let b = http_answer::without_varying(server.visible(), mask);
@@ -185,6 +182,18 @@ fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
     let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, from byte {at}") };
     let for_good = at < a.len() && at < b.len();
     Some(Difference::new(DifferenceKind::Answer, what, excerpt(&a, at), excerpt(&b, at), for_good))
+}
+
+/// Two answers that have come in parts.
+fn parts<Part: PartialEq + ToString>(a: &[Part], b: &[Part]) -> Option<Difference> {
+    let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    if at == a.len() && at == b.len() {
+        return None;
+    }
+    let show = |parts: &[Part]| parts.get(at).map_or("nothing".to_owned(), ToString::to_string);
+    let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, part {}", at + 1) };
+    let for_good = at < a.len() && at < b.len();
+    Some(Difference::new(DifferenceKind::Answer, what, show(a), show(b), for_good))
 }
 
 fn clocks(site: &Seen, server: &Seen) -> Option<Difference> {
@@ -211,18 +220,18 @@ fn is_cut_short(open: &Seen, other: &Seen, mask: &Mask) -> bool {
     if open.end != End::Open || open.tls.is_some() != other.tls.is_some() {
         return false;
     }
-    let edge = open.until.saturating_sub(EDGE);
+    let edge = open.until - EDGE.min(open.until * 3 / 4);
     if answers(open, other, mask).is_none() {
         return other.until >= edge;
     }
-    let length = other.length_before(edge);
-    let early = Seen { bytes: other.bytes.get(..length).unwrap_or_default().to_vec(), ..other.clone() };
-    answers(open, &early, mask).is_none()
+    answers(open, &other.until(edge), mask).is_none()
 }
 
 /// How it ended, in words.
 pub fn ending(seen: &Seen) -> String {
     let end = match &seen.end {
+        End::Unreachable(why) => why,
+        End::Open if seen.datagrams.is_some() => "then silence",
         End::Fin => "closed (FIN)",
         End::Reset => "closed (RST)",
         End::Open => "stays open",

@@ -3,8 +3,9 @@
 use super::compare;
 use super::judge::{self, ProbeResult, ROUNDS};
 use super::play::play;
+use super::quic::port;
 use super::report::{Examined, Summary};
-use super::script::Probe;
+use super::script::{Entry, Probe, UdpVisit};
 use super::seen::{Handshake, Seen};
 use super::tls_fingerprint;
 use std::io::{IsTerminal as _, Write as _};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Probes that are played at the same time. Each has at most three connections.
 pub const AT_ONCE: usize = 10;
@@ -39,6 +40,8 @@ pub fn limit(wait: Duration) -> Duration {
 pub struct Pair {
     pub server: SocketAddr,
     pub site: SocketAddr,
+    /// Nobody listens at the site's port: what a server without QUIC looks like.
+    pub is_nobody: bool,
     pub server_name: Option<String>,
     /// How long a connection is watched on which nothing happens.
     pub wait: Duration,
@@ -47,8 +50,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Plays all probes, some at a time.
-    pub async fn examine_all(self: Arc<Self>, probes: Vec<Probe>) -> Vec<Examined> {
+    /// Plays all probes, some at a time, for as long as the run may take.
+    pub async fn examine_all(self: Arc<Self>, probes: Vec<Probe>, end: Instant) -> Vec<Examined> {
         let names: Vec<_> = probes.iter().map(|probe| probe.name.clone()).collect();
         let mut results: Vec<Option<Examined>> = vec![None; probes.len()];
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
@@ -81,7 +84,7 @@ impl Pair {
                 progress(done);
             }
         };
-        let _ = timeout(limit(self.wait), all).await;
+        let _ = timeout_at(end, all).await;
         show(&format!("{:40}\r", ""));
         let unfinished = |name| Examined { name, verdict: None, seen: None, notes: Vec::new() };
         let results = results.into_iter().zip(names);
@@ -98,6 +101,7 @@ impl Pair {
         let seen = self.play(address, &self.control, self.wait, Duration::ZERO).await;
         match &seen.tls {
             _ if !seen.bytes.is_empty() => None,
+            None if !seen.is_silent() => None,
             Some(Handshake { outcome: Err(why), .. }) => {
                 Some(format!("no TLS 1.2 or 1.3 could be agreed on, {why}"))
             }
@@ -136,7 +140,10 @@ impl Pair {
         // Two that say nothing are alike also where nothing gets through.
         let silent = of_site.iter().chain([&of_server]).all(Seen::is_silent);
         let verdict = match verdict {
-            ProbeResult::Same if silent => match self.control_of(self.site).await {
+            verdict if self.is_nobody && probe.entry == Entry::Udp(UdpVisit::Port) => {
+                port::judge(verdict, &of_site, &of_server)
+            }
+            ProbeResult::Same if silent && !self.is_nobody => match self.control_of(self.site).await {
                 Some(why) => ProbeResult::NotCompared(format!("behind it, an ordinary request got {why}")),
                 None => verdict,
             },
@@ -154,6 +161,9 @@ impl Pair {
 
     async fn play(&self, address: SocketAddr, probe: &Probe, watch: Duration, pause: Duration) -> Seen {
         sleep(pause).await;
+        if self.is_nobody && address == self.site && probe.entry != Entry::Udp(UdpVisit::Port) {
+            return Seen::of_nobody(watch);
+        }
         play(address, probe, self.server_name.as_deref(), watch).await
     }
 }

@@ -1,5 +1,6 @@
 //! A probe played on a connection, and what is seen of it.
 
+use super::quic::{self, Terms};
 use super::script::{Action, Entry, Probe};
 use super::seen::{End, Seen};
 use super::tls::Layer;
@@ -35,7 +36,11 @@ const SAID: usize = 128;
 /// Plays a probe: speaks and listens at the same time, until the other side ends the connection, or
 /// nothing has happened on it for `watch`.
 pub async fn play(address: SocketAddr, probe: &Probe, server_name: Option<&str>, watch: Duration) -> Seen {
+    let longest = probe.pauses() + LONGEST + watch;
     let layer = match &probe.entry {
+        Entry::Udp(visit) => {
+            return quic::play(address, probe, visit, &Terms { server_name, watch, longest }).await;
+        }
         Entry::Wire => None,
         Entry::Handshake(offer) | Entry::Inside(offer) => match Layer::new(offer, server_name) {
             Ok(layer) => Some(layer),
@@ -60,7 +65,7 @@ pub async fn play(address: SocketAddr, probe: &Probe, server_name: Option<&str>,
         fin: false,
         said: Vec::new(),
         began: now,
-        deadline: now + probe.pauses() + LONGEST + watch,
+        deadline: now + longest,
         last_arrival: now,
         watch,
         seen: Seen::default(),

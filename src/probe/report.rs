@@ -3,14 +3,20 @@
 use super::compare::{self, Difference, DifferenceKind};
 use super::http_answer;
 use super::judge::ProbeResult;
+use super::probes::{self, Speech};
 use super::seen::{Handshake, Seen};
 use super::tls_answer::{self, TlsAnswer};
 use super::tls_fingerprint::Note;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// How much of an answer is shown, in bytes.
 const START: usize = 60;
+
+/// How many parts of an answer over UDP are shown, and how many characters of each.
+const PARTS: usize = 20;
+const PART: usize = 80;
 
 /// Two things shorter than this together stand on one line.
 const ONE_LINE: usize = 70;
@@ -19,8 +25,10 @@ const ONE_LINE: usize = 70;
 pub struct Report {
     pub server: String,
     pub site: String,
-    /// Whether it was asked over TLS.
-    pub tls: bool,
+    /// What was spoken.
+    pub speech: Speech,
+    /// Nobody listens at the site's port.
+    pub is_nobody: bool,
     /// What makes the run repeatable.
     pub seed: u64,
     /// What came of the probes, in their order.
@@ -36,6 +44,8 @@ pub struct Summary {
     pub headline: String,
     /// The same with its length.
     pub answer: String,
+    /// What came over UDP, part by part and in full.
+    pub parts: Option<Vec<String>>,
     pub end: String,
     pub bytes: usize,
     /// When the first did, in milliseconds.
@@ -55,6 +65,7 @@ impl Summary {
         Summary {
             answer: format!("{headline}{length}"),
             headline,
+            parts: seen.datagrams.as_ref().map(|told| told.iter().map(|(_, what)| what.clone()).collect()),
             end: compare::ending(seen),
             bytes: seen.bytes.len(),
             first_byte: seen.first_byte().map(|time| time.as_millis()),
@@ -65,13 +76,17 @@ impl Summary {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "answer": self.answer,
             "bytes": self.bytes,
             "end": self.end,
             "first_byte_ms": self.first_byte.map(|time| time as u64),
             "until_ms": self.until as u64,
-        })
+        });
+        if let (Value::Object(map), Some(parts)) = (&mut value, &self.parts) {
+            map.insert("parts".into(), parts.as_slice().into());
+        }
+        value
     }
 }
 
@@ -84,6 +99,9 @@ impl std::fmt::Display for Summary {
 /// What came in one line, and how much that was where the line does not tell.
 fn answer(seen: &Seen) -> (String, String) {
     let bytes = &seen.bytes;
+    if let Some(told) = &seen.datagrams {
+        return (in_short(told), String::new());
+    }
     match &seen.tls {
         Some(Handshake { outcome: Err(why), .. }) => {
             return (format!("no TLS handshake: {why}"), String::new());
@@ -113,6 +131,24 @@ fn answer(seen: &Seen) -> (String, String) {
     }
 }
 
+/// What came over UDP, each part in short: transport parameters have long lines.
+fn in_short(told: &[(Duration, String)]) -> String {
+    let mut parts: Vec<_> = told
+        .iter()
+        .take(PARTS)
+        .map(|(_, what)| match what.char_indices().nth(PART) {
+            Some((end, _)) => format!("{}…", what.get(..end).unwrap_or_default()),
+            None => what.clone(),
+        })
+        .collect();
+    match told.len().saturating_sub(PARTS) {
+        0 if told.is_empty() => parts.push("nothing".to_owned()),
+        0 => {}
+        more => parts.push(format!("and {more} more")),
+    }
+    parts.join("; ")
+}
+
 /// What came of a probe.
 #[derive(Debug, Clone)]
 pub struct Examined {
@@ -139,6 +175,13 @@ impl Examined {
     /// The server granted an upgrade that the site does not.
     fn let_in(&self) -> bool {
         self.seen.as_ref().is_some_and(|(site, server)| server.upgraded && !site.upgraded)
+    }
+
+    /// The server makes a handshake over QUIC that only a client of a tunnel asks for, and the site does not.
+    fn takes_v2ray(&self) -> bool {
+        let granted = |summary: &Summary| summary.parts.iter().flatten().any(|part| part == probes::GRANTED);
+        self.name == probes::OF_V2RAY
+            && self.seen.as_ref().is_some_and(|(site, server)| granted(server) && !granted(site))
     }
 
     /// The two lines that tell what came show this difference.
@@ -227,11 +270,16 @@ impl Report {
     /// For people: what differs, and a line that sums it up. With `verbose` all probes.
     pub fn text(&self, verbose: bool) -> String {
         let mut out = String::new();
-        let over = if self.tls { " over TLS" } else { "" };
+        let over = match self.speech {
+            Speech::Http => "",
+            Speech::Tls => " over TLS",
+            Speech::Quic => " over QUIC",
+        };
         let Report { server, site, seed, .. } = self;
+        let nobody = if self.is_nobody { ", where nobody listens," } else { "" };
         let _ = writeln!(
             out,
-            "obfs-rs {} probe: server {server} and site {site}{over}, seed {seed}",
+            "obfs-rs {} probe: server {server} and site {site}{nobody}{over}, seed {seed}",
             env!("CARGO_PKG_VERSION")
         );
         let mut section = |title: &str, status: &str| {
@@ -269,6 +317,14 @@ impl Report {
                  give the server a path that nobody guesses (obfs-uri=/… or path=/…), and its clients the same."
             );
         }
+        if self.is_nobody && self.count("differs") > 0 {
+            out.push_str(self.of_a_port_that_is_open());
+        } else if self.examined.iter().any(Examined::takes_v2ray) {
+            out.push_str(
+                "\nThe server takes what v2ray-plugin's clients offer over QUIC for this name, which the site refuses. \
+                 Whoever asks\nfinds it: clients that have a name of their own, which nobody guesses, are not found so.\n",
+            );
+        }
         let notes = self.notes();
         if !notes.is_empty() {
             let _ = writeln!(out, "\nNotes, not counted: the handshake is another library's.");
@@ -294,6 +350,20 @@ impl Report {
         out
     }
 
+    /// What it means that a port is not closed.
+    fn of_a_port_that_is_open(&self) -> &'static str {
+        let differing = self.examined.iter().filter(|examined| examined.status() == "differs");
+        if differing.clone().all(|examined| examined.name == probes::PORT) {
+            "\nSomething listens at the server's UDP port, and answers none of the probes: a closed port would say so \
+             (ICMP port\nunreachable). Who looks sees a service that does not want to be seen. Where the website has \
+             HTTP/3, failover-quic=…\nhides it, and this program compares with it (--site).\n"
+        } else {
+            "\nThe server answers over UDP, and was compared with a port at which nobody listens. Where the website \
+             has HTTP/3,\nits address belongs behind --site; where it has none, whoever asks sees that the server is \
+             another one.\n"
+        }
+    }
+
     /// For programs: one JSON object.
     pub fn json(&self) -> String {
         let notes: Vec<_> = self
@@ -306,7 +376,9 @@ impl Report {
         let value = json!({
             "server": self.server,
             "site": self.site,
-            "tls": self.tls,
+            "tls": self.speech == Speech::Tls,
+            "quic": self.speech == Speech::Quic,
+            "nobody_at_site": self.is_nobody,
             "seed": self.seed,
             "counts": {
                 "probes": self.examined.len(),

@@ -25,6 +25,57 @@ pub enum Entry {
     /// A TLS handshake comes first, and the probe is about what goes inside. What was agreed on is not
     /// compared again.
     Inside(Offer),
+    /// There is no connection: the probe goes over UDP.
+    Udp(UdpVisit),
+}
+
+/// How a visit over UDP begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UdpVisit {
+    /// What is sent are datagrams, to see whether anything listens: the only visit that tells what the network
+    /// says of the port.
+    Port,
+    /// What is sent are datagrams.
+    Datagrams(Datagrams),
+    /// A client of QUIC says this and nothing more.
+    FirstFlight(FirstFlight),
+    /// A QUIC handshake.
+    Handshake(QuicOffer),
+}
+
+/// The connection ids in datagrams that are QUIC packets, which an answer repeats: the server's and the client's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Datagrams {
+    pub destination: Vec<u8>,
+    pub source: Vec<u8>,
+}
+
+/// What a client of QUIC says first: Initial packets, each in a datagram of its own. It has no connection id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstFlight {
+    /// One of which the keys are known.
+    pub version: u32,
+    /// How long the id is by which it calls the server.
+    pub id: usize,
+    /// What it pretends to have from a Retry.
+    pub token: Vec<u8>,
+    /// The frames of each packet, and the size of the datagram that they are padded to.
+    pub datagrams: Vec<Vec<u8>>,
+    pub size: usize,
+    /// The bits that have to be zero.
+    pub reserved: u8,
+    /// The seal is broken.
+    pub broken: bool,
+}
+
+/// What the hello of a QUIC handshake offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuicOffer {
+    pub name: OfferedName,
+    /// The application protocols, none: without the extension.
+    pub alpn: Vec<&'static str>,
+    /// The handshake is enough: what the server says then is not waited for.
+    pub brief: bool,
 }
 
 /// What the hello of a TLS handshake offers.
@@ -79,6 +130,11 @@ impl Probe {
     /// The same inside TLS.
     pub fn inside(self, offer: Offer) -> Probe {
         Probe { name: format!("in TLS: {}", self.name), entry: Entry::Inside(offer), ..self }
+    }
+
+    /// A visitor over UDP.
+    pub fn over_udp(name: impl Into<String>, visit: UdpVisit, steps: Vec<Action>) -> Probe {
+        Probe { entry: Entry::Udp(visit), ..Probe::new(name, steps) }
     }
 
     /// How long the steps take by themselves.

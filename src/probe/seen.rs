@@ -18,6 +18,10 @@ pub struct Seen {
     pub session_id: Vec<u8>,
     /// What there was to see of TLS by one who made a handshake.
     pub tls: Option<Handshake>,
+    /// What came over UDP, part by part, each with its time; `None` where there was a connection.
+    pub datagrams: Option<Vec<(Duration, String)>>,
+    /// What of it shows the server's library.
+    pub style: Vec<(&'static str, String)>,
 }
 
 /// How a connection ended.
@@ -27,6 +31,8 @@ pub enum End {
     Fin,
     /// The other side broke it off.
     Reset,
+    /// There is no connection over UDP, and the network says of the port that nobody can be reached there.
+    Unreachable(String),
     /// Not at all, for as long as it was watched.
     #[default]
     Open,
@@ -71,6 +77,11 @@ impl Seen {
         Seen { end: End::Failed(why.into()), ..Seen::default() }
     }
 
+    /// What there is to see over UDP where nobody listens.
+    pub fn of_nobody(until: Duration) -> Seen {
+        Seen { datagrams: Some(Vec::new()), until, ..Seen::default() }
+    }
+
     /// Why the visit did not come to be, or broke off.
     pub fn failure(&self) -> Option<&str> {
         match &self.end {
@@ -81,7 +92,9 @@ impl Seen {
 
     /// Whether nothing came, neither inside TLS nor over the wire.
     pub fn is_silent(&self) -> bool {
-        self.bytes.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.flight.is_empty())
+        self.bytes.is_empty()
+            && self.tls.as_ref().is_none_or(|tls| tls.flight.is_empty())
+            && self.datagrams.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// What came over the wire in the clear: where there was no handshake, its remains.
@@ -99,6 +112,16 @@ impl Seen {
     /// How many bytes had come before a time.
     pub fn length_before(&self, time: Duration) -> usize {
         self.arrivals.iter().take_while(|&&(at, _)| at < time).last().map_or(0, |&(_, length)| length)
+    }
+
+    /// The same, had it been watched no longer than until this time.
+    pub fn until(&self, time: Duration) -> Seen {
+        let mut early = self.clone();
+        early.bytes.truncate(self.length_before(time));
+        if let Some(datagrams) = &mut early.datagrams {
+            datagrams.retain(|(at, _)| *at < time);
+        }
+        early
     }
 
     /// Whether the other side ended it in any way.

@@ -8,7 +8,7 @@ use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,6 +18,39 @@ const MAX_FLIGHT: usize = 64 * 1024;
 
 /// A name that no site has.
 const FOREIGN: &str = "foreign.example";
+
+/// A client that trusts everybody, and begins anew each time.
+///
+/// # Errors
+///
+/// rustls refuses the versions.
+pub fn client_config(
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(NoCertificateVerification))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// The name for a hello, of which `own` is the site's.
+pub fn name_for_hello(offered: OfferedName, own: Option<&str>) -> ServerName<'static> {
+    let name = match offered {
+        OfferedName::Own => own,
+        OfferedName::Foreign => Some(FOREIGN),
+        OfferedName::None => None,
+    };
+    // An address is not sent as a server name (RFC 6066 section 3).
+    match name.map(|name| ServerName::try_from(name.to_owned())) {
+        Some(Ok(name)) => name,
+        _ => ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    }
+}
 
 /// TLS between a visitor and the wire. Bytes go through it; it owns no socket.
 pub struct Layer {
@@ -38,23 +71,8 @@ impl Layer {
     /// rustls refuses the offer.
     pub fn new(offer: &Offer, server_name: Option<&str>) -> Result<Layer, rustls::Error> {
         let versions = if offer.only_tls12 { &[&TLS12][..] } else { &[&TLS13, &TLS12] };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(versions)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(NoCertificateVerification))
-            .with_no_client_auth();
-        config.alpn_protocols = offer.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config.resumption = Resumption::disabled();
-        let name = match offer.name {
-            OfferedName::Own => server_name,
-            OfferedName::Foreign => Some(FOREIGN),
-            OfferedName::None => None,
-        };
-        // An address is not sent as a server name (RFC 6066 section 3).
-        let name = match name.map(|name| ServerName::try_from(name.to_owned())) {
-            Some(Ok(name)) => name,
-            _ => ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        };
+        let config = client_config(versions, &offer.alpn)?;
+        let name = name_for_hello(offer.name, server_name);
         let mut connection = ClientConnection::new(Arc::new(config), name)?;
         // So that `say` takes all of it.
         connection.set_buffer_limit(None);

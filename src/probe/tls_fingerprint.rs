@@ -22,7 +22,23 @@ pub fn compare(of_site: &[Seen], server: &Seen) -> Vec<Note> {
     for others in all {
         first.retain(|note| others.iter().any(|other| other.what == note.what));
     }
+    first.extend(of_quic(of_site, server));
     first
+}
+
+/// What the site shows each time over QUIC, and the server shows otherwise.
+fn of_quic(of_site: &[Seen], server: &Seen) -> Vec<Note> {
+    let find = |seen: &Seen, what: &str| {
+        seen.style.iter().find(|(known, _)| *known == what).map(|(_, how)| how.clone())
+    };
+    let mut notes = Vec::new();
+    for (what, how) in &server.style {
+        let Some(site) = of_site.first().and_then(|first| find(first, what)) else { continue };
+        if site != *how && of_site.iter().all(|other| find(other, what).as_ref() == Some(&site)) {
+            notes.push(Note { what, site, server: how.clone() });
+        }
+    }
+    notes
 }
 
 pub fn notes(site: &Seen, server: &Seen) -> Vec<Note> {

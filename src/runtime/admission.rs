@@ -19,6 +19,7 @@ const DESCRIPTORS_OF_PIPE: usize = 4 * OF_CONNECTION;
 static MOST: AtomicUsize = AtomicUsize::new(usize::MAX);
 static DESCRIPTORS: AtomicU64 = AtomicU64::new(u64::MAX);
 static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+static VISITORS: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 static PIPES: AtomicUsize = AtomicUsize::new(0);
@@ -42,6 +43,29 @@ impl OpenPipe {
 impl Drop for OpenPipe {
     fn drop(&mut self) {
         PIPES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A visitor who speaks QUIC and has a descriptor of its own, until this is dropped.
+#[cfg(all(feature = "quic", feature = "server"))]
+#[derive(Debug)]
+pub(crate) struct OpenVisitor(());
+
+#[cfg(all(feature = "quic", feature = "server"))]
+impl OpenVisitor {
+    /// One more, if there is a descriptor for it. As with sessions, they do not take the last ones.
+    pub(crate) fn count() -> Option<OpenVisitor> {
+        is_room_for(MOST.load(Ordering::Relaxed) / 4).then(|| {
+            VISITORS.fetch_add(1, Ordering::Relaxed);
+            OpenVisitor(())
+        })
+    }
+}
+
+#[cfg(all(feature = "quic", feature = "server"))]
+impl Drop for OpenVisitor {
+    fn drop(&mut self) {
+        VISITORS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -104,7 +128,8 @@ fn most(descriptors: u64) -> usize {
 }
 
 fn is_room_for(more: usize) -> bool {
-    let taken = drain::open() * OF_CONNECTION + SESSIONS.load(Ordering::Relaxed);
+    let single = SESSIONS.load(Ordering::Relaxed) + VISITORS.load(Ordering::Relaxed);
+    let taken = drain::open() * OF_CONNECTION + single;
     taken.saturating_add(more) <= MOST.load(Ordering::Relaxed)
 }
 
@@ -113,6 +138,7 @@ pub(crate) fn is_full() -> Option<Full> {
     (!is_room_for(OF_CONNECTION)).then(|| Full {
         open: drain::open(),
         sessions: SESSIONS.load(Ordering::Relaxed),
+        visitors: VISITORS.load(Ordering::Relaxed),
         descriptors: DESCRIPTORS.load(Ordering::Relaxed),
     })
 }
@@ -122,15 +148,19 @@ pub(crate) fn is_full() -> Option<Full> {
 pub(crate) struct Full {
     open: usize,
     sessions: usize,
+    visitors: usize,
     descriptors: u64,
 }
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Full { open, sessions, descriptors } = self;
+        let Full { open, sessions, visitors, descriptors } = self;
         write!(f, "{open} connections are open")?;
         if *sessions > 0 {
             write!(f, ", with {sessions} sessions")?;
+        }
+        if *visitors > 0 {
+            write!(f, ", and {visitors} visitors over QUIC")?;
         }
         write!(f, ", as many as {descriptors} open files allow (option `n`, `ulimit -n`, or the memory)")
     }

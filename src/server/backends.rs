@@ -75,6 +75,15 @@ impl Backends {
         }
     }
 
+    /// The one that tunnels lead to whose connection asked for this name.
+    #[cfg(feature = "quic")]
+    pub(super) fn of_name(&self, name: Option<&str>) -> (&'static str, &Arc<Dialer>) {
+        match name.and_then(|name| self.by_name(name)) {
+            Some(backend) => ("route", backend),
+            None => ("backend", &self.main),
+        }
+    }
+
     /// Whether any of them can be connected to; if not, why. Which one a client wants is not known, and where one of
     /// several is away, the others still serve theirs.
     pub(super) async fn check(&self) -> Result<(), String> {

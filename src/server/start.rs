@@ -3,6 +3,8 @@
 use super::{Backends, Server, reach};
 use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
+#[cfg(feature = "quic")]
+use crate::metrics::To;
 use crate::net::dial::Dialer;
 use crate::net::handed_over::HandedOver;
 use crate::net::limits::Limits;
@@ -10,6 +12,8 @@ use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
 use crate::service::{Service, StartError};
+#[cfg(feature = "quic")]
+use crate::transport::quic::Settings;
 use crate::transport::tls::Acceptor;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{info, warn};
@@ -28,9 +32,17 @@ impl Server {
         let tls =
             config.tls.as_ref().map(|tls| Acceptor::new(tls, config.failover.h2.is_some())).transpose()?;
         refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
-        let listeners = Listeners::bind(&config.listen, &tunnel.sockets, handed_over)?;
+        let on_tcp = if config.quic.as_ref().is_some_and(|quic| quic.alone) { &[] } else { &*config.listen };
+        let listeners = Listeners::bind(on_tcp, &tunnel.sockets, handed_over)?;
+        #[cfg(feature = "quic")]
+        let udp = config.quic.as_ref().map(|_| crate::net::udp::bind(&config.listen)).transpose()?;
         let server = Server::new(config, tunnel, tls, &OwnAddresses::of(&listeners), None)?;
-        Ok(Service::new(listeners, server))
+        let service = Service::new(listeners, server);
+        #[cfg(feature = "quic")]
+        if let Some(sockets) = udp {
+            return Ok(service.with_udp(sockets));
+        }
+        Ok(service)
     }
 
     /// A server that listens at its `own` addresses, in the place of the one `before`.
@@ -48,6 +60,16 @@ impl Server {
         let routes = Routes::new(&config.failover, &config.names, tls.is_some());
         let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
+        #[cfg(feature = "quic")]
+        let quic = match (&config.quic, &tls) {
+            (Some(quic), Some(tls)) => Some(Settings::new(tls, quic.congestion)?),
+            _ => None,
+        };
+        #[cfg(feature = "quic")]
+        let quic_website = config.quic.as_ref().and_then(|quic| quic.website.clone()).map(|address| {
+            let dialer = Dialer::new(vec![address], behind.clone()).to(To::Website);
+            Arc::new(dialer.without(own.clone()))
+        });
         let limits = Limits::new(config.limits, before.and_then(|it| it.limits.as_ref()));
         let to_be_asked = Mutex::new(reach::targets(&config, &backends, &routes, &fallback));
         let beside = Mutex::default();
@@ -61,6 +83,10 @@ impl Server {
             fallback,
             timeouts,
             tls,
+            #[cfg(feature = "quic")]
+            quic,
+            #[cfg(feature = "quic")]
+            quic_website,
             to_be_asked,
             beside,
         })

@@ -68,6 +68,7 @@ pub(super) async fn until_the_end(
         signal = signals.recv() => signal.map_err(StartError::Signals)?,
         () = &mut parent_exited => {
             info!("ending: the program that started us is gone");
+            say_farewell(service, serving).await;
             return Ok(());
         }
     };
@@ -76,6 +77,7 @@ pub(super) async fn until_the_end(
         if let Some(manager) = manager {
             manager.stopping(&format!("ending: {signal}"));
         }
+        say_farewell(service, serving).await;
         return Ok(());
     };
     signals.expect_another();
@@ -97,7 +99,19 @@ pub(super) async fn until_the_end(
         () = all_ended => info!("ending: all connections have ended"),
         () = tokio::time::sleep(most) => info!("ending: the time for draining is up, with {}", left()),
     }
+    say_farewell(service, serving).await;
     Ok(())
+}
+
+/// Has peers hear that the process ends who would otherwise wait for it. That takes a moment, or nothing at all.
+async fn say_farewell(service: &dyn Run, serving: impl Future<Output = ()>) {
+    const MOMENT: Duration = Duration::from_millis(300);
+    let Some(farewell) = service.farewell() else { return };
+    tokio::select! {
+        () = farewell => {}
+        () = serving => {}
+        () = tokio::time::sleep(MOMENT) => {}
+    }
 }
 
 /// Closes the port, and has all that waits for something to do end. Returns what is waited for.

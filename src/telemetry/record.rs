@@ -24,6 +24,8 @@ pub enum Kind {
     WebSocket,
     /// A tunnel behind v2ray's HTTPUpgrade.
     HttpUpgrade,
+    /// A tunnel in QUIC, one of the streams of its connection.
+    Quic,
     /// A WebSocket connection that carries sessions of Mux.Cool.
     Mux,
     /// One of these sessions.
@@ -37,7 +39,9 @@ impl Kind {
     const fn event(self) -> &'static str {
         match self {
             Kind::Unknown => "connection",
-            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade | Kind::Mux => "tunnel",
+            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade | Kind::Quic | Kind::Mux => {
+                "tunnel"
+            }
             Kind::Session => "session",
             Kind::Visitor => "visitor",
         }
@@ -51,6 +55,7 @@ impl Kind {
             Kind::FakeTls => "obfs-tls",
             Kind::WebSocket => "websocket",
             Kind::HttpUpgrade => "httpupgrade",
+            Kind::Quic => "quic",
             Kind::Mux => "mux",
             Kind::Session => "session",
             Kind::Visitor => "visitor",
@@ -66,6 +71,7 @@ impl Kind {
             Kind::FakeTls => Some(TunnelKind::FakeTls),
             Kind::WebSocket => Some(TunnelKind::WebSocket),
             Kind::HttpUpgrade => Some(TunnelKind::HttpUpgrade),
+            Kind::Quic => Some(TunnelKind::Quic),
             Kind::Session => Some(TunnelKind::Session),
             Kind::Unknown | Kind::Mux | Kind::Visitor => None,
         }

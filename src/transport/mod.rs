@@ -5,6 +5,11 @@ mod answer;
 pub mod fake_tls;
 pub mod http;
 pub mod proxy_protocol;
+#[cfg(feature = "quic")]
+pub mod quic;
+#[cfg(not(feature = "quic"))]
+#[path = "no_quic.rs"]
+pub mod quic;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -14,6 +19,7 @@ pub mod tls;
 mod tunnel;
 pub mod websocket;
 
+pub use quic::QuicOpener;
 pub use stream::Stream;
 pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
 pub use websocket::{Accepted, WebOpener};
@@ -22,6 +28,7 @@ use crate::config::{ClientDisguise, Handshake, RequestConfig};
 use crate::detect::ClientKind;
 use crate::net::Dialer;
 use crate::telemetry::Kind;
+use std::pin::Pin;
 use std::sync::Arc;
 use tls::TlsError;
 
@@ -35,6 +42,8 @@ pub enum Opener {
     FakeTls(Dialer, String, bool),
     /// With v2ray-plugin's disguises.
     Web(WebOpener),
+    /// With v2ray-plugin's QUIC.
+    Quic(Box<QuicOpener>),
 }
 
 impl Opener {
@@ -48,6 +57,7 @@ impl Opener {
             ClientDisguise::Http(request, handshake) => Opener::Http(dialer, request, handshake),
             ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, unknown_cuts),
             ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
+            ClientDisguise::Quic(config) => Opener::Quic(Box::new(QuicOpener::new(config, dialer)?)),
         })
     }
 
@@ -57,6 +67,7 @@ impl Opener {
             Opener::Http(..) => Kind::Http,
             Opener::FakeTls(..) => Kind::FakeTls,
             Opener::Web(web) => web.kind(),
+            Opener::Quic(_) => Kind::Quic,
         }
     }
 
@@ -65,6 +76,22 @@ impl Opener {
         match self {
             Opener::Http(dialer, ..) | Opener::FakeTls(dialer, ..) => dialer.shown(),
             Opener::Web(web) => web.server(),
+            Opener::Quic(quic) => quic.server(),
+        }
+    }
+
+    /// No tunnels are opened from now on.
+    pub fn retire(&self) {
+        if let Opener::Quic(quic) = self {
+            quic.retire();
+        }
+    }
+
+    /// Tells servers that the process ends, where the system does not do that.
+    pub fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        match self {
+            Opener::Quic(quic) => Some(Box::pin(quic.close())),
+            _ => None,
         }
     }
 
@@ -80,6 +107,7 @@ impl Opener {
                 fake_tls::open(dialer, name, *unknown_cuts, first).await
             }
             Opener::Web(web) => web.open(first).await,
+            Opener::Quic(quic) => quic.open(first).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! why there is none.
 
 use super::answer::UpgradeError;
+use super::quic::QuicError;
 use super::tls::ConnectError;
 use crate::metrics::Failure;
 use crate::net::dial::DialError;
@@ -57,6 +58,9 @@ pub enum NotOpened {
     /// TLS with the server failed.
     #[error(transparent)]
     Tls(#[from] ConnectError),
+    /// The QUIC connection has no stream.
+    #[error(transparent)]
+    Quic(#[from] QuicError),
     /// The server did not grant the upgrade.
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
@@ -72,7 +76,7 @@ impl NotOpened {
             NotOpened::Dial(DialError::Proxy(..)) => "proxy",
             NotOpened::Dial(_) => "dial",
             NotOpened::Tls(_) => "tls",
-            NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",
+            NotOpened::Quic(_) | NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",
         }
     }
 
@@ -81,7 +85,7 @@ impl NotOpened {
         match self {
             NotOpened::Dial(_) => Failure::Server,
             NotOpened::Tls(_) => Failure::Tls,
-            NotOpened::Upgrade(_) => Failure::Upgrade,
+            NotOpened::Quic(_) | NotOpened::Upgrade(_) => Failure::Upgrade,
             NotOpened::Malformed(_) => Failure::Malformed,
         }
     }

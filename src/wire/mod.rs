@@ -12,6 +12,8 @@ pub mod forwarded_for;
 pub mod http;
 pub mod mux;
 pub mod proxy_protocol;
+#[cfg(feature = "quic")]
+pub mod quic;
 mod reader;
 pub mod tls;
 pub mod websocket;

@@ -31,6 +31,16 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    /// A number of one to eight bytes, as QUIC has it (RFC 9000 section 16).
+    pub fn varint(&mut self) -> Option<u64> {
+        let first = *self.0.first()?;
+        let bytes = self.take(1 << (first >> 6))?;
+        Some(
+            bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+                & !(0b11 << (bytes.len() * 8 - 2)),
+        )
+    }
+
     /// The bytes behind their length in one byte.
     pub fn vector8(&mut self) -> Option<&'a [u8]> {
         let length = self.u8()?;

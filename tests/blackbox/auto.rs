@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Clients of every kind for one server, each with a name for messages. `trusted` are the options of
 /// clients with TLS.
-fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
+pub fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
     let kinds: Vec<(Make, String)> = [
         (Ours, "obfs=http;obfs-host=www.bing.com"),
         (Ours, "obfs=http;handshake=standard"),
@@ -48,7 +48,7 @@ fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
 }
 
 /// The options of a server for all of them: simple-obfs's clients only ever ask for `/`.
-fn options(certificate: &Certificate, more: &str) -> String {
+pub fn options(certificate: &Certificate, more: &str) -> String {
     format!("path=/stream;obfs-uri=/;obfs-tls-host=www.bing.com;{};{more}", certificate.for_server())
 }
 
@@ -117,7 +117,7 @@ fn every_kind_of_client_works_on_one_port_while_visitors_load_pages() {
 }
 
 /// Says in a failure which client it was.
-struct Named<'a>(&'a str);
+pub struct Named<'a>(pub &'a str);
 
 impl Drop for Named<'_> {
     fn drop(&mut self) {
@@ -155,17 +155,22 @@ fn a_browser_opens_the_page_through_the_port() {
     });
 }
 
-const BROWSED: &str = "<!doctype html><title>Chairs</title><h1>Chairs for gardens</h1><p id=how>\n\
+pub const BROWSED: &str = "<!doctype html><title>Chairs</title><h1>Chairs for gardens</h1><p id=how>\n\
     <script>how.textContent = 'over ' + performance.getEntriesByType('navigation')[0].nextHopProtocol</script>\n";
 
 /// The page as Chromium has it after its scripts have run.
 #[track_caller]
 fn browse(url: &str) -> String {
+    browse_with(&["--disable-quic", "--ignore-certificate-errors"], url)
+}
+
+#[track_caller]
+pub fn browse_with(words: &[&str], url: &str) -> String {
     let profile = TempDir::new("chromium");
     let mut command = bare(peers::path("chromium"));
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]).args(words);
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-    command.args(["--disable-dev-shm-usage", "--ignore-certificate-errors", "--dump-dom"]);
+    command.args(["--disable-dev-shm-usage", "--dump-dom"]);
     command.arg(format!("--user-data-dir={}", profile.path().display()));
     command.arg(format!("--host-resolver-rules=MAP {NAME} 127.0.0.1")).arg(url);
     command.env("HOME", profile.path());

@@ -61,6 +61,31 @@ fn the_costs_of_more_and_more_tunnels_are_measured() {
     });
 }
 
+/// Its server listens on no TCP port, and its client's first bytes are a datagram.
+#[test]
+fn the_column_of_quic_is_measured() {
+    if !netns::may() {
+        return;
+    }
+    netns::alone(secs(120), || {
+        need!("python3", "ss-v2ray-plugin", "openssl");
+        let dir = TempDir::new("bench");
+        let words = "--quick --rows idle,startup --idle-connections 70 --only v2ray-quic,ours-quic";
+        let (exit, child) = bench(&dir, words);
+        assert_eq!(exit, Exit::Code(0), "{}", child.show_log());
+        let text = std::fs::read_to_string(dir.path().join("figures.json")).expect("figures");
+        let figures: Value = serde_json::from_str(&text).expect("JSON");
+        for name in ["v2ray-quic", "ours-quic"] {
+            let column = &figures["contenders"][name];
+            assert_eq!(column["notes"], Value::Array(vec![]), "{name}: {}", child.show_log());
+            for metric in ["idle_server_kib", "idle_client_kib", "startup_server_ms", "startup_client_ms"] {
+                let value = column["median"][metric].as_f64().unwrap_or_default();
+                assert!(value > 0.0, "{name}: {metric} is {value}");
+            }
+        }
+    });
+}
+
 #[test]
 fn words_that_do_not_go_together_are_told() {
     need!("python3");

@@ -19,43 +19,43 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A run ends by itself after five minutes.
-const RUN: Duration = Duration::from_secs(320);
+pub const RUN: Duration = Duration::from_secs(320);
 
 /// A path and a name that no visitor guesses.
 const HIDDEN: &str = "obfs=http;obfs-host=secret.example;obfs-uri=/secret-path";
 
 /// What a run found.
-struct Found {
-    exit: Exit,
-    json: serde_json::Value,
+pub struct Found {
+    pub exit: Exit,
+    pub json: serde_json::Value,
 }
 
 impl Found {
-    fn count(&self, what: &str) -> u64 {
+    pub fn count(&self, what: &str) -> u64 {
         self.json["counts"][what].as_u64().expect("a count")
     }
 
     /// The probes with this status, by their names.
-    fn named(&self, status: &str) -> Vec<&str> {
+    pub fn named(&self, status: &str) -> Vec<&str> {
         let probes = self.json["probes"].as_array().expect("probes");
         let named = probes.iter().filter(|probe| probe["status"] == status);
         named.map(|probe| probe["name"].as_str().expect("a name")).collect()
     }
 
-    fn probe(&self, name: &str) -> &serde_json::Value {
+    pub fn probe(&self, name: &str) -> &serde_json::Value {
         let probes = self.json["probes"].as_array().expect("probes");
         probes.iter().find(|probe| probe["name"] == name).expect("a probe of this name")
     }
 
     /// What differs, to be read by people.
-    fn differing(&self) -> String {
+    pub fn differing(&self) -> String {
         let probes = self.json["probes"].as_array().expect("probes");
         let differing = probes.iter().filter(|probe| probe["status"] == "differs");
         differing.map(|probe| format!("{probe:#}\n")).collect()
     }
 
     #[track_caller]
-    fn assert_the_same(&self) {
+    pub fn assert_the_same(&self) {
         assert_eq!((self.exit, self.count("differ")), (Exit::Code(0), 0), "{}", self.differing());
         assert_eq!((self.count("unstable"), self.count("unfinished")), (0, 0), "{:#}", self.json);
         assert!(self.count("probes") >= 60);
@@ -71,7 +71,12 @@ fn start(server: SocketAddr, site: SocketAddr, more: &[&str]) -> Child {
 
 #[track_caller]
 fn probe(server: SocketAddr, site: SocketAddr, more: &[&str]) -> Found {
-    let child = start(server, site, &[&["--json"], more].concat());
+    found(&start(server, site, &[&["--json"], more].concat()))
+}
+
+/// What a run with `--json` finds.
+#[track_caller]
+pub fn found(child: &Child) -> Found {
     let exit = child.wait_exit(RUN);
     let line = child.wait_line("JSON", |line| line.starts_with('{'));
     Found { exit, json: serde_json::from_str(&line).expect("JSON") }
@@ -510,7 +515,7 @@ fn both_hear_the_same_and_a_seed_repeats_it() {
     });
 }
 
-fn refused(words: &[&str]) -> (Exit, String) {
+pub fn refused(words: &[&str]) -> (Exit, String) {
     let mut command = ours();
     command.arg("probe").args(words);
     let child = Child::spawn("probe", command);
@@ -540,6 +545,8 @@ fn a_bad_command_line_is_refused_in_one_line() {
             (&["127.0.0.1:1"], &["--site"]),
             (&["127.0.0.1", "--site", "127.0.0.1:2"], &["the server", "127.0.0.1"]),
             (&["127.0.0.1:1", "--site", "nowhere"], &["--site", "nowhere"]),
+            (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--quic", "--tls"], &["--quic", "--tls"]),
+            (&["127.0.0.1:1", "--quic", "--path", "/x"], &["--quic", "--path"]),
             (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--path", "x"], &["--path", "`x`"]),
             (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--seed", "x"], &["--seed", "`x`"]),
             (&["127.0.0.1:1", "--site", "127.0.0.1:2", "--fast"], &["--fast"]),

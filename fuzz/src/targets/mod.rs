@@ -22,8 +22,10 @@ mod options;
 mod own_website;
 mod pieces;
 mod probe_http_answer;
+mod probe_quic_answer;
 mod probe_tls_answer;
 mod proxy_protocol;
+mod quic_first_flight;
 mod request;
 mod sockets;
 mod upgrade;
@@ -35,7 +37,7 @@ mod websocket_stream;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `fuzz_targets`, and of their folders in `seeds`.
-pub const TARGETS: [(&str, Target); 23] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("answers", answers::check),
     ("client_hello", client_hello::check),
     ("detect", detect::check),
@@ -52,8 +54,10 @@ pub const TARGETS: [(&str, Target); 23] = [
     ("options", options::check),
     ("own_website", own_website::check),
     ("probe_http_answer", probe_http_answer::check),
+    ("probe_quic_answer", probe_quic_answer::check),
     ("probe_tls_answer", probe_tls_answer::check),
     ("proxy_protocol", proxy_protocol::check),
+    ("quic_first_flight", quic_first_flight::check),
     ("request", request::check),
     ("upgrade", upgrade::check),
     ("upstream_proxy", upstream_proxy::check),

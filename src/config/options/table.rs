@@ -39,7 +39,7 @@ impl OptionSpec {
         match self.name {
             "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
             | "mux" | "header" | "user-agent" => "Disguise",
-            "tls" | "sni" | "cert" | "certRaw" | "key" => "TLS",
+            "tls" | "sni" | "quic" | "quic-congestion" | "cert" | "certRaw" | "key" => "TLS",
             "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
@@ -76,8 +76,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         "mode",
         Kind::Value("MODE"),
         BOTH,
-        "websocket, as v2ray-plugin makes it, or httpupgrade, as v2ray and xray have it; a server takes \
-         both where it takes one. A server's default is auto: every kind of client on one port.",
+        "websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes \
+         both websocket and httpupgrade where it takes one. A server's default is auto: every kind of client on one \
+         port, quic among them where the option quic is set.",
     ),
     option(
         "host",
@@ -103,6 +104,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         "TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing \
          in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing \
          in the clear either.",
+    ),
+    option(
+        "quic",
+        Kind::Flag,
+        SERVER,
+        "With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP \
+         of the port to others.)",
+    ),
+    option(
+        "quic-congestion",
+        Kind::Value("NAME"),
+        BOTH,
+        "With QUIC: how fast to send, cubic (the default) by what is lost, or bbr by what arrives, which is \
+         experimental.",
     ),
     option(
         "cert",
@@ -272,6 +287,16 @@ pub const OPTIONS: &[OptionSpec] = &[
             SERVER,
             "With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks \
              HTTP/2 in the clear; `same` is the port of failover.",
+        )
+    },
+    OptionSpec {
+        aliases: &["fallback-quic"],
+        ..option(
+            "failover-quic",
+            Kind::Value("HOST:PORT"),
+            SERVER,
+            "With mode=quic, or quic: the website's HTTP/3, to which every QUIC connection goes that is not for the \
+             server's own name, or that offers the protocol h3. Without it, nobody answers these.",
         )
     },
     OptionSpec {

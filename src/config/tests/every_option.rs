@@ -37,10 +37,17 @@ const fn row(good: [&'static str; 2], empty: Empty, wrong: Option<&'static str>)
 const WEB: &str = "mode=websocket;";
 const TLS: &str = "mode=websocket;tls;cert=/c.pem;key=/k.pem;";
 
+const QUIC: &str = "mode=quic;cert=/c.pem;key=/k.pem;";
+
 /// The row of an option: a new one needs one, too.
 fn row_of(spec: &OptionSpec) -> Row {
     const ADDRESSES: [&str; 2] = ["127.0.0.1:8080", "[::1]:8081"];
     match spec.name {
+        "quic" => Row {
+            folds: true,
+            beside: "mode=auto;tls;cert=/c.pem;key=/k.pem",
+            ..row(["true", "false"], Meant, Some("perhaps"))
+        },
         _ if spec.kind == Kind::Flag => Row { folds: true, ..row(["true", "false"], Meant, Some("perhaps")) },
         "tls" => Row {
             folds: true,
@@ -51,7 +58,7 @@ fn row_of(spec: &OptionSpec) -> Row {
             Row { beside: "obfs=tls", ..row(["a.example", "b.example"], Refused, Some("a b")) }
         }
         "obfs" => Row { folds: true, ..row(["http", "tls"], Refused, Some("htpp")) },
-        "mode" => Row { folds: true, ..row(["websocket", "httpupgrade"], Refused, Some("quic")) },
+        "mode" => Row { folds: true, ..row(["websocket", "httpupgrade"], Refused, Some("grpc")) },
         "host" => Row { beside: WEB, ..row(["a.example", "b.example:443"], Meant, Some("a b")) },
         "sni" => Row { beside: TLS, ..row(["a.example", "b.example"], Ignored, Some("*.a b")) },
         "cert" => Row {
@@ -88,6 +95,8 @@ fn row_of(spec: &OptionSpec) -> Row {
             beside: "mode=websocket;tls;cert=/c.pem;key=/k.pem;failover=a:1",
             ..row(ADDRESSES, Meant, Some("x"))
         },
+        "failover-quic" => Row { beside: QUIC, ..row(ADDRESSES, Refused, Some("status:404")) },
+        "quic-congestion" => Row { folds: true, ..row(["cubic", "bbr"], Refused, Some("vegas")) },
         "failover-proxy" => Row { beside: "failover=a:1", ..row(["v1", "v2"], Refused, Some("3")) },
         "proxy-protocol" => Row { beside: "trusted=::1", ..row(["in", "in"], Refused, Some("out")) },
         "trusted" => row(["10.0.0.0/8", "::1"], Refused, Some("10.0.0.0/99")),
@@ -307,6 +316,7 @@ fn no_string_becomes_another_disguise() {
         Some(match client.disguise {
             ClientDisguise::Http(..) => "http",
             ClientDisguise::FakeTls { .. } => "tls",
+            ClientDisguise::Quic(_) => "quic",
             ClientDisguise::Web(web) => match (web.body, web.tls.is_some()) {
                 (WebBody::Frames, false) => "ws",
                 (WebBody::Frames, true) => "wss",
@@ -336,7 +346,8 @@ fn no_string_becomes_another_disguise() {
         ("v2ray-plugin;mode=websocket;host=a.com;tls", Some("wss")),
         ("mode=WebSocket;tls=TRUE", Some("wss")),
         ("tls;host=a.com", Some("wss")),
-        ("mode=quic;host=a.com", None),
+        ("mode=quic;host=a.com", Some("quic")),
+        ("mode=grpc;host=a.com", None),
         ("websocket;host=a.com", None),
         ("mode=;host=a.com", None),
         ("mode=fast2;key=x;crypt=aes", None),

@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// What counts as one address: of IPv6 a network of 64 bits, of which whoever has one has all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(IpAddr);
+pub(crate) struct Key(IpAddr);
 
 impl From<IpAddr> for Key {
     fn from(address: IpAddr) -> Key {

@@ -222,3 +222,39 @@ fn the_library_is_a_note_and_no_difference() {
     assert_eq!(notes(&a, &b).len(), 2);
     assert_eq!(notes(&wire(PAGE), &a), []);
 }
+
+/// Over UDP there is no connection, and what came is told in parts.
+fn udp(told: &[(u64, &str)], end: End, until: u64) -> Seen {
+    let told: Vec<_> = told.iter().map(|(time, what)| (millis(*time), (*what).to_owned())).collect();
+    let arrivals = told.first().map(|(time, _)| (*time, 0)).into_iter().collect();
+    Seen { datagrams: Some(told), arrivals, end, until: millis(until), ..Seen::default() }
+}
+
+#[test]
+fn what_came_over_udp_is_compared_part_by_part() {
+    let site = udp(&[(1, "Retry"), (2, "ALPN h3")], End::Open, 3000);
+    assert_eq!(differences(&site, &udp(&[(9, "Retry"), (20, "ALPN h3")], End::Open, 3100)), []);
+    let found = differences(&site, &udp(&[(1, "Retry"), (2, "no ALPN")], End::Open, 3000));
+    let [difference] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((difference.what.as_str(), difference.for_good), ("the answer, part 2", true));
+    assert_eq!((difference.site.as_str(), difference.server.as_str()), ("ALPN h3", "no ALPN"));
+    assert_eq!(kinds(&site, &udp(&[(1, "Retry")], End::Open, 3000)), [DifferenceKind::Answer]);
+    assert_eq!(kinds(&site, &udp(&[], End::Open, 3000)), [DifferenceKind::Answer]);
+    // A part that came when the other was not watched any more.
+    let late = udp(&[(1, "Retry"), (2, "ALPN h3"), (3500, "an end")], End::Open, 6500);
+    assert_eq!(differences(&site, &late), []);
+    let closed = udp(&[], End::Unreachable("closed".into()), 1);
+    assert_eq!(kinds(&udp(&[], End::Open, 3000), &closed), [DifferenceKind::End]);
+    assert_eq!(ending(&closed), "closed");
+    assert_eq!(ending(&site), "then silence");
+}
+
+/// However short the watch is, what comes at once is no question of time.
+#[test]
+fn an_answer_at_once_is_told_from_silence_also_in_a_second() {
+    let silent = visit(&[], End::Open, 1000);
+    assert_eq!(kinds(&silent, &visit(&[(5, PAGE)], End::Open, 1005)), [DifferenceKind::Answer]);
+    assert_eq!(kinds(&silent, &visit(&[], End::Fin, 5)), [DifferenceKind::End]);
+    let at_the_end = compare(&silent, &visit(&[(900, PAGE)], End::Open, 1900), &Mask::new());
+    assert!(at_the_end.at_the_edge && at_the_end.differences.is_empty());
+}

@@ -1,11 +1,25 @@
 //! The list of probes.
 
+mod quic;
 mod requests;
 mod strangers;
 mod tls;
 mod upgrades;
 
 use super::script::{Noise, Offer, Probe, says};
+
+pub use quic::{GRANTED, OF_V2RAY, PORT, port};
+
+/// What visitors speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP in the clear.
+    Http,
+    /// TLS, and HTTP in it.
+    Tls,
+    /// QUIC, over UDP.
+    Quic,
+}
 
 /// What all visitors of a run know.
 #[derive(Debug, Clone)]
@@ -58,10 +72,19 @@ pub fn tls(context: &mut ProbeContext) -> Vec<Probe> {
     all
 }
 
+/// The probes for a UDP port.
+pub fn quic(context: &mut ProbeContext) -> Vec<Probe> {
+    quic::all(context)
+}
+
 /// What every website answers: without it nothing can be said of the others.
-pub fn control(context: &ProbeContext, tls: bool) -> Probe {
-    let probe = says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
-    if tls { probe.inside(Offer::usual()) } else { probe }
+pub fn control(context: &ProbeContext, speech: Speech) -> Probe {
+    let request = || says("an ordinary request", context.request("GET /", "Connection: close\r\n"));
+    match speech {
+        Speech::Http => request(),
+        Speech::Tls => request().inside(Offer::usual()),
+        Speech::Quic => quic::control(),
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +100,7 @@ mod tests {
 
     #[test]
     fn each_probe_has_a_name_of_its_own_and_a_seed_decides_all() {
-        for list in [plain, tls] {
+        for list in [plain, tls, quic] {
             for tunnel in [None, Some("/secret"), Some("/")] {
                 let probes = list(&mut context(tunnel, 1));
                 assert!(probes.len() >= 60, "{}", probes.len());

@@ -167,6 +167,17 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
+/// What follows from a key for this use, and says nothing of the key (HKDF, RFC 5869).
+#[cfg(all(feature = "quic", feature = "server"))]
+pub(super) fn secret(key: &Path, of: &[u8]) -> Result<[u8; 32], TlsError> {
+    let key = private_key(key)?;
+    let suite = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    let hkdf = suite.map(|suite| suite.hkdf_provider.extract_from_secret(None, key.secret_der()));
+    let mut secret = [0; 32];
+    let expanded = hkdf.and_then(|hkdf| hkdf.expand_slice(&[b"obfs-rs ", of], &mut secret).ok());
+    expanded.map(|()| secret).ok_or_else(|| TlsError::Rustls(Error::General("there is no HKDF".into())))
+}
+
 /// What a key is that no ring key can be, by the object identifier in it.
 fn unusable(key: &[u8]) -> Option<&'static str> {
     const KINDS: &[(&[u8], &str)] = &[

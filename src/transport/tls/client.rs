@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -38,31 +39,7 @@ impl Connector {
     ///
     /// The extra root cannot be read, or there is no root at all.
     pub fn new(config: &TlsClientConfig) -> Result<Connector, TlsError> {
-        let extra = extra_roots(config)?;
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        let (taken, ignored) = roots.add_parsable_certificates(found.certs);
-        debug!(taken, ignored, "the system's roots");
-        for root in &extra {
-            roots.add(root.clone()).map_err(|error| match &config.extra_root {
-                Some(ExtraRoot::File(path)) => TlsError::file(path, error),
-                _ => TlsError::Raw(error),
-            })?;
-        }
-        if roots.is_empty() {
-            let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-            return Err(TlsError::NoRoots(errors.join("; ")));
-        }
-        let provider = provider::provider();
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-        provider::check_clock()?;
-        let mut tls = ClientConfig::builder_with_details(provider, Arc::new(provider::Clock))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { webpki, pinned: extra }))
-            .with_no_client_auth();
+        let mut tls = client_config(verifier(config)?, rustls::DEFAULT_VERSIONS)?;
         tls.alpn_protocols = CLIENT_ALPN.iter().map(|name| name.to_vec()).collect();
         tls.resumption = Resumption::store(Arc::new(Tickets::default()));
         let server_name = ServerName::try_from(config.server_name.clone())
@@ -84,6 +61,52 @@ impl Connector {
         debug!(?kind, ?version, "TLS");
         Ok(stream)
     }
+}
+
+/// What is the same in each of a client's protocols.
+///
+/// # Errors
+///
+/// The library refuses it.
+pub(in crate::transport) fn client_config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, TlsError> {
+    provider::check_clock()?;
+    Ok(ClientConfig::builder_with_details(provider::provider(), Arc::new(provider::Clock))
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+/// Whom a client trusts.
+///
+/// # Errors
+///
+/// The extra root cannot be read, or there is no root at all.
+pub(in crate::transport) fn verifier(
+    config: &TlsClientConfig,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let extra = extra_roots(config)?;
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (taken, ignored) = roots.add_parsable_certificates(found.certs);
+    debug!(taken, ignored, "the system's roots");
+    for root in &extra {
+        roots.add(root.clone()).map_err(|error| match &config.extra_root {
+            Some(ExtraRoot::File(path)) => TlsError::file(path, error),
+            _ => TlsError::Raw(error),
+        })?;
+    }
+    if roots.is_empty() {
+        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(TlsError::NoRoots(errors.join("; ")));
+    }
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider())
+        .build()
+        .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
+    Ok(Arc::new(Verifier { webpki, pinned: extra }))
 }
 
 fn extra_roots(config: &TlsClientConfig) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -34,7 +34,7 @@ pub enum ConnectError {
 const NAMES: usize = 8;
 
 /// Says what did not match, and what to look at.
-pub(super) fn explain(error: io::Error) -> ConnectError {
+pub(in crate::transport) fn explain(error: io::Error) -> ConnectError {
     match error.kind() {
         io::ErrorKind::TimedOut => return ConnectError::Silent,
         io::ErrorKind::UnexpectedEof => {

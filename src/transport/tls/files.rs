@@ -52,6 +52,12 @@ impl Files {
         Ok([stamp(&self.certificate)?, stamp(&self.key)?])
     }
 
+    /// What follows from the key for this use: the same after a restart.
+    #[cfg(all(feature = "quic", feature = "server"))]
+    pub(super) fn secret(&self, of: &[u8]) -> Result<[u8; 32], TlsError> {
+        certificate::secret(&self.key, of)
+    }
+
     /// Reads both, and makes sure that they belong together.
     pub(super) fn load(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         let pair = certificate::load(&self.certificate, &self.key)?;

@@ -12,7 +12,11 @@ mod tickets;
 mod upstream;
 
 pub use client::Connector;
+#[cfg(feature = "quic")]
+pub(super) use client::{client_config, verifier};
 pub use connect_error::ConnectError;
+#[cfg(feature = "quic")]
+pub(super) use connect_error::explain;
 pub use error::TlsError;
 pub use server::Acceptor;
 pub use stream::TlsStream;

@@ -76,6 +76,36 @@ impl Acceptor {
         Ok(Acceptor { config: Arc::new(tls), pair, name: config.name.clone() })
     }
 
+    /// The same certificate for another protocol that has TLS 1.3 in it, which `protocols` are taken inside of.
+    ///
+    /// # Errors
+    ///
+    /// The library refuses it.
+    #[cfg(all(feature = "quic", feature = "server"))]
+    pub(in crate::transport) fn config_of_tls_1_3(
+        &self,
+        protocols: &[&[u8]],
+    ) -> Result<ServerConfig, TlsError> {
+        let mut tls = ServerConfig::builder_with_details(provider::provider(), Arc::new(provider::Clock))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&self.pair) as Arc<dyn ResolvesServerCert>);
+        tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        // A hello would say that somebody has been here before.
+        tls.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(tls)
+    }
+
+    /// What follows from the key for this use: the same after a restart.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be read.
+    #[cfg(all(feature = "quic", feature = "server"))]
+    pub(in crate::transport) fn secret(&self, of: &[u8]) -> Result<[u8; 32], TlsError> {
+        self.pair.files.secret(of)
+    }
+
     /// Reads the files anew whenever they change, for as long as a clone of this lives. To be called
     /// once there is a runtime; of several calls, the first counts.
     pub fn watch_files(&self) {
@@ -156,9 +186,12 @@ impl Acceptor {
     /// that our certificate has.
     pub fn is_asked_for(&self, name: Option<&[u8]>, info: &ConnInfo) -> bool {
         let address = info.local_addr().ip().to_string();
-        let asked = name.unwrap_or(address.as_bytes());
-        self.name.as_ref().is_some_and(|own| asked.eq_ignore_ascii_case(own.as_bytes()))
-            || self.has_name(asked)
+        self.is_for(name.unwrap_or(address.as_bytes()))
+    }
+
+    /// Whether this name is ours.
+    pub fn is_for(&self, name: &[u8]) -> bool {
+        self.name.as_ref().is_some_and(|own| name.eq_ignore_ascii_case(own.as_bytes())) || self.has_name(name)
     }
 
     /// Whether the certificate that is served now has this name, or address.

@@ -72,6 +72,16 @@ pub fn body(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotAHello> {
     Err(NotAHello)
 }
 
+/// The same of a hello that comes without records, as in QUIC. What follows it is not looked at.
+///
+/// # Errors
+///
+/// It is no hello. More bytes never change that, nor a body that was found.
+pub fn body_without_records(message: &[u8]) -> Result<Option<&[u8]>, NotAHello> {
+    let Some(length) = message_length(message)? else { return Ok(None) };
+    Ok(message.get(MESSAGE_HEAD..MESSAGE_HEAD + length))
+}
+
 /// The length of a record's fragment, once its head is complete.
 fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotAHello> {
     /// RFC 8446 section 5.1: 2^14 bytes of plaintext.

@@ -9,6 +9,7 @@ use super::proc::{self, Proc};
 use super::tempdir::TempDir;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
 /// Which family of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +42,7 @@ impl Host {
     #[track_caller]
     pub fn server_on(host: &str, family: Family, plugin: &Path, options: &str) -> Host {
         let port = free_port();
-        let mut command;
-        match family {
-            Family::Libev => {
-                command = bare(peers::path("ss-server"));
-                command.args(["-s", host, "-p", &port.to_string()]);
-                command.args(["-k", PASSWORD, "-m", METHOD, "-t", "60"]);
-            }
-            Family::Rust => {
-                command = bare(peers::path("ssserver"));
-                command.args(["-s", &format!("{host}:{port}"), "-k", PASSWORD, "-m", METHOD]);
-            }
-        }
-        command.arg("--plugin").arg(plugin);
-        command.args(["--plugin-opts", options]);
+        let command = server_command(family, host, port, plugin, options);
         let child = Child::spawn(&format!("{family:?} server"), command);
         child.wait_listening(port);
         Host::ready(child, port)
@@ -108,6 +96,25 @@ impl Host {
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         Host { child, plugin, addr }
     }
+}
+
+/// The command of a server with this public address.
+pub fn server_command(family: Family, host: &str, port: u16, plugin: &Path, options: &str) -> Command {
+    let mut command;
+    match family {
+        Family::Libev => {
+            command = bare(peers::path("ss-server"));
+            command.args(["-s", host, "-p", &port.to_string()]);
+            command.args(["-k", PASSWORD, "-m", METHOD, "-t", "60"]);
+        }
+        Family::Rust => {
+            command = bare(peers::path("ssserver"));
+            command.args(["-s", &format!("{host}:{port}"), "-k", PASSWORD, "-m", METHOD]);
+        }
+    }
+    command.arg("--plugin").arg(plugin);
+    command.args(["--plugin-opts", options]);
+    command
 }
 
 /// Connects to `target` through a SOCKS5 proxy, as applications do (RFC 1928).

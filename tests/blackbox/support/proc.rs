@@ -155,20 +155,48 @@ pub fn port_listens(port: u16) -> bool {
     listening_sockets().iter().any(|&(_, p)| p == port)
 }
 
+/// (inode, port) of every UDP socket in the network namespace of this thread that is bound and not connected.
+fn udp_sockets() -> Vec<(u64, u16)> {
+    let text = |file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let sockets = [text("udp"), text("udp6")];
+    let lines = sockets.iter().flat_map(|text| text.lines().skip(1));
+    let unconnected = lines.filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if *fields.get(3)? != "07" {
+            return None;
+        }
+        let (_, port) = fields[1].rsplit_once(':')?;
+        Some((fields.get(9)?.parse().ok()?, u16::from_str_radix(port, 16).ok()?))
+    });
+    unconnected.collect()
+}
+
+/// Whether anybody has the UDP port.
+pub fn udp_port_bound(port: u16) -> bool {
+    udp_sockets().iter().any(|&(_, bound)| bound == port)
+}
+
+/// The UDP ports that a process has bound.
+pub fn udp_ports(pid: i32) -> HashSet<u16> {
+    let inodes = socket_inodes(pid);
+    let its = udp_sockets().into_iter().filter(|(inode, _)| inodes.contains(inode));
+    its.map(|(_, port)| port).collect()
+}
+
 /// The ports a process listens on.
 pub fn listening_ports(pid: i32) -> HashSet<u16> {
+    let inodes = socket_inodes(pid);
+    let its = listening_sockets().into_iter().filter(|(inode, _)| inodes.contains(inode));
+    its.map(|(_, port)| port).collect()
+}
+
+fn socket_inodes(pid: i32) -> HashSet<u64> {
     let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return HashSet::new();
     };
-    let inodes: HashSet<u64> = fds
-        .filter_map(|e| {
-            let target = std::fs::read_link(e.ok()?.path()).ok()?;
-            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-        })
-        .collect();
-    listening_sockets()
-        .into_iter()
-        .filter(|(inode, _)| inodes.contains(inode))
-        .map(|(_, port)| port)
-        .collect()
+    fds.filter_map(|e| {
+        let target = std::fs::read_link(e.ok()?.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    })
+    .collect()
 }

@@ -1,0 +1,74 @@
+//! UDP sockets.
+
+use super::listen::{ListenError, is_v4_wildcard, lacks_family};
+use crate::net::addr::{Host, HostPort};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use tracing::debug;
+
+/// What the system is asked to keep for a socket each way: what comes in some milliseconds while its thread is busy. It
+/// cuts it to its own limit.
+const BUFFER: usize = 4 * 1024 * 1024;
+
+/// Has the system keep more for a socket than it does by itself.
+pub(super) fn enlarge_buffers<'a>(socket: impl Into<SockRef<'a>>) {
+    let socket: SockRef<'_> = socket.into();
+    for (what, result) in [
+        ("SO_RCVBUF", socket.set_recv_buffer_size(BUFFER)),
+        ("SO_SNDBUF", socket.set_send_buffer_size(BUFFER)),
+    ] {
+        if let Err(error) = result {
+            debug!(what, %error, "a socket option was refused");
+        }
+    }
+}
+
+/// Takes the UDP port of every address; of all addresses of a name.
+///
+/// # Errors
+///
+/// The first address that cannot be had.
+pub fn bind(addresses: &[HostPort]) -> Result<Vec<UdpSocket>, ListenError> {
+    let mut sockets = Vec::new();
+    for address in addresses {
+        let fail = |error| ListenError::Udp { address: address.clone(), error };
+        match &address.host {
+            Host::Ip(ip) => {
+                let only_v6 = *ip == Ipv6Addr::UNSPECIFIED && addresses.iter().any(is_v4_wildcard);
+                match socket(SocketAddr::new(*ip, address.port), only_v6) {
+                    // Both wildcards mean "everywhere", also where IPv6 is switched off.
+                    Err(error) if only_v6 && lacks_family(&error) => {
+                        debug!(%address, %error, "there is no IPv6 here");
+                    }
+                    socket => sockets.push(socket.map_err(fail)?),
+                }
+            }
+            Host::Name(name) => {
+                let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+                let before = sockets.len();
+                for address in (name.as_str(), address.port).to_socket_addrs().map_err(fail)? {
+                    match socket(address, false) {
+                        Ok(socket) => sockets.push(socket),
+                        Err(error) => refused = error,
+                    }
+                }
+                if sockets.len() == before {
+                    return Err(fail(refused));
+                }
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr, only_v6: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_nonblocking(true)?;
+    enlarge_buffers(&socket);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

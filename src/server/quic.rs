@@ -1,0 +1,148 @@
+//! QUIC on the server half: each stream of a connection is a tunnel. (What is not for us never comes here.)
+
+use super::{Server, limits};
+use crate::metrics::{self, Failure};
+use crate::net::conn_info::ConnInfo;
+use crate::net::limits::{Arrival, Slot};
+use crate::relay::{Flows, Identity, RelayStream as _};
+use crate::runtime::{admission, balance, watchdog};
+use crate::service::Current;
+use crate::telemetry::{Kind, Record, Target};
+use crate::transport::quic::demux::Rules;
+use crate::transport::quic::{Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings, is_ours};
+use crate::transport::{NotAccepted, Tunnel};
+use crate::wire::tls::ClientHello;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, error, warn};
+
+/// How long a connection's next stream waits where there are no descriptors for it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves these sockets until they are to be closed.
+pub(super) async fn serve(
+    current: Arc<Current<Server>>,
+    sockets: Vec<UdpSocket>,
+    closing: impl Future<Output = ()>,
+) {
+    let Some(settings) = current.get().quic.clone() else { return closing.await };
+    let mut listeners = Vec::new();
+    for socket in sockets {
+        match Listener::new(socket, &settings, rules(&current)) {
+            Ok(listener) => listeners.push(Arc::new(listener)),
+            Err(error) => error!(%error, "cannot wait for QUIC connections"),
+        }
+    }
+    let mut accepting = JoinSet::new();
+    for listener in &listeners {
+        accepting.spawn(accept(Arc::clone(&current), Arc::clone(listener)));
+    }
+    closing.await;
+    accepting.shutdown().await;
+    for listener in listeners {
+        listener.close().await;
+    }
+}
+
+/// Whose connections are whose: as the half says that serves now.
+fn rules(current: &Arc<Current<Server>>) -> Rules {
+    let website = current.get().quic_website.clone();
+    let (current, has_website) = (Arc::clone(current), website.is_some());
+    let is_ours = move |hello: &ClientHello<'_>, local: Option<IpAddr>| {
+        let server = current.get();
+        let is_our_name = |name: &[u8]| server.tls.as_ref().is_some_and(|tls| tls.is_for(name));
+        is_ours(hello, local, has_website, is_our_name)
+    };
+    Rules { is_ours: Box::new(is_ours), website }
+}
+
+/// Gives each connection a task of its own.
+async fn accept(current: Arc<Current<Server>>, listener: Arc<Listener>) {
+    while let Some(arriving) = listener.accept().await {
+        metrics::accepted();
+        let Some(settings) = current.get().quic.clone() else { continue };
+        tokio::spawn(watchdog::watched(None, connection(Arc::clone(&current), arriving, settings)));
+    }
+}
+
+/// Makes the handshake, and gives each stream a task of its own.
+async fn connection(current: Arc<Current<Server>>, arriving: Arriving, settings: Settings) {
+    let peer = arriving.peer();
+    let connection = match arriving.establish(&settings).await {
+        Ok(connection) => connection,
+        // It comes again.
+        Err(Refusal::Retry) => return,
+        Err(error) => {
+            debug!(%peer, %error, "QUIC handshake failed");
+            metrics::connection_failed(Failure::Tls);
+            return Record::new(ConnInfo::new(peer)).failed("refused", &error);
+        }
+    };
+    let name: Option<Arc<str>> = connection.server_name().map(Into::into);
+    let ended = loop {
+        while admission::is_full().is_some() {
+            sleep(PAUSE).await;
+        }
+        match connection.next_stream().await {
+            Ok(stream) => serve_stream(&current, &connection, stream, name.clone()),
+            Err(error) => break error,
+        }
+    };
+    debug!(%peer, %ended, "QUIC connection ended");
+}
+
+fn serve_stream(
+    current: &Current<Server>,
+    connection: &QuicConnection,
+    stream: QuicStream,
+    name: Option<Arc<str>>,
+) {
+    let (server, peer) = (current.get(), connection.peer());
+    let tunnel = async move { server.serve_stream(stream, ConnInfo::new(peer), name.as_deref()).await };
+    balance::spawn(watchdog::watched(Some(peer), tunnel));
+}
+
+impl Server {
+    /// Serves a tunnel to its end.
+    async fn serve_stream(&self, stream: QuicStream, info: ConnInfo, name: Option<&str>) {
+        let mut record = Record::new(info);
+        (record.kind, record.tls) = (Kind::Quic, true);
+        let Some(slot) = self.slot(&info).await else {
+            return abort(stream, record, "refused", &"there are as many tunnels as there may be");
+        };
+        let (role, backend) = self.backends.of_name(name);
+        record.target = Some(Target { role, address: Arc::clone(backend.shown()) });
+        match Box::pin(backend.connect()).await {
+            Ok(backend) => {
+                record.stands(record.began.elapsed());
+                let tunnel = Tunnel::accepted(stream, Flows::new(Identity), None);
+                let mut outcome = limits::with_slot(slot, tunnel.relay(backend, self.timeouts)).await;
+                record.ended(&outcome);
+                outcome.close().await;
+            }
+            Err(error) => {
+                let error = NotAccepted::Backend(error);
+                warn!(peer = %record.info, stage = error.stage(), %error, "tunnel failed");
+                metrics::connection_failed(Failure::Backend);
+                abort(stream, record, "failed", &error);
+            }
+        }
+    }
+
+    /// A place for a tunnel, where these are limited. `None` if there is none.
+    async fn slot(&self, info: &ConnInfo) -> Option<Option<Slot>> {
+        let Some(limits) = &self.limits else { return Some(None) };
+        let mut arrival = Arrival::default();
+        limits.note_arrival(&mut arrival, info);
+        limits.admit(&arrival, info, 0, self.fallback.undecided()).await.ok().map(Some)
+    }
+}
+
+/// Ends a stream so that its client does not take that for an end in order.
+fn abort(mut stream: QuicStream, record: Record, how: &'static str, why: &dyn std::fmt::Display) {
+    stream.abort();
+    record.failed(how, why);
+}

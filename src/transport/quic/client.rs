@@ -1,0 +1,267 @@
+//! QUIC on the client half: connections to the server, and a stream on one of them for each tunnel.
+
+use super::error::QuicError;
+use super::ids::ConnectionIds;
+use super::keep_alive::{Usage, keep_alive};
+use super::refused::Refused;
+use super::windows;
+use super::{CLIENT_IDLE, CODE, QuicStream, endpoint_config, transport_config};
+use crate::config::QuicClientConfig;
+use crate::net::Dialer;
+use crate::net::dial::DialError;
+use crate::relay::{Direction, Flows, Identity};
+use crate::transport::tls::{self, TlsError};
+use crate::transport::{NotOpened, Tunnel};
+use quinn::crypto::rustls::QuicClientConfig as Crypto;
+use quinn::{ClientConfig, Connection, Endpoint, TokioRuntime, TransportConfig, VarInt};
+use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+/// What v2ray's client offers inside.
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// A connection that has had no tunnel for so long is not used again: its server may take it for dead before it hears of
+/// the next one.
+const UNUSED: Duration = Duration::from_secs(20);
+
+/// A server that has not answered for so long is dialled anew for the next tunnel.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens tunnels in QUIC.
+pub struct QuicOpener {
+    dialer: Dialer,
+    server_name: String,
+    verifier: Arc<dyn ServerCertVerifier>,
+    tls: Box<rustls::ClientConfig>,
+    transport: Arc<TransportConfig>,
+    window: VarInt,
+    connections: Mutex<Vec<Open>>,
+    /// One dials for all who wait.
+    dialling: tokio::sync::Mutex<LastFailure>,
+    /// For IPv4 and for IPv6; each is there once it was needed.
+    endpoints: Mutex<[Option<Endpoint>; 2]>,
+}
+
+/// When somebody had dialled in vain, and what was said.
+type LastFailure = Option<(Instant, String)>;
+
+/// A connection that stands.
+#[derive(Clone)]
+struct Open {
+    connection: Connection,
+    usage: Arc<Usage>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What had been heard of the server, and said to it, when something was heard that was new.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    received: u64,
+    sent: u64,
+    at: Instant,
+}
+
+impl std::fmt::Debug for QuicOpener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuicOpener").field("server", self.dialer.shown()).finish_non_exhaustive()
+    }
+}
+
+impl QuicOpener {
+    /// Opens tunnels to what the dialer dials.
+    ///
+    /// # Errors
+    ///
+    /// The roots for TLS cannot be had.
+    pub fn new(config: QuicClientConfig, dialer: Dialer) -> Result<QuicOpener, TlsError> {
+        let verifier = tls::verifier(&config.tls)?;
+        let mut tls = tls::client_config(Arc::clone(&verifier), &[&rustls::version::TLS13])?;
+        tls.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        tls.resumption = Resumption::disabled();
+        let window = windows::of_client();
+        // The server opens none.
+        let transport = Arc::new(transport_config(config.congestion, window, CLIENT_IDLE, 0));
+        Ok(QuicOpener {
+            dialer,
+            server_name: config.tls.server_name,
+            verifier,
+            tls: Box::new(tls),
+            transport,
+            window,
+            connections: Mutex::default(),
+            dialling: tokio::sync::Mutex::default(),
+            endpoints: Mutex::default(),
+        })
+    }
+
+    /// The servers that are dialled, for people.
+    pub fn server(&self) -> &Arc<str> {
+        self.dialer.shown()
+    }
+
+    /// Opens a tunnel in which `first` is said first: a stream is heard of with its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or takes no stream.
+    pub async fn open(&self, first: Vec<u8>) -> Result<Tunnel, NotOpened> {
+        let stream = match self.stream().await {
+            Some(stream) => stream,
+            None => Box::pin(self.stream_of_another()).await?,
+        };
+        Ok(Tunnel::dialled(stream, Flows::new(Identity).with_payload(Direction::Up, first)))
+    }
+
+    /// A stream on a connection that stands and has room.
+    async fn stream(&self) -> Option<QuicStream> {
+        for open in self.usable() {
+            if let Some(stream) = open.stream().await.ok().flatten() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// The connections that may have room.
+    fn usable(&self) -> Vec<Open> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|open| {
+            let is_old = open.usage.unused_for().is_some_and(|time| time >= UNUSED);
+            if is_old {
+                open.connection.close(CODE, b"");
+            }
+            !is_old && open.connection.close_reason().is_none()
+        });
+        connections.iter().filter(|open| open.answers()).cloned().collect()
+    }
+
+    /// A stream on a connection that is dialled now, by this one or by another who waits for the same.
+    async fn stream_of_another(&self) -> Result<QuicStream, NotOpened> {
+        let asked = Instant::now();
+        let mut last_failure = self.dialling.lock().await;
+        if let Some(stream) = self.stream().await {
+            return Ok(stream);
+        }
+        // Whoever waited while nobody answered does not wait again.
+        if let Some((at, why)) = &*last_failure
+            && *at >= asked
+        {
+            return Err(NotOpened::Dial(DialError::Connect(why.clone())));
+        }
+        let connect = |address| self.connect(address);
+        let connection = match self.dialer.dial_with(connect).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                // Another socket may find a way that these do not.
+                *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
+                if let DialError::Connect(why) = &error {
+                    *last_failure = Some((Instant::now(), why.clone()));
+                }
+                return Err(NotOpened::Dial(error));
+            }
+        };
+        debug!(peer = %connection.remote_address(), rtt = ?connection.rtt(), "QUIC");
+        let usage = Usage::new();
+        let heard = Arc::new(Mutex::new(Heard::now(&connection)));
+        let open = Open { connection: connection.clone(), usage: Arc::clone(&usage), heard };
+        let stream = open.stream().await.map_err(QuicError::Ended)?.ok_or(QuicError::NoStreams)?;
+        tokio::spawn(keep_alive(connection, usage, self.window));
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+        Ok(stream)
+    }
+
+    /// Makes a connection to one address.
+    async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
+        let endpoint = self.endpoint(address).await?;
+        let refused = Refused::default();
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        tls.dangerous().set_certificate_verifier(refused.noting(Arc::clone(&self.verifier)));
+        let crypto = Crypto::try_from(tls).map_err(io::Error::other)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        let connecting =
+            endpoint.connect_with(config, address, &self.server_name).map_err(io::Error::other)?;
+        match timeout(HANDSHAKE_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error| refused.explain(error)),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
+        }
+    }
+
+    /// What connections to addresses of this family are made with.
+    async fn endpoint(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        let place = usize::from(address.is_ipv6());
+        let known = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)[place].clone();
+        if let Some(endpoint) = known {
+            return Ok(endpoint);
+        }
+        let socket: UdpSocket = self.dialer.udp_socket(address).await?;
+        let endpoint = Endpoint::new(
+            endpoint_config(rand::random(), ConnectionIds::random()),
+            None,
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Ends all connections, and waits until their server has heard of it.
+    pub async fn close(&self) {
+        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for endpoint in endpoints.iter().flatten() {
+            endpoint.close(CODE, b"");
+        }
+        for endpoint in endpoints.iter().flatten() {
+            endpoint.wait_idle().await;
+        }
+    }
+
+    /// Ends what nobody uses; what is in use ends with its last tunnel.
+    pub fn retire(&self) {
+        self.usable().into_iter().filter(|open| open.usage.unused_for().is_some()).for_each(|open| {
+            open.connection.close(CODE, b"");
+        });
+    }
+}
+
+impl Heard {
+    fn now(connection: &Connection) -> Heard {
+        let stats = connection.stats();
+        Heard { received: stats.udp_rx.datagrams, sent: stats.udp_tx.datagrams, at: Instant::now() }
+    }
+}
+
+impl Open {
+    /// Whether the server can be thought to be there. It cannot where it was silent to what was sent a while ago: it was
+    /// started anew, or the way to it is another. (The connection ends only after its time-out; it may yet be heard of.)
+    fn answers(&self) -> bool {
+        let now = Heard::now(&self.connection);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.received > heard.received || now.sent == heard.sent {
+            *heard = now;
+        }
+        heard.at.elapsed() < ANSWER
+    }
+
+    /// A stream, if the server takes one more now. Nobody waits for that.
+    async fn stream(&self) -> Result<Option<QuicStream>, quinn::ConnectionError> {
+        let mut opening = pin!(self.connection.open_bi());
+        let opened = poll_fn(|cx| match opening.as_mut().poll(cx) {
+            Poll::Ready(opened) => Poll::Ready(opened.map(Some)),
+            Poll::Pending => Poll::Ready(Ok(None)),
+        });
+        Ok(opened.await?.map(|stream| QuicStream::new(stream, self.usage.one_more())))
+    }
+}
