@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// The exit code of a configuration that cannot work, so that a service manager can tell it from a
 /// crash (v2ray-plugin has the same).
@@ -200,7 +200,7 @@ fn bind(config: Config, open_files: Option<u64>, handed_over: HandedOver) -> Res
         open_files,
         buffers_mb, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
     );
-    debug!("only clients are to know: {secrets}");
+    telemetry::log_secrets(&secrets);
     service.log_hints();
     Ok(Bound { service, signals, pid_file })
 }

@@ -1,18 +1,14 @@
 //! Accepting from a socket come what may.
 
+use super::room::{PAUSE, Room};
 use super::tcp;
-use crate::runtime::admission;
 #[cfg(unix)]
 use rustix::io::Errno;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
-
-/// How long accepting pauses when there are no descriptors left.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
+use tracing::{debug, error, warn};
 
 /// How long it pauses at most when it fails for another reason.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -24,8 +20,7 @@ const MOST_BROKEN: usize = 1000;
 /// A listening socket that gives connections for as long as it lives.
 pub(super) struct TcpAcceptor {
     listener: TcpListener,
-    /// When it was last logged that accepting pauses.
-    warned: Option<Instant>,
+    room: Room,
     /// How long the next pause is.
     pause: Duration,
 }
@@ -33,7 +28,7 @@ pub(super) struct TcpAcceptor {
 impl TcpAcceptor {
     /// Of this socket.
     pub(super) fn new(listener: TcpListener) -> TcpAcceptor {
-        TcpAcceptor { listener, warned: None, pause: PAUSE }
+        TcpAcceptor { listener, room: Room::default(), pause: PAUSE }
     }
 
     /// The next connection. Errors that belong to one connection are passed over: it broke while it
@@ -42,7 +37,7 @@ impl TcpAcceptor {
     pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         let mut broken = 0;
         loop {
-            self.wait_for_room().await;
+            self.room.wait().await;
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.pause = PAUSE;
@@ -57,7 +52,7 @@ impl TcpAcceptor {
                 }
                 Err(error) => {
                     broken = 0;
-                    if self.is_to_warn() {
+                    if self.room.is_to_warn() {
                         if is_exhaustion(&error) {
                             warn!(%error, "accepting pauses until there are resources for more connections");
                         } else {
@@ -71,31 +66,6 @@ impl TcpAcceptor {
                 }
             }
         }
-    }
-
-    /// Waits until one more connection may be open. Those who come meanwhile wait with the system.
-    async fn wait_for_room(&mut self) {
-        let mut told = false;
-        while let Some(full) = admission::is_full() {
-            if self.is_to_warn() {
-                warn!("accepting pauses: {full}");
-                told = true;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        if told {
-            info!("accepting goes on");
-        }
-    }
-
-    /// Whether the log is to be told that accepting pauses: what is freed is taken at once and lacks again, so once a
-    /// minute.
-    fn is_to_warn(&mut self) -> bool {
-        let is_due = self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(60));
-        if is_due {
-            self.warned = Some(Instant::now());
-        }
-        is_due
     }
 }
 
@@ -169,7 +139,7 @@ mod tests {
         let accepted = tokio::time::timeout(Duration::from_secs(30), acceptor.accept()).await;
         assert!(accepted.is_err(), "nothing can be accepted");
         assert_eq!(acceptor.pause, LONGEST_PAUSE);
-        assert!(acceptor.warned.is_some());
+        assert!(!acceptor.room.is_to_warn(), "it is logged");
     }
 
     #[cfg(unix)]

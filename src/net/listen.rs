@@ -1,8 +1,9 @@
 //! Listening sockets, and the threads that accept from them.
 
-use super::accept::{self, LONGEST_PAUSE, PAUSE, TcpAcceptor};
+use super::accept::{self, LONGEST_PAUSE, TcpAcceptor};
 use super::gate::Part;
 use super::handed_over::{HandedOver, NotTaken};
+use super::room::PAUSE;
 use super::tcp;
 use crate::metrics;
 use crate::net::addr::{Host, HostPort};

@@ -4,8 +4,9 @@ use super::{Server, limits};
 use crate::metrics::{self, Failure};
 use crate::net::conn_info::ConnInfo;
 use crate::net::limits::{Arrival, Slot};
+use crate::net::room::Room;
 use crate::relay::{Flows, Identity, RelayStream as _};
-use crate::runtime::{admission, balance, watchdog};
+use crate::runtime::{balance, watchdog};
 use crate::service::Current;
 use crate::telemetry::{Kind, Record, Target};
 use crate::transport::quic::demux::Rules;
@@ -14,13 +15,8 @@ use crate::transport::{NotAccepted, Tunnel};
 use crate::wire::tls::ClientHello;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tracing::{debug, error, warn};
-
-/// How long a connection's next stream waits where there are no descriptors for it.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves these sockets until they are to be closed.
 pub(super) async fn serve(
@@ -37,8 +33,9 @@ pub(super) async fn serve(
         }
     }
     let mut accepting = JoinSet::new();
+    let room = Arc::new(Room::default());
     for listener in &listeners {
-        accepting.spawn(accept(Arc::clone(&current), Arc::clone(listener)));
+        accepting.spawn(accept(Arc::clone(&current), Arc::clone(listener), Arc::clone(&room)));
     }
     closing.await;
     accepting.shutdown().await;
@@ -60,16 +57,19 @@ fn rules(current: &Arc<Current<Server>>) -> Rules {
 }
 
 /// Gives each connection a task of its own.
-async fn accept(current: Arc<Current<Server>>, listener: Arc<Listener>) {
+async fn accept(current: Arc<Current<Server>>, listener: Arc<Listener>, room: Arc<Room>) {
     while let Some(arriving) = listener.accept().await {
         metrics::accepted();
         let Some(settings) = current.get().quic.clone() else { continue };
-        tokio::spawn(watchdog::watched(None, connection(Arc::clone(&current), arriving, settings)));
+        tokio::spawn(watchdog::watched(
+            None,
+            connection(Arc::clone(&current), arriving, settings, Arc::clone(&room)),
+        ));
     }
 }
 
 /// Makes the handshake, and gives each stream a task of its own.
-async fn connection(current: Arc<Current<Server>>, arriving: Arriving, settings: Settings) {
+async fn connection(current: Arc<Current<Server>>, arriving: Arriving, settings: Settings, room: Arc<Room>) {
     let peer = arriving.peer();
     let connection = match arriving.establish(&settings).await {
         Ok(connection) => connection,
@@ -83,9 +83,7 @@ async fn connection(current: Arc<Current<Server>>, arriving: Arriving, settings:
     };
     let name: Option<Arc<str>> = connection.server_name().map(Into::into);
     let ended = loop {
-        while admission::is_full().is_some() {
-            sleep(PAUSE).await;
-        }
+        room.wait().await;
         match connection.next_stream().await {
             Ok(stream) => serve_stream(&current, &connection, stream, name.clone()),
             Err(error) => break error,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// How long the files may take: a disk may be away.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ fn renew(half: &dyn Renew, before: &Config, read: &ReadConfig) -> Result<Config,
         config::Half::Server(server) => ("", server.to_string(), server.secrets()),
     };
     info!("reloaded: {file}{certificate}names of hosts, access log; for new connections: {described}");
-    debug!("only clients are to know: {secrets}");
+    telemetry::log_secrets(&secrets);
     Ok(Config {
         process: config::ProcessConfig { drain: config.process.drain, ..before.process.clone() },
         ..config

@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::level_filters::LevelFilter;
-use tracing::warn;
 #[cfg(unix)]
 use tracing::{Level, Metadata};
+use tracing::{debug, warn};
 #[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -80,6 +80,13 @@ fn start(level: LogLevel, log: impl Layer<Registry> + Send + Sync) {
 
 /// Changes how much is logged.
 static LEVEL: OnceLock<Box<dyn Fn(LogLevel) + Send + Sync>> = OnceLock::new();
+
+/// Tells, for debugging alone, the paths and names that only clients are to know, where there are any.
+pub fn log_secrets(secrets: &str) {
+    if !secrets.is_empty() {
+        debug!("only clients are to know: {secrets}");
+    }
+}
 
 /// From now on so much is logged.
 pub fn set_level(level: LogLevel) {

@@ -6,6 +6,7 @@ use crate::support::backend::Backend;
 use crate::support::child::Exit;
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, server};
+use crate::support::quic::our_server;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::within;
 
@@ -59,8 +60,7 @@ fn a_server_without_a_website_is_silent_for_strangers() {
     within(RUN, || {
         need!("openssl");
         let (certificate, backend) = (Certificate::new(NAME), Backend::echo());
-        let options = format!("mode=quic;{}", certificate.for_server());
-        let server = server(Ours, backend.addr, &options);
+        let server = our_server(backend.addr, &format!("mode=quic;{}", certificate.for_server()));
         let found = probe(server.addr, &["--name", "www.example.com"]);
         assert_eq!(found.exit, Exit::Code(1));
         assert_eq!(found.named("differs"), ["whether something listens"], "{}", found.differing());

@@ -113,7 +113,8 @@ fn a_flood_of_first_flights_keeps_nobody_out() {
                 while flood.peek_exit().is_none() {
                     assert_echo(stream, &noise(5_000, rounds));
                     assert_echo(&connect(client.addr), &noise(5_000, rounds));
-                    if rounds % 8 == 1 {
+                    // (few: the tunnel of a client that is killed stands until its connection is taken for dead)
+                    if rounds % 8 == 1 && rounds < 80 {
                         let app = if rounds % 16 == 1 { App::Ours } else { App::Plugin };
                         let newcomer = quic::client(app, server.addr, &served.certificate);
                         assert_echo(&connect(newcomer.addr), &noise(5_000, rounds));
@@ -225,8 +226,14 @@ fn strangers_are_bounded_in_all_and_by_their_address() {
             assert!(open_files(&server) <= before + SOCKETS + 20, "{} files", open_files(&server));
             arrived.load(Ordering::SeqCst) - earlier
         };
-        let of_many = come(&|number| [127, 1, (number / 200) as u8, (number % 200) as u8 + 1]);
-        assert!(of_many > SOCKETS, "{of_many} of {STRANGERS} arrived");
+        come(&|number| [127, 1, (number / 200) as u8, (number % 200) as u8 + 1]);
+        // Those who say nothing for a second make room for others.
+        let newcomer = UdpSocket::bind("127.2.2.2:0").expect("a stranger's port");
+        let has_room = || {
+            newcomer.send_to(&[0x40; 60], server.addr).expect("sent");
+            arrived.load(Ordering::SeqCst) > SOCKETS
+        };
+        assert!(eventually(secs(20), has_room), "{} arrived", arrived.load(Ordering::SeqCst));
         let of_one = come(&|_| [127, 9, 9, 9]);
         assert!(of_one < SOCKETS, "{of_one} of {STRANGERS} arrived, all of one address");
     });

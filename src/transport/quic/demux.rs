@@ -66,7 +66,8 @@ impl Demux {
     /// Shares this socket: what has one of these ids is quinn's, and new connections are whose these rules say.
     pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, ids: ConnectionIds, rules: Rules) -> Arc<Demux> {
         let visitors = Visitors::new(Arc::clone(&inner));
-        let (flights, ready, recent) = (Flights::new(), VecDeque::new(), Box::new([None; RECENT]));
+        let (flights, ready, recent) =
+            (Flights::new(rules.website.is_some()), VecDeque::new(), Box::new([None; RECENT]));
         let state = Mutex::new(State { flights, ready, recent, alarm: None });
         Arc::new(Demux { inner, ids, rules, visitors, state })
     }

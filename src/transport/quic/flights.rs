@@ -14,9 +14,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-/// How long the rest of a hello is waited for. Its datagrams leave together, and what of them is lost comes again after
-/// a second (RFC 9002 section 6.2.2).
+/// How long the rest of a hello is waited for that does not say yet whose it is. Its datagrams leave together. What of
+/// them is lost comes again after a second (RFC 9002 section 6.2.2); where there is a website, whoever loses it is not
+/// waited for: the website says at once what it says to half a hello, and is not to be told from it by a pause.
 const WAIT: Duration = Duration::from_secs(3);
+const WAIT_OF_WEBSITE: Duration = Duration::from_millis(300);
 
 /// The most connections whose hello is not complete. The oldest makes room for a new one: those of a client come
 /// within a moment, however many others there are.
@@ -105,9 +107,11 @@ enum Progress {
 }
 
 impl Flights {
-    pub(super) fn new() -> Flights {
+    /// Of a port behind which there is a website, or none.
+    pub(super) fn new(has_website: bool) -> Flights {
+        let wait = if has_website { WAIT_OF_WEBSITE } else { WAIT };
         Flights {
-            waiting: Expiring::new(MOST_WAITING, WAIT),
+            waiting: Expiring::new(MOST_WAITING, wait),
             ours: Expiring::new(MOST_REMEMBERED, REMEMBER),
             others: Expiring::new(MOST_REMEMBERED, REMEMBER),
             given_up: Vec::new(),
@@ -223,6 +227,25 @@ fn may_begin(head: &LongHeader<'_>, bytes: &[u8]) -> bool {
     head.kind == PacketKind::Initial && head.is_fixed && bytes.len() >= LEAST_INITIAL
 }
 
+fn judge(hello: &ClientHello<'_>, meta: &RecvMeta, is_ours: &IsOurs) -> Progress {
+    if is_ours(hello, meta.dst_ip) {
+        Progress::Done(Verdict::Ours, hello.has_alpn())
+    } else {
+        Progress::Done(Verdict::Other, false)
+    }
+}
+
+/// Judges a hello of which the end is missing, where what has come says enough. Most clients say first which name they
+/// ask for, and then which protocols they offer. A name that is not ours is another's whatever is offered; one of ours
+/// may yet come with a browser's protocol.
+fn judge_beginning(hello: &ClientHello<'_>, meta: &RecvMeta, is_ours: &IsOurs) -> Progress {
+    match judge(hello, meta, is_ours) {
+        _ if hello.server_name.is_none() => Progress::More,
+        Progress::Done(Verdict::Ours, false) => Progress::More,
+        decided => decided,
+    }
+}
+
 impl Waiting {
     fn new(destination: &[u8], meta: &RecvMeta) -> Waiting {
         let source = meta.addr.ip().into();
@@ -231,16 +254,13 @@ impl Waiting {
     }
 
     fn read(&mut self, bytes: &[u8], meta: &RecvMeta, is_ours: &IsOurs) -> Progress {
-        let hello = self.flight.take(bytes).and_then(|is_open| Ok((is_open, self.flight.hello()?)));
-        match hello {
+        let whole = self.flight.take(bytes).and_then(|is_open| Ok((is_open, self.flight.hello()?)));
+        match whole {
             Ok((false, _)) => Progress::Nothing,
             // No client begins so; a server says at once what it says to that.
             Ok((true, None)) if self.flight.is_empty() => Progress::Done(Verdict::Other, false),
-            Ok((true, None)) => Progress::More,
-            Ok((true, Some(hello))) if is_ours(&hello, meta.dst_ip) => {
-                Progress::Done(Verdict::Ours, hello.has_alpn())
-            }
-            Ok((true, Some(_))) => Progress::Done(Verdict::Other, false),
+            Ok((true, None)) => judge_beginning(&self.flight.beginning(), meta, is_ours),
+            Ok((true, Some(hello))) => judge(&hello, meta, is_ours),
             Err(malformed) => {
                 debug!(peer = %meta.addr, %malformed, "no client begins a QUIC connection so");
                 Progress::Done(Verdict::Malformed, false)

@@ -1,7 +1,8 @@
 //! The ids of our connections: whoever has the key sees of any packet whether it belongs to one, without a table and
 //! wherever the packet comes from.
 
-use crate::wire::quic::{ID_LENGTH, initial_suite};
+use super::hmac;
+use crate::wire::quic::ID_LENGTH;
 use quinn::{ConnectionId, ConnectionIdGenerator};
 use rustls::crypto::tls13::OkmBlock;
 use std::fmt;
@@ -43,8 +44,7 @@ impl ConnectionIds {
 
     /// What follows from the random bytes: their HMAC, as far as it fits.
     fn seal(&self, random: &[u8]) -> [u8; ID_LENGTH - RANDOM] {
-        let hmac = initial_suite().suite.hkdf_provider.hmac_sign(&self.0, random);
-        *hmac.as_ref().first_chunk().expect("a hash is longer than an id")
+        *hmac::sign(&self.0, random).as_ref().first_chunk().expect("a hash is longer than an id")
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod expiring;
 #[cfg(feature = "server")]
 mod flights;
+mod hmac;
 mod ids;
 mod keep_alive;
 mod refused;
@@ -33,6 +34,7 @@ pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings, i
 pub use stream::QuicStream;
 
 use crate::config::Congestion;
+use crate::wire::quic::VERSION_1;
 use ids::ConnectionIds;
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
@@ -58,9 +60,6 @@ fn endpoint_config(reset_key: [u8; 32], ids: ConnectionIds) -> EndpointConfig {
         .supported_versions(vec![VERSION_1]);
     config
 }
-
-/// QUIC's only version that is in use (RFC 9000).
-const VERSION_1: u32 = 1;
 
 fn transport_config(congestion: Congestion, window: VarInt, idle: Duration, streams: u32) -> TransportConfig {
     let mut config = TransportConfig::default();

@@ -1,9 +1,8 @@
 //! What a server says to peers that it has forgotten (RFC 9000 section 10.3): with a key that is the same after a restart,
 //! they hear at once that their connection is gone, where they would otherwise wait for its time-out.
 
+use super::hmac;
 use quinn::crypto::{CryptoError, HmacKey};
-use rustls::crypto::hmac::Tag;
-use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::tls13::OkmBlock;
 
 /// Makes the tokens by which they know that it is the server who says so.
@@ -16,16 +15,11 @@ impl ResetKey {
     pub(super) fn new(secret: [u8; LENGTH]) -> ResetKey {
         ResetKey(OkmBlock::new(&secret))
     }
-
-    fn tag(&self, data: &[u8]) -> Tag {
-        let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
-        suite.hkdf_provider.hmac_sign(&self.0, data)
-    }
 }
 
 impl HmacKey for ResetKey {
     fn sign(&self, data: &[u8], signature: &mut [u8]) {
-        signature.copy_from_slice(self.tag(data).as_ref());
+        signature.copy_from_slice(hmac::sign(&self.0, data).as_ref());
     }
 
     fn signature_len(&self) -> usize {
@@ -33,7 +27,7 @@ impl HmacKey for ResetKey {
     }
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-        let tag = self.tag(data);
+        let tag = hmac::sign(&self.0, data);
         let differences = tag.as_ref().iter().zip(signature).fold(0, |all, (a, b)| all | (a ^ b));
         if signature.len() == LENGTH && differences == 0 { Ok(()) } else { Err(CryptoError) }
     }

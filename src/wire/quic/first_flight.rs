@@ -4,7 +4,7 @@ use super::header::{Header, LongHeader, PacketKind};
 use super::hello_bytes::HelloBytes;
 use super::{Malformed, frame, initial_suite};
 use crate::wire::tls::ClientHello;
-use crate::wire::tls::client_hello::body_without_records;
+use crate::wire::tls::client_hello::{beginning_without_records, body_without_records};
 use rustls::Side;
 use rustls::quic::{DirectionalKeys, Version};
 use std::fmt;
@@ -121,6 +121,11 @@ impl FirstFlight {
     pub fn hello(&self) -> Result<Option<ClientHello<'_>>, Malformed> {
         let body = body_without_records(self.hello.complete()).map_err(|_| Malformed::NotAHello)?;
         body.map(|body| ClientHello::parse(body).ok_or(Malformed::NotAHello)).transpose()
+    }
+
+    /// As much of the hello as has come without a hole.
+    pub fn beginning(&self) -> ClientHello<'_> {
+        ClientHello::parse_beginning(beginning_without_records(self.hello.complete()))
     }
 }
 

@@ -5,9 +5,25 @@ use crate::wire::tls::{HelloBuilder, extension, list8, list16, server_name};
 use rustls::Side;
 use rustls::quic::Version;
 
-/// A hello, with the head of its message. The padding makes it longer.
+/// A hello, with the head of its message. The padding, which is in front of the protocols, makes it longer.
 pub(crate) fn hello(name: &str, protocols: &[&[u8]], padding: usize) -> Vec<u8> {
-    let builder = HelloBuilder {
+    empty_hello()
+        .with(extension::SERVER_NAME, server_name(name.as_bytes()))
+        .with(extension::PADDING, vec![0; padding])
+        .with(extension::ALPN, alpn(protocols))
+        .message()
+}
+
+/// The same with these extensions behind the name and the protocols.
+pub(crate) fn hello_with(name: &str, protocols: &[&[u8]], extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
+    let hello = empty_hello()
+        .with(extension::SERVER_NAME, server_name(name.as_bytes()))
+        .with(extension::ALPN, alpn(protocols));
+    extensions.iter().fold(hello, |hello, (kind, data)| hello.with(*kind, data.clone())).message()
+}
+
+fn empty_hello() -> HelloBuilder {
+    HelloBuilder {
         record_version: 0x0301,
         version: 0x0303,
         random: [9; 32],
@@ -15,12 +31,11 @@ pub(crate) fn hello(name: &str, protocols: &[&[u8]], padding: usize) -> Vec<u8> 
         suites: vec![0x1301, 0x1302],
         compression: vec![0],
         extensions: Vec::new(),
-    };
-    builder
-        .with(extension::SERVER_NAME, server_name(name.as_bytes()))
-        .with(extension::PADDING, vec![0; padding])
-        .with(extension::ALPN, list16(&protocols.iter().flat_map(|name| list8(name)).collect::<Vec<_>>()))
-        .message()
+    }
+}
+
+fn alpn(protocols: &[&[u8]]) -> Vec<u8> {
+    list16(&protocols.iter().flat_map(|name| list8(name)).collect::<Vec<_>>())
 }
 
 /// A CRYPTO frame.

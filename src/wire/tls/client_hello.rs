@@ -25,7 +25,7 @@ const FALLBACK_SCSV: [u8; 2] = [0x56, 0x00];
 pub struct NotAHello;
 
 /// What a ClientHello asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ClientHello<'a> {
     /// The name of the server, as it is written. An IP address is none.
     pub server_name: Option<&'a [u8]>,
@@ -82,6 +82,11 @@ pub fn body_without_records(message: &[u8]) -> Result<Option<&[u8]>, NotAHello> 
     Ok(message.get(MESSAGE_HEAD..MESSAGE_HEAD + length))
 }
 
+/// As much of such a body as has come.
+pub fn beginning_without_records(message: &[u8]) -> &[u8] {
+    message.get(MESSAGE_HEAD..).unwrap_or_default()
+}
+
 /// The length of a record's fragment, once its head is complete.
 fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotAHello> {
     /// RFC 8446 section 5.1: 2^14 bytes of plaintext.
@@ -122,6 +127,21 @@ fn without_head(message: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 impl<'a> ClientHello<'a> {
     /// Reads the [body] of a hello. `None`: its lengths do not fit together.
     pub fn parse(body: &'a [u8]) -> Option<ClientHello<'a>> {
+        let mut hello = ClientHello::default();
+        hello.read(body)?;
+        Some(hello)
+    }
+
+    /// Reads as much of a body as has come. What is in it is what the whole will have, if the whole is a hello; what is
+    /// not in it may yet come.
+    pub fn parse_beginning(body: &'a [u8]) -> ClientHello<'a> {
+        let mut hello = ClientHello::default();
+        let _ = hello.read(body);
+        hello
+    }
+
+    /// Notes what is read. `None`: the lengths do not fit together, from there on.
+    fn read(&mut self, body: &'a [u8]) -> Option<()> {
         let mut reader = Reader(body);
         // legacy_version and random
         reader.take(2 + 32)?;
@@ -135,25 +155,26 @@ impl<'a> ClientHello<'a> {
         {
             return None;
         }
-        let is_fallback = cipher_suites.chunks(2).any(|suite| suite == FALLBACK_SCSV);
-        let mut hello = ClientHello { server_name: None, is_fallback, alpn: None };
+        self.is_fallback = cipher_suites.chunks(2).any(|suite| suite == FALLBACK_SCSV);
         if reader.is_empty() {
-            return Some(hello);
+            return Some(());
         }
-        let mut extensions = Reader(reader.vector16()?);
+        let length = usize::from(reader.u16()?);
+        let Reader(rest) = reader;
+        let mut extensions = Reader(rest.get(..length).unwrap_or(rest));
         while !extensions.is_empty() {
             let kind = extensions.u16()?;
             let data = extensions.vector16()?;
             match kind {
-                extension::SERVER_NAME if hello.server_name.is_none() => {
-                    hello.server_name = host_name(data)?;
+                extension::SERVER_NAME if self.server_name.is_none() => {
+                    self.server_name = host_name(data)?;
                 }
-                extension::ALPN if hello.alpn.is_none() => hello.alpn = Some(protocols(data)?),
+                extension::ALPN if self.alpn.is_none() => self.alpn = Some(protocols(data)?),
                 extension::SERVER_NAME | extension::ALPN => return None,
                 _ => {}
             }
         }
-        reader.is_empty().then_some(hello)
+        (rest.len() == length).then_some(())
     }
 
     /// Whether it says which protocols it offers.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::transport::quic::test_socket::{address, meta};
 use crate::wire::quic::Header;
-use crate::wire::quic::test_packets::{crypto, flight, hello, initial};
+use crate::wire::quic::test_packets::{crypto, flight, hello, hello_with, initial};
+use crate::wire::tls::extension;
 
 fn is_ours(hello: &ClientHello<'_>, _: Option<IpAddr>) -> bool {
     hello.server_name == Some(b"ours.example")
@@ -26,11 +27,12 @@ fn bytes(kept: Vec<Datagram>) -> Vec<Vec<u8>> {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_kept_goes_where_the_hello_says_in_the_order_in_which_it_came() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
+    // (the name is not in the first 50 bytes)
     for (number, name) in [(1, "ours.example"), (2, "others.example")] {
         let id = id(number);
         for (from, turned) in [(1, false), (2, true)] {
-            let [one, two] = flight(&id, &hello(name, &[b"h3"], 1000), 100, turned);
+            let [one, two] = flight(&id, &hello(name, &[b"h3"], 1000), 50, turned);
             let early = zero_rtt(&id);
             for datagram in [&one, &early] {
                 assert!(matches!(sort(&mut flights, from, datagram, now), Whose::Undecided));
@@ -55,9 +57,39 @@ async fn what_was_kept_goes_where_the_hello_says_in_the_order_in_which_it_came()
     assert!(flights.next_end().is_none() && flights.take_given_up(now).is_empty());
 }
 
+/// A stranger's half hello is answered by the website as soon as it is by the website alone.
+#[tokio::test(start_paused = true)]
+async fn a_beginning_is_enough_that_says_whose_it_is() {
+    let (mut flights, now) = (Flights::new(true), Instant::now());
+    let (ours, others) = (hello("ours.example", &[b"h2"], 0), hello("others.example", &[b"h2"], 0));
+    // Of another's the name is enough. (It ends before the 80th byte.)
+    let [one, two] = flight(&id(1), &others, 80, false);
+    for datagram in [&one, &two] {
+        assert!(matches!(sort(&mut flights, 1, datagram, now), Whose::Others(kept) if kept.is_empty()));
+    }
+    // One of our name may have a browser's protocol.
+    let [one, two] = flight(&id(2), &ours, 80, false);
+    assert!(matches!(sort(&mut flights, 1, &one, now), Whose::Undecided));
+    match sort(&mut flights, 1, &two, now) {
+        Whose::Ours(kept) => assert_eq!(bytes(kept), [one]),
+        other => panic!("{other:?}"),
+    }
+    // What comes behind the two is not waited for.
+    let long = hello_with("ours.example", &[b"h2"], &[(extension::PADDING, vec![0; 2000])]);
+    let [one, two] = flight(&id(3), &long, 1000, false);
+    for datagram in [&one, &two] {
+        assert!(matches!(sort(&mut flights, 1, datagram, now), Whose::Ours(kept) if kept.is_empty()));
+    }
+    // Where there is a website, the rest of what says nothing is not waited for as long.
+    let [one, _] = flight(&id(4), &ours, 50, false);
+    assert!(matches!(sort(&mut flights, 1, &one, now), Whose::Undecided));
+    assert_eq!(flights.next_end(), Some(now + WAIT_OF_WEBSITE));
+    assert_eq!(bytes(flights.take_given_up(now + WAIT_OF_WEBSITE)), [one]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn whose_a_connection_is_is_forgotten() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let whole = initial(&id(1), 0, &crypto(0, &hello("ours.example", &[], 0)));
     assert!(matches!(sort(&mut flights, 1, &whole, now), Whose::Ours(_)));
     let early = zero_rtt(&id(1));
@@ -67,7 +99,7 @@ async fn whose_a_connection_is_is_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn the_rest_of_a_hello_is_not_waited_for_for_long() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let [one, two] = flight(&id(1), &hello("ours.example", &[b"h3"], 1000), 100, false);
     assert!(matches!(sort(&mut flights, 1, &one, now), Whose::Undecided));
     let later = now + WAIT / 2;
@@ -82,7 +114,7 @@ async fn the_rest_of_a_hello_is_not_waited_for_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn what_no_server_answers_begins_nothing() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let whole = initial(&id(1), 0, &crypto(0, &hello("ours.example", &[], 0)));
     let mut of_others = whole.clone();
     of_others[6] ^= 1;
@@ -99,7 +131,7 @@ async fn what_no_server_answers_begins_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_no_client_says_is_not_ours() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let hello = hello("ours.example", &[b"h3"], 1000);
     let lie = [&hello[..100], &[!hello[100]]].concat();
     let [one, two] = flight(&id(1), &hello, 100, false);
@@ -113,7 +145,7 @@ async fn what_no_client_says_is_not_ours() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_has_bounds() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let [one, _] = flight(&id(1), &hello("ours.example", &[b"h3"], 1000), 100, false);
     for _ in 0..MOST_DATAGRAMS {
         assert!(matches!(sort(&mut flights, 1, &one, now), Whose::Undecided));
@@ -131,7 +163,7 @@ async fn a_flight_has_bounds() {
 /// client whose datagrams come one after the other gets through.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_beginnings_keeps_nobody_out() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let whole = hello("ours.example", &[b"h3"], 1000);
     let [client_one, client_two] = flight(&id(0), &whole, 100, false);
     let mut given_up = 0;
@@ -156,7 +188,7 @@ async fn a_flood_of_beginnings_keeps_nobody_out() {
 
 #[tokio::test(start_paused = true)]
 async fn one_address_does_not_take_all_the_room() {
-    let (mut flights, now) = (Flights::new(), Instant::now());
+    let (mut flights, now) = (Flights::new(false), Instant::now());
     let whole = hello("ours.example", &[b"h3"], 1000);
     let [other_one, other_two] = flight(&id(1000), &whole, 100, false);
     assert!(matches!(sort(&mut flights, 1500, &other_one, now), Whose::Undecided), "another address");

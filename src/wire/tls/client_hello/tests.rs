@@ -45,6 +45,23 @@ fn a_hello_may_lack_both() {
     assert_eq!((hello.server_name, hello.has_alpn(), hello.offers(b"h2")), (None, false, false));
 }
 
+/// However much has come: nothing is read that the whole does not say.
+#[test]
+fn a_beginning_says_what_the_whole_says_or_less() {
+    let bytes = hello("www.example.com", &[b"h2", b"http/1.1"]);
+    let body = body(&bytes).unwrap().unwrap();
+    let whole = ClientHello::parse(&body).unwrap();
+    let (mut names, mut protocols) = (0, 0);
+    for length in 0..=body.len() {
+        let beginning = ClientHello::parse_beginning(&body[..length]);
+        assert!(beginning.server_name.is_none_or(|name| Some(name) == whole.server_name), "{length}");
+        assert!(beginning.alpn.is_none_or(|list| Some(list) == whole.alpn), "{length}");
+        names += usize::from(beginning.server_name.is_some());
+        protocols += usize::from(beginning.has_alpn());
+    }
+    assert!(names > 0 && protocols > 0, "the last has both");
+}
+
 #[test]
 fn several_records_are_one_hello() {
     let bytes = hello("www.example.com", &[b"http/1.1"]);
