@@ -193,12 +193,12 @@ fn bind(config: Config, open_files: Option<u64>, handed_over: HandedOver) -> Res
     // The pid file tells where to send them.
     let signals = CaughtSignals::catch().map_err(StartError::Signals)?;
     let pid_file = process.pid_file.as_deref().map(PidFile::claim).transpose()?;
-    let listening = service.addresses();
+    let listening = service.listening();
     let version = env!("CARGO_PKG_VERSION");
     let buffers_mb = buffers::limit().map(|bytes| bytes / (1024 * 1024));
     info!(
         open_files,
-        buffers_mb, "obfs-rs {version} {role} ({role_reason}), listening on {listening:?}, {described}"
+        buffers_mb, "obfs-rs {version} {role} ({role_reason}), listening on {listening}, {described}"
     );
     telemetry::log_secrets(&secrets);
     service.log_hints();

@@ -243,6 +243,9 @@ pub trait Run: Send + Sync {
     /// The addresses that are listened on.
     fn addresses(&self) -> Vec<SocketAddr>;
 
+    /// The same for people: what is UDP is said.
+    fn listening(&self) -> String;
+
     /// Those on which another process can listen once this one does not.
     fn addresses_of_our_own(&self) -> Vec<SocketAddr>;
 
@@ -286,6 +289,15 @@ impl<H: Half> Run for Service<H> {
             // (beside TCP they are the same)
             Some(udp) if addresses.is_empty() => udp.addresses(),
             _ => addresses,
+        }
+    }
+
+    fn listening(&self) -> String {
+        let (tcp, udp) = (self.listeners.addresses(), self.udp.as_ref().map(Udp::addresses));
+        match udp {
+            Some(udp) if tcp.is_empty() => format!("UDP {udp:?}"),
+            Some(udp) => format!("{tcp:?} and UDP {udp:?}"),
+            None => format!("{tcp:?}"),
         }
     }
 

@@ -45,6 +45,21 @@ pub(super) fn client(options: &Options, server: Option<&HostPort>) -> Result<Qui
         let advice = "what leads through a proxy is TCP: choose another mode, or leave the proxy out";
         return Err(ConfigError::conflict(option, "mode=quic", advice));
     }
+    warn_of_no_effect(
+        options,
+        &[
+            "mux",
+            "path",
+            "obfs-uri",
+            "header",
+            "user-agent",
+            "handshake",
+            "http-method",
+            "fast-open",
+            "mptcp",
+        ],
+        "a tunnel is a stream of a QUIC connection, with nothing in front of its bytes",
+    );
     let (_, name) = host_and_name(options, server)?;
     Ok(QuicClientConfig { tls: tls_client(options, name)?, congestion: congestion(options)? })
 }
@@ -57,6 +72,23 @@ pub(super) fn server(
     auto: bool,
     tls: Option<Tls>,
 ) -> Result<Option<QuicServerConfig>, ConfigError> {
+    if alone {
+        warn_of_no_effect(
+            options,
+            &[
+                "failover",
+                "failover-tls",
+                "failover-http",
+                "failover-h2",
+                "proxy-protocol",
+                "reverse-proxy",
+                "trusted",
+                "fast-open",
+                "mptcp",
+            ],
+            "nothing listens on TCP; the website's HTTP/3 is `failover-quic`",
+        );
+    }
     let beside = flag(options, "quic")?;
     let congestion = congestion(options)?;
     let website = quic_website(options)?;
@@ -75,6 +107,13 @@ pub(super) fn server(
         }
     }
     Ok(Some(QuicServerConfig { congestion, website, alone }))
+}
+
+/// Warns of options that say something about what there is not.
+fn warn_of_no_effect(options: &Options, names: &[&str], why: &str) {
+    for option in names.iter().filter_map(|name| options.get(name)) {
+        options.warn(format!("option `{}` has no effect with mode=quic: {why}", option.key));
+    }
 }
 
 fn congestion(options: &Options) -> Result<Congestion, ConfigError> {

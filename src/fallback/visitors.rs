@@ -22,10 +22,11 @@ const MISSES_EVERY: Duration = Duration::from_secs(60);
 const VISITORS_EVERY: u32 = 60;
 
 /// Each class, with what it is called.
-const CLASSES: [(VisitorClass, &str); 5] = [
+const CLASSES: [(VisitorClass, &str); 6] = [
     (VisitorClass::Http, "HTTP"),
     (VisitorClass::Tls, "TLS"),
     (VisitorClass::H2, "HTTP/2"),
+    (VisitorClass::Quic, "QUIC"),
     (VisitorClass::Silent, "silent"),
     (VisitorClass::Other, "other bytes"),
 ];
@@ -73,6 +74,8 @@ pub struct Visitors {
     classes: [Counter; CLASSES.len()],
     /// By their place in the routing table.
     places: Vec<(String, metrics::Website, Counter)>,
+    /// Those who speak QUIC, whose website is in no such table.
+    quic: Counter,
     misses: Misses,
     proxy_headers: ProxyHeaders,
     /// When they were told last.
@@ -97,6 +100,7 @@ impl Visitors {
         Visitors {
             classes: Default::default(),
             places: routes.upstreams.iter().map(place).collect(),
+            quic: Counter::default(),
             misses: Misses::default(),
             proxy_headers: ProxyHeaders::default(),
             told: Mutex::new(Instant::now()),
@@ -107,9 +111,7 @@ impl Visitors {
 
     /// Counts one who goes to this website, and is there until what is returned is dropped.
     pub fn count(&self, class: VisitorClass, site: UpstreamId) -> Open {
-        for (_, counter) in CLASSES.iter().zip(&self.classes).filter(|((counted, _), _)| *counted == class) {
-            counter.count();
-        }
+        self.count_class(class);
         let mut at = metrics::Website::Own;
         if let Some((_, website, counter)) = self.places.get(site.0) {
             counter.count();
@@ -117,6 +119,21 @@ impl Visitors {
         }
         self.news.notify_one();
         metrics::visitor_came(class, at)
+    }
+
+    /// The same of one who goes to the website's HTTP/3.
+    #[cfg(feature = "quic")]
+    pub fn count_quic(&self) -> Open {
+        self.count_class(VisitorClass::Quic);
+        self.quic.count();
+        self.news.notify_one();
+        metrics::visitor_came(VisitorClass::Quic, metrics::Website::FailoverQuic)
+    }
+
+    fn count_class(&self, class: VisitorClass) {
+        for (_, counter) in CLASSES.iter().zip(&self.classes).filter(|((counted, _), _)| *counted == class) {
+            counter.count();
+        }
     }
 
     /// Counts, and tells, what a visitor missed who looks like a client, and `asked` for this.
@@ -165,7 +182,8 @@ impl Visitors {
         };
         let mut number = 0;
         let what = listed(CLASSES.iter().map(|(_, name)| *name).zip(&self.classes), &mut number);
-        let places = listed(self.places.iter().map(|(place, _, counter)| (place.as_str(), counter)), &mut 0);
+        let places = self.places.iter().map(|(place, _, counter)| (place.as_str(), counter));
+        let places = listed(places.chain([("failover-quic", &self.quic)]), &mut 0);
         if number > 0 {
             let seconds = since.elapsed().as_secs().max(1);
             let time =

@@ -35,7 +35,7 @@ pub enum ListenError {
         error: io::Error,
     },
     /// The UDP port of an address cannot be had.
-    #[error("cannot listen on UDP {address}: {error}{}", hint("lunp", address.port, error))]
+    #[error("cannot listen on UDP {address}: {error}{}", hint(UDP, address.port, error))]
     Udp {
         /// The address as it was configured.
         address: HostPort,
@@ -331,6 +331,9 @@ fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
     cfg!(unix) && port < 1024 && error.kind() == io::ErrorKind::PermissionDenied
 }
 
+/// The letters for UDP.
+const UDP: &str = "lunp";
+
 /// What helps against a port that is refused; `sockets` are the letters by which ss shows who has it.
 fn hint(sockets: &str, port: u16, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
@@ -339,7 +342,12 @@ fn hint(sockets: &str, port: u16, error: &io::Error) -> String {
         } else {
             String::new()
         };
-        return format!(" (another program has this port{look})");
+        let host = if sockets == UDP {
+            "; a Shadowsocks server that is to relay UDP takes it itself: set it to TCP alone"
+        } else {
+            ""
+        };
+        return format!(" (another program has this port{look}{host})");
     }
     if !is_low_port_refused(port, error) {
         return String::new();

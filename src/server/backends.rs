@@ -84,6 +84,12 @@ impl Backends {
         }
     }
 
+    /// Whether this name has a route of its own.
+    #[cfg(feature = "quic")]
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.by_name(name).is_some()
+    }
+
     /// Whether any of them can be connected to; if not, why. Which one a client wants is not known, and where one of
     /// several is away, the others still serve theirs.
     pub(super) async fn check(&self) -> Result<(), String> {

@@ -10,13 +10,17 @@ use crate::runtime::{balance, watchdog};
 use crate::service::Current;
 use crate::telemetry::{Kind, Record, Target};
 use crate::transport::quic::demux::Rules;
-use crate::transport::quic::{Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings, is_ours};
+use crate::transport::quic::{
+    Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings, asks_for_us, offers_as_ours,
+};
 use crate::transport::{NotAccepted, Tunnel};
 use crate::wire::tls::ClientHello;
 use std::net::{IpAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinSet;
-use tracing::{debug, error, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
 
 /// Serves these sockets until they are to be closed.
 pub(super) async fn serve(
@@ -46,14 +50,49 @@ pub(super) async fn serve(
 
 /// Whose connections are whose: as the half says that serves now.
 fn rules(current: &Arc<Current<Server>>) -> Rules {
-    let website = current.get().quic_website.clone();
+    let (website, visitors) = {
+        let server = current.get();
+        (server.quic_website.clone(), Arc::clone(server.fallback.visitors()))
+    };
     let (current, has_website) = (Arc::clone(current), website.is_some());
+    let strangers = Strangers::default();
     let is_ours = move |hello: &ClientHello<'_>, local: Option<IpAddr>| {
         let server = current.get();
+        // A name with a route of its own is no website's.
+        let has_route =
+            |name: &[u8]| std::str::from_utf8(name).is_ok_and(|name| server.backends.has_name(name));
+        let h3_is_ours = !has_website || hello.server_name.is_some_and(has_route);
         let is_our_name = |name: &[u8]| server.tls.as_ref().is_some_and(|tls| tls.is_for(name));
-        is_ours(hello, local, has_website, is_our_name)
+        let asks_for_us = asks_for_us(hello, local, is_our_name);
+        if !has_website && !asks_for_us && hello.has_alpn() && offers_as_ours(hello, false) {
+            strangers.note(hello.server_name.unwrap_or_default());
+        }
+        asks_for_us && offers_as_ours(hello, h3_is_ours)
     };
-    Rules { is_ours: Box::new(is_ours), website }
+    Rules { is_ours: Box::new(is_ours), website, welcome: Arc::new(move || visitors.count_quic()) }
+}
+
+/// Clients that may be ours but for the name that they ask for. They get no answer, so nobody but the log tells.
+#[derive(Debug, Default)]
+struct Strangers(Mutex<(Option<Instant>, u64)>);
+
+impl Strangers {
+    /// One more. The first is told at once, others once a minute.
+    fn note(&self, name: &[u8]) {
+        const EVERY: Duration = Duration::from_secs(60);
+        debug!(name = %name.escape_ascii(), "a QUIC client asks for another name");
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, more) = &mut *told;
+        *more += 1;
+        if at.is_none_or(|at| at.elapsed() >= EVERY) {
+            info!(
+                clients = std::mem::take(more),
+                "QUIC for a name that the certificate does not have is not answered: is a client's option `host` (or \
+                 `sni`) wrong?"
+            );
+            *at = Some(Instant::now());
+        }
+    }
 }
 
 /// Gives each connection a task of its own.

@@ -24,7 +24,7 @@ pub(super) async fn until_the_end(
     let Process { parent, manager, metrics, reloader } = process;
     let manager = manager.as_ref();
     let (mut signals, mut hangup) = signals.listen().map_err(StartError::Signals)?;
-    let status = format!("listening on {:?}", service.addresses());
+    let status = format!("listening on {}", service.listening());
     let addresses = service.addresses_of_our_own();
     let mut parent_exited = pin!(async {
         match parent {

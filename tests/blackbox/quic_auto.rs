@@ -3,6 +3,7 @@
 
 use crate::auto::{BROWSED, Named, all_clients, browse_with, options};
 use crate::support::backend::Backend;
+use crate::support::child::Exit;
 use crate::support::conn::{assert_echo, connect, recv_to_end, send};
 use crate::support::hosts::curl;
 use crate::support::peers::{self, need};
@@ -11,6 +12,7 @@ use crate::support::quic::{self, App, Site, ask, client, for_server, our_server}
 use crate::support::site::INDEX;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{STEP, assert_same, digest, eventually, noise, secs, within};
+use rustix::process::Signal;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -183,6 +185,55 @@ fn without_a_website_for_quic_strangers_hear_nothing() {
         let stream = connect(app.addr);
         send(&stream, b"hello");
         assert!(eventually(STEP, || echo.accepted() == 1), "{}", app.child.show_log());
+    });
+}
+
+/// `h3` is a browser's where there is a website for it; but no visitor asks for a name that leads to a backend of its own.
+#[test]
+fn sing_box_is_served_beside_a_website_by_a_name_with_a_route() {
+    within(secs(60), || {
+        need!("openssl", "caddy", "python-aioquic", "sing-box");
+        let certificate = Certificate::new(NAME);
+        let site = Site::start(&certificate, NAME, &files(b"big"));
+        let (main, routed) = (Backend::echo(), Backend::echo());
+        let options = format!("{};failover-quic={}", for_server(&certificate), site.addr);
+        let roots = certificate.cert.display().to_string();
+        for (route, wanted) in [("", 0), (&*format!(";route={NAME}:{}", routed.addr), 1)] {
+            let server = our_server(main.addr, &format!("{options}{route}"));
+            server.child.wait_text(&format!("listening on UDP [{}]", server.addr));
+            let app = client(App::SingBox, server.addr, &certificate);
+            let stream = connect(app.addr);
+            send(&stream, b"hello");
+            let port = server.addr.port().to_string();
+            if wanted == 0 {
+                let said = ask(&["page", &port, NAME, &roots, "/"]);
+                assert_eq!(said[1], page_line(INDEX.as_bytes()), "{said:?}");
+            } else {
+                assert!(eventually(STEP, || routed.accepted() == wanted), "{}", app.child.show_log());
+            }
+            assert_eq!((main.accepted(), routed.accepted()), (0, wanted));
+            server.child.signal(Signal::TERM);
+            assert_eq!(server.child.wait_exit(STEP), Exit::Code(0));
+            let told = server.child.show_log().contains(" in the last ");
+            assert_eq!(told, wanted == 0, "the visitors are told at the end: {}", server.child.show_log());
+        }
+    });
+}
+
+/// Who may be a client of ours but for the name gets no answer, and the log tells.
+#[test]
+fn a_name_that_the_certificate_does_not_have_is_told_once_in_a_while() {
+    within(secs(60), || {
+        need!("openssl", "python-aioquic");
+        let (certificate, echo) = (Certificate::new(NAME), Backend::echo());
+        let server = our_server(echo.addr, &for_server(&certificate));
+        let port = server.addr.port().to_string();
+        for (name, alpn) in [("h3.example", "h3"), ("one.example", "h2"), ("two.example", "h2")] {
+            assert_eq!(ask(&["handshake", &port, name, alpn]), ["silence"], "{name}");
+        }
+        let told =
+            server.child.show_log().matches("QUIC for a name that the certificate does not have").count();
+        assert_eq!(told, 1, "{}", server.child.show_log());
     });
 }
 

@@ -13,7 +13,7 @@ use crate::relay::{Direction, Flows, Identity};
 use crate::transport::tls::{self, TlsError};
 use crate::transport::{NotOpened, Tunnel};
 use quinn::crypto::rustls::QuicClientConfig as Crypto;
-use quinn::{ClientConfig, Connection, Endpoint, TokioRuntime, TransportConfig, VarInt};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime, TransportConfig, VarInt};
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// What v2ray's client offers inside.
 const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -177,7 +177,19 @@ impl QuicOpener {
         let heard = Arc::new(Mutex::new(Heard::now(&connection)));
         let open = Open { connection: connection.clone(), usage: Arc::clone(&usage), heard };
         let stream = open.stream().await.map_err(QuicError::Ended)?.ok_or(QuicError::NoStreams)?;
-        tokio::spawn(keep_alive(connection, usage, self.window));
+        let (server, window) = (Arc::clone(self.server()), self.window);
+        tokio::spawn(async move {
+            let ended = keep_alive(connection, Arc::clone(&usage), window).await;
+            let tunnels = usage.tunnels();
+            if ended == ConnectionError::TimedOut && tunnels > 0 {
+                warn!(
+                    %server,
+                    tunnels,
+                    "the server has said nothing for 30 s, and the tunnels of its QUIC connection end: packets are dropped on \
+                     the way, or it is gone"
+                );
+            }
+        });
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(open);
         Ok(stream)
     }

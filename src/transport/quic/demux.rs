@@ -10,7 +10,7 @@
 
 use super::flights::{Datagram, Flights, IsOurs, Whose};
 use super::ids::ConnectionIds;
-use super::website::Visitors;
+use super::website::{Visitors, Welcome};
 use crate::net::Dialer;
 use crate::wire::quic::{Header, ID_LENGTH, PacketKind};
 use quinn::udp::{RecvMeta, Transmit};
@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) is_ours: Box<IsOurs>,
     /// Where everything goes that is not ours. Without one, nobody answers.
     pub(crate) website: Option<Arc<Dialer>>,
+    /// Counts a visitor until what it returns is dropped.
+    pub(crate) welcome: Arc<Welcome>,
 }
 
 impl fmt::Debug for Rules {
@@ -65,7 +67,7 @@ struct State {
 impl Demux {
     /// Shares this socket: what has one of these ids is quinn's, and new connections are whose these rules say.
     pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, ids: ConnectionIds, rules: Rules) -> Arc<Demux> {
-        let visitors = Visitors::new(Arc::clone(&inner));
+        let visitors = Visitors::new(Arc::clone(&inner), Arc::clone(&rules.welcome));
         let (flights, ready, recent) =
             (Flights::new(rules.website.is_some()), VecDeque::new(), Box::new([None; RECENT]));
         let state = Mutex::new(State { flights, ready, recent, alarm: None });

@@ -1,6 +1,6 @@
 //! Sees to it that a connection is not silent while there are tunnels in it, and knows since when there are none.
 
-use quinn::{Connection, VarInt};
+use quinn::{Connection, ConnectionError, VarInt};
 use rand::RngExt as _;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +45,11 @@ impl Usage {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many tunnels there are.
+    pub(super) fn tunnels(&self) -> usize {
+        self.state().tunnels
+    }
+
     /// For how long there has been no tunnel. `None` where there is one.
     pub(super) fn unused_for(&self) -> Option<Duration> {
         let State { tunnels, changed } = self.state();
@@ -58,13 +63,13 @@ impl Drop for InUse {
     }
 }
 
-/// Keeps a connection alive for as long as it has tunnels, until it is closed. `window` is its window for receiving.
-pub(super) async fn keep_alive(connection: Connection, usage: Arc<Usage>, window: VarInt) {
+/// Keeps a connection alive for as long as it has tunnels, until it has ended so. `window` is its window for receiving.
+pub(super) async fn keep_alive(connection: Connection, usage: Arc<Usage>, window: VarInt) -> ConnectionError {
     let mut sent = 0;
     loop {
         let pause = Duration::from_millis(rand::rng().random_range(SILENCE));
         tokio::select! {
-            _ = connection.closed() => return,
+            ended = connection.closed() => return ended,
             () = sleep(pause) => {}
         }
         let before = std::mem::replace(&mut sent, connection.stats().udp_tx.datagrams);

@@ -30,7 +30,7 @@ mod windows;
 pub use client::QuicOpener;
 pub use error::QuicError;
 #[cfg(feature = "server")]
-pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings, is_ours};
+pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings, asks_for_us, offers_as_ours};
 pub use stream::QuicStream;
 
 use crate::config::Congestion;

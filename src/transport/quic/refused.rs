@@ -33,7 +33,7 @@ impl Refused {
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                 ConnectError::Failed(
                     "the server takes none of `h2` and `http/1.1` inside QUIC, as v2ray-plugin's clients offer them: is \
-                     `mode=quic` set on the server, and is this its port?"
+                     `mode=quic` set on the server, is this its port, and is the option `host` (or `sni`) a name of its certificate?"
                         .to_owned(),
                 )
             }

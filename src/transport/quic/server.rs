@@ -91,21 +91,23 @@ impl Settings {
     }
 }
 
-/// Whether a client is one of ours that asks this address for this name and offers these protocols: one that says `h3` is a browser,
-/// where there is a website for it.
-pub(crate) fn is_ours(
+/// Whether the name that a client asks for, or the address where it says none, is one of ours.
+pub(crate) fn asks_for_us(
     hello: &ClientHello<'_>,
     local: Option<IpAddr>,
-    has_website: bool,
     is_our_name: impl Fn(&[u8]) -> bool,
 ) -> bool {
-    let offered = || PROTOCOLS.iter().any(|name| hello.offers(name));
-    let name_is_ours = match hello.server_name {
+    match hello.server_name {
         Some(name) => is_our_name(name),
         // An address is no name (RFC 6066), so a client that knows an address alone says none.
         None => local.is_some_and(|ip| is_our_name(ip.to_canonical().to_string().as_bytes())),
-    };
-    name_is_ours && (!hello.has_alpn() || offered()) && !(has_website && hello.offers(H3))
+    }
+}
+
+/// Whether a client offers what one of ours does. One that says `h3` may be a browser (`h3_is_ours` says that none is).
+pub(crate) fn offers_as_ours(hello: &ClientHello<'_>, h3_is_ours: bool) -> bool {
+    let offered = || PROTOCOLS.iter().any(|name| hello.offers(name));
+    (!hello.has_alpn() || offered()) && (h3_is_ours || !hello.offers(H3))
 }
 
 /// A UDP port at which connections are accepted.

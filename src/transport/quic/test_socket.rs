@@ -1,5 +1,6 @@
 //! A socket that brings what the test says, and keeps what is sent.
 
+use crate::metrics::{self, Open, VisitorClass};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use std::collections::VecDeque;
@@ -103,4 +104,9 @@ impl AsyncUdpSocket for TestSocket {
     fn max_transmit_segments(&self) -> usize {
         4
     }
+}
+
+/// Counts nobody but in the metrics of the test.
+pub(super) fn welcome() -> Open {
+    metrics::visitor_came(VisitorClass::Quic, metrics::Website::FailoverQuic)
 }

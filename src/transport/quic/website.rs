@@ -4,7 +4,7 @@
 //! Anybody can send datagrams from any address. So a visitor is forgotten soon, and makes room for others, until it has
 //! used the id that the website gave it, which shows that it gets the answers.
 
-use crate::metrics::{self, Direction, Dropped, Flow, Open, VisitorClass};
+use crate::metrics::{self, Direction, Dropped, Flow, Open};
 use crate::net::conn_info::ConnInfo;
 use crate::net::{Dialer, limits};
 use crate::relay::{End, Outcome, Side};
@@ -15,6 +15,7 @@ use quinn::AsyncUdpSocket;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -56,6 +57,9 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGEST].into());
 }
 
+/// Counts a visitor until what it returns is dropped.
+pub(crate) type Welcome = dyn Fn() -> Open + Send + Sync;
+
 /// A visitor's address, and the one of ours that it came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
@@ -64,9 +68,9 @@ struct Key {
 }
 
 /// The visitors of a port.
-#[derive(Debug)]
 pub(super) struct Visitors {
     public: Arc<dyn AsyncUdpSocket>,
+    welcome: Arc<Welcome>,
     known: Mutex<Known>,
 }
 
@@ -106,10 +110,16 @@ struct Traffic {
     is_confirmed: bool,
 }
 
+impl fmt::Debug for Visitors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visitors").field("known", &self.known).finish_non_exhaustive()
+    }
+}
+
 impl Visitors {
     /// Of this port.
-    pub(super) fn new(public: Arc<dyn AsyncUdpSocket>) -> Arc<Visitors> {
-        Arc::new(Visitors { public, known: Mutex::default() })
+    pub(super) fn new(public: Arc<dyn AsyncUdpSocket>, welcome: Arc<Welcome>) -> Arc<Visitors> {
+        Arc::new(Visitors { public, welcome, known: Mutex::default() })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -159,7 +169,7 @@ impl Visitors {
     ) -> Result<Arc<Visitor>, Dropped> {
         let source = key.from.ip().into();
         let place = known.place_for(source, Instant::now()).ok_or(Dropped::Visitors)?;
-        let visitor = Arc::new(Visitor::new(key, source, place, website)?);
+        let visitor = Arc::new(Visitor::new(key, source, place, (self.welcome)(), website)?);
         known.visitors.insert(key, Arc::clone(&visitor));
         tokio::spawn(serve(Arc::downgrade(self), Arc::clone(&visitor)));
         Ok(visitor)
@@ -239,6 +249,7 @@ impl Visitor {
         key: Key,
         source: limits::Key,
         place: OpenVisitor,
+        open: Open,
         dialer: &Arc<Dialer>,
     ) -> Result<Visitor, Dropped> {
         let unreachable = |error: &dyn std::fmt::Display| {
@@ -258,7 +269,7 @@ impl Visitor {
             website,
             traffic: Mutex::new(traffic),
             gone: Notify::new(),
-            _open: metrics::visitor_came(VisitorClass::Quic, metrics::Website::FailoverQuic),
+            _open: open,
             _place: place,
         })
     }

@@ -77,7 +77,9 @@ fn of_certificate(error: &CertificateError) -> String {
             "nobody whom this machine trusts has signed it (the option `cert` names one more)".to_owned()
         }
         CertificateError::Other(why) if why.to_string().contains(CA_AS_SERVER) => {
-            "it is an authority's own, and not the one that the option `cert` names".to_owned()
+            "it is its own authority's, and not one that the option `cert` names: give the client `cert=FILE` with the \
+             server's certificate"
+                .to_owned()
         }
         CertificateError::ExpiredContext { time, not_after } => format!(
             "it has expired at {}, and this machine's clock says {}: check this clock; if it is right, the server \

@@ -1,5 +1,5 @@
 use super::*;
-use crate::transport::quic::test_socket::{TestSocket, address};
+use crate::transport::quic::test_socket::{TestSocket, address, welcome};
 use crate::wire::quic::test_packets::{crypto, flight, hello, initial};
 use crate::wire::tls::ClientHello;
 use proptest::prelude::*;
@@ -18,7 +18,11 @@ struct Port {
 }
 
 fn rules(website: Option<Arc<Dialer>>) -> Rules {
-    Rules { is_ours: Box::new(|hello, _| hello.server_name == Some(b"ours.example")), website }
+    Rules {
+        is_ours: Box::new(|hello, _| hello.server_name == Some(b"ours.example")),
+        website,
+        welcome: Arc::new(welcome),
+    }
 }
 
 impl Port {
@@ -203,7 +207,7 @@ async fn other_rules_are_for_what_begins_from_then_on() {
     let all_are_ours = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&all_are_ours);
     let is_ours = Box::new(move |_: &ClientHello<'_>, _| asked.load(Ordering::Relaxed));
-    let port = Port::with(Rules { is_ours, website: None });
+    let port = Port::with(Rules { is_ours, website: None, welcome: Arc::new(welcome) });
     let (one, two) = (whole(&[1; 8], "any.example"), whole(&[2; 8], "any.example"));
     port.socket.bring(address(1), one.len(), one.clone());
     assert_eq!(port.received(), []);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
-use crate::transport::quic::test_socket::{LOCAL, TestSocket, address, meta};
+use crate::transport::quic::test_socket::{LOCAL, TestSocket, address, meta, welcome};
 use tokio::time::advance;
 
 struct Port {
@@ -20,7 +20,7 @@ fn long(destination: &[u8], source: &[u8]) -> Vec<u8> {
 impl Port {
     async fn new() -> Port {
         let socket = Arc::new(TestSocket::default());
-        let visitors = Visitors::new(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>);
+        let visitors = Visitors::new(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>, Arc::new(welcome));
         let website = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let target = HostPort::parse(&website.local_addr().unwrap().to_string()).unwrap();
         let dialer = Arc::new(Dialer::new(vec![target], SocketOptions::default()));
@@ -96,7 +96,7 @@ async fn an_answer_waits_for_room() {
 #[test]
 fn no_more_is_sent_at_once_than_the_socket_takes() {
     let socket = Arc::new(TestSocket::default());
-    let visitors = Visitors::new(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>);
+    let visitors = Visitors::new(Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>, Arc::new(welcome));
     let key = Key { from: address(1), to: Some(LOCAL) };
     let bytes: Vec<u8> = (0..95).collect();
     assert_eq!(visitors.answer(key, &bytes, &meta(address(9), 10, 95)), 95);
