@@ -141,6 +141,27 @@ fn a_flood_of_first_flights_keeps_nobody_out() {
     });
 }
 
+/// Whoever knows the name may make a handshake and leave it at that. It keeps nobody out, however little may be buffered.
+#[test]
+fn connections_without_a_tunnel_keep_nobody_out() {
+    within(secs(120), || {
+        need!("openssl", "python-aioquic");
+        let (echo, certificate) = (Backend::echo(), Certificate::new(NAME));
+        let options = format!("{};limit-buffers=16", for_server(&certificate));
+        let server = our_server(echo.addr, &options);
+        let before = open_files(&server);
+        for (addresses, wanted) in [("1", "open 150 ended 86"), ("150", "open 150 ended 0")] {
+            let held = start_asking(&["idle", &server.addr.port().to_string(), NAME, "150", addresses]);
+            held.wait_line("how many there are", |line| line == wanted);
+            let client = client(App::Ours, server.addr, &certificate);
+            for round in 0..3 {
+                assert_echo(&connect(client.addr), &noise(300_000, round));
+            }
+        }
+        assert!(open_files(&server) <= before + 8, "{} files, {before} before", open_files(&server));
+    });
+}
+
 /// More streams than are allowed, streams of a kind that there is not, and more bytes than the windows hold end the
 /// connection that does so, with the error that the protocol has for it, and no other.
 #[test]

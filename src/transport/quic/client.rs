@@ -1,9 +1,11 @@
 //! QUIC on the client half: connections to the server, and a stream on one of them for each tunnel.
 
 use super::error::QuicError;
+use super::heard::Heard;
 use super::ids::ConnectionIds;
-use super::keep_alive::{Usage, keep_alive};
+use super::keep_alive::keep_alive;
 use super::refused::Refused;
+use super::usage::{Usage, all_have_arrived};
 use super::windows;
 use super::{CLIENT_IDLE, CODE, QuicStream, endpoint_config, transport_config};
 use crate::config::QuicClientConfig;
@@ -13,7 +15,7 @@ use crate::relay::{Direction, Flows, Identity};
 use crate::transport::tls::{self, TlsError};
 use crate::transport::{NotOpened, Tunnel};
 use quinn::crypto::rustls::QuicClientConfig as Crypto;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime, TransportConfig, VarInt};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime, TransportConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use std::future::poll_fn;
@@ -33,8 +35,9 @@ const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// the next one.
 const UNUSED: Duration = Duration::from_secs(20);
 
-/// A server that has not answered for so long is dialled anew for the next tunnel.
-const ANSWER: Duration = Duration::from_secs(3);
+/// A server of ours answers nobody who asks for another name.
+const NO_ANSWER: &str = "no answer over UDP: has the server `mode=quic` (or `quic`) at this port, is the option `host` (or `sni`) \
+                         a name of its certificate, and does the firewall let UDP in?";
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,12 +49,14 @@ pub struct QuicOpener {
     verifier: Arc<dyn ServerCertVerifier>,
     tls: Box<rustls::ClientConfig>,
     transport: Arc<TransportConfig>,
-    window: VarInt,
+    window: usize,
     connections: Mutex<Vec<Open>>,
     /// One dials for all who wait.
     dialling: tokio::sync::Mutex<LastFailure>,
     /// For IPv4 and for IPv6; each is there once it was needed.
     endpoints: Mutex<[Option<Endpoint>; 2]>,
+    /// Others that were in their place, while there are connections on them.
+    replaced: Mutex<Vec<Endpoint>>,
 }
 
 /// When somebody had dialled in vain, and what was said.
@@ -62,15 +67,7 @@ type LastFailure = Option<(Instant, String)>;
 struct Open {
     connection: Connection,
     usage: Arc<Usage>,
-    heard: Arc<Mutex<Heard>>,
-}
-
-/// What had been heard of the server, and said to it, when something was heard that was new.
-#[derive(Debug, Clone, Copy)]
-struct Heard {
-    received: u64,
-    sent: u64,
-    at: Instant,
+    heard: Arc<Heard>,
 }
 
 impl std::fmt::Debug for QuicOpener {
@@ -103,6 +100,7 @@ impl QuicOpener {
             connections: Mutex::default(),
             dialling: tokio::sync::Mutex::default(),
             endpoints: Mutex::default(),
+            replaced: Mutex::default(),
         })
     }
 
@@ -144,7 +142,7 @@ impl QuicOpener {
             }
             !is_old && open.connection.close_reason().is_none()
         });
-        connections.iter().filter(|open| open.answers()).cloned().collect()
+        connections.iter().filter(|open| open.heard.answers()).cloned().collect()
     }
 
     /// A stream on a connection that is dialled now, by this one or by another who waits for the same.
@@ -164,8 +162,7 @@ impl QuicOpener {
         let connection = match self.dialer.dial_with(connect).await {
             Ok(connection) => connection,
             Err(error) => {
-                // Another socket may find a way that these do not.
-                *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
+                self.replace_endpoints();
                 if let DialError::Connect(why) = &error {
                     *last_failure = Some((Instant::now(), why.clone()));
                 }
@@ -174,12 +171,19 @@ impl QuicOpener {
         };
         debug!(peer = %connection.remote_address(), rtt = ?connection.rtt(), "QUIC");
         let usage = Usage::new();
-        let heard = Arc::new(Mutex::new(Heard::now(&connection)));
+        let heard = Arc::new(Heard::new(connection.clone()));
         let open = Open { connection: connection.clone(), usage: Arc::clone(&usage), heard };
-        let stream = open.stream().await.map_err(QuicError::Ended)?.ok_or(QuicError::NoStreams)?;
-        let (server, window) = (Arc::clone(self.server()), self.window);
+        let stream = match open.stream().await {
+            Ok(Some(stream)) => stream,
+            refused => {
+                let error = refused.map_or_else(QuicError::Ended, |_| QuicError::NoStreams);
+                *last_failure = Some((Instant::now(), error.to_string()));
+                return Err(error.into());
+            }
+        };
+        let (server, window) = (Arc::clone(self.server()), windows::window(self.window));
         tokio::spawn(async move {
-            let ended = keep_alive(connection, Arc::clone(&usage), window).await;
+            let ended = keep_alive(connection, Arc::clone(&usage), || window).await;
             let tunnels = usage.tunnels();
             if ended == ConnectionError::TimedOut && tunnels > 0 {
                 warn!(
@@ -207,7 +211,7 @@ impl QuicOpener {
             endpoint.connect_with(config, address, &self.server_name).map_err(io::Error::other)?;
         match timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| refused.explain(error)),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, NO_ANSWER)),
         }
     }
 
@@ -229,13 +233,25 @@ impl QuicOpener {
         Ok(endpoint)
     }
 
-    /// Ends all connections, and waits until their server has heard of it.
+    /// Puts others in the place of the endpoints: another socket may find a way that these do not.
+    fn replace_endpoints(&self) {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.extend(endpoints.iter_mut().filter_map(Option::take));
+        replaced.retain(|endpoint| endpoint.open_connections() > 0);
+    }
+
+    /// Ends all connections when what was said in tunnels that are over has arrived, and waits until their server has
+    /// heard of it.
     pub async fn close(&self) {
+        all_have_arrived().await;
         let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for endpoint in endpoints.iter().flatten() {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let endpoints: Vec<_> = endpoints.into_iter().flatten().chain(replaced).collect();
+        for endpoint in &endpoints {
             endpoint.close(CODE, b"");
         }
-        for endpoint in endpoints.iter().flatten() {
+        for endpoint in &endpoints {
             endpoint.wait_idle().await;
         }
     }
@@ -248,32 +264,19 @@ impl QuicOpener {
     }
 }
 
-impl Heard {
-    fn now(connection: &Connection) -> Heard {
-        let stats = connection.stats();
-        Heard { received: stats.udp_rx.datagrams, sent: stats.udp_tx.datagrams, at: Instant::now() }
-    }
-}
-
 impl Open {
-    /// Whether the server can be thought to be there. It cannot where it was silent to what was sent a while ago: it was
-    /// started anew, or the way to it is another. (The connection ends only after its time-out; it may yet be heard of.)
-    fn answers(&self) -> bool {
-        let now = Heard::now(&self.connection);
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.received > heard.received || now.sent == heard.sent {
-            *heard = now;
-        }
-        heard.at.elapsed() < ANSWER
-    }
-
     /// A stream, if the server takes one more now. Nobody waits for that.
     async fn stream(&self) -> Result<Option<QuicStream>, quinn::ConnectionError> {
+        if self.usage.tunnels() >= windows::STREAMS {
+            return Ok(None);
+        }
         let mut opening = pin!(self.connection.open_bi());
         let opened = poll_fn(|cx| match opening.as_mut().poll(cx) {
             Poll::Ready(opened) => Poll::Ready(opened.map(Some)),
             Poll::Pending => Poll::Ready(Ok(None)),
         });
-        Ok(opened.await?.map(|stream| QuicStream::new(stream, self.usage.one_more())))
+        Ok(opened
+            .await?
+            .map(|stream| QuicStream::new(stream, self.usage.one_more(), Some(Arc::clone(&self.heard)))))
     }
 }

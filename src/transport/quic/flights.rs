@@ -18,7 +18,7 @@ use tracing::debug;
 /// them is lost comes again after a second (RFC 9002 section 6.2.2); where there is a website, whoever loses it is not
 /// waited for: the website says at once what it says to half a hello, and is not to be told from it by a pause.
 const WAIT: Duration = Duration::from_secs(3);
-const WAIT_OF_WEBSITE: Duration = Duration::from_millis(300);
+const WAIT_OF_WEBSITE: Duration = Duration::from_millis(100);
 
 /// The most connections whose hello is not complete. The oldest makes room for a new one: those of a client come
 /// within a moment, however many others there are.

@@ -13,7 +13,10 @@ mod error;
 mod expiring;
 #[cfg(feature = "server")]
 mod flights;
+mod heard;
 mod hmac;
+#[cfg(feature = "server")]
+mod idle;
 mod ids;
 mod keep_alive;
 mod refused;
@@ -23,6 +26,7 @@ mod server;
 mod stream;
 #[cfg(all(test, feature = "server"))]
 mod test_socket;
+mod usage;
 #[cfg(feature = "server")]
 mod website;
 mod windows;
@@ -61,14 +65,14 @@ fn endpoint_config(reset_key: [u8; 32], ids: ConnectionIds) -> EndpointConfig {
     config
 }
 
-fn transport_config(congestion: Congestion, window: VarInt, idle: Duration, streams: u32) -> TransportConfig {
+fn transport_config(congestion: Congestion, window: usize, idle: Duration, streams: u32) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(streams.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .receive_window(window)
-        .stream_receive_window(windows::STREAM)
-        .send_window(window.into_inner())
+        .receive_window(windows::window(window))
+        .stream_receive_window(windows::of_stream(window))
+        .send_window(window as u64)
         .max_idle_timeout(IdleTimeout::try_from(idle).ok())
         // Nobody sends them.
         .datagram_receive_buffer_size(None)

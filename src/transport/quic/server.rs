@@ -1,15 +1,19 @@
 //! QUIC on the server half: the endpoint, and who is let in.
 
 use super::demux::{Demux, Rules};
+use super::idle::{Idle, look_after};
 use super::ids::ConnectionIds;
-use super::keep_alive::{Usage, keep_alive};
-use super::windows::{Grant, LEAST, window};
+use super::keep_alive::keep_alive;
+use super::usage::{Usage, all_have_arrived};
+use super::windows::{Grant, LEAST, of_stream};
 use super::{CODE, QuicStream, SERVER_IDLE, endpoint_config, transport_config};
 use crate::config::Congestion;
 use crate::transport::tls::{Acceptor, TlsError};
 use crate::wire::tls::ClientHello;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime as _, ServerConfig, TokioRuntime};
+use quinn::{
+    AsyncUdpSocket, Connection, Endpoint, Incoming, Runtime as _, ServerConfig, TokioRuntime, TransportConfig,
+};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -39,7 +43,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why a connection was not let in.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
-    #[error("there are as many connections as there may be")]
+    #[error("there are as many handshakes as there may be")]
     TooMany,
     #[error("it is asked to show that it comes from there")]
     Retry,
@@ -55,6 +59,7 @@ pub(crate) struct Settings {
     config: Arc<ServerConfig>,
     /// For clients that offer no protocol: to offer none, and to be given none, is in order, too (RFC 9001 section 8.1).
     without_protocols: Arc<ServerConfig>,
+    congestion: Congestion,
     reset_key: [u8; 32],
     ids: ConnectionIds,
 }
@@ -72,22 +77,31 @@ impl Settings {
     ///
     /// The library refuses it.
     pub(crate) fn new(tls: &Acceptor, congestion: Congestion) -> Result<Settings, TlsError> {
+        // (each connection has what there is for it when it comes)
+        let transport = Arc::new(transport_config(congestion, LEAST, SERVER_IDLE, STREAMS));
         let make = |protocols| -> Result<Arc<ServerConfig>, TlsError> {
             let crypto = QuicServerConfig::try_from(tls.config_of_tls_1_3(protocols)?)
                 .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
             let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-            config
-                .transport_config(Arc::new(transport_config(congestion, window(LEAST), SERVER_IDLE, STREAMS)))
-                .max_incoming(HANDSHAKES)
-                .migration(true);
+            config.transport_config(Arc::clone(&transport)).max_incoming(HANDSHAKES).migration(true);
             Ok(Arc::new(config))
         };
         Ok(Settings {
             config: make(PROTOCOLS)?,
             without_protocols: make(&[])?,
+            congestion,
             reset_key: tls.secret(b"QUIC stateless reset")?,
             ids: ConnectionIds::new(tls.secret(b"QUIC connection ids")?),
         })
+    }
+}
+
+impl Settings {
+    /// With windows for streams of what there is for one more connection. (Its own window grows with its first tunnel.)
+    fn transport(&self) -> TransportConfig {
+        let mut transport = transport_config(self.congestion, LEAST, SERVER_IDLE, STREAMS);
+        transport.stream_receive_window(of_stream(Grant::next()));
+        transport
     }
 }
 
@@ -115,6 +129,7 @@ pub(crate) struct Listener {
     endpoint: Endpoint,
     demux: Arc<Demux>,
     handshakes: Arc<AtomicUsize>,
+    idle: Arc<Idle>,
 }
 
 impl Listener {
@@ -133,7 +148,7 @@ impl Listener {
             socket,
             Arc::new(TokioRuntime),
         )?;
-        Ok(Listener { endpoint, demux, handshakes: Arc::default() })
+        Ok(Listener { endpoint, demux, handshakes: Arc::default(), idle: Idle::new() })
     }
 
     /// Waits for the next connection. `None` once it is closed.
@@ -142,13 +157,15 @@ impl Listener {
         let handshakes = Arc::clone(&self.handshakes);
         let before = handshakes.fetch_add(1, Ordering::Relaxed);
         let offers = self.demux.offers_protocols(incoming.remote_address(), incoming.orig_dst_cid());
-        Some(Arriving { incoming, handshake: Handshake(handshakes), before, offers })
+        let idle = Arc::clone(&self.idle);
+        Some(Arriving { incoming, handshake: Handshake(handshakes), before, offers, idle })
     }
 
     /// Ends all connections, and waits a moment for their peers to hear of it. Their tunnels end: the port is to be
     /// another process's.
     pub(crate) async fn close(&self) {
         const MOMENT: Duration = Duration::from_secs(1);
+        all_have_arrived().await;
         self.endpoint.close(CODE, b"");
         let _ = timeout(MOMENT, self.endpoint.wait_idle()).await;
     }
@@ -171,6 +188,7 @@ pub(crate) struct Arriving {
     before: usize,
     /// Whether it offers protocols.
     offers: bool,
+    idle: Arc<Idle>,
 }
 
 impl Arriving {
@@ -185,31 +203,39 @@ impl Arriving {
     ///
     /// It is asked to come again with a sign that it is there, it is one too many, or the handshake fails.
     pub(crate) async fn establish(self, settings: &Settings) -> Result<QuicConnection, Refusal> {
-        let Arriving { incoming, handshake, before, offers } = self;
+        let Arriving { incoming, handshake, before, offers, idle } = self;
         if before >= HANDSHAKES {
             incoming.ignore();
             return Err(Refusal::TooMany);
         }
-        let Some(grant) = Grant::one_more() else {
-            incoming.ignore();
-            return Err(Refusal::TooMany);
-        };
         if before >= UNVALIDATED && !incoming.remote_address_validated() {
             // (one that may not be asked is validated)
             let _ = incoming.retry();
             return Err(Refusal::Retry);
         }
         let config = if offers { &settings.config } else { &settings.without_protocols };
-        let connecting = incoming.accept_with(Arc::clone(config))?;
+        let mut config = ServerConfig::clone(config);
+        config.transport_config(Arc::new(settings.transport()));
+        let connecting = incoming.accept_with(Arc::new(config))?;
         let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(Refusal::TimedOut),
         };
         drop(handshake);
-        grant.apply(&connection);
-        let usage = Usage::new();
-        tokio::spawn(keep_alive(connection.clone(), Arc::clone(&usage), grant.window()));
-        Ok(QuicConnection { connection, usage, _grant: grant })
+        let (usage, grant) = (Usage::new(), Arc::new(Grant::default()));
+        let window = {
+            let grant = Arc::clone(&grant);
+            move || grant.window()
+        };
+        let alive = keep_alive(connection.clone(), Arc::clone(&usage), window);
+        let looked_after = look_after(connection.clone(), Arc::clone(&usage), grant, idle);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = alive => {}
+                () = looked_after => {}
+            }
+        });
+        Ok(QuicConnection { connection, usage })
     }
 }
 
@@ -217,8 +243,6 @@ impl Arriving {
 pub(crate) struct QuicConnection {
     connection: Connection,
     usage: Arc<Usage>,
-    /// Given back when it ends.
-    _grant: Grant,
 }
 
 impl QuicConnection {
@@ -240,6 +264,6 @@ impl QuicConnection {
     /// The connection has ended.
     pub(crate) async fn next_stream(&self) -> Result<QuicStream, quinn::ConnectionError> {
         let stream = self.connection.accept_bi().await?;
-        Ok(QuicStream::new(stream, self.usage.one_more()))
+        Ok(QuicStream::new(stream, self.usage.one_more(), None))
     }
 }

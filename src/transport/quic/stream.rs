@@ -1,14 +1,16 @@
 //! A stream of a QUIC connection, as a relay takes it.
 
 use super::CODE;
-use super::keep_alive::InUse;
+use super::heard::Heard;
+use super::usage::InUse;
 use crate::relay::RelayStream;
 use quinn::{RecvStream, SendStream, StoppedError, VarInt};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::warn;
 
 type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
@@ -18,12 +20,45 @@ pub struct QuicStream {
     receive: RecvStream,
     /// What waits for the peer's word that it takes nothing more; there once it was asked for.
     stopped: Mutex<Option<Stopped>>,
-    _in_use: InUse,
+    in_use: Option<InUse>,
+    /// Of a client's: what is heard of its server, and whether it has answered in this stream.
+    server: Option<(Arc<Heard>, HasAnswered)>,
 }
 
+type HasAnswered = bool;
+
 impl QuicStream {
-    pub(super) fn new((send, receive): (SendStream, RecvStream), in_use: InUse) -> QuicStream {
-        QuicStream { send, receive, stopped: Mutex::new(None), _in_use: in_use }
+    pub(super) fn new(
+        (send, receive): (SendStream, RecvStream),
+        in_use: InUse,
+        server: Option<Arc<Heard>>,
+    ) -> QuicStream {
+        let server = server.map(|heard| (heard, false));
+        QuicStream { send, receive, stopped: Mutex::new(None), in_use: Some(in_use), server }
+    }
+
+    fn note_activity(&self) {
+        if let Some(in_use) = &self.in_use {
+            in_use.note_activity();
+        }
+    }
+
+    /// An end without an answer is worth a line: nobody else tells it.
+    fn tell_break(&mut self, error: &io::Error) {
+        if let Some((_, has_answered @ false)) = &mut self.server {
+            *has_answered = true;
+            warn!(%error, "the server, or somebody on the way, has broken off the tunnel before the server answered");
+        }
+    }
+}
+
+impl Drop for QuicStream {
+    /// A connection that nobody uses may be closed, and with it what has not arrived.
+    fn drop(&mut self) {
+        if let Some(in_use) = self.in_use.take() {
+            let stopped = self.send.stopped();
+            in_use.until(async move { drop(stopped.await) });
+        }
     }
 }
 
@@ -33,13 +68,28 @@ impl AsyncRead for QuicStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.receive).poll_read(cx, buffer)
+        let read = ready!(Pin::new(&mut self.receive).poll_read(cx, buffer));
+        self.note_activity();
+        match &read {
+            Ok(()) => {
+                if let Some((heard, has_answered)) = &mut self.server {
+                    *has_answered = true;
+                    heard.note_heard();
+                }
+            }
+            Err(error) => self.tell_break(error),
+        }
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for QuicStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.send).poll_write(cx, bytes));
+        self.note_activity();
+        if let Some((heard, _)) = &self.server {
+            heard.note_said();
+        }
         Poll::Ready(written.map_err(io::Error::from))
     }
 

@@ -10,7 +10,7 @@ use crate::net::{Dialer, limits};
 use crate::relay::{End, Outcome, Side};
 use crate::runtime::admission::OpenVisitor;
 use crate::telemetry::{Kind, Record, Target};
-use crate::wire::quic::{Header, LongHeader};
+use crate::wire::quic::{Header, LEAST_INITIAL, LongHeader};
 use quinn::AsyncUdpSocket;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use std::cell::RefCell;
@@ -34,13 +34,16 @@ const OPTION: &str = "failover-quic";
 const MOST: usize = 1024;
 const MOST_OF_SOURCE: usize = 128;
 
+/// So many are there before one has to begin a connection: its first datagram costs whoever sends it 1200 bytes.
+const MOST_WITHOUT_BEGINNING: usize = MOST / 2;
+
 /// How long a visitor is remembered who is silent: longer than servers keep their connections.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// The same before it has shown that it gets the answers: longer than a client waits before it repeats itself.
 const IDLE_AT_FIRST: Duration = Duration::from_secs(10);
 
-/// After so long without a word one of these makes room for another.
+/// After so long one of these makes room for another, whatever it says: two round trips show that it gets the answers.
 const MAKES_ROOM_AFTER: Duration = Duration::from_secs(1);
 
 /// How long no room is looked for when there was none: in a flood each datagram would look through all visitors.
@@ -91,6 +94,7 @@ struct Visitor {
     dialer: Arc<Dialer>,
     website: SocketAddr,
     traffic: Mutex<Traffic>,
+    came: Instant,
     /// It is not known any more.
     gone: Notify,
     /// Counted as long as it is known.
@@ -144,12 +148,18 @@ impl Visitors {
             let mut known = self.known();
             match known.visitors.get(&key) {
                 Some(visitor) => Arc::clone(visitor),
-                None => self.welcome(&mut known, key, website.ok_or(Dropped::NoWebsite)?)?,
+                None => {
+                    let website = website.ok_or(Dropped::NoWebsite)?;
+                    self.welcome(&mut known, key, website, may_begin(bytes))?
+                }
             }
         };
         match visitor.send(bytes, meta.ecn) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Dropped::Busy),
+            // It is too long for the way to the website: it is lost, as on any way.
+            #[cfg(unix)]
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Err(Dropped::Website),
             // Nobody listens there; what comes next may go to another address.
             Err(error) => {
                 visitor.note_refusal(&error);
@@ -166,9 +176,10 @@ impl Visitors {
         known: &mut Known,
         key: Key,
         website: &Arc<Dialer>,
+        begins: bool,
     ) -> Result<Arc<Visitor>, Dropped> {
         let source = key.from.ip().into();
-        let place = known.place_for(source, Instant::now()).ok_or(Dropped::Visitors)?;
+        let place = known.place_for(source, begins, Instant::now()).ok_or(Dropped::Visitors)?;
         let visitor = Arc::new(Visitor::new(key, source, place, (self.welcome)(), website)?);
         known.visitors.insert(key, Arc::clone(&visitor));
         tokio::spawn(serve(Arc::downgrade(self), Arc::clone(&visitor)));
@@ -213,10 +224,17 @@ impl Drop for Visitors {
     }
 }
 
+/// Whether a datagram may be the first of a connection.
+fn may_begin(bytes: &[u8]) -> bool {
+    let is_long = matches!(Header::parse(bytes), Some(Header::Long(_) | Header::OtherVersion { .. }));
+    is_long && bytes.len() >= LEAST_INITIAL
+}
+
 impl Known {
-    /// A place for one more visitor of this source. Where there is none, one makes room that may be nobody.
-    fn place_for(&mut self, source: limits::Key, now: Instant) -> Option<OpenVisitor> {
-        let is_full = self.visitors.len() >= MOST;
+    /// A place for one more visitor of this source, whose first datagram `begins` a connection or not. Where there is
+    /// none, one makes room that may be nobody.
+    fn place_for(&mut self, source: limits::Key, begins: bool, now: Instant) -> Option<OpenVisitor> {
+        let is_full = self.visitors.len() >= if begins { MOST } else { MOST_WITHOUT_BEGINNING };
         let of_source = |visitor: &Visitor| visitor.source == source;
         let source_is_full =
             self.visitors.values().filter(|visitor| of_source(visitor)).count() >= MOST_OF_SOURCE;
@@ -268,6 +286,7 @@ impl Visitor {
             dialer: Arc::clone(dialer),
             website,
             traffic: Mutex::new(traffic),
+            came: Instant::now(),
             gone: Notify::new(),
             _open: open,
             _place: place,
@@ -344,16 +363,20 @@ impl Visitor {
         (idle, traffic.last + idle)
     }
 
-    /// Since when it has said nothing, if it has to make room for others.
+    /// Since when it is there, if it has to make room for others.
     fn makes_room_since(&self, now: Instant) -> Option<Instant> {
-        let traffic = self.traffic();
-        (!traffic.is_confirmed && now >= traffic.last + MAKES_ROOM_AFTER).then_some(traffic.last)
+        (now >= self.came + MAKES_ROOM_AFTER && !self.traffic().is_confirmed).then_some(self.came)
     }
 }
 
 impl Traffic {
-    /// Learns by which id the website wants to be called.
+    /// Learns by which id the website wants to be called. One who comes from another address than before is called no
+    /// ids; to him it sends a packet that fills a datagram, to see whether he is there (RFC 9000 section 8.2.1). What it
+    /// says to those whom it does not know is shorter than what they have said (section 10.3).
     fn learn(&mut self, answer: &[u8]) {
+        if matches!(Header::parse(answer), Some(Header::Short(_))) && answer.len() >= LEAST_INITIAL {
+            self.is_confirmed = true;
+        }
         let (Some(Header::Long(LongHeader { source, .. })) | Some(Header::OtherVersion { source, .. })) =
             Header::parse(answer)
         else {

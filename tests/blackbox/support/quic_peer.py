@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import signal
 import socket
 import ssl
 import sys
@@ -132,6 +133,24 @@ def handshake(port, name, *alpn):
     client = Client(int(port), name or None, list(alpn))
     outcome = client.outcome()
     print(f"{outcome} {client.certificate()}" if outcome.startswith("open") else outcome, flush=True)
+
+
+def idle(port, name, count, addresses):
+    """Connections without a tunnel, of so many addresses: how many of them were let in, and are left to live. They are
+    held until there is a line to read."""
+    clients = []
+    for number in range(int(count)):
+        client = Client(int(port), name, ["h2", "http/1.1"], source=f"127.0.1.{1 + number % int(addresses)}")
+        if client.outcome().startswith("open"):
+            clients.append(client)
+    ended = 0
+    for client in clients:
+        for _event in client.events(0.01):
+            pass
+        # (the event of an end comes only when the connection has been forgotten)
+        ended += client.quic._close_event is not None
+    print("open", len(clients), "ended", ended, flush=True)
+    signal.pause()
 
 
 def beyond(port, name, kind):
