@@ -231,6 +231,10 @@ fn usual(noise: &mut Noise, name: Option<&str>) -> HelloBuilder {
 fn first_flights(context: &mut ProbeContext) -> Vec<Probe> {
     let noise = &mut context.noise;
     let hello = usual(noise, context.server_name.as_deref()).message();
+    // (with its protocol, too: of two things that are wrong, quic-go complains of either)
+    let of_draft = usual(noise, context.server_name.as_deref());
+    let of_draft =
+        of_draft.with(extension::ALPN, list16(&[list8(b"h3"), list8(b"h3-29")].concat())).message();
     let token = noise.bytes(64);
     let garbage = noise.bytes(200);
     let (start, rest) = hello.split_at(hello.len() / 2);
@@ -256,7 +260,10 @@ fn first_flights(context: &mut ProbeContext) -> Vec<Probe> {
         says("first flight with a broken seal", FirstFlight { broken: true, ..whole() }),
         says("first flight with reserved bits", FirstFlight { reserved: 3, ..whole() }),
         says("first flight of version 2", FirstFlight { version: V2, ..whole() }),
-        says("first flight of draft 29", FirstFlight { version: DRAFT_29, ..whole() }),
+        says(
+            "first flight of draft 29",
+            FirstFlight { version: DRAFT_29, ..flight(vec![crypto(0, &of_draft)]) },
+        ),
         says("hello in two datagrams", flight(vec![crypto(0, start), crypto(at, rest)])),
         says("hello in two datagrams, the second first", flight(vec![crypto(at, rest), crypto(0, start)])),
         says("hello in two frames, the second first", only(&[crypto(at, rest), crypto(0, start)].concat())),
