@@ -10,7 +10,7 @@ use super::options::Options;
 use super::quic::{self, QuicClientConfig};
 use super::role::Role;
 use super::tls::{Tls, tls as tls_asked_for};
-use super::values::{Handshake, fake_tls_names, handshake, method, path, shown, value};
+use super::values::{Handshake, fake_tls_names, flag, handshake, method, path, shown, value};
 use super::web::{self, WebBody, WebConfig};
 use crate::detect::{FakeTlsRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
@@ -195,6 +195,12 @@ pub(super) fn client(
         && let Some(sni) = names::first(options, false)
     {
         return Err(ConfigError::needs_tls(sni));
+    }
+    if disguise != Disguise::Quic
+        && let Some(option) = options.get("quic")
+        && flag(options, "quic")?
+    {
+        options.warn(format!("option `{}`: a client asks for QUIC with `mode=quic`", option.key));
     }
     match disguise {
         Disguise::WebSocket => {}
