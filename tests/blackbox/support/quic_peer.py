@@ -135,21 +135,22 @@ def handshake(port, name, *alpn):
     print(f"{outcome} {client.certificate()}" if outcome.startswith("open") else outcome, flush=True)
 
 
-def idle(port, name, count, addresses):
-    """Connections without a tunnel, of so many addresses: how many of them were let in, and are left to live. They are
-    held until there is a line to read."""
+def idle(port, name, count, addresses, wanted):
+    """Connections without a tunnel, of so many addresses: how many of them were let in, and how many were ended since, as
+    many as are wanted or what there are after a while. They are held until this is ended."""
     clients = []
     for number in range(int(count)):
         client = Client(int(port), name, ["h2", "http/1.1"], source=f"127.0.1.{1 + number % int(addresses)}")
         if client.outcome().startswith("open"):
             clients.append(client)
-    ended = 0
-    for client in clients:
-        for _event in client.events(0.01):
-            pass
-        # (the event of an end comes only when the connection has been forgotten)
-        ended += client.quic._close_event is not None
-    print("open", len(clients), "ended", ended, flush=True)
+    # (the event of an end comes only when the connection has been forgotten)
+    ended = lambda: sum(client.quic._close_event is not None for client in clients)
+    until = time.time() + 20
+    while ended() < int(wanted) and time.time() < until:
+        for client in clients:
+            for _event in client.events(0.001):
+                pass
+    print("open", len(clients), "ended", ended(), flush=True)
     signal.pause()
 
 
