@@ -18,6 +18,7 @@ pub(super) const STREAMS: usize = 16;
 const MOST_OF_STREAM: usize = 4 * 1024 * 1024;
 
 /// What a connection may hold each way, however many there are, and while it has no tunnel.
+#[cfg(feature = "server")]
 pub(super) const LEAST: usize = 64 * 1024;
 
 /// What one of a server may at the most.
