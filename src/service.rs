@@ -350,6 +350,8 @@ impl<H: Half> Run for Service<H> {
         }
         let half = self.current.get();
         drop(half.farewell()?);
+        // The port is the next process's.
+        self.close();
         Some(Box::pin(async move {
             if let Some(farewell) = half.farewell() {
                 farewell.await;

@@ -103,14 +103,15 @@ pub(super) async fn until_the_end(
     Ok(())
 }
 
-/// Has peers hear that the process ends who would otherwise wait for it. That takes a moment, or nothing at all.
+/// Has peers hear that the process ends who would otherwise wait for it, and what was said in tunnels that are over
+/// arrive. That takes a moment, or nothing at all; where something is under way, some seconds.
 async fn say_farewell(service: &dyn Run, serving: impl Future<Output = ()>) {
-    const MOMENT: Duration = Duration::from_millis(300);
+    const MOST: Duration = Duration::from_secs(6);
     let Some(farewell) = service.farewell() else { return };
     tokio::select! {
         () = farewell => {}
         () = serving => {}
-        () = tokio::time::sleep(MOMENT) => {}
+        () = tokio::time::sleep(MOST) => {}
     }
 }
 

@@ -65,6 +65,7 @@ mod quic;
 mod quic_auto;
 mod quic_hostile;
 mod quic_life;
+mod quic_tail;
 mod refused;
 mod reload;
 mod rest;

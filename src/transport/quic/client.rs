@@ -177,7 +177,7 @@ impl QuicOpener {
             Ok(Some(stream)) => stream,
             refused => {
                 let error = refused.map_or_else(QuicError::Ended, |_| QuicError::NoStreams);
-                *last_failure = Some((Instant::now(), error.to_string()));
+                *last_failure = Some((Instant::now(), format!("{}: {error}", self.server())));
                 return Err(error.into());
             }
         };
@@ -244,16 +244,26 @@ impl QuicOpener {
     /// Ends all connections when what was said in tunnels that are over has arrived, and waits until their server has
     /// heard of it.
     pub async fn close(&self) {
-        all_have_arrived().await;
+        const ARRIVAL: Duration = Duration::from_secs(5);
+        const MOMENT: Duration = Duration::from_millis(300);
+        let connections =
+            std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        for open in connections.iter().filter(|open| !open.usage.has_arriving() || !open.heard.answers()) {
+            open.connection.close(CODE, b"");
+        }
+        all_have_arrived(ARRIVAL).await;
         let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let endpoints: Vec<_> = endpoints.into_iter().flatten().chain(replaced).collect();
         for endpoint in &endpoints {
             endpoint.close(CODE, b"");
         }
-        for endpoint in &endpoints {
-            endpoint.wait_idle().await;
-        }
+        let heard = async {
+            for endpoint in &endpoints {
+                endpoint.wait_idle().await;
+            }
+        };
+        let _ = timeout(MOMENT, heard).await;
     }
 
     /// Ends what nobody uses; what is in use ends with its last tunnel.

@@ -100,7 +100,7 @@ impl Settings {
     /// With windows for streams of what there is for one more connection. (Its own window grows with its first tunnel.)
     fn transport(&self) -> TransportConfig {
         let mut transport = transport_config(self.congestion, LEAST, SERVER_IDLE, STREAMS);
-        transport.stream_receive_window(of_stream(Grant::next()));
+        transport.stream_receive_window(of_stream(Grant::next().max(Grant::of_many())));
         transport
     }
 }
@@ -164,8 +164,10 @@ impl Listener {
     /// Ends all connections, and waits a moment for their peers to hear of it. Their tunnels end: the port is to be
     /// another process's.
     pub(crate) async fn close(&self) {
-        const MOMENT: Duration = Duration::from_secs(1);
-        all_have_arrived().await;
+        /// (of many clients, one is away at any time, and the port is the next process's)
+        const ARRIVAL: Duration = Duration::from_secs(1);
+        const MOMENT: Duration = Duration::from_millis(300);
+        all_have_arrived(ARRIVAL).await;
         self.endpoint.close(CODE, b"");
         let _ = timeout(MOMENT, self.endpoint.wait_idle()).await;
     }

@@ -25,6 +25,8 @@ pub(super) struct Usage {
     last: AtomicU64,
     /// There is a tunnel where there was none, or none any more.
     turned: Notify,
+    /// How many of the tunnels are over, and something is on its way.
+    arriving: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,7 @@ impl Usage {
             state: Mutex::new(State { tunnels: 0, changed: Instant::now() }),
             last: AtomicU64::new(0),
             turned: Notify::new(),
+            arriving: AtomicUsize::new(0),
         };
         usage.note_activity();
         Arc::new(usage)
@@ -84,6 +87,11 @@ impl Usage {
         (tunnels == 0).then(|| changed.elapsed())
     }
 
+    /// Whether something is on its way in a tunnel that is over.
+    pub(super) fn has_arriving(&self) -> bool {
+        self.arriving.load(Ordering::Relaxed) > 0
+    }
+
     /// Something is said, or heard, which is acknowledged.
     pub(super) fn note_activity(&self) {
         let now = u64::try_from(BEGINNING.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -110,6 +118,7 @@ impl InUse {
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         ARRIVING.fetch_add(1, Ordering::Relaxed);
+        self.0.arriving.fetch_add(1, Ordering::Relaxed);
         let arriving = Arriving(self);
         runtime.spawn(async move {
             let _ = timeout(ARRIVAL, arrival).await;
@@ -125,19 +134,20 @@ impl Drop for InUse {
 }
 
 /// A tunnel that is over, and of which something is on its way.
-struct Arriving(#[expect(dead_code, reason = "it is dropped with this")] InUse);
+struct Arriving(InUse);
 
 impl Drop for Arriving {
     fn drop(&mut self) {
+        let Arriving(InUse(usage)) = self;
+        usage.arriving.fetch_sub(1, Ordering::Relaxed);
         ARRIVING.fetch_sub(1, Ordering::Relaxed);
         ARRIVED.notify_waiters();
     }
 }
 
-/// Waits, not for long, until all has arrived that was said in tunnels that are over: the process ends, and nobody else
-/// sends it.
-pub(super) async fn all_have_arrived() {
-    const PATIENCE: Duration = Duration::from_secs(5);
+/// Waits until all has arrived that was said in tunnels that are over, but no longer than this: the process ends, and
+/// nobody else sends it.
+pub(super) async fn all_have_arrived(patience: Duration) {
     let all = async {
         loop {
             let next = ARRIVED.notified();
@@ -147,5 +157,5 @@ pub(super) async fn all_have_arrived() {
             next.await;
         }
     };
-    let _ = timeout(PATIENCE, all).await;
+    let _ = timeout(patience, all).await;
 }

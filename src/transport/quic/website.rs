@@ -43,6 +43,9 @@ const IDLE: Duration = Duration::from_secs(120);
 /// The same before it has shown that it gets the answers: longer than a client waits before it repeats itself.
 const IDLE_AT_FIRST: Duration = Duration::from_secs(10);
 
+/// A visitor whom the website has answered so often is no scanner: one who has come from another port is called no id.
+const ANSWERS: u64 = 3;
+
 /// After so long one of these makes room for another, whatever it says: two round trips show that it gets the answers.
 const MAKES_ROOM_AFTER: Duration = Duration::from_secs(1);
 
@@ -108,6 +111,8 @@ struct Traffic {
     last: Instant,
     up: u64,
     down: u64,
+    /// How often something came of the website.
+    answers: u64,
     /// The id by which the website wants to be called.
     id: Option<Vec<u8>>,
     /// The visitor has called it so.
@@ -277,7 +282,8 @@ impl Visitor {
         let (socket, website) = dialer.open_for_datagrams().map_err(|error| unreachable(&error))?;
         let state = UdpSocketState::new((&socket).into()).map_err(|error| unreachable(&error))?;
         let socket = UdpSocket::from_std(socket).map_err(|error| unreachable(&error))?;
-        let traffic = Traffic { last: Instant::now(), up: 0, down: 0, id: None, is_confirmed: false };
+        let traffic =
+            Traffic { last: Instant::now(), up: 0, down: 0, answers: 0, id: None, is_confirmed: false };
         Ok(Visitor {
             key,
             source,
@@ -344,6 +350,7 @@ impl Visitor {
             self.dialer.note_answer(self.website);
         }
         traffic.down += bytes.len() as u64;
+        traffic.answers += 1;
         if !traffic.is_confirmed {
             for datagram in bytes.chunks(stride.max(1)) {
                 traffic.learn(datagram);
@@ -359,7 +366,7 @@ impl Visitor {
     /// How long it may be silent, and until when.
     fn idle(&self) -> (Duration, Instant) {
         let traffic = self.traffic();
-        let idle = if traffic.is_confirmed { IDLE } else { IDLE_AT_FIRST };
+        let idle = if traffic.is_confirmed || traffic.answers >= ANSWERS { IDLE } else { IDLE_AT_FIRST };
         (idle, traffic.last + idle)
     }
 

@@ -67,6 +67,12 @@ impl Grant {
         connection.set_send_window(bytes as u64);
     }
 
+    /// What each of many connections has in the end: those who come in a crowd have less at first.
+    pub(super) fn of_many() -> usize {
+        const MANY: usize = 64;
+        (buffers::limit().map_or(UNLIMITED, |limit| limit / SHARE) / MANY).min(MOST)
+    }
+
     /// What there is for one more connection.
     pub(super) fn next() -> usize {
         Grant::default().renew(true)
