@@ -43,8 +43,8 @@ const IDLE: Duration = Duration::from_secs(120);
 /// The same before it has shown that it gets the answers: longer than a client waits before it repeats itself.
 const IDLE_AT_FIRST: Duration = Duration::from_secs(10);
 
-/// A visitor whom the website has answered so often is no scanner: one who has come from another port is called no id.
-const ANSWERS: u64 = 3;
+/// The same of one who has not begun here: he may have come from another port, and the website may think about its answer.
+const IDLE_ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// After so long one of these makes room for another, whatever it says: two round trips show that it gets the answers.
 const MAKES_ROOM_AFTER: Duration = Duration::from_secs(1);
@@ -98,6 +98,8 @@ struct Visitor {
     website: SocketAddr,
     traffic: Mutex<Traffic>,
     came: Instant,
+    /// The first that he said may begin a connection.
+    begins: bool,
     /// It is not known any more.
     gone: Notify,
     /// Counted as long as it is known.
@@ -111,8 +113,6 @@ struct Traffic {
     last: Instant,
     up: u64,
     down: u64,
-    /// How often something came of the website.
-    answers: u64,
     /// The id by which the website wants to be called.
     id: Option<Vec<u8>>,
     /// The visitor has called it so.
@@ -185,7 +185,7 @@ impl Visitors {
     ) -> Result<Arc<Visitor>, Dropped> {
         let source = key.from.ip().into();
         let place = known.place_for(source, begins, Instant::now()).ok_or(Dropped::Visitors)?;
-        let visitor = Arc::new(Visitor::new(key, source, place, (self.welcome)(), website)?);
+        let visitor = Arc::new(Visitor::new(key, source, place, (self.welcome)(), begins, website)?);
         known.visitors.insert(key, Arc::clone(&visitor));
         tokio::spawn(serve(Arc::downgrade(self), Arc::clone(&visitor)));
         Ok(visitor)
@@ -273,6 +273,7 @@ impl Visitor {
         source: limits::Key,
         place: OpenVisitor,
         open: Open,
+        begins: bool,
         dialer: &Arc<Dialer>,
     ) -> Result<Visitor, Dropped> {
         let unreachable = |error: &dyn std::fmt::Display| {
@@ -282,8 +283,7 @@ impl Visitor {
         let (socket, website) = dialer.open_for_datagrams().map_err(|error| unreachable(&error))?;
         let state = UdpSocketState::new((&socket).into()).map_err(|error| unreachable(&error))?;
         let socket = UdpSocket::from_std(socket).map_err(|error| unreachable(&error))?;
-        let traffic =
-            Traffic { last: Instant::now(), up: 0, down: 0, answers: 0, id: None, is_confirmed: false };
+        let traffic = Traffic { last: Instant::now(), up: 0, down: 0, id: None, is_confirmed: false };
         Ok(Visitor {
             key,
             source,
@@ -293,6 +293,7 @@ impl Visitor {
             website,
             traffic: Mutex::new(traffic),
             came: Instant::now(),
+            begins,
             gone: Notify::new(),
             _open: open,
             _place: place,
@@ -350,7 +351,6 @@ impl Visitor {
             self.dialer.note_answer(self.website);
         }
         traffic.down += bytes.len() as u64;
-        traffic.answers += 1;
         if !traffic.is_confirmed {
             for datagram in bytes.chunks(stride.max(1)) {
                 traffic.learn(datagram);
@@ -366,7 +366,11 @@ impl Visitor {
     /// How long it may be silent, and until when.
     fn idle(&self) -> (Duration, Instant) {
         let traffic = self.traffic();
-        let idle = if traffic.is_confirmed || traffic.answers >= ANSWERS { IDLE } else { IDLE_AT_FIRST };
+        let idle = match (traffic.is_confirmed, self.begins) {
+            (true, _) => IDLE,
+            (false, true) => IDLE_AT_FIRST,
+            (false, false) => IDLE_ELSEWHERE,
+        };
         (idle, traffic.last + idle)
     }
 
