@@ -128,7 +128,9 @@ async fn who_gets_the_answers_is_remembered_longer() {
         [(1, None), (2, Some(long(b"its id", b""))), (3, Some(b"\x40its id and data".to_vec()))]
     {
         let from = address(number);
-        port.pass(from, &long(b"a choice", b"visitor"));
+        let mut first = long(b"a choice", b"visitor");
+        first.resize(LEAST_INITIAL, 0);
+        port.pass(from, &first);
         let (_, upstream) = port.at_website().await;
         let answer = long(b"visitor", b"its id");
         port.website.send_to(&answer, upstream).await.unwrap();
