@@ -50,9 +50,10 @@ pub(super) async fn serve(
 
 /// Whose connections are whose: as the half says that serves now.
 fn rules(current: &Arc<Current<Server>>) -> Rules {
-    let (website, visitors) = {
-        let server = current.get();
-        (server.quic_website.clone(), Arc::clone(server.fallback.visitors()))
+    let website = current.get().quic_website.clone();
+    let welcome = {
+        let current = Arc::clone(current);
+        move || current.get().fallback.visitors().count_quic()
     };
     let (current, has_website) = (Arc::clone(current), website.is_some());
     let strangers = Strangers::default();
@@ -69,7 +70,7 @@ fn rules(current: &Arc<Current<Server>>) -> Rules {
         }
         asks_for_us && offers_as_ours(hello, h3_is_ours)
     };
-    Rules { is_ours: Box::new(is_ours), website, welcome: Arc::new(move || visitors.count_quic()) }
+    Rules { is_ours: Box::new(is_ours), website, welcome: Arc::new(welcome) }
 }
 
 /// Clients that may be ours but for the name that they ask for. They get no answer, so nobody but the log tells.

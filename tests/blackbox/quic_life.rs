@@ -194,6 +194,29 @@ fn a_client_may_be_there_before_its_server() {
     });
 }
 
+/// A way that dies in silence ends all tunnels of its connection, and the log says how many and why.
+#[test]
+fn a_server_that_falls_silent_is_told_with_what_it_costs() {
+    within(secs(120), || {
+        need!("openssl");
+        let (certificate, echo) = (Certificate::new(NAME), Backend::echo());
+        let server = our_server(echo.addr, &for_server(&certificate));
+        let client = client(App::Ours, server.addr, &certificate);
+        let streams = [connect(client.addr), connect(client.addr)];
+        for stream in &streams {
+            assert_echo(stream, b"before");
+        }
+        server.child.signal(Signal::STOP);
+        for stream in &streams {
+            send(stream, b"into the silence");
+            assert_ne!(recv_to_end(stream, secs(60)).1, End::Open);
+        }
+        client.child.wait_line("what it cost", |line| {
+            line.contains("the server has said nothing for 30 s") && line.contains("tunnels=2")
+        });
+    });
+}
+
 /// A port at which nobody speaks QUIC, whatever it says: the tunnel ends, and the log says that there was no handshake.
 #[test]
 fn a_server_that_does_not_speak_is_told() {

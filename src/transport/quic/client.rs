@@ -183,8 +183,7 @@ impl QuicOpener {
         };
         let (server, window) = (Arc::clone(self.server()), windows::window(self.window));
         tokio::spawn(async move {
-            let ended = keep_alive(connection, Arc::clone(&usage), || window).await;
-            let tunnels = usage.tunnels();
+            let (ended, tunnels) = keep_alive(connection, usage, || window).await;
             if ended == ConnectionError::TimedOut && tunnels > 0 {
                 warn!(
                     %server,

@@ -12,18 +12,18 @@ use tokio::time::sleep_until;
 /// a connection for dead after 30 s; many home routers forget it then, too.
 const SILENCE: RangeInclusive<u64> = 10_000..=15_000;
 
-/// Keeps a connection alive for as long as it has tunnels, until it has ended so. `window` says what its window for
-/// receiving is.
+/// Keeps a connection alive for as long as it has tunnels, until it has ended so; it had so many tunnels not long before.
+/// `window` says what its window for receiving is.
 pub(super) async fn keep_alive(
     connection: Connection,
     usage: Arc<Usage>,
     window: impl Fn() -> VarInt,
-) -> ConnectionError {
+) -> (ConnectionError, usize) {
     loop {
         let pause = Duration::from_millis(rand::rng().random_range(SILENCE));
-        let last = usage.last_activity();
+        let (last, tunnels) = (usage.last_activity(), usage.tunnels());
         tokio::select! {
-            ended = connection.closed() => return ended,
+            ended = connection.closed() => return (ended, tunnels),
             () = sleep_until(last + pause) => {}
         }
         if usage.last_activity() == last {
