@@ -207,8 +207,11 @@ fn a_server_that_falls_silent_is_told_with_what_it_costs() {
             assert_echo(stream, b"before");
         }
         server.child.signal(Signal::STOP);
+        // Both before either ends: they end in one moment.
         for stream in &streams {
             send(stream, b"into the silence");
+        }
+        for stream in &streams {
             assert_ne!(recv_to_end(stream, secs(60)).1, End::Open);
         }
         client.child.wait_line("what it cost", |line| {
