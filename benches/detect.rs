@@ -78,6 +78,7 @@ fn main() {
             routes: Default::default(),
         }),
         fake_tls: Some(FakeTlsRule { server_names: vec!["www.example.com".into()] }),
+        grpc: None,
         tls: true,
         tls_alone: false,
     };

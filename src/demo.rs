@@ -86,6 +86,7 @@ async fn demonstrate() -> Result<bool> {
             quic: None,
             fronts: TrustedProxies::default(),
             limits: LimitOptions::default(),
+            grpc_alone: false,
         },
         &tunnel,
         HandedOver::default(),

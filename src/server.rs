@@ -5,7 +5,6 @@ use crate::detect::{ClientKind, Detection, Handoff, Rules, VisitorProtocol, read
 use crate::fallback::{Fallback, Served, Visit};
 use crate::mux;
 use crate::net::conn_info::ConnInfo;
-#[cfg(feature = "quic")]
 use crate::net::dial::Dialer;
 use crate::net::limits::{Arrival, Limits, SessionLimits, Slot};
 use crate::net::own_addresses::OwnAddresses;
@@ -21,6 +20,8 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(feature = "quic")]
 use std::net::UdpSocket;
+#[cfg(feature = "grpc")]
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -29,11 +30,15 @@ use tracing::debug;
 
 mod backends;
 mod error;
+#[cfg(feature = "grpc")]
+mod h2;
 mod limits;
 #[cfg(feature = "quic")]
 mod quic;
 mod reach;
 mod start;
+#[cfg(any(feature = "quic", feature = "grpc"))]
+mod streams;
 mod visitors;
 
 use backends::Backends;
@@ -58,6 +63,9 @@ pub struct Server {
     /// The website's HTTP/3.
     #[cfg(feature = "quic")]
     quic_website: Option<Arc<Dialer>>,
+    /// Tells those that were accepted by it that another is in its place.
+    #[cfg(feature = "grpc")]
+    retired: tokio::sync::watch::Sender<bool>,
     /// What is behind, until it is asked whether it answers.
     to_be_asked: Mutex<Vec<reach::Target>>,
     /// What runs beside the connections.
@@ -116,6 +124,12 @@ impl Half for Server {
                 record.ended(&outcome);
                 outcome.close().await;
             }
+            #[cfg(feature = "grpc")]
+            Ok(Opened::Requests(requests)) => {
+                // Each of them has a line of its own.
+                drop(record.unlisted());
+                requests.await;
+            }
             Ok(Opened::Visit(Visit::Relayed(outcome))) => record.ended(&outcome),
             Ok(Opened::Visit(Visit::Answered(answered))) => record.answered(answered),
             Err(error) => error.tell(record),
@@ -126,13 +140,16 @@ impl Half for Server {
 /// What comes of a connection.
 enum Opened {
     Tunnel(Relaying),
+    /// A connection with many requests.
+    #[cfg(feature = "grpc")]
+    Requests(Pin<Box<dyn Future<Output = ()> + Send>>),
     Visit(Visit),
 }
 
 impl Server {
     /// The life of a connection, until its tunnel stands or it is over. `record` is what is known of it in the
     /// end.
-    async fn open(&self, mut tcp: TcpStream, record: &mut Record) -> Result<Opened, Error> {
+    async fn open(self: &Arc<Server>, mut tcp: TcpStream, record: &mut Record) -> Result<Opened, Error> {
         let info = &mut record.info;
         // A website may want to be told, or to say where it is, and a certificate may be for an address.
         let failover = &self.config.failover;
@@ -157,7 +174,8 @@ impl Server {
             if is_proxys_own
                 && layer == Layer::Clear
                 && c.read_buf.is_empty()
-                && proxy_protocol::has_ended(c.io.tcp()).await
+                && let Some(tcp) = c.io.tcp()
+                && proxy_protocol::has_ended(tcp).await
             {
                 return Err(Error::NotAccepted(NotAccepted::Empty));
             }
@@ -193,6 +211,11 @@ impl Server {
                         None => continue,
                     }
                 }
+                #[cfg(feature = "grpc")]
+                Route::H2(site) => return self.open_h2(c, layer, site, record).await,
+                // (nothing detects it)
+                #[cfg(not(feature = "grpc"))]
+                Route::H2(_) => return Err(Error::Gone(io::ErrorKind::Unsupported.into())),
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
             let _open = visitors::note(self, &c, layer, protocol, site, refused);
@@ -219,14 +242,26 @@ impl Server {
     async fn detect(&self, c: &mut Handoff<Stream>) -> io::Result<(Layer, VisitorProtocol, Detection)> {
         let (layer, rules) = match &c.io {
             Stream::Tls(tls) if tls.is_h2() => {
+                #[cfg(feature = "grpc")]
+                if self.takes_h2(Layer::Tls, &c.info) {
+                    return Ok((Layer::Tls, VisitorProtocol::H2, Detection::H2));
+                }
                 return Ok((Layer::Tls, VisitorProtocol::H2, Detection::Visitor));
             }
             Stream::Tls(_) => (Layer::Tls, &self.inside),
             Stream::Tcp(_) => (Layer::Clear, &self.config.rules),
+            // (nobody looks into what is inside)
+            #[cfg(feature = "grpc")]
+            Stream::H2(_) => return Ok((Layer::Tls, VisitorProtocol::Plain, Detection::Visitor)),
         };
         let info = c.info;
         let dial = |protocol| self.fallback.dial_early(self.routes.upstream_for(layer, protocol), info);
         let seen = read::read(c, rules, self.fallback.undecided(), dial).await?;
+        #[cfg(feature = "grpc")]
+        if seen == Detection::H2 {
+            let is_ours = self.takes_h2(layer, &c.info);
+            return Ok((layer, VisitorProtocol::H2, if is_ours { seen } else { Detection::Visitor }));
+        }
         Ok((layer, rules.guess_protocol(&c.read_buf), seen))
     }
 
@@ -250,7 +285,20 @@ impl Server {
             _ => Some(PathClass::Ours),
         };
         record.target = Some(target.clone());
-        let (tunnel, dialled) = match Box::pin(transport::accept(io, kind, read_buf, backend)).await? {
+        let accepted = Box::pin(transport::accept(io, kind, read_buf, backend)).await?;
+        self.relaying(accepted, slot, backend, target, record).await
+    }
+
+    /// Joins what a client was granted to the backend.
+    async fn relaying(
+        &self,
+        accepted: Accepted,
+        slot: Option<Slot>,
+        backend: &Arc<Dialer>,
+        target: Target,
+        record: &mut Record,
+    ) -> Result<Relaying, NotAccepted> {
+        let (tunnel, dialled) = match accepted {
             Accepted::Tunnel(tunnel, dialled) => (tunnel, dialled),
             Accepted::Mux(open, dialled) => {
                 record.kind = Kind::Mux;

@@ -3,7 +3,7 @@ complete -c obfs-server -s p -d 'Listen on this port.' -r
 complete -c obfs-server -s r -d 'Where Shadowsocks listens.' -r
 complete -c obfs-server -s l -d 'Taken for old command lines.' -r
 complete -c obfs-server -l obfs -d 'What the connections look like: http (a client\'s default), an HTTP upgrade, or tls, a look-alike of a TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may take both: http,tls.' -r
-complete -c obfs-server -l mode -d 'websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
+complete -c obfs-server -l mode -d 'websocket or quic, as v2ray-plugin makes them, httpupgrade, as v2ray and xray have it, or grpc, as its fork has it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
 complete -c obfs-server -l host -d 'The name whose certificate acme.sh has; requests are not compared with it.' -r
 complete -c obfs-server -l sni -l peer -d 'TLS for this name, or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.' -r
 complete -c obfs-server -l tls -d 'TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing in the clear either.' -r
@@ -12,6 +12,7 @@ complete -c obfs-server -l cert -d 'Its certificate chain (default: acme.sh\'s f
 complete -c obfs-server -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-server -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
 complete -c obfs-server -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
+complete -c obfs-server -l serviceName -l service-name -d 'gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where one is given.' -r
 complete -c obfs-server -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-server -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
 complete -c obfs-server -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
@@ -31,7 +32,7 @@ complete -c obfs-server -l handshake -d 'eager: the first bytes travel with the 
 complete -c obfs-server -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r
 complete -c obfs-server -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS, where it is another one than failover. With tls: where TLS goes that is not for the server\'s own name, or that no client of ours would speak. Always an address.' -r
 complete -c obfs-server -l failover-http -l fallback-http -d 'With tls: the website for visitors who come without TLS (default: with mode=auto that of failover; else failover-tls, or a page that says that this is a port for HTTPS).' -r
-complete -c obfs-server -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover.' -r
+complete -c obfs-server -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover. Where gRPC is taken in the clear: visitors who speak HTTP/2 there go there, too.' -r
 complete -c obfs-server -l failover-quic -l fallback-quic -d 'With mode=quic, or quic: the website\'s HTTP/3, to which every QUIC connection goes that is not for the server\'s own name, or that offers the protocol h3. Without it, nobody answers these.' -r
 complete -c obfs-server -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
 complete -c obfs-server -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r

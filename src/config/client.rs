@@ -59,7 +59,8 @@ pub(super) fn client(
 ) -> Result<ClientConfig, ConfigError> {
     let tls = tls(options)?.is_some();
     // A server's option in a client's string is checked all the same: it is the string of both.
-    failover(options, tls, false)?;
+    let h2c = disguise == Disguise::Grpc || options.get("serviceName").is_some();
+    failover(options, tls, false, h2c)?;
     fake_tls_names(options)?;
     names::routes(options)?;
     trusted_proxies(options)?;

@@ -4,6 +4,7 @@
 use super::backends::BackendRoutes;
 use super::dialect::Dialect;
 use super::error::ConfigError;
+use super::grpc::{self, GrpcClientConfig};
 use super::host::{host_header, http_host, name_of};
 use super::names;
 use super::options::Options;
@@ -12,7 +13,7 @@ use super::role::Role;
 use super::tls::{Tls, tls as tls_asked_for};
 use super::values::{Handshake, fake_tls_names, flag, handshake, method, path, shown, value};
 use super::web::{self, WebBody, WebConfig};
-use crate::detect::{FakeTlsRule, HttpRule, Rules};
+use crate::detect::{FakeTlsRule, GrpcRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
 use crate::wire::http::host::{escape_unprintable, without_port, without_query};
 use std::fmt;
@@ -26,6 +27,7 @@ pub(super) enum Disguise {
     HttpUpgrade,
     /// QUIC, alone on its port.
     Quic,
+    Grpc,
     /// Whichever it is: a server's alone.
     Auto,
 }
@@ -85,7 +87,7 @@ fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
             "websocket" | "ws" => Ok(Disguise::WebSocket),
             "httpupgrade" => Ok(Disguise::HttpUpgrade),
             "quic" => Ok(Disguise::Quic),
-            "grpc" => Err(unsupported(name, text)),
+            "grpc" => Ok(Disguise::Grpc),
             _ => Err(ConfigError::option(name, text, expected)),
         })
         .collect::<Result<_, _>>()
@@ -93,7 +95,7 @@ fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
 }
 
 fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
-    let expected = "a mode (websocket, httpupgrade, quic or, for a server, auto)";
+    let expected = "a mode (websocket, httpupgrade, quic, grpc or, for a server, auto)";
     let Some((name, text)) = value(options, "mode", expected)? else { return Ok(None) };
     let instead = |advice: &str| Err(ConfigError::option(name, text, format!("a mode: use {advice}")));
     match text.to_ascii_lowercase().as_str() {
@@ -101,17 +103,13 @@ fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
         "websocket" | "ws" => Ok(Some(Disguise::WebSocket)),
         "httpupgrade" | "http-upgrade" => Ok(Some(Disguise::HttpUpgrade)),
         "quic" => Ok(Some(Disguise::Quic)),
-        "grpc" => Err(unsupported(name, text)),
+        "grpc" => Ok(Some(Disguise::Grpc)),
         // As clash has it for simple-obfs.
         "http" => instead("`obfs=http`"),
         "tls" => instead("`obfs=tls` for simple-obfs's look-alike, `mode=websocket;tls` for real TLS"),
         "wss" => instead("`mode=websocket;tls`"),
         _ => Err(ConfigError::option(name, text, expected)),
     }
-}
-
-fn unsupported(name: &str, text: &str) -> ConfigError {
-    ConfigError::Unsupported(format!("{name}={text}"))
 }
 
 /// What a client's connections look like.
@@ -128,6 +126,8 @@ pub enum ClientDisguise {
     Web(WebConfig),
     /// v2ray-plugin's QUIC.
     Quic(QuicClientConfig),
+    /// v2ray's gRPC, in TLS or not.
+    Grpc(GrpcClientConfig),
 }
 
 /// The upgrade request of a client.
@@ -149,6 +149,10 @@ impl ClientDisguise {
             ClientDisguise::FakeTls { server_name } => format!("server name {server_name}"),
             ClientDisguise::Web(web) => format!("path {}, host {}", web.path, web.host),
             ClientDisguise::Quic(quic) => format!("server name {}", quic.tls.server_name),
+            ClientDisguise::Grpc(grpc) => {
+                let host = grpc.authority.as_deref().unwrap_or("the server's");
+                format!("path {}, host {host}", grpc.path)
+            }
         }
     }
 }
@@ -165,6 +169,14 @@ impl fmt::Display for ClientDisguise {
             }
             ClientDisguise::FakeTls { .. } => f.write_str("tls"),
             ClientDisguise::Quic(_) => f.write_str("quic"),
+            ClientDisguise::Grpc(grpc) => {
+                write!(
+                    f,
+                    "grpc (path {}{})",
+                    shown(&grpc.path),
+                    if grpc.tls.is_some() { ", in TLS" } else { "" }
+                )
+            }
             ClientDisguise::Web(web) => {
                 let body = match web.body {
                     WebBody::Frames => "websocket",
@@ -207,12 +219,14 @@ pub(super) fn client(
         Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
         Disguise::FakeTls => web::warn_of_no_pings(options, "obfs=tls")?,
         Disguise::Quic => web::warn_of_no_pings(options, "mode=quic")?,
+        Disguise::Grpc => web::warn_of_no_pings(options, "mode=grpc")?,
         Disguise::Http | Disguise::Auto => web::warn_of_no_pings(options, "obfs=http")?,
     }
     Ok(match disguise {
         Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
         Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),
         Disguise::Quic => ClientDisguise::Quic(quic::client(options, server)?),
+        Disguise::Grpc => ClientDisguise::Grpc(grpc::client(options, server)?),
         Disguise::FakeTls => ClientDisguise::FakeTls {
             server_name: name
                 .map(|name| without_port(&name).to_owned())
@@ -240,8 +254,10 @@ pub(super) fn rules(
     routes: &BackendRoutes,
 ) -> Result<Rules, ConfigError> {
     let auto = disguises.contains(&Disguise::Auto);
+    let services = grpc::server(options, disguises.contains(&Disguise::Grpc), auto)?;
     Ok(Rules {
         http: http_rule(options, disguises, routes)?,
+        grpc: services.map(|services| GrpcRule { services }),
         fake_tls: fake_tls_rule(options, auto || disguises.contains(&Disguise::FakeTls), tls)?,
         tls: tls.is_some() || names,
         // Where TLS is written beside a disguise, nothing comes in the clear.
@@ -266,6 +282,16 @@ pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) ->
         };
         write!(f, "{name}{tls} ({method}, path {path}, host {host}), ")?;
     }
+    if let Some(GrpcRule { services }) = &rules.grpc {
+        let tls = match (tls, rules.tls_alone) {
+            (true, true) => " in TLS alone",
+            _ => "",
+        };
+        match services.len() {
+            1 => write!(f, "grpc{tls} (service its own), ")?,
+            number => write!(f, "grpc{tls} ({number} services of its own), ")?,
+        }
+    }
     if let Some(FakeTlsRule { server_names }) = &rules.fake_tls {
         match server_names.len() {
             0 => f.write_str("tls (server name any), ")?,
@@ -286,6 +312,9 @@ pub(super) fn rule_secrets(rules: &Rules) -> String {
     }
     if let Some(FakeTlsRule { server_names }) = &rules.fake_tls {
         all.extend(server_names.iter().map(|name| format!("server name {name}")));
+    }
+    if let Some(GrpcRule { services }) = &rules.grpc {
+        all.extend(services.iter().map(|service| format!("path of grpc {}", service.tun)));
     }
     all.join(", ")
 }

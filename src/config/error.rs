@@ -47,9 +47,6 @@ pub enum ConfigError {
         /// Why, or what would do; or nothing.
         reason: String,
     },
-    /// What other programs have and this one has not.
-    #[error("`{0}` is not supported by this version")]
-    Unsupported(String),
     /// What this program has and this build has not.
     #[error("{asked}: this build has no {} (cargo feature `{feature}`)", feature.part())]
     LeftOut {

@@ -13,6 +13,8 @@ pub enum Feature {
     Tls,
     /// QUIC.
     Quic,
+    /// HTTP/2, with gRPC in it.
+    Grpc,
     /// `obfs-rs probe`.
     Probe,
     /// The website of our own.
@@ -29,6 +31,7 @@ impl Feature {
             Feature::Client => cfg!(feature = "client"),
             Feature::Tls => cfg!(feature = "tls"),
             Feature::Quic => cfg!(feature = "quic"),
+            Feature::Grpc => cfg!(feature = "grpc"),
             Feature::Probe => cfg!(feature = "probe"),
             Feature::Site => cfg!(feature = "site"),
             Feature::Metrics => cfg!(feature = "metrics"),
@@ -42,6 +45,7 @@ impl Feature {
             Feature::Client => "client half",
             Feature::Tls => "TLS",
             Feature::Quic => "QUIC",
+            Feature::Grpc => "gRPC",
             Feature::Probe => "probe",
             Feature::Site => "website of its own",
             Feature::Metrics => "metrics",
@@ -57,6 +61,7 @@ impl fmt::Display for Feature {
             Feature::Client => "client",
             Feature::Tls => "tls",
             Feature::Quic => "quic",
+            Feature::Grpc => "grpc",
             Feature::Probe => "probe",
             Feature::Site => "site",
             Feature::Metrics => "metrics",

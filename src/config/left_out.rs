@@ -12,6 +12,8 @@ fn needed(name: &str, value: &str, role: Role) -> Option<Feature> {
     match name {
         "tls" if truth(Some(value)) != Some(false) => Some(Feature::Tls),
         "mode" | "obfs" if value.eq_ignore_ascii_case("quic") => Some(Feature::Quic),
+        "mode" | "obfs" if value.eq_ignore_ascii_case("grpc") => Some(Feature::Grpc),
+        "serviceName" if role == Role::Server => Some(Feature::Grpc),
         "quic" if role == Role::Server && truth(Some(value)) != Some(false) => Some(Feature::Quic),
         "metrics" => Some(Feature::Metrics),
         "failover" if role == Role::Server && own_website() => Some(Feature::Site),
@@ -47,12 +49,15 @@ mod tests {
 
     #[test]
     fn what_needs_a_part_of_the_program() {
-        use Feature::{Metrics, Quic, Site, Tls};
+        use Feature::{Grpc, Metrics, Quic, Site, Tls};
         for (name, value, role, wanted) in [
             ("tls", "", Role::Client, Some(Tls)),
             ("tls", "only", Role::Server, Some(Tls)),
             ("tls", "false", Role::Server, None),
             ("mode", "QUIC", Role::Client, Some(Quic)),
+            ("mode", "grpc", Role::Server, Some(Grpc)),
+            ("serviceName", "a", Role::Server, Some(Grpc)),
+            ("serviceName", "a", Role::Client, None),
             ("mode", "websocket", Role::Client, None),
             ("quic", "", Role::Server, Some(Quic)),
             ("quic", "false", Role::Server, None),
@@ -69,8 +74,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_with_its_feature() {
-        use Feature::{Client, Metrics, Probe, Quic, Server, Site, Tls};
-        for feature in [Server, Client, Tls, Quic, Probe, Site, Metrics] {
+        use Feature::{Client, Grpc, Metrics, Probe, Quic, Server, Site, Tls};
+        for feature in [Server, Client, Tls, Quic, Grpc, Probe, Site, Metrics] {
             let asked = "option `x`".to_owned();
             let wanted = ConfigError::LeftOut { asked: asked.clone(), feature };
             assert_eq!(require(feature, || asked).err(), (!feature.is_built()).then_some(wanted));

@@ -12,7 +12,7 @@
 //! | in the clear | TLS | of the certificate | a client's | TLS ends here; if that cannot be, `failover-tls` |
 //! | in the clear | TLS | any | any | `failover-tls`, if there is one, or else TLS ends here |
 //! | in the clear | any | – | – | `failover-http`, if there is one, or else as inside TLS |
-//! | inside TLS | HTTP/2 | – | – | `failover-h2` |
+//! | inside TLS | HTTP/2 | – | – | `failover-h2`; where something is taken over HTTP/2, each request for itself |
 //! | inside TLS | any | – | – | `failover`, or, where that is missing, `failover-tls` in TLS |
 //!
 //! And without one:
@@ -22,6 +22,9 @@
 //! | in the clear | TLS | one of the option `sni`, the closest first | any | the server of this name |
 //! | in the clear | TLS | any | any | `failover-tls`, or `failover` |
 //! | in the clear | any | – | – | `failover` |
+//!
+//! Where something is taken over HTTP/2 in the clear, with a certificate or without, a connection that begins so is for
+//! `failover-h2`, or else for the website in the clear, but for the requests that are ours.
 
 use super::names::{NamePattern, NameRoute};
 use super::website::{Failover, Website};
@@ -47,6 +50,8 @@ pub enum Route {
     TerminateTls(Option<UpstreamId>),
     /// To a website.
     Fallback(UpstreamId),
+    /// HTTP/2: each request has its own way; all that are not ours have this website's, where there is one.
+    H2(Option<UpstreamId>),
 }
 
 /// One of those behind the server.
@@ -98,13 +103,14 @@ pub struct Routes {
     rows: Vec<Row>,
     /// Where visitors go, by their [`UpstreamId`].
     pub upstreams: Vec<UpstreamConfig>,
+    h2: Option<UpstreamId>,
 }
 
 impl Routes {
     /// The table of a server with these websites, with these servers for TLS of other names, with a certificate of
-    /// its own or without.
-    pub fn new(failover: &Failover, names: &[NameRoute], certificate: bool) -> Routes {
-        let mut routes = Routes { rows: Vec::new(), upstreams: Vec::new() };
+    /// its own or without. `h2`: HTTP/2 is offered inside TLS.
+    pub fn new(failover: &Failover, names: &[NameRoute], certificate: bool, h2: bool) -> Routes {
+        let mut routes = Routes { rows: Vec::new(), upstreams: Vec::new(), h2: None };
         let http1 = |option, website: &Website| UpstreamConfig {
             option,
             website: website.clone(),
@@ -130,7 +136,7 @@ impl Routes {
             routes.row(Layer::Clear, Some(VisitorProtocol::Tls), name, Alpn::Any, Route::Fallback(site));
         }
         if certificate && tls.is_some() {
-            let alpn = Alpn::OfAClient { h2: failover.h2.is_some() };
+            let alpn = Alpn::OfAClient { h2 };
             let name = ServerName::OfCertificate;
             routes.row(Layer::Clear, Some(VisitorProtocol::Tls), name, alpn, Route::TerminateTls(tls));
         }
@@ -145,6 +151,7 @@ impl Routes {
         routes.row(Layer::Clear, None, ServerName::Any, Alpn::Any, Route::Fallback(clear));
         if let Some(h2) = failover.h2.clone() {
             let h2 = routes.add(raw("failover-h2", h2));
+            routes.h2 = Some(h2);
             routes.row(
                 Layer::Tls,
                 Some(VisitorProtocol::H2),
@@ -192,6 +199,7 @@ impl Routes {
         match seen {
             Detection::Client(kind) => Route::Tunnel(kind),
             Detection::Tls(hello) => self.find(layer, protocol, Some(&hello), of_certificate),
+            Detection::H2 => Route::H2(self.h2.or_else(|| self.h2_in_the_clear(layer))),
             Detection::Visitor | Detection::NeedMore => self.find(layer, protocol, None, of_certificate),
         }
     }
@@ -200,8 +208,14 @@ impl Routes {
     pub fn upstream_for(&self, layer: Layer, protocol: VisitorProtocol) -> Option<UpstreamId> {
         match self.find(layer, protocol, None, |_| false) {
             Route::Fallback(id) => Some(id),
-            Route::Tunnel(_) | Route::TerminateTls(_) => None,
+            Route::Tunnel(_) | Route::TerminateTls(_) | Route::H2(_) => None,
         }
+    }
+
+    /// A website at another port, which knows best whether it speaks HTTP/2 in the clear.
+    fn h2_in_the_clear(&self, layer: Layer) -> Option<UpstreamId> {
+        let id = self.upstream_for(layer, VisitorProtocol::Plain).filter(|_| layer == Layer::Clear)?;
+        self.upstreams.get(id.0)?.website.port().map(|_| id)
     }
 
     fn find(

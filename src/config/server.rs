@@ -44,6 +44,8 @@ pub struct ServerConfig {
     pub fronts: TrustedProxies,
     /// How much there may be.
     pub limits: LimitOptions,
+    /// gRPC was asked for by name: it is taken inside TLS though no website speaks HTTP/2.
+    pub grpc_alone: bool,
 }
 
 impl ServerConfig {
@@ -93,6 +95,11 @@ impl fmt::Display for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Whether HTTP/2 is offered inside TLS: to visitors who have a website that speaks it, and to clients of gRPC.
+    pub fn offers_h2(&self) -> bool {
+        self.failover.h2.is_some() || self.grpc_alone
+    }
+
     /// Whether clients with `obfs=tls` are not taken for the lack of a name of theirs, though the server is
     /// one for every kind of client.
     pub fn fake_tls_is_left_out(&self) -> bool {
@@ -140,9 +147,50 @@ pub(super) fn server(
     }
     let routes = backends::routes(options, &names, tls.is_some())?;
     let rules = disguise::rules(options, disguises, demand, !names.is_empty(), &routes)?;
-    let failover = failover(options, tls.is_some(), auto && !rules.tls_alone)?;
+    let in_the_clear = rules.grpc.is_some() && !rules.tls_alone;
+    let failover = failover(options, tls.is_some(), auto && !rules.tls_alone, in_the_clear)?;
+    let grpc_alone = takes(Disguise::Grpc);
+    warn_of_visitors_without_website(options, &rules, &failover, tls.is_some(), grpc_alone);
     check_folder(options, &failover.plain)?;
     let fronts = trusted_proxies(options)?;
     let limits = limits(options)?;
-    Ok(ServerConfig { listen, backend, routes, auto, rules, failover, tls, quic, names, fronts, limits })
+    Ok(ServerConfig {
+        listen,
+        backend,
+        routes,
+        auto,
+        rules,
+        failover,
+        tls,
+        quic,
+        names,
+        fronts,
+        limits,
+        grpc_alone,
+    })
+}
+
+/// Warns where clients of gRPC and visitors over HTTP/2 cannot both be served.
+fn warn_of_visitors_without_website(
+    options: &Options,
+    rules: &Rules,
+    failover: &Failover,
+    tls: bool,
+    grpc_alone: bool,
+) {
+    if rules.grpc.is_none() || failover.h2.is_some() || !tls {
+        return;
+    }
+    if !grpc_alone {
+        options.warn(
+            "option `serviceName`: clients of gRPC are taken in the clear alone, since there is no website for visitors \
+             who speak HTTP/2 in TLS: name one with `failover-h2`"
+                .to_owned(),
+        );
+    } else if failover.plain != Website::Bare || failover.tls.is_some() {
+        options.warn(
+            "visitors who speak HTTP/2 in TLS, as browsers do, find no website: name one with `failover-h2`"
+                .to_owned(),
+        );
+    }
 }

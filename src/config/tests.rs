@@ -211,7 +211,7 @@ fn every_wrong_value_is_told_with_its_name() {
         ("mode=websocket;handshake=eager", &["options `handshake=eager` and `mode=websocket` exclude"]),
         ("sni=a.example", &["option `sni=a.example` needs `tls`"]),
         ("failover-h2=a:1", &["option `failover-h2=a:1` needs `tls`"]),
-        ("mode=grpc", &["`mode=grpc` is not supported by this version"]),
+        ("mode=grpc;serviceName=a\tb", &["serviceName", r"a\tb", "service"]),
         ("trusted=10.0.0.0/99", &["is not a network", "0 to 32"]),
         ("server;client", &["options `server` and `client` exclude each other"]),
         ("server;mode=websocket;tls;cert=/c", &["`tls` on a server needs `key=FILE` beside", "`host=NAME`"]),

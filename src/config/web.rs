@@ -170,7 +170,7 @@ pub(super) fn warn_of_no_pings(options: &Options, disguise: &str) -> Result<(), 
     Ok(())
 }
 
-fn user_agent(options: &Options) -> Result<Option<String>, ConfigError> {
+pub(super) fn user_agent(options: &Options) -> Result<Option<String>, ConfigError> {
     parse(value_if_any(options, "user-agent"), "a header's value (printable ASCII)", |text| {
         is_header_value(text).then(|| text.to_owned())
     })

@@ -70,7 +70,7 @@ pub struct Failover {
     /// Those who speak TLS, raw; on a server with a certificate, those whose TLS is not for it. Without an
     /// address, and without a certificate, they meet what answers HTTP.
     pub tls: Option<HostPort>,
-    /// Those who speak HTTP/2 within TLS.
+    /// Those who speak HTTP/2 within TLS; where gRPC is taken in the clear, in the clear, too.
     pub h2: Option<HostPort>,
     /// On a server with a certificate, those who come without TLS; `None` for what those within TLS meet:
     /// the port serves both.
@@ -107,7 +107,13 @@ const URL: &str = "a redirect to an http or https URL (redirect:https://HOST[:PO
 const STATUS: &str = "a status (status:204, or status:400 to status:599)";
 
 /// The websites of a server, with a certificate or without, for every kind of client (`auto`) or not.
-pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Result<Failover, ConfigError> {
+/// `h2c`: HTTP/2 is looked at in the clear, too.
+pub(super) fn failover(
+    options: &Options,
+    certificate: bool,
+    auto: bool,
+    h2c: bool,
+) -> Result<Failover, ConfigError> {
     let plain = website(options)?;
     let port = plain.as_ref().and_then(Website::port).cloned();
     let tls = address(options, "failover-tls")?;
@@ -132,7 +138,8 @@ pub(super) fn failover(options: &Options, certificate: bool, auto: bool) -> Resu
     };
     let proxy = failover_proxy(options, told)?;
     if !certificate {
-        for name in ["failover-http", "failover-h2"] {
+        let needs_tls: &[&str] = if h2c { &["failover-http"] } else { &["failover-http", "failover-h2"] };
+        for name in needs_tls {
             if let Some(option) = options.get(name) {
                 return Err(ConfigError::needs_tls(option));
             }

@@ -2,6 +2,11 @@
 //! TLS, and of a later request to the website; answered as a pure function of the bytes.
 
 use crate::wire::fake_tls::ReceivedHello;
+#[cfg(feature = "grpc")]
+use crate::wire::grpc::Method;
+use crate::wire::grpc::Service;
+#[cfg(feature = "grpc")]
+use crate::wire::h2::PREFACE;
 use crate::wire::http::host::is_host;
 use crate::wire::http::{Upgrade, UpgradeDetector, UpgradeParse};
 use crate::wire::tls::client_hello::{self, ClientHello};
@@ -21,6 +26,8 @@ pub struct Rules {
     pub http: Option<HttpRule>,
     /// The hellos of `obfs=tls`.
     pub fake_tls: Option<FakeTlsRule>,
+    /// Requests for gRPC.
+    pub grpc: Option<GrpcRule>,
     /// Whether real TLS is asked for its name. If not, it is a visitor's whatever it asks for.
     pub tls: bool,
     /// Whether upgrade requests are taken inside TLS alone: whoever speaks in the clear is a visitor.
@@ -30,7 +37,7 @@ pub struct Rules {
 impl Rules {
     /// The rules for what is inside TLS.
     pub fn inside_tls(&self) -> Rules {
-        Rules { http: self.http.clone(), ..Rules::default() }
+        Rules { http: self.http.clone(), grpc: self.grpc.clone(), ..Rules::default() }
     }
 
     /// The rules for further requests of those who speak in the clear.
@@ -40,12 +47,24 @@ impl Rules {
 
     /// The same for somebody who is a visitor whatever is asked for.
     pub fn of_visitors(&self) -> Rules {
-        Rules { http: None, fake_tls: None, ..*self }
+        Rules { http: None, fake_tls: None, grpc: None, ..*self }
     }
 
     /// Whether clients of simple-obfs may ask for any path.
     pub fn takes_any_http_path(&self) -> bool {
         self.http.as_ref().is_some_and(|rule| rule.path.is_none())
+    }
+
+    /// The method of gRPC that is asked for with this path, if it is taken.
+    #[cfg(feature = "grpc")]
+    pub fn grpc_method(&self, path: &str) -> Option<Method> {
+        self.grpc.iter().flat_map(|rule| &rule.services).find_map(|service| service.method(path))
+    }
+
+    /// Whether something is taken over HTTP/2: gRPC, or a WebSocket (RFC 8441).
+    pub fn takes_h2(&self) -> bool {
+        cfg!(feature = "grpc")
+            && (self.grpc.is_some() || self.http.as_ref().is_some_and(|rule| rule.web_path.is_some()))
     }
 
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
@@ -59,6 +78,13 @@ impl Rules {
     }
 }
 
+/// Which requests for gRPC a server takes as its own.
+#[derive(Debug, Clone)]
+pub struct GrpcRule {
+    /// Their services.
+    pub services: Vec<Service>,
+}
+
 /// What a visitor speaks, as far as it is known: each has a website of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VisitorProtocol {
@@ -66,7 +92,7 @@ pub enum VisitorProtocol {
     Plain,
     /// TLS: a handshake record (RFC 8446 section 5.1).
     Tls,
-    /// HTTP/2, which both ends agreed on in the handshake of TLS.
+    /// HTTP/2, which both ends agreed on in the handshake of TLS, or whose preface was read.
     H2,
 }
 
@@ -94,6 +120,8 @@ pub enum Detection {
     Client(ClientKind),
     /// A complete hello of real TLS.
     Tls(TlsHello),
+    /// HTTP/2, some of whose requests may be a client's.
+    H2,
     /// Anybody else.
     Visitor,
 }
@@ -176,6 +204,14 @@ impl Detector {
             _ if bytes.is_empty() => Detection::NeedMore,
             (VisitorProtocol::Tls, _) if self.records.may_decide(seen, bytes) => detect_hello(bytes, rules),
             (VisitorProtocol::Tls, _) => Detection::NeedMore,
+            #[cfg(feature = "grpc")]
+            _ if !rules.tls_alone && rules.takes_h2() && begins_h2(bytes) => {
+                if bytes.len() < PREFACE.len() {
+                    Detection::NeedMore
+                } else {
+                    Detection::H2
+                }
+            }
             (_, Some(rule)) if !rules.tls_alone => {
                 let http = self.http.get_or_insert_default();
                 match http.detect(bytes, rule) {
@@ -190,6 +226,13 @@ impl Detector {
             _ => Detection::Visitor,
         }
     }
+}
+
+/// Whether these bytes are HTTP/2's preface, as far as they have come.
+#[cfg(feature = "grpc")]
+fn begins_h2(bytes: &[u8]) -> bool {
+    // (HTTP/1 has methods that begin with a P, but a server that looks for upgrades knows these at once)
+    bytes.iter().zip(PREFACE).all(|(byte, wanted)| byte == wanted)
 }
 
 /// Where the records of a hello end.

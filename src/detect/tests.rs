@@ -83,6 +83,7 @@ fn auto() -> Rules {
             routes: PathTable::new(["/routed"].into_iter()),
         }),
         fake_tls: Some(FakeTlsRule { server_names: Vec::new() }),
+        grpc: None,
         tls: true,
         tls_alone: false,
     }
@@ -131,7 +132,8 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
         ("real TLS", real_hello(), Some("TLS")),
         ("TLS that is none", b"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00".to_vec(), None),
         ("a page", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), None),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), None),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), cfg!(feature = "grpc").then_some("HTTP/2")),
+        ("HTTP/2 but for a byte", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\n".to_vec(), None),
         ("anything", b"\x05\x01\x00".to_vec(), None),
     ]
 }
@@ -148,6 +150,7 @@ fn kind(verdict: &Detection) -> Option<&'static str> {
         }
         Detection::Client(ClientKind::FakeTls(_)) => Some("fake TLS"),
         Detection::Tls(_) => Some("TLS"),
+        Detection::H2 => Some("HTTP/2"),
         Detection::Visitor => None,
         Detection::NeedMore => Some("undecided"),
     }

@@ -23,12 +23,16 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 mod follow;
+#[cfg(feature = "grpc")]
+mod h2;
 mod misses;
 mod proxy_headers;
 mod visitors;
 mod visits;
 
 pub use follow::Follow;
+#[cfg(feature = "grpc")]
+pub use h2::{Begun, H2Website, NoAnswer};
 pub use visitors::{Visitors, class};
 use visits::{NoAnswers, Visits};
 
@@ -211,7 +215,7 @@ impl Fallback {
                 return Err(error);
             }
         };
-        let answers = visit.answers(site.tcp());
+        let answers = site.tcp().and_then(|tcp| visit.answers(tcp));
         if port.http1 && rules.http.is_some() {
             // On the heap: only those who are followed have the room for it.
             let followed = self.follow(c, site, rules);

@@ -281,7 +281,7 @@ mod tests {
     async fn the_first_proxy_header_is_told_at_once_and_the_others_once_a_minute_with_the_last_address() {
         let lines = Lines::default();
         let _log = lines.start();
-        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false)));
+        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false, false)));
         let teller = Arc::clone(&visitors);
         let teller = tokio::spawn(async move { teller.tell_in_time().await });
         let from = |address: &str, taken| {
@@ -324,7 +324,7 @@ mod tests {
     async fn the_first_miss_is_told_at_once_and_the_others_once_a_minute() {
         let lines = Lines::default();
         let _log = lines.start();
-        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false)));
+        let visitors = Arc::new(Visitors::new(&Routes::new(&Failover::default(), &[], false, false)));
         let teller = Arc::clone(&visitors);
         let teller = tokio::spawn(async move { teller.tell_in_time().await });
         let miss = || visitors.count_missed(Missed::Upgrade(UpgradeMiss::Path), "a secret", &"peer");

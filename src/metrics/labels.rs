@@ -47,6 +47,8 @@ labels! {
         HttpUpgrade "httpupgrade",
         /// A stream of a QUIC connection.
         Quic "quic",
+        /// A stream of an HTTP/2 connection, with gRPC in it.
+        Grpc "grpc",
         /// A session in a WebSocket connection that it shares.
         Session "session",
     }

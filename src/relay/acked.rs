@@ -11,7 +11,7 @@ const BYTES_ACKED: usize = 15;
 /// Where `tcpi_last_ack_recv` does: behind eight bytes and twelve words of four, which makes it the front half.
 const LAST_ACK_RECV: usize = 7;
 
-/// Where `tcpi_state` does: it is the first byte of all.
+/// Where `tcpi_state` does: it is the first byte of all. `tcpi_retransmits` is the third.
 const STATE: usize = 0;
 
 /// The state in which the other end has sent its FIN, and this one has not (`include/net/tcp_states.h`).
@@ -25,6 +25,13 @@ pub(super) fn peer_has_closed(stream: &TcpStream) -> bool {
 /// How many bytes the other end has acknowledged. `None` where the kernel does not tell.
 pub(super) fn bytes_acked(stream: &TcpStream) -> Option<u64> {
     word(stream, BYTES_ACKED)
+}
+
+/// How often in a row what was said was sent again, without an answer. `None` where the kernel does not tell.
+#[cfg(feature = "grpc")]
+pub(crate) fn unanswered_attempts(stream: &TcpStream) -> Option<u8> {
+    let [_, _, retransmits, ..] = word(stream, STATE)?.to_ne_bytes();
+    Some(retransmits)
 }
 
 /// How long ago the other end acknowledged anything, if only a probe. `None` where the kernel does not tell.

@@ -39,6 +39,11 @@ mod acked {
     pub(super) fn unacked_for(_: &tokio::net::TcpStream) -> Option<std::time::Duration> {
         None
     }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn unanswered_attempts(_: &tokio::net::TcpStream) -> Option<u8> {
+        None
+    }
 }
 mod bulk;
 mod close;
@@ -62,6 +67,8 @@ mod tests;
 mod timeouts;
 mod write_buffer;
 
+#[cfg(feature = "grpc")]
+pub(crate) use acked::unanswered_attempts;
 pub use close::{CLOSE_TIMEOUT, close_gracefully};
 pub use flows::Flows;
 pub use outcome::{Closing, End, EndSeen, Outcome, Side};

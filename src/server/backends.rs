@@ -75,8 +75,21 @@ impl Backends {
         }
     }
 
+    /// The one that a tunnel leads to that asks for the path of this number, in a connection that asked for this name.
+    #[cfg(feature = "grpc")]
+    pub(super) fn of_path_or_name(
+        &self,
+        route: Option<usize>,
+        name: Option<&str>,
+    ) -> (&'static str, &Arc<Dialer>) {
+        match route.and_then(|number| self.by_path.get(number)) {
+            Some(backend) => ("route", backend),
+            None => self.of_name(name),
+        }
+    }
+
     /// The one that tunnels lead to whose connection asked for this name.
-    #[cfg(feature = "quic")]
+    #[cfg(any(feature = "quic", feature = "grpc"))]
     pub(super) fn of_name(&self, name: Option<&str>) -> (&'static str, &Arc<Dialer>) {
         match name.and_then(|name| self.by_name(name)) {
             Some(backend) => ("route", backend),

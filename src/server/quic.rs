@@ -1,26 +1,25 @@
 //! QUIC on the server half: each stream of a connection is a tunnel. (What is not for us never comes here.)
 
-use super::{Server, limits};
+use super::Server;
 use crate::metrics::{self, Failure};
 use crate::net::conn_info::ConnInfo;
-use crate::net::limits::{Arrival, Slot};
 use crate::net::room::Room;
-use crate::relay::{Flows, Identity, RelayStream as _};
+use crate::relay::{Flows, Identity};
 use crate::runtime::{balance, watchdog};
 use crate::service::Current;
 use crate::telemetry::{Kind, Record, Target};
+use crate::transport::Tunnel;
 use crate::transport::quic::demux::Rules;
 use crate::transport::quic::{
     Arriving, Listener, QuicConnection, QuicStream, Refusal, Settings, asks_for_us, offers_as_ours,
 };
-use crate::transport::{NotAccepted, Tunnel};
 use crate::wire::tls::ClientHello;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 /// Serves these sockets until they are to be closed.
 pub(super) async fn serve(
@@ -148,39 +147,14 @@ impl Server {
     async fn serve_stream(&self, stream: QuicStream, info: ConnInfo, name: Option<&str>) {
         let mut record = Record::new(info);
         (record.kind, record.tls) = (Kind::Quic, true);
+        let tunnel = Tunnel::accepted(stream, Flows::new(Identity), None);
         let Some(slot) = self.slot(&info).await else {
-            return abort(stream, record, "refused", &"there are as many tunnels as there may be");
+            // Its client is not to take that for an end in order.
+            tunnel.abort();
+            return record.failed("refused", &"there are as many tunnels as there may be");
         };
         let (role, backend) = self.backends.of_name(name);
         record.target = Some(Target { role, address: Arc::clone(backend.shown()) });
-        match Box::pin(backend.connect()).await {
-            Ok(backend) => {
-                record.stands(record.began.elapsed());
-                let tunnel = Tunnel::accepted(stream, Flows::new(Identity), None);
-                let mut outcome = limits::with_slot(slot, tunnel.relay(backend, self.timeouts)).await;
-                record.ended(&outcome);
-                outcome.close().await;
-            }
-            Err(error) => {
-                let error = NotAccepted::Backend(error);
-                warn!(peer = %record.info, stage = error.stage(), %error, "tunnel failed");
-                metrics::connection_failed(Failure::Backend);
-                abort(stream, record, "failed", &error);
-            }
-        }
+        self.serve_tunnel(tunnel, slot, backend, record).await;
     }
-
-    /// A place for a tunnel, where these are limited. `None` if there is none.
-    async fn slot(&self, info: &ConnInfo) -> Option<Option<Slot>> {
-        let Some(limits) = &self.limits else { return Some(None) };
-        let mut arrival = Arrival::default();
-        limits.note_arrival(&mut arrival, info);
-        limits.admit(&arrival, info, 0, self.fallback.undecided()).await.ok().map(Some)
-    }
-}
-
-/// Ends a stream so that its client does not take that for an end in order.
-fn abort(mut stream: QuicStream, record: Record, how: &'static str, why: &dyn std::fmt::Display) {
-    stream.abort();
-    record.failed(how, why);
 }

@@ -29,8 +29,7 @@ impl Server {
         tunnel: &TunnelConfig,
         handed_over: HandedOver,
     ) -> Result<Service<Server>, StartError> {
-        let tls =
-            config.tls.as_ref().map(|tls| Acceptor::new(tls, config.failover.h2.is_some())).transpose()?;
+        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, config.offers_h2())).transpose()?;
         refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
         let on_tcp = if config.quic.as_ref().is_some_and(|quic| quic.alone) { &[] } else { &*config.listen };
         let listeners = Listeners::bind(on_tcp, &tunnel.sockets, handed_over)?;
@@ -57,7 +56,7 @@ impl Server {
         let behind = tunnel.sockets.for_upstream();
         let timeouts = Timeouts::new(tunnel.idle_timeout);
         let backends = Backends::new(&config, &behind, own);
-        let routes = Routes::new(&config.failover, &config.names, tls.is_some());
+        let routes = Routes::new(&config.failover, &config.names, tls.is_some(), config.offers_h2());
         let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         #[cfg(feature = "quic")]
@@ -87,6 +86,8 @@ impl Server {
             quic,
             #[cfg(feature = "quic")]
             quic_website,
+            #[cfg(feature = "grpc")]
+            retired: Default::default(),
             to_be_asked,
             beside,
         })
@@ -113,8 +114,8 @@ pub(super) fn renewed(
     own: &OwnAddresses,
 ) -> Result<Server, StartError> {
     let config::Half::Server(config) = settings else { return Err(StartError::OtherHalf) };
-    let h2 = config.failover.h2.is_some();
-    let is_same = (&config.tls, h2) == (&before.config.tls, before.config.failover.h2.is_some());
+    let h2 = config.offers_h2();
+    let is_same = (&config.tls, h2) == (&before.config.tls, before.config.offers_h2());
     let tls = if is_same {
         if let Some(Err(error)) = before.tls.as_ref().map(Acceptor::read_files) {
             warn!(%error, "the certificate cannot be used: the old one stays, and it is tried again");
@@ -140,6 +141,8 @@ pub(super) fn retire(server: &Server, next: &Server) {
         tls.stop_watching();
     }
     server.fallback.visitors().tell_rest();
+    #[cfg(feature = "grpc")]
+    server.retired.send_replace(true);
 }
 
 /// Logs whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.

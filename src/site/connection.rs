@@ -163,7 +163,9 @@ impl Connection {
                 // Nothing is read that would only wait, nor is there memory for it meanwhile.
                 piece.shrink_to_fit();
                 held.set(piece.capacity());
-                timeout(SEND_TIMEOUT, self.c.io.tcp().writable()).await??;
+                if let Some(tcp) = self.c.io.tcp() {
+                    timeout(SEND_TIMEOUT, tcp.writable()).await??;
+                }
             }
             let most = buffers::room(PIECE);
             // Before it is there: many may be on their way to where they wait.
@@ -212,7 +214,11 @@ impl Connection {
                 })
                 .await?;
             // nginx takes a visitor who has closed its half for gone, once it has had to wait.
-            if n == 0 || (waited && has_ended(self.c.io.tcp()).await) {
+            let has_ended = match self.c.io.tcp().filter(|_| waited) {
+                Some(tcp) => has_ended(tcp).await,
+                None => false,
+            };
+            if n == 0 || has_ended {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             self.down += n as u64;

@@ -26,6 +26,8 @@ pub enum Kind {
     HttpUpgrade,
     /// A tunnel in QUIC, one of the streams of its connection.
     Quic,
+    /// A tunnel in gRPC, one of the streams of its connection.
+    Grpc,
     /// A WebSocket connection that carries sessions of Mux.Cool.
     Mux,
     /// One of these sessions.
@@ -39,9 +41,13 @@ impl Kind {
     const fn event(self) -> &'static str {
         match self {
             Kind::Unknown => "connection",
-            Kind::Http | Kind::FakeTls | Kind::WebSocket | Kind::HttpUpgrade | Kind::Quic | Kind::Mux => {
-                "tunnel"
-            }
+            Kind::Http
+            | Kind::FakeTls
+            | Kind::WebSocket
+            | Kind::HttpUpgrade
+            | Kind::Quic
+            | Kind::Grpc
+            | Kind::Mux => "tunnel",
             Kind::Session => "session",
             Kind::Visitor => "visitor",
         }
@@ -56,6 +62,7 @@ impl Kind {
             Kind::WebSocket => "websocket",
             Kind::HttpUpgrade => "httpupgrade",
             Kind::Quic => "quic",
+            Kind::Grpc => "grpc",
             Kind::Mux => "mux",
             Kind::Session => "session",
             Kind::Visitor => "visitor",
@@ -72,6 +79,7 @@ impl Kind {
             Kind::WebSocket => Some(TunnelKind::WebSocket),
             Kind::HttpUpgrade => Some(TunnelKind::HttpUpgrade),
             Kind::Quic => Some(TunnelKind::Quic),
+            Kind::Grpc => Some(TunnelKind::Grpc),
             Kind::Session => Some(TunnelKind::Session),
             Kind::Unknown | Kind::Mux | Kind::Visitor => None,
         }

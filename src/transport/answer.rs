@@ -102,7 +102,7 @@ pub(super) async fn awaited(
     request: &[u8],
     key: Option<&str>,
 ) -> Result<Vec<u8>, UpgradeError> {
-    let address = server.tcp().peer_addr().ok();
+    let address = server.tcp().and_then(|tcp| tcp.peer_addr().ok());
     let exchange = async {
         server.write_all(request).await?;
         server.flush().await?;
@@ -197,7 +197,7 @@ impl Unanswered {
     /// Waits for the first byte from now on. `tells_end`: that the stream ends without one is told, too.
     pub(super) fn new(inner: Stream, tells_end: bool) -> Unanswered {
         let timer = Some(Box::pin(sleep(SILENCE)));
-        let waiting = Waiting { server: inner.tcp().peer_addr().ok(), timer, tells_end };
+        let waiting = Waiting { server: inner.tcp().and_then(|tcp| tcp.peer_addr().ok()), timer, tells_end };
         Unanswered { inner, waiting: Some(Box::new(waiting)) }
     }
 

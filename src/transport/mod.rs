@@ -3,6 +3,13 @@
 
 mod answer;
 pub mod fake_tls;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+#[cfg(not(feature = "grpc"))]
+#[path = "no_grpc.rs"]
+pub mod grpc;
+#[cfg(feature = "grpc")]
+pub(crate) mod h2;
 pub mod http;
 pub mod proxy_protocol;
 #[cfg(feature = "quic")]
@@ -17,8 +24,13 @@ pub mod tls;
 #[path = "no_tls.rs"]
 pub mod tls;
 mod tunnel;
+#[cfg(any(feature = "quic", feature = "grpc"))]
+mod usage;
 pub mod websocket;
+#[cfg(any(feature = "quic", feature = "grpc"))]
+mod windows;
 
+pub use grpc::GrpcOpener;
 pub use quic::QuicOpener;
 pub use stream::Stream;
 pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
@@ -44,6 +56,8 @@ pub enum Opener {
     Web(WebOpener),
     /// With v2ray-plugin's QUIC.
     Quic(Box<QuicOpener>),
+    /// With v2ray's gRPC.
+    Grpc(Box<GrpcOpener>),
 }
 
 impl Opener {
@@ -58,6 +72,7 @@ impl Opener {
             ClientDisguise::FakeTls { server_name } => Opener::FakeTls(dialer, server_name, unknown_cuts),
             ClientDisguise::Web(config) => Opener::Web(WebOpener::new(config, dialer)?),
             ClientDisguise::Quic(config) => Opener::Quic(Box::new(QuicOpener::new(config, dialer)?)),
+            ClientDisguise::Grpc(config) => Opener::Grpc(Box::new(GrpcOpener::new(config, dialer)?)),
         })
     }
 
@@ -68,6 +83,7 @@ impl Opener {
             Opener::FakeTls(..) => Kind::FakeTls,
             Opener::Web(web) => web.kind(),
             Opener::Quic(_) => Kind::Quic,
+            Opener::Grpc(_) => Kind::Grpc,
         }
     }
 
@@ -77,13 +93,16 @@ impl Opener {
             Opener::Http(dialer, ..) | Opener::FakeTls(dialer, ..) => dialer.shown(),
             Opener::Web(web) => web.server(),
             Opener::Quic(quic) => quic.server(),
+            Opener::Grpc(grpc) => grpc.server(),
         }
     }
 
     /// No tunnels are opened from now on.
     pub fn retire(&self) {
-        if let Opener::Quic(quic) = self {
-            quic.retire();
+        match self {
+            Opener::Quic(quic) => quic.retire(),
+            Opener::Grpc(grpc) => grpc.retire(),
+            Opener::Http(..) | Opener::FakeTls(..) | Opener::Web(_) => {}
         }
     }
 
@@ -91,6 +110,7 @@ impl Opener {
     pub fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
         match self {
             Opener::Quic(quic) => Some(Box::pin(quic.close())),
+            Opener::Grpc(grpc) => Some(Box::pin(grpc.close())),
             _ => None,
         }
     }
@@ -108,6 +128,7 @@ impl Opener {
             }
             Opener::Web(web) => web.open(first).await,
             Opener::Quic(quic) => quic.open(first).await,
+            Opener::Grpc(grpc) => grpc.open(first).await,
         }
     }
 }

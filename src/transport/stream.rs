@@ -1,5 +1,7 @@
 //! A connection that was accepted or dialled, with TLS on it or not.
 
+#[cfg(feature = "grpc")]
+use super::h2::H2Stream;
 use super::tls::TlsStream;
 use crate::relay::RelayStream;
 use std::io::{self, IoSlice};
@@ -16,6 +18,9 @@ pub enum Stream {
     Tcp(TcpStream),
     /// TLS on it. Boxed: its state is a hundred times larger.
     Tls(Box<TlsStream>),
+    /// A stream of an HTTP/2 connection.
+    #[cfg(feature = "grpc")]
+    H2(Box<H2Stream>),
 }
 
 /// Calls the same of whichever stream it is.
@@ -24,16 +29,20 @@ macro_rules! either {
         match $stream {
             Stream::Tcp($inner) => $call,
             Stream::Tls($inner) => $call,
+            #[cfg(feature = "grpc")]
+            Stream::H2($inner) => $call,
         }
     };
 }
 
 impl Stream {
-    /// The TCP connection at the bottom.
-    pub fn tcp(&self) -> &TcpStream {
+    /// The TCP connection at the bottom, where it has no other streams.
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Stream::Tcp(tcp) => tcp,
-            Stream::Tls(tls) => tls.tcp(),
+            Stream::Tcp(tcp) => Some(tcp),
+            Stream::Tls(tls) => Some(tls.tcp()),
+            #[cfg(feature = "grpc")]
+            Stream::H2(_) => None,
         }
     }
 
@@ -47,6 +56,8 @@ impl Stream {
         match self {
             Stream::Tcp(_) => None,
             Stream::Tls(tls) => tls.asked_name(),
+            #[cfg(feature = "grpc")]
+            Stream::H2(_) => None,
         }
     }
 
@@ -67,6 +78,13 @@ impl From<TcpStream> for Stream {
 impl From<TlsStream> for Stream {
     fn from(tls: TlsStream) -> Stream {
         Stream::Tls(Box::new(tls))
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl From<H2Stream> for Stream {
+    fn from(stream: H2Stream) -> Stream {
+        Stream::H2(Box::new(stream))
     }
 }
 

@@ -2,6 +2,7 @@
 //! why there is none.
 
 use super::answer::UpgradeError;
+use super::grpc::GrpcError;
 use super::quic::QuicError;
 use super::tls::ConnectError;
 use crate::metrics::Failure;
@@ -61,6 +62,9 @@ pub enum NotOpened {
     /// The QUIC connection has no stream.
     #[error(transparent)]
     Quic(#[from] QuicError),
+    /// The HTTP/2 connection has no stream.
+    #[error(transparent)]
+    Grpc(#[from] GrpcError),
     /// The server did not grant the upgrade.
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
@@ -76,7 +80,9 @@ impl NotOpened {
             NotOpened::Dial(DialError::Proxy(..)) => "proxy",
             NotOpened::Dial(_) => "dial",
             NotOpened::Tls(_) => "tls",
-            NotOpened::Quic(_) | NotOpened::Upgrade(_) | NotOpened::Malformed(_) => "open",
+            NotOpened::Quic(_) | NotOpened::Grpc(_) | NotOpened::Upgrade(_) | NotOpened::Malformed(_) => {
+                "open"
+            }
         }
     }
 
@@ -85,7 +91,7 @@ impl NotOpened {
         match self {
             NotOpened::Dial(_) => Failure::Server,
             NotOpened::Tls(_) => Failure::Tls,
-            NotOpened::Quic(_) | NotOpened::Upgrade(_) => Failure::Upgrade,
+            NotOpened::Quic(_) | NotOpened::Grpc(_) | NotOpened::Upgrade(_) => Failure::Upgrade,
             NotOpened::Malformed(_) => Failure::Malformed,
         }
     }

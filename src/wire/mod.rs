@@ -9,6 +9,9 @@ use std::ops::Range;
 
 pub mod fake_tls;
 pub mod forwarded_for;
+pub mod grpc;
+#[cfg(feature = "grpc")]
+pub mod h2;
 pub mod http;
 pub mod mux;
 pub mod proxy_protocol;

@@ -17,7 +17,7 @@ pub(super) static RULES: LazyLock<Vec<Rules>> = LazyLock::new(|| {
     };
     let any_name = || Some(FakeTlsRule { server_names: Vec::new() });
     let one_name = || Some(FakeTlsRule { server_names: name().into_iter().collect() });
-    let of = |http, fake_tls, tls, tls_alone| Rules { http, fake_tls, tls, tls_alone };
+    let of = |http, fake_tls, tls, tls_alone| Rules { http, fake_tls, grpc: None, tls, tls_alone };
     vec![
         // All that simple-obfs takes.
         of(Some(rule(None, None, None, &[])), any_name(), false, false),
@@ -76,6 +76,9 @@ pub fn check(bytes: &[u8]) {
             Detection::Tls(hello) => {
                 assert!(rules.tls && hello.server_name.as_ref().is_none_or(|name| !name.is_empty()));
                 assert!(hello.has_alpn || !(hello.offers_h2 || hello.offers_http1));
+            }
+            Detection::H2 => {
+                assert!(rules.takes_h2() && bytes.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
             }
             Detection::NeedMore => assert!(bytes.len() < 128 * 1024, "{} bytes, and no verdict", bytes.len()),
             Detection::Visitor => {}

@@ -38,7 +38,7 @@ impl OptionSpec {
     pub(crate) fn heading(&self) -> &'static str {
         match self.name {
             "obfs" | "mode" | "host" | "obfs-host" | "obfs-uri" | "path" | "http-method" | "handshake"
-            | "mux" | "header" | "user-agent" => "Disguise",
+            | "mux" | "header" | "user-agent" | "serviceName" => "Disguise",
             "tls" | "sni" | "quic" | "quic-congestion" | "cert" | "certRaw" | "key" => "TLS",
             "route" => "Backends",
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
@@ -76,8 +76,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "mode",
         Kind::Value("MODE"),
         BOTH,
-        "websocket or quic, as v2ray-plugin makes them, or httpupgrade, as v2ray and xray have it; a server takes \
-         both websocket and httpupgrade where it takes one. A server's default is auto: every kind of client on one \
+        "websocket or quic, as v2ray-plugin makes them, httpupgrade, as v2ray and xray have it, or grpc, as its fork \
+         has it; a server takes both websocket and httpupgrade where it takes one. A server's default is auto: every kind of client on one \
          port, quic among them where the option quic is set.",
     ),
     option(
@@ -148,6 +148,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         "WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server \
          always takes both.",
     ),
+    OptionSpec {
+        aliases: &["service-name"],
+        ..option(
+            "serviceName",
+            Kind::Values("NAME"),
+            BOTH,
+            "gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading \
+             slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where \
+             one is given.",
+        )
+    },
     option(
         "header",
         Kind::Values("NAME: VALUE"),
@@ -286,7 +297,8 @@ pub const OPTIONS: &[OptionSpec] = &[
             Kind::Value("HOST:PORT"),
             SERVER,
             "With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks \
-             HTTP/2 in the clear; `same` is the port of failover.",
+             HTTP/2 in the clear; `same` is the port of failover. Where gRPC is taken in the clear: visitors who speak \
+             HTTP/2 there go there, too.",
         )
     },
     OptionSpec {

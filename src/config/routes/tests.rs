@@ -37,10 +37,10 @@ fn servers(sni: &[&str]) -> Vec<(String, Failover, Routes, bool)> {
                         ("failover-h2", h2),
                     ];
                     // What contradicts itself is no server.
-                    let Ok(failover) = website::failover(&options(&list), certificate, auto) else {
+                    let Ok(failover) = website::failover(&options(&list), certificate, auto, false) else {
                         continue;
                     };
-                    let routes = Routes::new(&failover, &names, certificate);
+                    let routes = Routes::new(&failover, &names, certificate, failover.h2.is_some());
                     let text = format!("{list:?}, certificate {certificate}, auto {auto}");
                     all.push((text, failover, routes, certificate));
                 }
@@ -109,6 +109,7 @@ fn goes(routes: &Routes, layer: Layer, protocol: VisitorProtocol, seen: Detectio
         }
         Route::TerminateTls(otherwise) => Goes::Ends(otherwise.map(website)),
         Route::Tunnel(kind) => panic!("{kind:?}"),
+        Route::H2(id) => panic!("{id:?}"),
     }
 }
 
@@ -241,9 +242,9 @@ fn names_of_others_come_first() {
 #[test]
 fn the_proxy_header_is_for_our_own_websites() {
     let list = [("failover", Some(PLAIN)), ("failover-tls", Some(TLS)), ("failover-proxy", Some("v2"))];
-    let failover = website::failover(&options(&list), true, false).unwrap();
+    let failover = website::failover(&options(&list), true, false, false).unwrap();
     let names = names::routes(&options(&[("sni", Some("a.example:127.0.0.1:9"))])).unwrap();
-    for upstream in Routes::new(&failover, &names, true).upstreams {
+    for upstream in Routes::new(&failover, &names, true, false).upstreams {
         let other = upstream.website == port("127.0.0.1:9");
         assert_eq!(upstream.proxy_header.is_none(), other, "{upstream:?}");
     }

@@ -58,7 +58,7 @@ fn row_of(spec: &OptionSpec) -> Row {
             Row { beside: "obfs=tls", ..row(["a.example", "b.example"], Refused, Some("a b")) }
         }
         "obfs" => Row { folds: true, ..row(["http", "tls"], Refused, Some("htpp")) },
-        "mode" => Row { folds: true, ..row(["websocket", "httpupgrade"], Refused, Some("grpc")) },
+        "mode" => Row { folds: true, ..row(["websocket", "httpupgrade"], Refused, Some("gprc")) },
         "host" => Row { beside: WEB, ..row(["a.example", "b.example:443"], Meant, Some("a b")) },
         "sni" => Row { beside: TLS, ..row(["a.example", "b.example"], Ignored, Some("*.a b")) },
         "cert" => Row {
@@ -74,6 +74,9 @@ fn row_of(spec: &OptionSpec) -> Row {
             ..row(["TUlJ", "TUlK"], Ignored, Some("ä"))
         },
         "mux" => Row { beside: WEB, ..row(["8", "0"], Ignored, Some("-1")) },
+        "serviceName" => {
+            Row { beside: "mode=grpc", ..row(["a service", "/a/b/tun|multi"], Meant, Some("a\u{1}")) }
+        }
         "header" => Row { beside: WEB, ..row(["X-A: b", "X-B: c"], Refused, Some("X A")) },
         "user-agent" => Row { beside: WEB, ..row(["Mozilla/5.0 (X11)", "curl/8"], Ignored, Some("ä")) },
         "proxy" => row(["socks5://a:b@127.0.0.1", "http://[::1]:3128/"], Refused, Some("https://127.0.0.1")),
@@ -317,6 +320,7 @@ fn no_string_becomes_another_disguise() {
             ClientDisguise::Http(..) => "http",
             ClientDisguise::FakeTls { .. } => "tls",
             ClientDisguise::Quic(_) => "quic",
+            ClientDisguise::Grpc(_) => "grpc",
             ClientDisguise::Web(web) => match (web.body, web.tls.is_some()) {
                 (WebBody::Frames, false) => "ws",
                 (WebBody::Frames, true) => "wss",
@@ -347,7 +351,7 @@ fn no_string_becomes_another_disguise() {
         ("mode=WebSocket;tls=TRUE", Some("wss")),
         ("tls;host=a.com", Some("wss")),
         ("mode=quic;host=a.com", Some("quic")),
-        ("mode=grpc;host=a.com", None),
+        ("mode=grpc;host=a.com", Some("grpc")),
         ("websocket;host=a.com", None),
         ("mode=;host=a.com", None),
         ("mode=fast2;key=x;crypt=aes", None),

@@ -2,9 +2,9 @@
 
 use super::CODE;
 use super::expiring::Expiring;
-use super::usage::Usage;
-use super::windows::Grant;
+use super::windows::{self, Grant};
 use crate::net::limits;
+use crate::transport::usage::Usage;
 use quinn::Connection;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(super) async fn look_after(
     loop {
         let unused_for = usage.unused_for();
         let is_idle = unused_for.is_some();
-        grant.apply(&connection, !is_idle);
+        windows::apply(&grant, &connection, !is_idle);
         match (was_idle, is_idle) {
             (false, true) => idle.add(&connection),
             (true, false) => idle.remove(&connection),

@@ -1,6 +1,6 @@
 //! Sees to it that a connection is not silent while there are tunnels in it.
 
-use super::usage::Usage;
+use crate::transport::usage::Usage;
 use quinn::{Connection, ConnectionError, VarInt};
 use rand::RngExt as _;
 use std::ops::RangeInclusive;

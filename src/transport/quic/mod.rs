@@ -26,7 +26,7 @@ mod server;
 mod stream;
 #[cfg(all(test, feature = "server"))]
 mod test_socket;
-mod usage;
+
 #[cfg(feature = "server")]
 mod website;
 mod windows;

@@ -4,11 +4,11 @@ use super::demux::{Demux, Rules};
 use super::idle::{Idle, look_after};
 use super::ids::ConnectionIds;
 use super::keep_alive::keep_alive;
-use super::usage::{Usage, all_have_arrived};
-use super::windows::{Grant, LEAST, of_stream};
+use super::windows::{Grant, LEAST, MOST, of_stream, window};
 use super::{CODE, QuicStream, SERVER_IDLE, endpoint_config, transport_config};
 use crate::config::Congestion;
 use crate::transport::tls::{Acceptor, TlsError};
+use crate::transport::usage::{Usage, all_have_arrived};
 use crate::wire::tls::ClientHello;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
@@ -100,7 +100,7 @@ impl Settings {
     /// With windows for streams of what there is for one more connection. (Its own window grows with its first tunnel.)
     fn transport(&self) -> TransportConfig {
         let mut transport = transport_config(self.congestion, LEAST, SERVER_IDLE, STREAMS);
-        transport.stream_receive_window(of_stream(Grant::next().max(Grant::of_many())));
+        transport.stream_receive_window(of_stream(Grant::next(MOST).max(Grant::of_many(MOST))));
         transport
     }
 }
@@ -224,10 +224,10 @@ impl Arriving {
             Err(_) => return Err(Refusal::TimedOut),
         };
         drop(handshake);
-        let (usage, grant) = (Usage::new(), Arc::new(Grant::default()));
+        let (usage, grant) = (Usage::new(), Arc::new(Grant::new(MOST)));
         let window = {
             let grant = Arc::clone(&grant);
-            move || grant.window()
+            move || window(grant.bytes())
         };
         let alive = keep_alive(connection.clone(), Arc::clone(&usage), window);
         let looked_after = look_after(connection.clone(), Arc::clone(&usage), grant, idle);

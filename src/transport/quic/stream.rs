@@ -2,8 +2,8 @@
 
 use super::CODE;
 use super::heard::Heard;
-use super::usage::InUse;
 use crate::relay::RelayStream;
+use crate::transport::usage::InUse;
 use quinn::{RecvStream, SendStream, StoppedError, VarInt};
 use std::io;
 use std::pin::Pin;

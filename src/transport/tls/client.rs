@@ -39,8 +39,22 @@ impl Connector {
     ///
     /// The extra root cannot be read, or there is no root at all.
     pub fn new(config: &TlsClientConfig) -> Result<Connector, TlsError> {
+        Connector::offering(CLIENT_ALPN, config)
+    }
+
+    /// The same for HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    #[cfg(feature = "grpc")]
+    pub fn for_h2(config: &TlsClientConfig) -> Result<Connector, TlsError> {
+        Connector::offering(provider::CLIENT_ALPN_H2, config)
+    }
+
+    fn offering(protocols: &[&[u8]], config: &TlsClientConfig) -> Result<Connector, TlsError> {
         let mut tls = client_config(verifier(config)?, rustls::DEFAULT_VERSIONS)?;
-        tls.alpn_protocols = CLIENT_ALPN.iter().map(|name| name.to_vec()).collect();
+        tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         tls.resumption = Resumption::store(Arc::new(Tickets::default()));
         let server_name = ServerName::try_from(config.server_name.clone())
             .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;

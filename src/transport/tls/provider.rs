@@ -8,8 +8,12 @@ use rustls::time_provider::TimeProvider;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The only protocol that a client offers inside: a disguise is HTTP/1.1.
+/// The only protocol that a client offers inside: most disguises are HTTP/1.1.
 pub(super) const CLIENT_ALPN: &[&[u8]] = &[b"http/1.1"];
+
+/// What a client offers that needs HTTP/2: as v2ray's, and browsers.
+#[cfg(feature = "grpc")]
+pub(super) const CLIENT_ALPN_H2: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// What a server takes: the same as nginx without HTTP/2, for the visitors.
 pub(super) const SERVER_ALPN: &[&[u8]] = &[b"http/1.1", b"http/1.0", b"http/0.9"];

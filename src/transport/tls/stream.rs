@@ -140,6 +140,12 @@ impl TlsStream {
         self.connection.alpn_protocol()
     }
 
+    /// What both ends agreed on to speak inside, for people.
+    #[cfg(feature = "grpc")]
+    pub fn chosen_protocol(&self) -> String {
+        self.protocol().map_or_else(|| "none".to_owned(), |name| name.escape_ascii().to_string())
+    }
+
     /// Whether HTTP/2 is spoken inside.
     pub fn is_h2(&self) -> bool {
         self.protocol() == Some(H2)

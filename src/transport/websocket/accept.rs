@@ -4,11 +4,17 @@ use super::{OpenWebSocket, WebSocket};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
 use crate::relay::{CLOSE_TIMEOUT, EndSeen, RelayStream as _, close_gracefully};
+#[cfg(feature = "grpc")]
+use crate::transport::h2::{Arrived, EndOf, Extended};
 use crate::transport::http::{accepted, grant};
 use crate::transport::{NotAccepted, Stream, Tunnel};
 use crate::wire::http::Upgrade;
 use crate::wire::mux::{IsMux, is_mux_message, is_mux_stream};
+#[cfg(feature = "grpc")]
+use crate::wire::websocket::accept_key;
 use crate::wire::websocket::{CLOSE_NORMAL, Role, decode_early_data};
+#[cfg(feature = "grpc")]
+use h2::Reason;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -69,6 +75,48 @@ pub(in crate::transport) async fn accept(
     open.write_error = granted.err();
     open.take(&mut rest);
     drop(rest);
+    detect(open, early_len, backend).await
+}
+
+/// Grants a client over HTTP/2 the WebSocket that it asks for (RFC 8441), and finds out what is in it.
+///
+/// # Errors
+///
+/// As above.
+#[cfg(feature = "grpc")]
+pub(crate) async fn accept_extended(
+    arrived: Arrived,
+    extended: Extended,
+    backend: &Dialer,
+) -> Result<Accepted, NotAccepted> {
+    let mut answer = http::Response::new(());
+    let mut put = |name, value: &[u8]| {
+        if let Ok(value) = http::HeaderValue::from_bytes(value) {
+            answer.headers_mut().insert(http::HeaderName::from_static(name), value);
+        }
+    };
+    let Extended { key, protocol, .. } = extended;
+    // A proxy that translates may leave it to us to show that the key was read.
+    if let Some(key) = &key {
+        put("sec-websocket-accept", accept_key(key).as_bytes());
+    }
+    let early = protocol.as_deref().and_then(|value| decode_early_data(value, EARLY_DATA));
+    if let Some(protocol) = protocol.filter(|_| early.is_some()) {
+        put("sec-websocket-protocol", &protocol);
+    }
+    let stream = arrived.accept(answer, EndOf::Data, Reason::CANCEL).map_err(NotAccepted::Broken)?;
+    let websocket = WebSocket::new(Role::Server, &key.unwrap_or_default());
+    let early = early.unwrap_or_default();
+    let early_len = early.len();
+    detect(OpenWebSocket::new(stream.into(), websocket, early), early_len, backend).await
+}
+
+/// Finds out whether the stream in an open connection is Mux.Cool. So much of it came with the handshake.
+async fn detect(
+    open: OpenWebSocket<Stream>,
+    early_len: usize,
+    backend: &Dialer,
+) -> Result<Accepted, NotAccepted> {
     let mut detector = MuxDetector { open, early_len };
     let detected = Box::pin(detector.detect(backend)).await;
     let mut open = detector.open;

@@ -27,6 +27,8 @@ mod tests;
 
 pub use accept::Accepted;
 pub(super) use accept::accept;
+#[cfg(feature = "grpc")]
+pub(crate) use accept::accept_extended;
 pub use open::WebOpener;
 
 use crate::relay::{EndSeen, Flows, ProtocolError, WriteBuffer, read_some};

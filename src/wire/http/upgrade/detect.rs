@@ -40,6 +40,14 @@ impl HttpRule {
         self.routes.find(path).is_some() || wanted.is_none_or(|wanted| host::is_path(path, wanted))
     }
 
+    /// Whether an extended CONNECT (RFC 8441) to WebSocket on this path of this host is taken.
+    #[cfg(feature = "grpc")]
+    pub fn takes_extended_connect(&self, path: &str, host: &[u8]) -> bool {
+        self.web_path.is_some()
+            && self.takes_path(path, true)
+            && self.host.as_ref().is_none_or(|wanted| host::is_host(host, wanted))
+    }
+
     /// Whether the operator has named a request line, which is taken though no web server may take it.
     fn names_request_line(&self) -> bool {
         let odd_path = |path: &String| Target::parse(path.as_bytes()).is_none();

@@ -37,7 +37,7 @@ struct State {
 
 /// A tunnel of a connection, until this is dropped.
 #[derive(Debug)]
-pub(super) struct InUse(Arc<Usage>);
+pub(crate) struct InUse(Arc<Usage>);
 
 impl Usage {
     pub(super) fn new() -> Arc<Usage> {

@@ -1,0 +1,112 @@
+//! gRPC: v2ray's "gun", as the fork of v2ray-plugin that is maintained and xray-plugin have it with `mode=grpc`.
+
+use super::error::ConfigError;
+use super::host::host;
+use super::options::Options;
+use super::tls::{TlsClientConfig, tls, tls_client};
+use super::web::{host_and_name, user_agent};
+use crate::net::addr::HostPort;
+use crate::wire::grpc::Service;
+
+/// The name that v2ray has where none is given.
+const DEFAULT_SERVICE: &str = "GunService";
+
+/// What v2ray 4.45's client calls itself: the name of its library.
+const DEFAULT_USER_AGENT: &str = "grpc-go/1.41.0";
+
+/// The longest name that is taken, in bytes: a path that every web server takes.
+const MOST_NAME: usize = 512;
+
+/// How many services a server may have.
+const MOST_SERVICES: usize = 64;
+
+const EXPECTED: &str =
+    "the name of a service, or a path that begins with a slash (printable, at most 512 bytes)";
+
+/// A client's tunnels in gRPC.
+#[derive(Debug, Clone)]
+pub struct GrpcClientConfig {
+    /// The path that is asked for.
+    pub path: String,
+    /// The host that is asked for; where there is none, the address that was dialled.
+    pub authority: Option<String>,
+    /// The value of `user-agent`.
+    pub user_agent: String,
+    /// The TLS around it.
+    pub tls: Option<TlsClientConfig>,
+}
+
+/// What a client needs to know for `mode=grpc`.
+pub(super) fn client(options: &Options, server: Option<&HostPort>) -> Result<GrpcClientConfig, ConfigError> {
+    const WHY: &str = "a tunnel is asked for by `serviceName`";
+    for option in ["path", "obfs-uri", "header", "handshake", "http-method", "mux"]
+        .iter()
+        .filter_map(|name| options.get(name))
+        .filter(|option| option.value.as_deref() != Some("0"))
+    {
+        options.warn(format!("option `{}` has no effect with mode=grpc: {WHY}", option.key));
+    }
+    let services = services(options)?;
+    if let ([_, _, ..], Some(option)) = (&*services, options.get("serviceName")) {
+        options.warn(format!("option `{}`: a client asks for the first service alone", option.key));
+    }
+    let service = services.into_iter().next().unwrap_or_else(|| Service::new(DEFAULT_SERVICE));
+    let tls = match tls(options)? {
+        None => None,
+        Some(_) => Some(tls_client(options, host_and_name(options, server)?.1)?),
+    };
+    let authority = match (host(options)?, &tls) {
+        (Some(host), _) => Some(host),
+        (None, Some(tls)) => Some(tls.server_name.clone()),
+        (None, None) => None,
+    };
+    let user_agent = user_agent(options)?.unwrap_or_else(|| DEFAULT_USER_AGENT.to_owned());
+    Ok(GrpcClientConfig { path: service.tun, authority, user_agent, tls })
+}
+
+/// The services of a server that takes gRPC by name (`named`), or every kind of client (`auto`). `None` where it takes
+/// no gRPC.
+pub(super) fn server(
+    options: &Options,
+    named: bool,
+    auto: bool,
+) -> Result<Option<Vec<Service>>, ConfigError> {
+    let services = services(options)?;
+    if services.is_empty() {
+        if !named {
+            return Ok(None);
+        }
+        options.warn(format!(
+            "whoever asks for the service `{DEFAULT_SERVICE}`, which v2ray's clients have where none is given, finds the \
+             tunnel: give it a name that is hard to guess (serviceName=NAME), here and at the clients"
+        ));
+        return Ok(Some(vec![Service::new(DEFAULT_SERVICE)]));
+    }
+    if !named && !auto {
+        if let Some(option) = options.get("serviceName") {
+            options.warn(format!("option `{}` has no effect without `mode=grpc` or `mode=auto`", option.key));
+        }
+        return Ok(None);
+    }
+    let known = [DEFAULT_SERVICE, ""].into_iter().map(|name| (name, Service::new(name)));
+    for (name, _) in known.filter(|(_, known)| services.contains(known)) {
+        options.warn(format!(
+            "option `serviceName`: `{name}` is known to whoever looks for tunnels: a name that is hard to guess is not found"
+        ));
+    }
+    Ok(Some(services))
+}
+
+/// All services that are named.
+fn services(options: &Options) -> Result<Vec<Service>, ConfigError> {
+    let mut services = Vec::new();
+    for option in options.all("serviceName") {
+        let name = option.value.as_deref().unwrap_or_default();
+        let fits = name.len() <= MOST_NAME && !name.chars().any(char::is_control);
+        if !fits || services.len() == MOST_SERVICES {
+            return Err(ConfigError::option(&option.key, name, EXPECTED));
+        }
+        services.push(Service::new(name));
+    }
+    Ok(services)
+}

@@ -1,0 +1,60 @@
+//! Tunnels that are streams of a connection.
+
+use super::{Server, limits};
+use crate::metrics::{self, Failure};
+use crate::net::conn_info::ConnInfo;
+use crate::net::dial::Dialer;
+use crate::net::limits::{Arrival, Slot};
+use crate::telemetry::Record;
+use crate::transport::{NotAccepted, Tunnel};
+use tracing::warn;
+
+impl Server {
+    /// Serves a tunnel to its end.
+    pub(super) async fn serve_tunnel(
+        &self,
+        tunnel: Tunnel,
+        slot: Option<Slot>,
+        backend: &Dialer,
+        mut record: Record,
+    ) {
+        match Box::pin(backend.connect()).await {
+            Ok(backend) => {
+                record.stands(record.began.elapsed());
+                let mut outcome = limits::with_slot(slot, tunnel.relay(backend, self.timeouts)).await;
+                record.ended(&outcome);
+                outcome.close().await;
+            }
+            Err(error) => {
+                tunnel.abort();
+                tell_failure(record, &NotAccepted::Backend(error));
+            }
+        }
+    }
+
+    /// A place for a tunnel, where these are limited. `None` if there is none.
+    pub(super) async fn slot(&self, info: &ConnInfo) -> Option<Option<Slot>> {
+        let Some(limits) = &self.limits else { return Some(None) };
+        let mut arrival = Arrival::default();
+        limits.note_arrival(&mut arrival, info);
+        limits.admit(&arrival, info, 0, self.fallback.undecided()).await.ok().map(Some)
+    }
+}
+
+/// Tells both logs that a client of ours has no tunnel.
+pub(super) fn tell_failure(record: Record, error: &NotAccepted) {
+    let failure = match error {
+        NotAccepted::Backend(_) => Failure::Backend,
+        NotAccepted::Malformed(_) => Failure::Malformed,
+        NotAccepted::Broken(_) => Failure::Gone,
+        NotAccepted::Empty => Failure::Empty,
+    };
+    metrics::connection_failed(failure);
+    match error {
+        NotAccepted::Broken(_) | NotAccepted::Empty => record.failed("gone", error),
+        NotAccepted::Backend(_) | NotAccepted::Malformed(_) => {
+            warn!(peer = %record.info, stage = error.stage(), %error, "tunnel failed");
+            record.failed("failed", error);
+        }
+    }
+}

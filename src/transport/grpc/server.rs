@@ -1,0 +1,35 @@
+//! A server's side of a tunnel.
+
+use super::Hunks;
+use crate::relay::{Direction, Flows};
+use crate::transport::h2::{Arrived, EndOf};
+use crate::transport::{NotAccepted, Tunnel};
+use crate::wire::grpc::Method;
+use h2::Reason;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+/// Grants a client its tunnel.
+///
+/// # Errors
+///
+/// It has gone.
+pub(crate) fn accept(arrived: Arrived, method: Method) -> Result<Tunnel, NotAccepted> {
+    let mut answer = Response::new(());
+    // As it was asked for: what follows a plus names the messages.
+    if let Some(content_type) = arrived.request.headers().get(CONTENT_TYPE) {
+        answer.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    }
+    let stream = arrived
+        .accept(answer, EndOf::Trailers(trailers()), Reason::INTERNAL_ERROR)
+        .map_err(NotAccepted::Broken)?;
+    Ok(Tunnel::accepted(stream, Flows::new(Hunks::new(Direction::Down, method)), None))
+}
+
+/// What says that all is well.
+fn trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
+    trailers.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static(""));
+    trailers
+}

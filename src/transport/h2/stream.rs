@@ -1,0 +1,260 @@
+//! A stream of an HTTP/2 connection, as a relay takes it: the bytes of its DATA frames.
+
+use super::io_error;
+use crate::relay::RelayStream;
+use crate::transport::usage::InUse;
+use bytes::{Buf as _, Bytes, BytesMut};
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How the end of our direction is said.
+#[derive(Debug, Clone)]
+pub(crate) enum EndOf {
+    /// By the last DATA frame.
+    Data,
+    /// By these trailers.
+    Trailers(HeaderMap),
+}
+
+/// What stands in front of the peer's bytes, and is waited for with the first of them.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = io::Result<RecvStream>> + Send>>;
+
+/// What is done once the peer's direction has ended in order.
+pub(crate) type OnceEnded = fn(Option<&HeaderMap>) -> io::Result<()>;
+
+/// A bidirectional stream.
+pub struct H2Stream {
+    send: Mutex<SendStream<Bytes>>,
+    receive: Receive,
+    /// What has come and is not read.
+    unread: Bytes,
+    end: Option<EndOf>,
+    /// A peer that breaks off with CANCEL, or with NO_ERROR, has said all that it had to say: v2ray and sing-box end
+    /// their tunnels so.
+    cancel_is_end: bool,
+    /// What an end without order is said with.
+    abort_code: Reason,
+    once_ended: Option<OnceEnded>,
+    /// Stands behind what has come.
+    failure: Option<io::Error>,
+    _in_use: InUse,
+}
+
+enum Receive {
+    Answer(Answer),
+    Body(RecvStream),
+    Ended,
+}
+
+impl H2Stream {
+    /// A stream that a peer has opened.
+    #[cfg(feature = "server")]
+    pub(super) fn accepted(
+        send: SendStream<Bytes>,
+        receive: RecvStream,
+        end: EndOf,
+        cancel_is_end: bool,
+        abort_code: Reason,
+        in_use: InUse,
+    ) -> H2Stream {
+        H2Stream {
+            send: Mutex::new(send),
+            receive: Receive::Body(receive),
+            unread: Bytes::new(),
+            end: Some(end),
+            cancel_is_end,
+            abort_code,
+            once_ended: None,
+            failure: None,
+            _in_use: in_use,
+        }
+    }
+
+    /// A stream that was opened here, whose answer is still to come. `once_ended` judges the trailers.
+    pub(crate) fn opened(
+        send: SendStream<Bytes>,
+        answer: Answer,
+        once_ended: OnceEnded,
+        in_use: InUse,
+    ) -> H2Stream {
+        H2Stream {
+            send: Mutex::new(send),
+            receive: Receive::Answer(answer),
+            unread: Bytes::new(),
+            end: Some(EndOf::Data),
+            cancel_is_end: false,
+            abort_code: Reason::INTERNAL_ERROR,
+            once_ended: Some(once_ended),
+            failure: None,
+            _in_use: in_use,
+        }
+    }
+
+    fn send(&mut self) -> &mut SendStream<Bytes> {
+        self.send.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next bytes of the peer; none at its end.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        /// Frames without data may be endless.
+        const MOST_EMPTY: usize = 64;
+        for _ in 0..MOST_EMPTY {
+            match &mut self.receive {
+                Receive::Answer(answer) => self.receive = Receive::Body(ready!(answer.as_mut().poll(cx))?),
+                Receive::Body(body) => match ready!(body.poll_data(cx)) {
+                    Some(Ok(bytes)) if bytes.is_empty() => {}
+                    Some(Ok(bytes)) => {
+                        // Whoever reads takes it at once, but for what is left of one frame. (It is in flight.)
+                        let _ = body.flow_control().release_capacity(bytes.len());
+                        return Poll::Ready(Ok(bytes));
+                    }
+                    Some(Err(error)) if self.cancel_is_end && says_end(&error) => {
+                        self.receive = Receive::Ended
+                    }
+                    Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
+                    None => {
+                        let trailers = ready!(body.poll_trailers(cx));
+                        self.receive = Receive::Ended;
+                        let trailers = match trailers {
+                            Ok(trailers) => trailers,
+                            Err(error) if self.cancel_is_end && says_end(&error) => None,
+                            Err(error) => return Poll::Ready(Err(io_error(error))),
+                        };
+                        if let Some(once_ended) = self.once_ended {
+                            once_ended(trailers.as_ref())?;
+                        }
+                    }
+                },
+                Receive::Ended => return Poll::Ready(Ok(Bytes::new())),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Room for so many bytes, or fewer.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        let send = self.send();
+        send.reserve_capacity(wanted.min(super::SEND_BUFFER));
+        loop {
+            let room = send.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room.min(wanted)));
+            }
+            match ready!(send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+    }
+}
+
+/// Whether a peer that breaks off in this way has said all.
+fn says_end(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && matches!(error.reason(), Some(Reason::CANCEL | Reason::NO_ERROR))
+}
+
+impl AsyncRead for H2Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        while buffer.remaining() > 0 {
+            if self.unread.is_empty() && self.failure.is_none() {
+                match self.poll_bytes(cx) {
+                    Poll::Ready(Ok(bytes)) if bytes.is_empty() => break,
+                    Poll::Ready(Ok(bytes)) => self.unread = bytes,
+                    Poll::Ready(Err(error)) => self.failure = Some(error),
+                    Poll::Pending if buffer.filled().len() == before => return Poll::Pending,
+                    Poll::Pending => break,
+                }
+            }
+            if self.unread.is_empty() {
+                break;
+            }
+            let len = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread[..len]);
+            self.unread.advance(len);
+        }
+        match self.failure.take_if(|_| buffer.filled().len() == before) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for H2Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let len = ready!(self.poll_room(cx, bytes.len()))?;
+        self.send().send_data(Bytes::copy_from_slice(&bytes[..len]), false).map_err(io_error)?;
+        Poll::Ready(Ok(len))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all = slices.iter().map(|slice| slice.len()).sum();
+        if all == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let len = ready!(self.poll_room(cx, all))?;
+        let mut bytes = BytesMut::with_capacity(len);
+        for slice in slices {
+            let room = len - bytes.len();
+            bytes.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        self.send().send_data(bytes.freeze(), false).map_err(io_error)?;
+        Poll::Ready(Ok(len))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// A peer that has broken off wants to hear of no end; how it did so is read.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let end = self.end.take();
+        let send = self.send();
+        let _ = match end {
+            Some(EndOf::Data) => send.send_data(Bytes::new(), true),
+            Some(EndOf::Trailers(trailers)) => send.send_trailers(trailers),
+            None => Ok(()),
+        };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl RelayStream for H2Stream {
+    fn abort(&mut self) {
+        let code = self.abort_code;
+        self.send().send_reset(code);
+    }
+
+    fn is_broken(&self, cx: &mut Context<'_>) -> bool {
+        let mut send = self.send.lock().unwrap_or_else(PoisonError::into_inner);
+        send.poll_reset(cx).is_ready()
+    }
+}
+
+impl std::fmt::Debug for H2Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("H2Stream")
+    }
+}
