@@ -89,7 +89,10 @@ fn an_automatic_server_takes_grpc_where_a_service_is_named() {
         need!("v2ray", "python-h2", "openssl");
         let echo = Backend::echo();
         let certificate = Certificate::new(NAME);
-        let options = format!("mode=auto;serviceName=chairs;{}", certificate.for_server());
+        let site = python_server("site", None, &[]);
+        // Without a website that speaks it HTTP/2 is not offered in TLS.
+        let tls = certificate.for_server();
+        let options = format!("mode=auto;serviceName=chairs;{tls};failover-h2={}", site.addr);
         let auto = plugin::server(Ours, echo.addr, &options);
         for tls in [None, Some(&certificate)] {
             let style = Style { tls, service: "chairs" };
@@ -126,7 +129,8 @@ fn services_are_named_as_v2ray_and_xray_name_them() {
                 &["/three/Tun", "//Tun"],
             ),
             ("serviceName=/a/b/tun|multi", &["/a/b/tun", "/a/b/multi"], &["/a/b/Tun", "/a/b/tun|multi", "/a/b"]),
-            ("serviceName=a/b", &["/a%2Fb/Tun"], &["/a/b/Tun"]),
+            // As it is, which is v2ray's way, and as one part of the path, which is xray's.
+            ("serviceName=a/b", &["/a/b/Tun", "/a%2Fb/Tun"], &["/a/b", "/b/Tun"]),
         ] {
             let server = plugin::server(Ours, echo.addr, &format!("mode=grpc;{options}"));
             let port = server.addr.port().to_string();
@@ -194,7 +198,7 @@ fn an_upload_is_answered_after_its_end() {
             let backend = Backend::digester();
             let pair = Pair::start(App::Ours, App::Ours, backend.addr, style);
             std::thread::scope(|scope| {
-                for (seed, len) in [0, 1, 16 * 1024, 2 * MB].into_iter().enumerate() {
+                for (seed, len) in [1, 16 * 1024, 2 * MB].into_iter().enumerate() {
                     let pair = &pair;
                     scope.spawn(move || {
                         let file = noise(len, seed as u64);
@@ -204,6 +208,8 @@ fn an_upload_is_answered_after_its_end() {
                     });
                 }
             });
+            // Who ends without a word has an end for an answer, as with every disguise.
+            assert_eq!(exchange(&connect(pair.addr), b"", secs(40)).1, End::Fin, "{}", pair.logs());
         }
     });
 }
@@ -320,7 +326,7 @@ fn a_backend_that_speaks_first_is_heard() {
         }
         let server = server(App::Ours, greeter.addr, Style::clear());
         let said = ask(&["greeted", &server.addr.port().to_string(), "-", "/GunService/Tun", "11"]);
-        assert_eq!(said.join("|"), "said 220 ready\r||stream ended 200 0".replace("||", "|"), "{said:?}");
+        assert_eq!((&*said[0], said.last().map(|line| &**line)), ("said 220 ready", Some("stream ended 200 0")));
     });
 }
 
@@ -460,7 +466,7 @@ fn what_is_no_tunnel_is_told() {
         need!("python-h2");
         for (kind, number, words) in [
             ("status", "404", "404"),
-            ("html", "0", "text/html"),
+            ("html", "0", "a page of its website"),
             ("grpc-status", "12", "unknown service X"),
             ("rst", "8", ""),
             ("compressed", "0", ""),

@@ -190,6 +190,8 @@ fn mihomo(name: &str, settings: &Value, port: u16) -> Plugin {
     command.arg("-f").arg(dir.write("config.json", settings.to_string())).current_dir(dir.path());
     let child = Child::spawn(name, command);
     child.wait_listening(port);
+    // Until its rules are there it resets who comes.
+    child.wait_text("compatible provider");
     Plugin { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
 }
 
