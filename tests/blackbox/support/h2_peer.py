@@ -941,7 +941,7 @@ class Tunnels(Server):
 
     def data(self, connection, number, state, data):
         payload = state["hunks"].feed(data)
-        if not payload or self.kind in ("status", "html", "silent"):
+        if not payload or self.kind in ("status", "html", "silent", "grpc-status"):
             return
         if self.kind == "two":
             half = len(payload) // 2
