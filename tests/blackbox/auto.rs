@@ -27,6 +27,7 @@ pub fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
         (Ours, "mode=websocket;path=/stream;mux=1"),
         (Ours, "mode=websocket;path=/stream;mux=8"),
         (Ours, "mode=websocket;path=/stream?ed=2048;mux=0"),
+        (Ours, "mode=grpc;serviceName=chairs"),
         (Ours, "mode=httpupgrade;path=/stream;@"),
         (Ours, "mode=websocket;path=/stream;mux=0;@"),
         (Ours, "mode=websocket;path=/stream;mux=8;@"),
@@ -49,7 +50,8 @@ pub fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
 
 /// The options of a server for all of them: simple-obfs's clients only ever ask for `/`.
 pub fn options(certificate: &Certificate, more: &str) -> String {
-    format!("path=/stream;obfs-uri=/;obfs-tls-host=www.bing.com;{};{more}", certificate.for_server())
+    let tls = certificate.for_server();
+    format!("path=/stream;serviceName=chairs;obfs-uri=/;obfs-tls-host=www.bing.com;{tls};{more}")
 }
 
 #[test]

@@ -467,7 +467,7 @@ fn what_is_no_tunnel_is_told() {
         for (kind, number, words) in [
             ("status", "404", "404"),
             ("html", "0", "a page of its website"),
-            ("grpc-status", "12", "unknown service X"),
+            ("grpc-status", "12", "no such gRPC service"),
             ("rst", "8", ""),
             ("compressed", "0", ""),
             ("lies", "0", ""),

@@ -48,7 +48,7 @@ impl Served {
             let style = Style { tls, ..Style::clear() };
             let client = client(App::Ours, server.addr, echo.addr, style);
             let stream = connect(client.addr);
-            assert_echo(&stream, &noise(100_000, 1));
+            assert_echo(&stream, &noise(10_000, 1));
             (server, client, stream, if tls.is_some() { NAME.to_owned() } else { "-".to_owned() })
         })
         .collect();

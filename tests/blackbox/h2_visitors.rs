@@ -144,6 +144,32 @@ fn a_tunnel_and_a_page_share_a_connection() {
     });
 }
 
+/// What a website has granted to whoever comes, a client uses at once: its first bytes may be many.
+#[test]
+fn a_client_may_use_the_windows_that_the_website_has_granted() {
+    within(secs(90), || {
+        need!("openssl", "nginx", "caddy", "python-h2", "v2ray");
+        let certificate = Certificate::new(NAME);
+        let nginx = TlsSite::with(&certificate, PAGE);
+        let caddy = quic::Site::start(&certificate, NAME, &[("index.html", b"a page")]);
+        let python = ["0", "1", "1000", "65535", "16777216", "2147483647"]
+            .map(|window| python_server("site", None, &[window]));
+        let echo = Backend::echo();
+        for site in [nginx.h2, caddy.h2].into_iter().chain(python.iter().map(|site| site.addr)) {
+            let server = server(&echo, site, &certificate, "");
+            for tls in [None, Some(&certificate)] {
+                for app in [App::Ours, App::V2ray] {
+                    let client_half = client(app, server.addr, echo.addr, Style { tls, service: "chairs" });
+                    // All of it at once, on a connection's first tunnel and on its second.
+                    for seed in 0..2 {
+                        assert_echo(&connect(client_half.addr), &noise(3_000_000, seed));
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// Many pages and tunnels at once behind one front, which puts them on connections as it likes.
 #[test]
 fn a_front_mixes_pages_and_tunnels() {

@@ -1,17 +1,23 @@
 //! gRPC: halves of every make, and a peer with HTTP/2 of its own that does what no other would.
 
+use super::backend::Backend;
 use super::child::{Child, Exit};
+use super::conn::connect;
 use super::plugin::{self, Ours, Plugin, bare};
 use super::ports::free_port;
 use super::quic::{self, sing_box_door};
 use super::tempdir::TempDir;
 use super::v2ray::{Certificate, NAME};
-use super::{STEP, peers, secs};
+use super::{STEP, eventually, peers, secs};
 use serde_json::{Value, json};
+use std::io::Read as _;
 use std::net::SocketAddr;
 
 /// The name of the service where a test asks for no other.
 pub const SERVICE: &str = "GunService";
+
+/// What mihomo passes on once it serves.
+const READY: &[u8; 5] = b"ready";
 
 /// Who a VLESS client is.
 const USER: &str = "7d2b1e7c-1fc8-4c5a-9d3c-0f0b8d0f4a11";
@@ -184,14 +190,26 @@ fn mihomo_vless(port: u16) -> Value {
 #[track_caller]
 fn mihomo(name: &str, settings: &Value, port: u16) -> Plugin {
     let dir = TempDir::new("mihomo");
+    let (ready, greeter) = (free_port(), Backend::greeter(READY));
+    let mut settings = settings.clone();
+    settings["listeners"].as_array_mut().expect("listeners").push(json!({
+        "name": "ready", "type": "tunnel", "listen": "127.0.0.1", "port": ready, "network": ["tcp"],
+        "target": greeter.addr.to_string(), "proxy": "DIRECT",
+    }));
     let mut command = bare(peers::path("mihomo"));
     command.env("HOME", dir.path()).arg("-d").arg(dir.path());
     // JSON is YAML.
     command.arg("-f").arg(dir.write("config.json", settings.to_string())).current_dir(dir.path());
     let child = Child::spawn(name, command);
     child.wait_listening(port);
-    // Until its rules are there it resets who comes.
-    child.wait_text("compatible provider");
+    child.wait_listening(ready);
+    // It listens before it serves: until then it ends who comes.
+    let serves = || {
+        let stream = connect(SocketAddr::from(([127, 0, 0, 1], ready)));
+        let mut word = [0; 5];
+        (&stream).read_exact(&mut word).is_ok() && &word == READY
+    };
+    assert!(eventually(STEP, serves), "{}", child.show_log());
     Plugin { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
 }
 
@@ -283,6 +301,6 @@ pub fn count(child: &Child, word: &str) -> usize {
 /// Waits until there have been so many of them.
 #[track_caller]
 pub fn wait_count(child: &Child, word: &str, wanted: usize) {
-    let there = super::eventually(STEP, || count(child, word) >= wanted);
+    let there = eventually(STEP, || count(child, word) >= wanted);
     assert!(there, "{} of {wanted} {word}; {}", count(child, word), child.show_log());
 }

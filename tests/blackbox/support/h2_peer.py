@@ -331,9 +331,9 @@ def mixed(port, name, source, path, first, page="/"):
     if first == "page":
         say("page", client.page("GET", page))
     number, _stream = client.tunnel(path)
-    say("tunnel", client.echo(number, os.urandom(100_000)))
+    say("tunnel", client.echo(number, os.urandom(10_000), 5))
     say("page", client.page("GET", page))
-    say("tunnel", client.echo(number, os.urandom(100_000)))
+    say("tunnel", client.echo(number, os.urandom(100_000), 5))
     say(client.outcome(number))
 
 
@@ -990,8 +990,11 @@ class Tunnels(Server):
         say("reset", connection.number, number, code)
 
 
-def site(port, cert="-", key="-"):
-    Site().run(port, cert, key)
+def site(port, cert="-", key="-", window="65535"):
+    """A website that grants each stream so much."""
+    served = Site()
+    served.settings = {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.INITIAL_WINDOW_SIZE: int(window)}
+    served.run(port, cert, key)
 
 
 def tunnels(port, cert, key, kind="echo", number="0"):
