@@ -150,16 +150,16 @@ fn floods_are_bounded() {
         let served = Served::start();
         let before = served.sizes();
         for (kind, frames) in [
-            ("settings", "50000"),
-            ("settings-many", "500"),
-            ("ping", "50000"),
+            ("settings", "20000"),
+            ("settings-many", "200"),
+            ("ping", "20000"),
             ("unread-ping", "2000000"),
             ("unread-settings", "2000000"),
-            ("empty-data", "100000"),
-            ("window", "100000"),
-            ("priority", "100000"),
-            ("unknown", "50000"),
-            ("reset-unknown", "50000"),
+            ("empty-data", "30000"),
+            ("window", "30000"),
+            ("priority", "30000"),
+            ("unknown", "20000"),
+            ("reset-unknown", "20000"),
         ] {
             for said in served.attacked(&["flood"], &[kind, frames]) {
                 assert!(!said.is_empty(), "{kind}");
