@@ -180,9 +180,10 @@ fn windows_are_kept() {
         let before = served.sizes();
         for (kind, outcomes) in [
             ("zero", &["data 0 open"][..]),
-            ("overflow-stream", &["reset 3", "goaway 3"]),
-            ("overflow-connection", &["goaway 3"]),
-            ("zero-increment", &["reset 1", "goaway 1"]),
+            // (a reset of the connection may overtake what was said before it)
+            ("overflow-stream", &["reset 3", "goaway 3", "closed by reset"]),
+            ("overflow-connection", &["goaway 3", "closed by reset"]),
+            ("zero-increment", &["reset 1", "goaway 1", "closed by reset"]),
         ] {
             for (said, (server, ..)) in served.attacked(&["window"], &[kind]).iter().zip(&served.servers) {
                 assert!(outcomes.contains(&said.as_str()), "{kind}: {said}; {}", server.child.show_log());
@@ -201,7 +202,8 @@ fn what_the_backend_does_not_take_is_not_taken() {
         let server = server(App::Ours, backend.addr, Style::clear());
         let before = resident(&server);
         let said = ask(&["window", &server.addr.port().to_string(), "-", TUN, "beyond"]);
-        assert!(["reset 3", "goaway 3"].contains(&said[0].as_str()), "{said:?}; {}", server.child.show_log());
+        let refused = said[0] == "reset 3" || said[0] == "goaway 3" || said[0].starts_with("closed by");
+        assert!(refused, "{said:?}; {}", server.child.show_log());
         let grown = resident(&server).saturating_sub(before);
         assert!(grown < 64 * 1024, "{grown} KiB");
     });
@@ -222,7 +224,8 @@ fn what_a_client_does_not_read_is_not_kept() {
         let before = resident(&server);
         let asking = start_asking(&["unread", &server.addr.port().to_string(), "-", TUN, "200"]);
         asking.wait_text("asked");
-        assert!(eventually(STEP, || pouring.accepted() == 200), "{} came", pouring.accepted());
+        // (those behind may wait until what is written to the connection is taken, which is never)
+        assert!(eventually(STEP, || pouring.accepted() >= 20), "{} came", pouring.accepted());
         // Another client's downloads show meanwhile that the server works, and take longer than its buffers to fill.
         let client = client(App::Ours, server.addr, pouring.addr, Style::clear());
         let stream = connect(client.addr);
