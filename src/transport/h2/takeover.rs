@@ -167,7 +167,7 @@ impl Takeover {
 
     /// The connection taken over.
     pub(crate) fn into_taken(self) -> Taken {
-        Taken::new(self.client, self.spoken)
+        Taken::new(&self.client, self.looked, self.spoken)
     }
 }
 
