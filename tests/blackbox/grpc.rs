@@ -4,7 +4,9 @@
 use crate::quic::{carrier, carries};
 use crate::support::backend::{Backend, next};
 use crate::support::conn::{self, End, assert_echo, connect, exchange, fin, recv, recv_to_end, send};
-use crate::support::grpc::{App, Pair, SERVICE, Style, ask, client, count, python_server, server, wait_count};
+use crate::support::grpc::{
+    App, Pair, SERVICE, Style, ask, client, count, python_server, server, wait_count,
+};
 use crate::support::peers::need;
 use crate::support::plugin::{self, Ours};
 use crate::support::v2ray::{Certificate, NAME};
@@ -122,13 +124,21 @@ fn services_are_named_as_v2ray_and_xray_name_them() {
         let echo = Backend::echo();
         for (options, taken, refused) in [
             ("serviceName=", &["//Tun", "//TunMulti"][..], &["/GunService/Tun", "/Tun", "/"][..]),
-            ("serviceName=chairs", &["/chairs/Tun", "/chairs/TunMulti"], &["//Tun", "/chairs", "/chairs/tun", "/Chairs/Tun"]),
+            (
+                "serviceName=chairs",
+                &["/chairs/Tun", "/chairs/TunMulti"],
+                &["//Tun", "/chairs", "/chairs/tun", "/Chairs/Tun"],
+            ),
             (
                 "serviceName=one;serviceName=two",
                 &["/one/Tun", "/two/Tun", "/two/TunMulti"],
                 &["/three/Tun", "//Tun"],
             ),
-            ("serviceName=/a/b/tun|multi", &["/a/b/tun", "/a/b/multi"], &["/a/b/Tun", "/a/b/tun|multi", "/a/b"]),
+            (
+                "serviceName=/a/b/tun|multi",
+                &["/a/b/tun", "/a/b/multi"],
+                &["/a/b/Tun", "/a/b/tun|multi", "/a/b"],
+            ),
             // As it is, which is v2ray's way, and as one part of the path, which is xray's.
             ("serviceName=a/b", &["/a/b/Tun", "/a%2Fb/Tun"], &["/a/b", "/b/Tun"]),
         ] {
@@ -142,12 +152,9 @@ fn services_are_named_as_v2ray_and_xray_name_them() {
             }
         }
         let tunnels = python_server("tunnels", None, &["echo"]);
-        for (service, path) in [
-            ("", "//Tun"),
-            ("chairs", "/chairs/Tun"),
-            ("/a/b/tun|multi", "/a/b/tun"),
-            ("a/b", "/a%2Fb/Tun"),
-        ] {
+        for (service, path) in
+            [("", "//Tun"), ("chairs", "/chairs/Tun"), ("/a/b/tun|multi", "/a/b/tun"), ("a/b", "/a%2Fb/Tun")]
+        {
             let client = client(App::Ours, tunnels.addr, echo.addr, Style { tls: None, service });
             assert_echo(&connect(client.addr), b"hello");
             tunnels.child.wait_text(&format!(" {path} application/grpc trailers"));
@@ -179,9 +186,14 @@ fn requests_that_clients_may_make_are_taken_and_no_others() {
         let echo = Backend::echo();
         let server = server(App::Ours, echo.addr, Style::clear());
         let said = ask(&["requests", &server.addr.port().to_string(), "-", "/GunService/Tun"]);
-        for (kind, tunnel) in
-            [("grpc", true), ("proto", true), ("no-te", true), ("get", false), ("no-type", false), ("html", false)]
-        {
+        for (kind, tunnel) in [
+            ("grpc", true),
+            ("proto", true),
+            ("no-te", true),
+            ("get", false),
+            ("no-type", false),
+            ("html", false),
+        ] {
             let line = said.iter().find(|line| line.starts_with(&format!("{kind} "))).expect("a line of it");
             assert_eq!(line.contains(" tunnel "), tunnel, "{line}; {}", server.child.show_log());
         }
@@ -302,7 +314,11 @@ fn tunnels_with_every_peer_end() {
             assert_eq!(recv(&app, 4), b"done");
             drop(app);
             let (more, end) = recv_to_end(&behind, STEP);
-            assert!(more.is_empty() && end != End::Open, "{client_app:?} {server_app:?} {end:?}: {}", pair.logs());
+            assert!(
+                more.is_empty() && end != End::Open,
+                "{client_app:?} {server_app:?} {end:?}: {}",
+                pair.logs()
+            );
         }
     });
 }
@@ -326,7 +342,10 @@ fn a_backend_that_speaks_first_is_heard() {
         }
         let server = server(App::Ours, greeter.addr, Style::clear());
         let said = ask(&["greeted", &server.addr.port().to_string(), "-", "/GunService/Tun", "11"]);
-        assert_eq!((&*said[0], said.last().map(|line| &**line)), ("said 220 ready", Some("stream ended 200 0")));
+        assert_eq!(
+            (&*said[0], said.last().map(|line| &**line)),
+            ("said 220 ready", Some("stream ended 200 0"))
+        );
     });
 }
 
@@ -335,9 +354,12 @@ fn a_hundred_tunnels_stand_at_once() {
     within(secs(120), || {
         need!("v2ray", "sing-box", "python-h2");
         let echo = Backend::echo();
-        for (client_app, server_app) in
-            [(App::Ours, App::Ours), (App::V2ray, App::Ours), (App::Ours, App::V2ray), (App::SingBox, App::Ours)]
-        {
+        for (client_app, server_app) in [
+            (App::Ours, App::Ours),
+            (App::V2ray, App::Ours),
+            (App::Ours, App::V2ray),
+            (App::SingBox, App::Ours),
+        ] {
             let pair = Pair::start(client_app, server_app, echo.addr, Style::clear());
             let streams: Vec<TcpStream> = (0..100).map(|_| connect(pair.addr)).collect();
             for (seed, stream) in streams.iter().enumerate() {
@@ -361,7 +383,9 @@ fn ends_of_a_stream_are_told_with_trailers() {
         let echo = Backend::echo();
         let server = server(App::Ours, echo.addr, Style::clear());
         let port = server.addr.port().to_string();
-        for (kind, end) in [("fin", "stream ended 200 0"), ("trailers", "stream ended 200 0"), ("cancel", "open")] {
+        for (kind, end) in
+            [("fin", "stream ended 200 0"), ("trailers", "stream ended 200 0"), ("cancel", "open")]
+        {
             let said = ask(&["ends", &port, "-", "/GunService/Tun", kind]);
             assert_eq!(said, ["tunnel True", end, "another True"], "{kind}; {}", server.child.show_log());
         }
@@ -478,7 +502,11 @@ fn what_is_no_tunnel_is_told() {
             let stream = connect(client.addr);
             send(&stream, b"hello");
             let (got, end) = recv_to_end(&stream, STEP);
-            assert!(got.is_empty() && end != End::Open, "{kind}: {got:?} {end:?}; {}", client.child.show_log());
+            assert!(
+                got.is_empty() && end != End::Open,
+                "{kind}: {got:?} {end:?}; {}",
+                client.child.show_log()
+            );
             if !words.is_empty() {
                 client.child.wait_text(words);
             }

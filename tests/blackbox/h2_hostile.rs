@@ -117,7 +117,10 @@ fn streams_that_are_reset_at_once_keep_nobody_out() {
         for method in ["POST", "GET"] {
             for said in served.attacked(&["rapid-reset"], &["10000", method]) {
                 // A connection may be ended for it.
-                assert!(ended(&said) || said == "open" || said.starts_with("reset") || said == "end", "{method}: {said}");
+                assert!(
+                    ended(&said) || said == "open" || said.starts_with("reset") || said == "end",
+                    "{method}: {said}"
+                );
             }
             served.assert_served(method, &before);
         }
@@ -280,7 +283,9 @@ fn hunks_that_are_none_end_their_tunnel_alone() {
 fn our_client_outlives_every_server() {
     within(secs(120), || {
         need!("python-h2");
-        for (kind, number) in [("rst", "8"), ("abort", "2"), ("lies", "0"), ("huge", "0"), ("grpc-status", "14")] {
+        for (kind, number) in
+            [("rst", "8"), ("abort", "2"), ("lies", "0"), ("huge", "0"), ("grpc-status", "14")]
+        {
             let tunnels = python_server("tunnels", None, &[kind, number]);
             let client = client(App::Ours, tunnels.addr, tunnels.addr, Style::clear());
             for round in 0..10 {

@@ -15,7 +15,8 @@ use crate::support::tempdir::TempDir;
 use crate::support::tls_site::{PAGE, TlsSite};
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::websocket::Ws;
-use crate::support::{assert_same, noise, secs, within};
+use crate::support::{STEP, assert_same, eventually, noise, secs, within};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::Stdio;
 
@@ -58,7 +59,10 @@ fn the_websites_settings_are_passed_on_byte_for_byte() {
             }
             seen.push(direct);
         }
-        assert!(seen[0] != seen[1] && seen[1] != seen[2], "three websites that cannot be told apart: {seen:?}");
+        assert!(
+            seen[0] != seen[1] && seen[1] != seen[2],
+            "three websites that cannot be told apart: {seen:?}"
+        );
     });
 }
 
@@ -73,7 +77,14 @@ fn visitors_have_the_websites_answers() {
         let echo = Backend::echo();
         let server = server(&echo, site.addr, &certificate, &format!("trusted={TRUSTED}"));
         let direct = ask(&["visits", &site.addr.port().to_string(), "-", "127.0.0.1", "/", "/big"]);
-        let kinds = ["GET / 200 ", "GET /big 200 5242880 ", "HEAD 200 0 ", "missing 404 ", "POST 200 40 ", "with trailers 200 "];
+        let kinds = [
+            "GET / 200 ",
+            "GET /big 200 5242880 ",
+            "HEAD 200 0 ",
+            "missing 404 ",
+            "POST 200 40 ",
+            "with trailers 200 ",
+        ];
         for (line, kind) in direct.iter().zip(kinds) {
             assert!(line.starts_with(kind), "{direct:?}");
         }
@@ -111,7 +122,8 @@ fn curl_loads_pages_over_http2() {
                 assert_eq!(page.status, "200", "{more} {words:?}: {}", server.child.show_log());
                 assert_same("the page", &page.body, PAGE.as_bytes());
             }
-            let missing = curl(&["--http2", "--resolve", &resolve, "--cacert", &cacert, &format!("{in_tls}not-there")]);
+            let missing =
+                curl(&["--http2", "--resolve", &resolve, "--cacert", &cacert, &format!("{in_tls}not-there")]);
             assert_eq!(missing.status, "404");
         }
         assert_eq!(echo.accepted(), 0);
@@ -132,13 +144,18 @@ fn a_tunnel_and_a_page_share_a_connection() {
             for (source, first) in [(TRUSTED, "tunnel"), (TRUSTED, "page"), ("127.0.0.1", "tunnel")] {
                 let said = ask(&["mixed", &port(&server), name, source, TUN, first]);
                 let more = if first == "page" { vec![page.clone()] } else { Vec::new() };
-                let expected = [&more[..], &["tunnel True".into(), page.clone(), "tunnel True".into(), "open".into()]].concat();
+                let expected =
+                    [&more[..], &["tunnel True".into(), page.clone(), "tunnel True".into(), "open".into()]]
+                        .concat();
                 assert_eq!(said, expected, "{name} {source} {first}: {}", server.child.show_log());
             }
             let before = echo.accepted();
             let said = ask(&["mixed", &port(&server), name, "127.0.0.1", TUN, "page"]);
             assert_eq!(said[0], page, "{said:?}");
-            assert!(said.contains(&"tunnel False".to_owned()), "a visitor's connection is the website's: {said:?}");
+            assert!(
+                said.contains(&"tunnel False".to_owned()),
+                "a visitor's connection is the website's: {said:?}"
+            );
             assert_eq!(echo.accepted(), before);
         }
     });
@@ -194,7 +211,8 @@ fn a_front_mixes_pages_and_tunnels() {
             }
             for _ in 0..2 {
                 scope.spawn(|| {
-                    let said = ask(&["visits", &front.addr.port().to_string(), "-", "127.0.0.1", "/", "/big"]);
+                    let said =
+                        ask(&["visits", &front.addr.port().to_string(), "-", "127.0.0.1", "/", "/big"]);
                     assert!(said[1].starts_with("GET /big 200 5242880 "), "{said:?}");
                     assert!(said[5].contains(" x-sum="), "{said:?}");
                 });
@@ -213,12 +231,17 @@ fn a_websocket_comes_over_http2() {
         let echo = Backend::echo();
         let server = server(&echo, site.addr, &certificate, &format!("trusted={TRUSTED}"));
         for name in ["-", NAME] {
-            for (key, accept) in
-                [("-", "-"), ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")]
-            {
+            for (key, accept) in [("-", "-"), ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")] {
                 let said = ask(&["websocket", &port(&server), name, TRUSTED, STREAM, "/", key]);
-                let expected =
-                    ["announced 1", "", &format!("status 200 {accept}"), "echo True", "pong True", "", "close True"];
+                let expected = [
+                    "announced 1",
+                    "",
+                    &format!("status 200 {accept}"),
+                    "echo True",
+                    "pong True",
+                    "",
+                    "close True",
+                ];
                 assert_eq!(said.len(), expected.len(), "{said:?}: {}", server.child.show_log());
                 for (line, expected) in said.iter().zip(expected) {
                     assert!(line.starts_with(expected), "{name}: {said:?}: {}", server.child.show_log());
@@ -262,8 +285,16 @@ fn fronts_pass_websockets_on_over_http2() {
                     });
                 }
             }
-            let (mut ws, head) = Ws::open_with(front.addr, STREAM, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n");
-            assert!(head.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{kind:?} {head}: {}", logs());
+            let (mut ws, head) = Ws::open_with(
+                front.addr,
+                STREAM,
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
+            );
+            assert!(
+                head.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="),
+                "{kind:?} {head}: {}",
+                logs()
+            );
             ws.send(crate::support::websocket::BINARY, b"frames");
             assert_eq!(ws.recv(6), b"frames", "{}", logs());
         }
@@ -287,17 +318,34 @@ fn a_browsers_page_has_its_websocket_on_the_same_connection() {
         let certificate = Certificate::new(NAME);
         let site = TlsSite::with(&certificate, &format!("{BROWSED}{TALKING}"));
         let (backend, connections) = Backend::manual();
-        let server = server(&backend, site.h2, &certificate, "trusted=127.0.0.1;loglevel=debug");
+        let dir = TempDir::new("access-log");
+        let log = dir.path().join("access.log");
+        let more = format!("trusted=127.0.0.1;access-log={}", log.display());
+        let server = server(&backend, site.h2, &certificate, &more);
         let browser = browser(&format!("https://{NAME}:{}/", server.addr.port()));
         let behind = next(&connections);
         assert_eq!(recv(&behind, 8), b"over h2;", "{}", server.child.show_log());
         let file = noise(200_000, 1);
         send(&behind, &file);
         assert_same("the browser's echo", &recv(&behind, file.len()), &file);
-        // It is HTTP/2 that it came over: the log tells of no request of HTTP/1.1's.
-        let lines = server.child.lines();
-        assert!(lines.iter().any(|line| line.contains(":protocol") || line.contains("stream_id")), "{}", server.child.show_log());
         drop(browser);
+        // The page and the WebSocket have a line each, and came from the same port of the browser's.
+        let came = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+            lines.map(|line| (line["kind"].to_string(), line["from"].to_string())).collect::<Vec<_>>()
+        };
+        let together = || {
+            let came = came();
+            let of = |wanted: &str| {
+                came.iter()
+                    .filter(|(kind, _)| kind.contains(wanted))
+                    .map(|(_, from)| from)
+                    .collect::<Vec<_>>()
+            };
+            of("websocket").iter().any(|from| of("visitor").contains(from))
+        };
+        assert!(eventually(STEP, together), "{:?}; {}", came(), server.child.show_log());
     });
 }
 

@@ -142,8 +142,7 @@ pub fn client(app: App, remote: SocketAddr, target: SocketAddr, style: Style) ->
             let mut outbound = vless_outbound(remote.port());
             outbound["transport"] = json!({"type": "grpc", "service_name": style.service});
             if let Some(tls) = style.tls {
-                outbound["tls"] =
-                    json!({"enabled": true, "server_name": NAME, "certificate_path": tls.cert});
+                outbound["tls"] = json!({"enabled": true, "server_name": NAME, "certificate_path": tls.cert});
             }
             quic::sing_box("sing-box, client", &sing_box_door(port, target.port()), &outbound, port)
         }
@@ -278,7 +277,10 @@ pub fn ask(words: &[&str]) -> Vec<String> {
 #[track_caller]
 pub fn start_asking(words: &[&str]) -> Child {
     let mut command = bare(peers::path("python-h2"));
-    command.arg("-B").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/blackbox/support/h2_peer.py")).args(words);
+    command
+        .arg("-B")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/blackbox/support/h2_peer.py"))
+        .args(words);
     Child::spawn(&format!("h2_peer {}", words[0]), command)
 }
 
