@@ -241,21 +241,19 @@ fn a_download_that_ends_is_whole() {
             (App::Ours, App::SingBox),
             (App::Ours, App::Mihomo),
         ] {
+            // As much as the application asks for.
+            let source = Backend::serve(|stream| {
+                let len = u32::from_be_bytes(recv(&stream, 4).try_into().expect("four bytes"));
+                send(&stream, &noise(len as usize, 7));
+                fin(&stream);
+                recv_to_end(&stream, STEP);
+            });
+            let pair = Pair::start(client_app, server_app, source.addr, Style::tls(&certificate));
             for len in [0, 1, 16 * 1024, 2 * MB] {
-                let file = noise(len, 7);
-                let sent = file.clone();
-                let source = Backend::serve(move |stream| {
-                    recv(&stream, 3);
-                    send(&stream, &sent);
-                    fin(&stream);
-                    recv_to_end(&stream, STEP);
-                });
-                let style = if len == 1 { Style::tls(&certificate) } else { Style::clear() };
-                let pair = Pair::start(client_app, server_app, source.addr, style);
                 let stream = connect(pair.addr);
-                send(&stream, b"get");
+                send(&stream, &u32::try_from(len).expect("a length").to_be_bytes());
                 let (got, end) = recv_to_end(&stream, STEP);
-                assert_same("down", &got, &file);
+                assert_same(&format!("{client_app:?} {server_app:?}: {}", pair.logs()), &got, &noise(len, 7));
                 assert_ne!(end, End::Open, "{client_app:?} {server_app:?} {len}: {}", pair.logs());
             }
         }

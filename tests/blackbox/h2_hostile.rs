@@ -153,16 +153,16 @@ fn floods_are_bounded() {
         let served = Served::start();
         let before = served.sizes();
         for (kind, frames) in [
-            ("settings", "20000"),
+            ("settings", "10000"),
             ("settings-many", "200"),
-            ("ping", "20000"),
+            ("ping", "10000"),
             ("unread-ping", "2000000"),
             ("unread-settings", "2000000"),
-            ("empty-data", "30000"),
-            ("window", "30000"),
-            ("priority", "30000"),
-            ("unknown", "20000"),
-            ("reset-unknown", "20000"),
+            ("empty-data", "20000"),
+            ("window", "20000"),
+            ("priority", "20000"),
+            ("unknown", "10000"),
+            ("reset-unknown", "10000"),
         ] {
             for said in served.attacked(&["flood"], &[kind, frames]) {
                 assert!(!said.is_empty(), "{kind}");

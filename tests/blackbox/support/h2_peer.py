@@ -26,6 +26,7 @@ from hyperframe.frame import (
 )
 
 LIMIT = 20
+LAST_PING = b"the last"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -487,7 +488,7 @@ class Raw:
         self.scheme = "http" if name == "-" else "https"
         self.encoder = Encoder()
         self.buffer, self.seen, self.ended, self.codes = bytearray(), {}, None, []
-        self.out = bytearray()
+        self.answered = False
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.socket, selectors.EVENT_READ)
         self.send(PREFACE + SettingsFrame(0, settings=settings or {}).serialize())
@@ -517,7 +518,9 @@ class Raw:
                 body, flags = bytes(self.buffer[9 : 9 + length]), self.buffer[4]
                 del self.buffer[: 9 + length]
                 self.seen[kind] = self.seen.get(kind, 0) + 1
-                if kind == 7:
+                if kind == 6 and flags & 1 and body == LAST_PING:
+                    self.answered = True
+                elif kind == 7:
                     self.codes.append(f"goaway {int.from_bytes(body[4:8], 'big')}")
                 elif kind == 3:
                     self.codes.append(f"reset {int.from_bytes(body, 'big')}")
@@ -544,9 +547,11 @@ class Raw:
             self.read(end - time.monotonic())
         return holds()
 
-    def outcome(self, limit=2):
-        """How it ends, if it does so in time."""
-        self.until(lambda: self.codes and self.codes[-1].startswith("goaway"), limit)
+    def outcome(self):
+        """How it has ended, or else its streams, once all that was sent has been read: a PING says when."""
+        if self.ended is None:
+            self.send(PingFrame(0, LAST_PING).serialize())
+        self.until(lambda: self.answered or self.codes and self.codes[-1].startswith("goaway"))
         goaway = [code for code in self.codes if code.startswith("goaway")]
         if goaway:
             return goaway[0]
@@ -646,8 +651,9 @@ def window(port, name, path, kind):
     if kind == "zero":
         raw = Raw(port, name, {4: 0})
         raw.send(raw.headers(1, path) + DataFrame(1, hunk(b"d" * 60_000)[:16384]).serialize())
-        raw.until(lambda: raw.codes, 1)
-        say("data", raw.seen.get(0, 0), raw.outcome())
+        raw.until(lambda: raw.seen.get(1))
+        outcome = raw.outcome()
+        say("data", raw.seen.get(0, 0), outcome)
     elif kind == "overflow-stream":
         raw = Raw(port, name)
         update = WindowUpdateFrame(1, window_increment=2**31 - 1).serialize()
@@ -673,7 +679,7 @@ def window(port, name, path, kind):
             sent += len(piece)
             if raw.codes:
                 break
-        say(raw.outcome(10))
+        say(raw.outcome())
 
 
 def unread(port, name, path, count):
@@ -875,7 +881,7 @@ class Site(Server):
     def opened(self, connection, number, state):
         method, path = state["headers"][":method"], state["headers"][":path"]
         say("request", connection.number, method, path)
-        if method == "POST" and path not in ("/digest", "/trailers"):
+        if method == "CONNECT" or method == "POST" and path not in ("/digest", "/trailers"):
             # At once, as websites do that take nothing there.
             state["answered"] = True
             connection.h2.send_headers(number, [(":status", "404"), ("content-length", "0")], end_stream=True)
