@@ -9,7 +9,7 @@ pub mod grpc;
 #[path = "no_grpc.rs"]
 pub mod grpc;
 #[cfg(feature = "grpc")]
-pub(crate) mod h2;
+pub mod h2;
 pub mod http;
 pub mod proxy_protocol;
 #[cfg(feature = "quic")]

@@ -15,7 +15,7 @@ mod stream;
 #[cfg(feature = "server")]
 mod taken_over;
 #[cfg(feature = "server")]
-pub(crate) mod takeover;
+pub mod takeover;
 
 #[cfg(feature = "server")]
 pub(crate) use body::copy_body;
