@@ -24,6 +24,8 @@ use tracing::debug;
 struct Connection {
     server: Arc<Server>,
     info: ConnInfo,
+    /// It is that of a proxy that is trusted.
+    is_front: bool,
     layer: Layer,
     /// The name in its hello.
     name: Option<String>,
@@ -76,6 +78,7 @@ impl Server {
         let connection = Arc::new(Connection {
             server: Arc::clone(self),
             info,
+            is_front,
             layer,
             name,
             site,
@@ -150,7 +153,7 @@ impl Connection {
         (record.kind, record.path) = (Kind::Grpc, Some(PathClass::Ours));
         let (role, backend) = self.server.backends.of_name(self.name.as_deref());
         record.target = Some(Target { role, address: Arc::clone(backend.shown()) });
-        match grpc::accept(arrived, method) {
+        match grpc::accept(arrived, method, self.is_front) {
             Ok(tunnel) => self.server.serve_tunnel(tunnel, slot, backend, record).await,
             Err(error) => streams::tell_failure(record, &error),
         }

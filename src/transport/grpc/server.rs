@@ -9,20 +9,19 @@ use h2::Reason;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-/// Grants a client its tunnel.
+/// Grants a client its tunnel. `by_proxy`: one stands between that ends both directions with the first.
 ///
 /// # Errors
 ///
 /// It has gone.
-pub(crate) fn accept(arrived: Arrived, method: Method) -> Result<Tunnel, NotAccepted> {
+pub(crate) fn accept(arrived: Arrived, method: Method, by_proxy: bool) -> Result<Tunnel, NotAccepted> {
     let mut answer = Response::new(());
     // As it was asked for: what follows a plus names the messages.
     if let Some(content_type) = arrived.request.headers().get(CONTENT_TYPE) {
         answer.headers_mut().insert(CONTENT_TYPE, content_type.clone());
     }
-    let stream = arrived
-        .accept(answer, EndOf::Trailers(trailers()), Reason::INTERNAL_ERROR)
-        .map_err(NotAccepted::Broken)?;
+    let end = if by_proxy { EndOf::LateTrailers(trailers(), None) } else { EndOf::Trailers(trailers()) };
+    let stream = arrived.accept(answer, end, Reason::INTERNAL_ERROR).map_err(NotAccepted::Broken)?;
     Ok(Tunnel::accepted(stream, Flows::new(Hunks::new(Direction::Down, method)), None))
 }
 

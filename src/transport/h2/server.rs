@@ -209,7 +209,7 @@ impl Arrived {
         end: EndOf,
         abort_code: Reason,
     ) -> io::Result<H2Stream> {
-        let cancel_is_end = matches!(end, EndOf::Trailers(_));
+        let cancel_is_end = !matches!(end, EndOf::Data);
         let send = self.respond.send_response(answer, false).map_err(io_error)?;
         let receive = self.request.into_body();
         Ok(H2Stream::accepted(send, receive, end, cancel_is_end, abort_code, self.in_use))

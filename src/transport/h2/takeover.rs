@@ -145,6 +145,16 @@ impl Takeover {
         }
     }
 
+    /// Whether the first request is ours, and these are not the first bytes of a website that speaks HTTP/2: then the client
+    /// is to hear nothing of it.
+    pub fn is_ours_alone(&self, site: &[u8]) -> bool {
+        let is_settings = |head: FrameHead| head.kind == kind::SETTINGS && head.stream == 0;
+        self.is_ours
+            && self.site_len == 0
+            && !FrameHead::read(site)
+                .map_or_else(|| site.get(3).is_none_or(|&kind| kind == kind::SETTINGS), is_settings)
+    }
+
     /// Whether the first request is ours, and the website is waited for.
     pub(crate) fn waits_for_site(&self) -> bool {
         self.is_ours && !self.is_visitors && (self.spoken.settings == 0 || !self.site.is_empty())
