@@ -241,6 +241,7 @@ pub fn ending(seen: &Seen) -> String {
         End::Reset => "closed (RST)",
         End::Open => "stays open",
         End::Unread => "goes on",
+        End::Left => "stays open, and is left",
         End::Failed(why) => why,
     };
     match &seen.tls {

@@ -13,6 +13,8 @@ pub enum Action {
     Listen,
     /// Ends its direction; in TLS with a `close_notify` before it.
     Fin,
+    /// Leaves. How the connection would have ended is not seen.
+    Leave,
 }
 
 /// How a connection begins.

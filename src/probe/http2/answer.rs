@@ -1,7 +1,7 @@
 //! What a server says over HTTP/2, frame by frame, without what differs between any two answers of one site.
 //!
-//! The connection and each stream have lines of their own: how the frames of several streams come between one
-//! another is a matter of threads. So is how a body is cut into DATA frames.
+//! Each stream has lines of its own, and so have the frames of each type on the connection: how they come between one
+//! another is a matter of threads. So is how a body is cut into DATA frames, and a window is opened again.
 
 use super::frame::{self, Frame, HEAD, PAYLOAD, flag, kind, setting};
 use super::hpack::{Decoder, Form, Item};
@@ -29,13 +29,21 @@ const HEADLINE: usize = 12;
 /// An answer, as far as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Http2Answer {
-    /// What belongs to each stream; 0 is the connection.
-    streams: BTreeMap<u32, Vec<Part>>,
+    /// What belongs together, in its order.
+    lanes: BTreeMap<Lane, Vec<Part>>,
     /// What came, in short and in its order.
     told: Vec<Told>,
 }
 
-/// Something that a server said, on one stream.
+/// A stream, 0 for the connection, and of what is not kept in one order with the rest of it its type.
+type Lane = (u32, u8);
+
+fn lane(stream: u32, kind: u8) -> Lane {
+    let apart = stream == 0 || kind == kind::WINDOW_UPDATE;
+    (stream, if apart { kind } else { kind::HEADERS })
+}
+
+/// Something that a server said, in one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     /// What is told in these words.
@@ -44,6 +52,8 @@ enum Part {
     Field { name: Vec<u8>, value: Vec<u8>, form: Form },
     /// A piece of a body, and what is told of its last frame.
     Body { bytes: Vec<u8>, end: bool },
+    /// By how much a window was opened in all.
+    Window(u64),
 }
 
 /// What a headline tells.
@@ -77,7 +87,7 @@ pub fn read(bytes: &[u8]) -> Http2Answer {
     }
     if !rest.is_empty() {
         // How much of it has come is a matter of time.
-        reader.say(0, "the start of a frame".to_owned(), Some("the start of a frame".to_owned()));
+        reader.broken("the start of a frame");
     }
     reader.answer
 }
@@ -86,7 +96,7 @@ impl Http2Answer {
     /// All of it, line by line, with a fixed text for the values that are masked, and for every `date` that is one.
     pub fn lines(&self, mask: &Mask) -> Vec<String> {
         let mut number = 0;
-        let line = |(stream, part): (u32, &Part)| match part {
+        let line = |((stream, _), part): (Lane, &Part)| match part {
             Part::Said(text) => on(stream, text),
             Part::Field { name, value, form } => {
                 let is_masked = mask.contains(&number) || date(name, value).is_some();
@@ -108,6 +118,7 @@ impl Http2Answer {
                 }
                 on(stream, &text)
             }
+            Part::Window(sum) => on(stream, &format!("WINDOW_UPDATE by {sum}")),
         };
         self.parts().map(line).collect()
     }
@@ -148,8 +159,8 @@ impl Http2Answer {
         })
     }
 
-    fn parts(&self) -> impl Iterator<Item = (u32, &Part)> {
-        self.streams.iter().flat_map(|(stream, parts)| parts.iter().map(move |part| (*stream, part)))
+    fn parts(&self) -> impl Iterator<Item = (Lane, &Part)> {
+        self.lanes.iter().flat_map(|(lane, parts)| parts.iter().map(move |part| (*lane, part)))
     }
 }
 
@@ -167,7 +178,7 @@ pub fn varying(one: &Http2Answer, other: &Http2Answer) -> Mask {
                 }
                 number += 1;
             }
-            (Part::Body { .. }, Part::Body { .. }) => {}
+            (Part::Body { .. }, Part::Body { .. }) | (Part::Window(_), Part::Window(_)) => {}
             (one, other) if one == other => {}
             _ => break,
         }
@@ -205,21 +216,24 @@ struct AnswerReader {
 }
 
 impl AnswerReader {
-    fn push(&mut self, stream: u32, part: Part) {
-        self.answer.streams.entry(stream).or_default().push(part);
+    fn lane(&mut self, lane: Lane) -> &mut Vec<Part> {
+        self.answer.lanes.entry(lane).or_default()
     }
 
-    fn say(&mut self, stream: u32, text: String, word: Option<String>) {
-        self.push(stream, Part::Said(text));
+    fn say(&mut self, lane: Lane, text: String, word: Option<String>) {
+        self.lane(lane).push(Part::Said(text));
         self.answer.told.extend(word.map(Told::Word));
+    }
+
+    fn broken(&mut self, words: &str) {
+        self.say((0, u8::MAX), words.to_owned(), Some(words.to_owned()));
     }
 
     fn frame(&mut self, frame: Frame<'_>) {
         let Frame { kind, stream, payload, .. } = frame;
         if self.block.as_ref().is_some_and(|(of, _)| kind != kind::CONTINUATION || *of != stream) {
             // (section 6.10)
-            let words = "a header block that is not ended";
-            self.say(0, words.to_owned(), Some(words.to_owned()));
+            self.broken("a header block that is not ended");
             (self.block, self.fields) = (None, None);
         }
         match kind {
@@ -233,30 +247,45 @@ impl AnswerReader {
                     (kind::RST_STREAM | kind::GOAWAY, Some(code)) => format!("{name} {}", error(code)),
                     _ => format!("{name}{ack}"),
                 };
-                let flags = flags(frame);
-                self.say(stream, format!("{name}{flags}{}", what.unwrap_or(malformed(payload))), Some(word));
+                let (flags, lane) = (flags(frame), lane(stream, kind));
+                if let (kind::WINDOW_UPDATE, 0, Ok(increment)) = (kind, frame.flags, payload.try_into()) {
+                    let increment = u64::from(u32::from_be_bytes(increment) & 0x7fff_ffff);
+                    match self.lane(lane).last_mut() {
+                        Some(Part::Window(sum)) => *sum += increment,
+                        _ => self.lane(lane).push(Part::Window(increment)),
+                    }
+                    return self.answer.told.push(Told::Word(word));
+                }
+                let said = Part::Said(format!("{name}{flags}{}", what.unwrap_or(malformed(payload))));
+                // One acknowledgement may stand for all settings that have come.
+                let again = (kind, payload) == (kind::SETTINGS, &[]) && self.lane(lane).last() == Some(&said);
+                if !(again && is_ack(frame)) {
+                    self.lane(lane).push(said);
+                }
+                self.answer.told.push(Told::Word(word));
             }
         }
     }
 
     fn data(&mut self, frame: Frame<'_>) {
         let Frame { stream, .. } = frame;
+        let lane = lane(stream, kind::DATA);
         let flags = Frame { flags: frame.flags & !flag::END_STREAM, ..frame };
         let Some(data) = unpadded(frame) else {
             let text = format!("DATA{}{}", self::flags(frame), malformed(frame.payload));
-            return self.say(stream, text, Some("DATA".to_owned()));
+            return self.say(lane, text, Some("DATA".to_owned()));
         };
         if flags.flags != 0 {
-            self.say(stream, format!("DATA{}", self::flags(flags)), None);
+            self.say(lane, format!("DATA{}", self::flags(flags)), None);
         }
         let end = frame.has(flag::END_STREAM);
-        match self.answer.streams.get_mut(&stream).and_then(|parts| parts.last_mut()) {
+        match self.lane(lane).last_mut() {
             // An end that has a frame of its own is seen as such.
             Some(Part::Body { bytes, end: before }) if !*before && !data.is_empty() && !bytes.is_empty() => {
                 bytes.extend_from_slice(data);
                 *before = end;
             }
-            _ => self.push(stream, Part::Body { bytes: data.to_vec(), end }),
+            _ => self.lane(lane).push(Part::Body { bytes: data.to_vec(), end }),
         }
         match self.answer.told.last_mut() {
             Some(Told::Body(of, length)) if *of == stream => *length += data.len(),
@@ -266,24 +295,24 @@ impl AnswerReader {
 
     fn headers(&mut self, frame: Frame<'_>) {
         let Frame { stream, payload, .. } = frame;
-        let name = name(frame.kind);
+        let (name, lane) = (name(frame.kind), lane(stream, frame.kind));
         let skipped = match frame.kind {
             kind::PUSH_PROMISE => 4,
             _ if frame.has(flag::PRIORITY) => 5,
             _ => 0,
         };
-        self.say(stream, format!("{name}{}", flags(frame)), None);
+        self.say(lane, format!("{name}{}", flags(frame)), None);
         match unpadded(frame).and_then(|content| content.split_at_checked(skipped)) {
             Some((before, block)) => {
                 if !before.is_empty() {
                     let text = format!("it is for {}", before.escape_ascii());
-                    self.say(stream, text, None);
+                    self.say(lane, text, None);
                 }
                 self.block(stream, block.to_vec(), frame.has(flag::END_HEADERS));
             }
             None => {
                 self.fields = None;
-                self.say(stream, format!("{name}{}", malformed(payload)), Some(name));
+                self.say(lane, format!("{name}{}", malformed(payload)), Some(name));
             }
         }
     }
@@ -291,7 +320,8 @@ impl AnswerReader {
     fn continuation(&mut self, frame: Frame<'_>) {
         let Frame { stream, payload, .. } = frame;
         let is_next = self.block.is_some();
-        self.say(stream, format!("CONTINUATION{}", flags(frame)), (!is_next).then(|| name(frame.kind)));
+        let word = (!is_next).then(|| name(frame.kind));
+        self.say(lane(stream, kind::HEADERS), format!("CONTINUATION{}", flags(frame)), word);
         if let Some((_, mut block)) = self.block.take() {
             block.extend_from_slice(payload);
             self.block(stream, block, frame.has(flag::END_HEADERS));
@@ -303,11 +333,12 @@ impl AnswerReader {
             self.block = Some((stream, block));
             return;
         }
+        let lane = lane(stream, kind::HEADERS);
         let items = self.fields.as_mut().and_then(|fields| fields.decode(&block).ok());
         let Some(items) = items else {
             self.fields = None;
             let text = format!("a header block that cannot be read, {}", shown(&block, EXCERPT));
-            return self.say(stream, text, Some("HEADERS that cannot be read".to_owned()));
+            return self.say(lane, text, Some("HEADERS that cannot be read".to_owned()));
         };
         let status = items.iter().find_map(|item| match item {
             Item::Field { name, value, .. } if name == b":status" => Some(shown(value, EXCERPT)),
@@ -316,8 +347,8 @@ impl AnswerReader {
         self.answer.told.push(Told::Word(status.unwrap_or_else(|| "trailers".to_owned())));
         for item in items {
             match item {
-                Item::Field { name, value, form } => self.push(stream, Part::Field { name, value, form }),
-                Item::TableSize(size) => self.say(stream, format!("the table gets {size} bytes"), None),
+                Item::Field { name, value, form } => self.lane(lane).push(Part::Field { name, value, form }),
+                Item::TableSize(size) => self.say(lane, format!("the table gets {size} bytes"), None),
             }
         }
     }

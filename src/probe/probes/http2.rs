@@ -8,7 +8,7 @@ use crate::probe::http2::hpack;
 use crate::probe::script::{Action, Probe, says, says_and_ends, says_slowly};
 use std::time::Duration;
 
-use Action::{Fin, Listen, Pause, Send};
+use Action::{Fin, Leave, Listen, Pause, Send};
 
 /// The first stream that a client opens.
 const FIRST: u32 = 1;
@@ -110,11 +110,22 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// One who asks with these frames, hears the answer and goes.
+/// One who asks with these frames, hears the answer and leaves.
 fn asks(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
     let first = [&opening(), frames.as_ref()].concat();
-    Probe::new(called(name), vec![Send(first), Listen, Send(acknowledgement()), Fin])
+    Probe::new(called(name), vec![Send(first), Listen, Send(acknowledgement()), Leave])
 }
+
+/// One who says something else in the place of an opening, and ends there or does not. A server of HTTP/2 says its
+/// settings first, and is given the time to do so.
+fn instead(name: impl AsRef<str>, bytes: impl AsRef<[u8]>, end: Option<Action>) -> Probe {
+    let mut steps = vec![Pause(SETTINGS), Send(bytes.as_ref().to_vec())];
+    steps.extend(end);
+    Probe::new(called(name), steps)
+}
+
+/// How long it takes a server to say its settings.
+const SETTINGS: Duration = Duration::from_millis(300);
 
 /// One who says these frames behind its opening, and waits.
 fn then(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
@@ -162,8 +173,8 @@ fn few(visitor: &Visitor<'_>, hunk: &[u8]) -> Vec<Probe> {
         .patiently(),
         asks("gRPC, to a random path", [&of_grpc[..], &data(FIRST, 0, hunk), &cancel(FIRST)].concat()),
         says(called("half a preface"), half).patiently(),
-        says_and_ends(called("half a preface, then the end"), half),
-        says(called("a preface with a wrong end"), b"PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n"),
+        instead("half a preface, then the end", half, Some(Fin)),
+        instead("a preface with a wrong end", b"PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n", None),
     ]
 }
 
@@ -231,7 +242,7 @@ fn ordinary(visitor: &Visitor<'_>) -> Vec<Probe> {
                 Listen,
                 Send([acknowledgement(), data(FIRST, flag::END_STREAM, b"hello")].concat()),
                 Listen,
-                Fin,
+                Leave,
             ],
         ),
     ]
@@ -246,11 +257,17 @@ fn several(visitor: &Visitor<'_>) -> Vec<Probe> {
         asks("two requests at once", [get(FIRST, nowhere), get(3, "/")].concat()),
         Probe::new(
             called("two requests, one after the other"),
-            vec![Send(one.clone()), Listen, Send([acknowledgement(), get(3, "/")].concat()), Listen, Fin],
+            vec![Send(one.clone()), Listen, Send([acknowledgement(), get(3, "/")].concat()), Listen, Leave],
         ),
         Probe::new(
             called("a request, a PING behind its answer"),
-            vec![Send(one.clone()), Listen, Send([acknowledgement(), frames::ping()].concat()), Listen, Fin],
+            vec![
+                Send(one.clone()),
+                Listen,
+                Send([acknowledgement(), frames::ping()].concat()),
+                Listen,
+                Leave,
+            ],
         ),
         Probe::new(
             called("a request, garbage behind its answer"),
@@ -259,7 +276,7 @@ fn several(visitor: &Visitor<'_>) -> Vec<Probe> {
         says_slowly(called("eight bytes at a time"), &one, 8, Duration::from_millis(15)),
         Probe::new(
             called("a request in two pieces"),
-            vec![Send(start.to_vec()), Pause(Duration::from_millis(500)), Send(rest.to_vec()), Listen, Fin],
+            vec![Send(start.to_vec()), Pause(Duration::from_millis(500)), Send(rest.to_vec()), Listen, Leave],
         ),
         Probe::new(
             called("a preface, a request half a second later"),
@@ -268,7 +285,7 @@ fn several(visitor: &Visitor<'_>) -> Vec<Probe> {
                 Pause(Duration::from_millis(500)),
                 Send(one.get(PREFACE.len()..).unwrap_or_default().to_vec()),
                 Listen,
-                Fin,
+                Leave,
             ],
         ),
     ]
@@ -412,7 +429,7 @@ fn grpc(visitor: &Visitor<'_>, hunk: &[u8], word: &str) -> Vec<Probe> {
                 Listen,
                 Send([acknowledgement(), data(FIRST, 0, hunk)].concat()),
                 Listen,
-                Fin,
+                Leave,
             ],
         ),
         Probe::new(
@@ -422,7 +439,7 @@ fn grpc(visitor: &Visitor<'_>, hunk: &[u8], word: &str) -> Vec<Probe> {
                 Listen,
                 Send([acknowledgement(), headers(3, 0, &visitor.grpc("POST", &nowhere, &GRPC))].concat()),
                 Listen,
-                Fin,
+                Leave,
             ],
         ),
         then("gRPC that goes on", [unary, data(FIRST, 0, hunk)].concat()),
@@ -465,10 +482,10 @@ fn unfinished(visitor: &Visitor<'_>) -> Vec<Probe> {
     let half = get.get(..get.len() / 2).unwrap_or_default();
     vec![
         Probe::new(called("silence"), vec![]).patiently(),
-        Probe::new(called("nothing, then the end"), vec![Fin]),
+        Probe::new(called("nothing, then the end"), vec![Pause(SETTINGS), Fin]),
         says(called("a preface, then silence"), PREFACE).patiently(),
         then("settings, then silence", []).patiently(),
-        says_and_ends(called("a preface, then the end"), PREFACE),
+        instead("a preface, then the end", PREFACE, Some(Fin)),
         says_and_ends(called("settings, then the end"), opening()),
         says_and_ends(called("a request, then the end"), [&opening()[..], &get].concat()),
         then("half a HEADERS frame", half).patiently(),

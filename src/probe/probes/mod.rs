@@ -95,8 +95,8 @@ pub fn http2(context: &mut ProbeContext, speech: Speech, [site, server]: [bool; 
 /// One that is answered in HTTP/2 by who speaks it.
 pub fn asks_for_http2(speech: Speech) -> Probe {
     match speech {
-        Speech::Tls => Probe::new("", vec![Action::Fin]).inside(Offer::http2()),
-        _ => Probe::new("", vec![Action::Send(http2::opening()), Action::Listen, Action::Fin]),
+        Speech::Tls => Probe::new("", vec![Action::Leave]).inside(Offer::http2()),
+        _ => Probe::new("", vec![Action::Send(http2::opening()), Action::Listen, Action::Leave]),
     }
 }
 

@@ -42,8 +42,8 @@ fn a_page_is_told_line_by_line() {
         [
             "SETTINGS MAX_CONCURRENT_STREAMS 128, INITIAL_WINDOW_SIZE 65536, MAX_FRAME_SIZE 16777215"
                 .to_owned(),
-            "WINDOW_UPDATE by 2147418112".to_owned(),
             "SETTINGS, ACK".to_owned(),
+            "WINDOW_UPDATE by 2147418112".to_owned(),
             "stream 1: HEADERS, END_HEADERS".to_owned(),
             format!("stream 1: :status: 200 {plain}"),
             format!("stream 1: server: nginx {plain}"),
@@ -119,6 +119,25 @@ fn how_a_body_is_cut_is_not_told_but_an_end_of_its_own_is() {
     ] {
         assert_ne!(lines(&whole), lines(&other));
     }
+}
+
+/// Threads write the frames of the connection, and those of a stream; what belongs together keeps its order.
+#[test]
+fn a_window_may_be_opened_at_any_time_and_in_parts() {
+    let opens = |stream, by: u32| frame(kind::WINDOW_UPDATE, 0, stream, &by.to_be_bytes());
+    let (ping, reset) = (frame(kind::PING, 0, 0, &[0; 8]), frame(kind::RST_STREAM, 0, 1, &[0; 4]));
+    let said = lines(&[begin(), opens(1, 17), ping.clone(), reset.clone(), opens(0, 5)].concat());
+    assert_eq!(
+        said,
+        lines(&[begin(), reset.clone(), opens(1, 6), opens(0, 5), ping.clone(), opens(1, 11)].concat())
+    );
+    assert_ne!(said, lines(&[begin(), opens(1, 18), ping.clone(), reset.clone(), opens(0, 5)].concat()));
+    // Settings may be acknowledged together, and are set one by one.
+    let acknowledged = |times| [begin(), frame(kind::SETTINGS, flag::ACK, 0, &[]).repeat(times)].concat();
+    assert_eq!(lines(&acknowledged(0)), lines(&acknowledged(2)));
+    assert_ne!(lines(&begin()), lines(&[begin(), settings(&[]), settings(&[])].concat()));
+    let turned = [reset.clone(), headers(1, &[(":status", "200")])].concat();
+    assert_ne!(lines(&turned), lines(&[headers(1, &[(":status", "200")]), reset].concat()));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Frames that should not come, or not so (RFC 9113 sections 3.4, 4, 5 and 6).
 
 use super::{
-    FIRST, Visitor, acknowledgement, asks, block, called, cancel, data, headers, opening, then, window_update,
+    FIRST, Visitor, acknowledgement, asks, block, called, cancel, data, headers, instead, opening, then,
+    window_update,
 };
 use crate::probe::http2::frame::{HEAD, PAYLOAD, PREFACE, flag, frame, head, kind, setting, settings};
 use crate::probe::probes::{ProbeContext, Speech};
@@ -46,13 +47,13 @@ fn openings(visitor: &Visitor<'_>) -> Vec<Probe> {
     let [mut no_settings, ping] = [PREFACE.to_vec(), ping()];
     no_settings.extend(&get);
     vec![
-        says(called("no preface"), [settings(&[]), get.clone()].concat()),
+        instead("no preface", [settings(&[]), get.clone()].concat(), None),
         says(called("a preface twice"), [PREFACE, &opening()].concat()),
         says(called("a request without settings"), no_settings),
         says(called("a PING without settings"), [PREFACE, &ping].concat()),
         says(called("an acknowledgement without settings"), [PREFACE, &acknowledgement()].concat()),
         says(called("a preface, then HTTP/1.1"), [PREFACE, b"GET / HTTP/1.1\r\n\r\n"].concat()),
-        says(called("HTTP/1.1"), visitor.context.request("GET /", "Connection: close\r\n")),
+        instead("HTTP/1.1", visitor.context.request("GET /", "Connection: close\r\n"), None),
         says(called("empty settings and a request"), [PREFACE, &settings(&[]), &get].concat()),
     ]
 }
