@@ -196,13 +196,14 @@ fn v2rays_grpc_is_found_out() {
 /// who has gone before it, and says its settings to one who says nothing.
 fn is_the_ends(found: &Found, name: &str) -> bool {
     let differences = found.probe(name)["differences"].as_array().expect("differences");
-    let of_the_end = name.ends_with("then the end")
-        && differences.iter().all(|difference| {
-            let told = |end: &str| difference[end].as_str().unwrap_or_default().to_owned();
-            difference["kind"] == "end"
-                && told("site") == format!("no {}", told("server")).replace("then closed", "closed (FIN)")
-        });
-    of_the_end || ["in TLS: HTTP/2: silence", "in TLS: HTTP/2: nothing, then the end"].contains(&name)
+    let is_leave = |difference: &serde_json::Value| {
+        difference["site"] == "no close_notify, closed (FIN)"
+            && difference["server"] == "close_notify, then closed"
+    };
+    name.ends_with("then the end") && differences.iter().all(is_leave)
+        || ["silence", "nothing, then the end", "half a preface, then the end"]
+            .iter()
+            .any(|silent| name.ends_with(&format!("HTTP/2: {silent}")))
 }
 
 /// HTTP/2 inside our TLS is the website's.

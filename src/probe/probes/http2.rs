@@ -5,7 +5,7 @@ mod frames;
 use super::{ProbeContext, Speech};
 use crate::probe::http2::frame::{PAYLOAD, PREFACE, flag, frame, kind, setting, settings};
 use crate::probe::http2::hpack;
-use crate::probe::script::{Action, Probe, says, says_and_ends, says_slowly};
+use crate::probe::script::{Action, Probe, says, says_slowly};
 use std::time::Duration;
 
 use Action::{Fin, Leave, Listen, Pause, Send};
@@ -127,9 +127,23 @@ fn instead(name: impl AsRef<str>, bytes: impl AsRef<[u8]>, end: Option<Action>) 
 /// How long it takes a server to say its settings.
 const SETTINGS: Duration = Duration::from_millis(300);
 
-/// One who says these frames behind its opening, and waits.
+/// One who says these frames when it has the server's settings, and waits. A server that ends the connection may or
+/// may not have said all of what it says first.
 fn then(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
-    says(called(name), [&opening(), frames.as_ref()].concat())
+    let frames = [&acknowledgement(), frames.as_ref()].concat();
+    Probe::new(called(name), vec![Send(opening()), Listen, Send(frames)])
+}
+
+/// The same, who hears the answer and leaves.
+fn asks_then(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
+    let mut probe = then(name, frames);
+    probe.steps.extend([Listen, Leave]);
+    probe
+}
+
+/// One who says these frames behind its opening, hears what there is to hear, and ends.
+fn breaks_off(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
+    Probe::new(called(name), vec![Send([&opening(), frames.as_ref()].concat()), Listen, Fin])
 }
 
 fn called(name: impl AsRef<str>) -> String {
@@ -331,11 +345,14 @@ fn odd(visitor: &Visitor<'_>) -> Vec<Probe> {
         .into_iter()
         .map(|(name, fields)| {
             let head = frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, FIRST, &block(&fields));
-            asks(name, head)
+            asks_then(name, head)
         })
         .collect();
     let post = headers(FIRST, 0, &visitor.curl("POST", &visitor.context.nowhere, &[("content-length", "2")]));
-    all.push(asks("more bytes than the body has", [post, data(FIRST, flag::END_STREAM, b"abcdef")].concat()));
+    all.push(asks_then(
+        "more bytes than the body has",
+        [post, data(FIRST, flag::END_STREAM, b"abcdef")].concat(),
+    ));
     all
 }
 
@@ -347,11 +364,11 @@ fn long(visitor: &Visitor<'_>) -> Vec<Probe> {
     let names: Vec<_> = (0..150).map(|number| format!("x-{number}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
     vec![
-        asks("a URI of 7 KiB", get(&format!("/{}", letters(7)), &[])),
-        asks("a URI of 20 KiB", get(&format!("/{}", letters(20)), &[])),
-        asks("a header of 7 KiB", get("/", &[("x", &letters(7))])),
-        asks("a header of 40 KiB", get("/", &[("x", &letters(40))])),
-        asks("150 headers", get("/", &many)),
+        asks_then("a URI of 7 KiB", get(&format!("/{}", letters(7)), &[])),
+        asks_then("a URI of 20 KiB", get(&format!("/{}", letters(20)), &[])),
+        asks_then("a header of 7 KiB", get("/", &[("x", &letters(7))])),
+        asks_then("a header of 40 KiB", get("/", &[("x", &letters(40))])),
+        asks_then("150 headers", get("/", &many)),
     ]
 }
 
@@ -486,19 +503,16 @@ fn unfinished(visitor: &Visitor<'_>) -> Vec<Probe> {
         says(called("a preface, then silence"), PREFACE).patiently(),
         then("settings, then silence", []).patiently(),
         instead("a preface, then the end", PREFACE, Some(Fin)),
-        says_and_ends(called("settings, then the end"), opening()),
-        says_and_ends(called("a request, then the end"), [&opening()[..], &get].concat()),
+        breaks_off("settings, then the end", []),
+        breaks_off("a request, then the end", &get),
         then("half a HEADERS frame", half).patiently(),
-        says_and_ends(called("half a HEADERS frame, then the end"), [&opening()[..], half].concat()),
-        asks("half a frame's head", get.get(..5).unwrap_or_default()),
+        breaks_off("half a HEADERS frame, then the end", half),
+        asks_then("half a frame's head", get.get(..5).unwrap_or_default()),
         then(
             "HEADERS that are not ended",
             frame(kind::HEADERS, flag::END_STREAM, FIRST, &block(&visitor.asks("GET", "/"))),
         ),
         then("half a body", [&post[..], &data(FIRST, 0, b"hello")].concat()).patiently(),
-        says_and_ends(
-            called("half a body, then the end"),
-            [&opening()[..], &post, &data(FIRST, 0, b"hello")].concat(),
-        ),
+        breaks_off("half a body, then the end", [&post[..], &data(FIRST, 0, b"hello")].concat()),
     ]
 }

@@ -1,7 +1,7 @@
 //! Frames that should not come, or not so (RFC 9113 sections 3.4, 4, 5 and 6).
 
 use super::{
-    FIRST, Visitor, acknowledgement, asks, block, called, cancel, data, headers, instead, opening, then,
+    FIRST, Visitor, acknowledgement, asks_then, block, called, cancel, data, headers, instead, opening, then,
     window_update,
 };
 use crate::probe::http2::frame::{HEAD, PAYLOAD, PREFACE, flag, frame, head, kind, setting, settings};
@@ -66,18 +66,18 @@ fn of_settings(visitor: &Visitor<'_>) -> Vec<Probe> {
         then("SETTINGS of five bytes", raw(0, 0, &[0, 4, 0, 1, 0])),
         then("SETTINGS on a stream", raw(0, FIRST, &[])),
         then("an acknowledgement with a payload", raw(flag::ACK, 0, &[0, 4, 0, 1, 0, 0])),
-        asks("two acknowledgements", [acknowledgement(), acknowledgement()].concat()),
-        asks("SETTINGS with unknown flags", [raw(0xfe, 0, &[]), get.clone()].concat()),
+        asks_then("two acknowledgements", [acknowledgement(), acknowledgement()].concat()),
+        asks_then("SETTINGS with unknown flags", [raw(0xfe, 0, &[]), get.clone()].concat()),
         then("ENABLE_PUSH 2", with(setting::ENABLE_PUSH, 2)),
         then("INITIAL_WINDOW_SIZE 2^31", with(setting::INITIAL_WINDOW_SIZE, WINDOW + 1)),
-        asks("INITIAL_WINDOW_SIZE 0", with(setting::INITIAL_WINDOW_SIZE, 0)),
-        asks("INITIAL_WINDOW_SIZE 7", with(setting::INITIAL_WINDOW_SIZE, 7)),
+        asks_then("INITIAL_WINDOW_SIZE 0", with(setting::INITIAL_WINDOW_SIZE, 0)),
+        asks_then("INITIAL_WINDOW_SIZE 7", with(setting::INITIAL_WINDOW_SIZE, 7)),
         then("MAX_FRAME_SIZE 1", with(setting::MAX_FRAME_SIZE, 1)),
         then("MAX_FRAME_SIZE 2^24", with(setting::MAX_FRAME_SIZE, 1 << 24)),
-        asks("MAX_HEADER_LIST_SIZE 1", with(setting::MAX_HEADER_LIST_SIZE, 1)),
-        asks("HEADER_TABLE_SIZE 0", with(setting::HEADER_TABLE_SIZE, 0)),
-        asks("ENABLE_CONNECT_PROTOCOL 2", with(setting::ENABLE_CONNECT_PROTOCOL, 2)),
-        asks("an unknown setting", with(0x6a6a, 1)),
+        asks_then("MAX_HEADER_LIST_SIZE 1", with(setting::MAX_HEADER_LIST_SIZE, 1)),
+        asks_then("HEADER_TABLE_SIZE 0", with(setting::HEADER_TABLE_SIZE, 0)),
+        asks_then("ENABLE_CONNECT_PROTOCOL 2", with(setting::ENABLE_CONNECT_PROTOCOL, 2)),
+        asks_then("an unknown setting", with(0x6a6a, 1)),
     ]
 }
 
@@ -88,20 +88,20 @@ fn of_streams(visitor: &Visitor<'_>) -> Vec<Probe> {
     let padding = [&[200][..], b"hello"].concat();
     vec![
         then("DATA on the connection", data(0, 0, b"hello")),
-        asks("DATA on an idle stream", data(FIRST, 0, b"hello")),
-        asks("DATA on a stream of the server's", data(2, 0, b"hello")),
+        asks_then("DATA on an idle stream", data(FIRST, 0, b"hello")),
+        asks_then("DATA on a stream of the server's", data(2, 0, b"hello")),
         then("HEADERS on the connection", get(0)),
         then("HEADERS on an even stream", get(2)),
-        asks("HEADERS on the last stream", get(WINDOW)),
+        asks_then("HEADERS on the last stream", get(WINDOW)),
         then("streams that count back", [get(3), get(FIRST)].concat()),
         then("a stream twice", [get(FIRST), get(FIRST)].concat()),
-        asks("DATA behind the end", [get(FIRST), data(FIRST, 0, b"hello")].concat()),
+        asks_then("DATA behind the end", [get(FIRST), data(FIRST, 0, b"hello")].concat()),
         then("HEADERS behind a reset", [post.clone(), cancel(FIRST), get(FIRST)].concat()),
         then("DATA with too much padding", [post.clone(), data(FIRST, flag::PADDED, &padding)].concat()),
         then("DATA padded by nothing at all", [post.clone(), data(FIRST, flag::PADDED, &[])].concat()),
         then("trailers that do not end the stream", [post, headers(FIRST, 0, &[("x", "y")])].concat()),
         then("RST_STREAM of the connection", reset(0, &[0, 0, 0, 8])),
-        asks("RST_STREAM of an idle stream", cancel(FIRST)),
+        asks_then("RST_STREAM of an idle stream", cancel(FIRST)),
         then("RST_STREAM of three bytes", [get(FIRST), reset(FIRST, &[0, 0, 8])].concat()),
     ]
 }
@@ -113,9 +113,9 @@ fn of_windows(visitor: &Visitor<'_>) -> Vec<Probe> {
         then("WINDOW_UPDATE by 0 of a stream", [post.clone(), window_update(FIRST, 0)].concat()),
         then("WINDOW_UPDATE that overflows", window_update(0, WINDOW)),
         then("WINDOW_UPDATE that overflows a stream", [post, window_update(FIRST, WINDOW)].concat()),
-        asks("WINDOW_UPDATE of an idle stream", window_update(FIRST, 1)),
+        asks_then("WINDOW_UPDATE of an idle stream", window_update(FIRST, 1)),
         then("WINDOW_UPDATE of three bytes", frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 1])),
-        asks("WINDOW_UPDATE behind the end", [get, window_update(FIRST, 1)].concat()),
+        asks_then("WINDOW_UPDATE behind the end", [get, window_update(FIRST, 1)].concat()),
     ]
 }
 
@@ -133,7 +133,7 @@ fn of_blocks(visitor: &Visitor<'_>, noise: &[u8]) -> Vec<Probe> {
         frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS | flag::PRIORITY, FIRST, &payload)
     };
     vec![
-        asks("HEADERS in two frames", [begun.clone(), goes_on(FIRST, rest)].concat()),
+        asks_then("HEADERS in two frames", [begun.clone(), goes_on(FIRST, rest)].concat()),
         then("HEADERS and an empty CONTINUATION", {
             [frame(kind::HEADERS, flag::END_STREAM, FIRST, &usual), goes_on(FIRST, &[])].concat()
         }),
@@ -151,8 +151,8 @@ fn of_blocks(visitor: &Visitor<'_>, noise: &[u8]) -> Vec<Probe> {
         then("HPACK: a code that is filled up with zeros", behind(&[0, 1, b'x', 0x81, 0])),
         then("HPACK: the end of a string in it", behind(&[0, 1, b'x', 0x84, 0xff, 0xff, 0xff, 0xff])),
         then("HPACK: a table that is too large", block_of(&[&[0x3f, 0xe2, 0x1f], &usual[..]].concat())),
-        asks("HPACK: a table's size behind a field", behind(&[0x20])),
-        asks("HEADERS with padding", {
+        asks_then("HPACK: a table's size behind a field", behind(&[0x20])),
+        asks_then("HEADERS with padding", {
             let padded = [&[3], &usual[..], &[0; 3]].concat();
             frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS | flag::PADDED, FIRST, &padded)
         }),
@@ -161,8 +161,8 @@ fn of_blocks(visitor: &Visitor<'_>, noise: &[u8]) -> Vec<Probe> {
             frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS | flag::PADDED, FIRST, &padded)
         }),
         then("HEADERS that depend on themselves", prioritised(FIRST)),
-        asks("HEADERS that depend on another stream", prioritised(7)),
-        asks("HEADERS with unknown flags", {
+        asks_then("HEADERS that depend on another stream", prioritised(7)),
+        asks_then("HEADERS with unknown flags", {
             frame(kind::HEADERS, 0xd2 | flag::END_STREAM | flag::END_HEADERS, FIRST, &usual)
         }),
     ]
@@ -186,20 +186,23 @@ fn others(visitor: &Visitor<'_>) -> Vec<Probe> {
         then("HEADERS longer than the longest", {
             frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, FIRST, &zeros)
         }),
-        asks("an unknown frame longer than the longest", frame(UNKNOWN, 0, 0, &zeros)),
+        asks_then("an unknown frame longer than the longest", frame(UNKNOWN, 0, 0, &zeros)),
         then(
             "the head of a frame of 16 MiB",
             [&post[..], &head((1 << 24) - 1, kind::DATA, 0, FIRST)].concat(),
         ),
-        asks("an unknown frame", [frame(UNKNOWN, 0xff, 0, b"hello"), get.clone()].concat()),
-        asks("an unknown frame on an idle stream", [frame(UNKNOWN, 0, 5, b"hello"), get.clone()].concat()),
-        asks("a reserved bit", reserved),
-        asks("a PING", ping()),
-        asks("a PING that is an answer", frame(kind::PING, flag::ACK, 0, OPAQUE)),
+        asks_then("an unknown frame", [frame(UNKNOWN, 0xff, 0, b"hello"), get.clone()].concat()),
+        asks_then(
+            "an unknown frame on an idle stream",
+            [frame(UNKNOWN, 0, 5, b"hello"), get.clone()].concat(),
+        ),
+        asks_then("a reserved bit", reserved),
+        asks_then("a PING", ping()),
+        asks_then("a PING that is an answer", frame(kind::PING, flag::ACK, 0, OPAQUE)),
         then("a PING of seven bytes", frame(kind::PING, 0, 0, &[0; 7])),
         then("a PING on a stream", frame(kind::PING, 0, FIRST, OPAQUE)),
-        asks("ten PINGs", ping().repeat(10)),
-        asks("PRIORITY of an idle stream", [depends(3, 0), get.clone()].concat()),
+        asks_then("ten PINGs", ping().repeat(10)),
+        asks_then("PRIORITY of an idle stream", [depends(3, 0), get.clone()].concat()),
         then("PRIORITY on itself", depends(FIRST, FIRST)),
         then("PRIORITY of the connection", depends(0, FIRST)),
         then("PRIORITY of four bytes", frame(kind::PRIORITY, 0, 3, &[0; 4])),
