@@ -98,7 +98,10 @@ fn caddy_is_like_caddy() {
         let certificate = Certificate::new(NAME);
         let caddy = Caddy::start(&certificate);
         let found = probe(caddy.ports[0], caddy.ports[1], IN_TLS);
-        assert_http2_is_the_same(&found);
+        assert_eq!(over_http2(&found, "differs"), [""; 0], "{}", found.differing());
+        // What it says when a connection breaks off may differ from one time to the next.
+        assert!(over_http2(&found, "unstable").len() <= 5, "{:?}", over_http2(&found, "unstable"));
+        assert!(over_http2(&found, "same").len() > 100, "{:?}", over_http2(&found, "same"));
     });
 }
 

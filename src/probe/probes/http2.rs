@@ -116,6 +116,13 @@ fn asks(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
     Probe::new(called(name), vec![Send(first), Listen, Send(acknowledgement()), Leave])
 }
 
+/// One who asks for a tunnel, which it would leave so: whether an answer comes before that is no question of time.
+fn asks_and_cancels(name: impl AsRef<str>, frames: impl AsRef<[u8]>) -> Probe {
+    let first = [&opening(), frames.as_ref()].concat();
+    let last = [acknowledgement(), cancel(FIRST)].concat();
+    Probe::new(called(name), vec![Send(first), Listen, Send(last), Listen, Leave])
+}
+
 /// One who says something else in the place of an opening, and ends there or does not. A server of HTTP/2 says its
 /// settings first, and is given the time to do so.
 fn instead(name: impl AsRef<str>, bytes: impl AsRef<[u8]>, end: Option<Action>) -> Probe {
@@ -185,7 +192,7 @@ fn few(visitor: &Visitor<'_>, hunk: &[u8]) -> Vec<Probe> {
             vec![Send([&opening()[..], &get].concat()), Listen, Send(acknowledgement())],
         )
         .patiently(),
-        asks("gRPC, to a random path", [&of_grpc[..], &data(FIRST, 0, hunk), &cancel(FIRST)].concat()),
+        asks_and_cancels("gRPC, to a random path", [&of_grpc[..], &data(FIRST, 0, hunk)].concat()),
         says(called("half a preface"), half).patiently(),
         instead("half a preface, then the end", half, Some(Fin)),
         instead("a preface with a wrong end", b"PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n", None),
@@ -241,9 +248,9 @@ fn ordinary(visitor: &Visitor<'_>) -> Vec<Probe> {
             [post(&[]), data(FIRST, 0, b"hello"), headers(FIRST, flag::END_STREAM, &[("x-sum", "1")])]
                 .concat(),
         ),
-        asks(
+        asks_and_cancels(
             "POST that is cancelled",
-            [post(&[("content-length", "100")]), data(FIRST, 0, b"hello"), cancel(FIRST)].concat(),
+            [post(&[("content-length", "100")]), data(FIRST, 0, b"hello")].concat(),
         ),
         asks("a body with padding", {
             let padded = [&[5][..], b"hello=world", &[0; 5]].concat();
@@ -384,7 +391,7 @@ fn hunk(payload: &[u8]) -> Vec<u8> {
 
 fn grpc(visitor: &Visitor<'_>, hunk: &[u8], word: &str) -> Vec<Probe> {
     let nowhere = format!("/{word}/Tun");
-    let said = [data(FIRST, 0, hunk), cancel(FIRST)].concat();
+    let said = data(FIRST, 0, hunk);
     let to = |path: &str, method: &str, fields: &[Field<'_>]| {
         [headers(FIRST, 0, &visitor.grpc(method, path, fields)), said.clone()].concat()
     };
@@ -413,26 +420,33 @@ fn grpc(visitor: &Visitor<'_>, hunk: &[u8], word: &str) -> Vec<Probe> {
         }
     }
     let paths = paths.into_iter().filter(|(_, path)| !visitor.is_the_tunnels(path));
-    let mut all: Vec<_> = paths.map(|(name, path)| asks(name, to(&path, "POST", &GRPC))).collect();
+    let mut all: Vec<_> =
+        paths.map(|(name, path)| asks_and_cancels(name, to(&path, "POST", &GRPC))).collect();
     let (content_type, te) = (GRPC[0], GRPC[1]);
     let typed = |value| [("content-type", value), te];
     let unary = headers(FIRST, 0, &visitor.grpc("POST", &nowhere, &GRPC));
     all.extend([
-        asks("gRPC without te", to(&nowhere, "POST", &[content_type])),
-        asks("gRPC with te: gzip", to(&nowhere, "POST", &[content_type, ("te", "gzip")])),
-        asks("gRPC without a content type", to(&nowhere, "POST", &[te])),
-        asks(
+        asks_and_cancels("gRPC without te", to(&nowhere, "POST", &[content_type])),
+        asks_and_cancels("gRPC with te: gzip", to(&nowhere, "POST", &[content_type, ("te", "gzip")])),
+        asks_and_cancels("gRPC without a content type", to(&nowhere, "POST", &[te])),
+        asks_and_cancels(
             "gRPC of content type application/grpc+proto",
             to(&nowhere, "POST", &typed("application/grpc+proto")),
         ),
-        asks(
+        asks_and_cancels(
             "gRPC of content type application/grpc-web",
             to(&nowhere, "POST", &typed("application/grpc-web")),
         ),
-        asks("gRPC of content type application/json", to(&nowhere, "POST", &typed("application/json"))),
-        asks("gRPC by GET", to(&nowhere, "GET", &GRPC)),
-        asks("gRPC by PUT", to(&nowhere, "PUT", &GRPC)),
-        asks("gRPC with a time-out", to(&nowhere, "POST", &[content_type, te, ("grpc-timeout", "1S")])),
+        asks_and_cancels(
+            "gRPC of content type application/json",
+            to(&nowhere, "POST", &typed("application/json")),
+        ),
+        asks_and_cancels("gRPC by GET", to(&nowhere, "GET", &GRPC)),
+        asks_and_cancels("gRPC by PUT", to(&nowhere, "PUT", &GRPC)),
+        asks_and_cancels(
+            "gRPC with a time-out",
+            to(&nowhere, "POST", &[content_type, te, ("grpc-timeout", "1S")]),
+        ),
         asks("gRPC, whole", [unary.clone(), data(FIRST, flag::END_STREAM, hunk)].concat()),
         asks("gRPC without a body", headers(FIRST, flag::END_STREAM, &visitor.grpc("POST", &nowhere, &GRPC))),
         asks(
@@ -478,12 +492,12 @@ fn websocket(visitor: &Visitor<'_>) -> Vec<Probe> {
             } else {
                 &format!("WebSocket, to {path}")
             };
-            asks(name, [to("websocket", path), cancel(FIRST)].concat())
+            asks_and_cancels(name, to("websocket", path))
         })
         .collect();
     all.extend([
-        asks("WebSocket with a message", [to("websocket", nowhere), message, cancel(FIRST)].concat()),
-        asks("another protocol by CONNECT", [to("connect-udp", nowhere), cancel(FIRST)].concat()),
+        asks_and_cancels("WebSocket with a message", [to("websocket", nowhere), message].concat()),
+        asks_and_cancels("another protocol by CONNECT", to("connect-udp", nowhere)),
         asks("WebSocket that is ended at once", {
             headers(FIRST, flag::END_STREAM, &visitor.websocket("websocket", nowhere))
         }),

@@ -96,7 +96,6 @@ fn of_streams(visitor: &Visitor<'_>) -> Vec<Probe> {
         then("streams that count back", [get(3), get(FIRST)].concat()),
         then("a stream twice", [get(FIRST), get(FIRST)].concat()),
         asks_then("DATA behind the end", [get(FIRST), data(FIRST, 0, b"hello")].concat()),
-        then("HEADERS behind a reset", [post.clone(), cancel(FIRST), get(FIRST)].concat()),
         then("DATA with too much padding", [post.clone(), data(FIRST, flag::PADDED, &padding)].concat()),
         then("DATA padded by nothing at all", [post.clone(), data(FIRST, flag::PADDED, &[])].concat()),
         then("trailers that do not end the stream", [post, headers(FIRST, 0, &[("x", "y")])].concat()),
