@@ -34,6 +34,10 @@ fn explanation() -> String {
          off, that are slow, that say nothing. It compares what comes back byte for byte, how the connection \
          ends (FIN, RST, not at all), and roughly when. With --tls the requests go inside TLS, and hellos of \
          all kinds to the port.\n\n\
+         Where both speak HTTP/2, in TLS (ALPN h2) or in the clear at once, visitors speak it, too: requests of \
+         browsers, of gRPC's clients and for WebSocket that miss the tunnel, and frames of all kinds that should not \
+         come. What frames say is compared: settings, windows, header fields and how they are written, bodies, \
+         errors. Where one of the two speaks it, one request shows that.\n\n\
          Not compared is what differs between two visits to the same site: the time in Date, and values of \
          headers that the site itself varies, for which it is visited twice. Where the site varies more than \
          that, the probe is not counted, and reported as such. What differs is tried again, up to twice, and \
@@ -55,7 +59,7 @@ fn explanation() -> String {
          It connects to the two addresses and to nothing else, but for up to 3 UDP ports of the server with --quic and \
          without --site; names are looked up once. There are at most \
          {} probes at a time, with at most 3 connections each; at most {} connections for a probe; an answer \
-         is read up to {} KiB. A run takes about a minute where nothing differs, and with the default --wait \
+         is read up to {} KiB. A run takes about a minute where nothing differs, or half a minute more with HTTP/2, and with the default --wait \
          it ends after {} s at the latest.\n\n\
          What both do where there was no connection, or no TLS for what was to go inside, is not taken for a \
          likeness, and an ordinary request is sent to both before and behind all others: where it is not \

@@ -10,6 +10,7 @@ use crate::telemetry::Answered;
 use crate::transport::Stream;
 use crate::transport::h2::takeover::{Takeover, Whose};
 use crate::transport::h2::{Arrived, Taken, copy_body};
+use crate::wire::h2::PREFACE;
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
@@ -73,7 +74,11 @@ impl Fallback {
             }
         };
         let answers = site.tcp().and_then(|tcp| visit.answers(tcp));
-        let mut takeover = Takeover::default();
+        // In TLS it is known what comes, and a web server that has the TLS itself speaks at once.
+        let mut takeover = match c.io.is_tls() && site.write_all(PREFACE).await.is_ok() {
+            true => Takeover::behind_preface(),
+            false => Takeover::default(),
+        };
         takeover.client_says(&std::mem::take(&mut c.read_buf), &is_ours);
         match Box::pin(decide(&mut c.io, &mut site, &mut takeover, &is_ours)).await {
             Ok(Whose::Ours) => return Ok(Begun::Ours(Box::new(c), takeover.into_taken())),

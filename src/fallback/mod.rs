@@ -273,10 +273,7 @@ impl Port {
         match (&self.tls, &mut c.io) {
             (Some(tls), Stream::Tls(visitor)) => Ok(tls.connect(tcp, visitor).await?.into()),
             (_, visitor) => {
-                // HTTP/2 has words of its own for an end.
-                if self.http1 {
-                    visitor.close_notify_unless_peer_closed();
-                }
+                visitor.close_notify_unless_peer_closed();
                 Ok(tcp.into())
             }
         }

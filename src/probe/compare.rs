@@ -5,9 +5,10 @@
 //! its messages is reported apart, in [`super::tls_fingerprint`].
 
 use super::http_answer::{self, Mask};
+use super::http2::answer as http2_answer;
 use super::seen::{Agreed, End, Handshake, Seen};
 use super::tls_answer::{self, TlsAnswer};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Times are compared in classes with these limits, in seconds…
 const CLASSES: [u64; 3] = [1, 4, 15];
@@ -173,10 +174,14 @@ fn answers(site: &Seen, server: &Seen, mask: &Mask) -> Option<Difference> {
     if tls_answer::is_tls(site) && tls_answer::is_tls(server) {
         return parts(&TlsAnswer::of(site).items, &TlsAnswer::of(server).items);
     }
+    if http2_answer::is_http2(site.visible()) && http2_answer::is_http2(server.visible()) {
+        let [a, b] = [site, server].map(|seen| http2_answer::read(seen.visible()));
+        return parts(&a.lines(mask), &b.lines(mask)).or_else(|| clocks(a.date(), b.date()));
+    }
     let a = http_answer::without_varying(site.visible(), mask);
     let b = http_answer::without_varying(server.visible(), mask);
     if a == b {
-        return clocks(site, server);
+        return clocks(http_answer::date(site.visible()), http_answer::date(server.visible()));
     }
     let at = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let what = if at == 0 { "the answer".to_owned() } else { format!("the answer, from byte {at}") };
@@ -196,8 +201,8 @@ fn parts<Part: PartialEq + ToString>(a: &[Part], b: &[Part]) -> Option<Differenc
     Some(Difference::new(DifferenceKind::Answer, what, show(a), show(b), for_good))
 }
 
-fn clocks(site: &Seen, server: &Seen) -> Option<Difference> {
-    let apart = http_answer::clocks_apart(site.visible(), server.visible())?;
+fn clocks(site: Option<SystemTime>, server: Option<SystemTime>) -> Option<Difference> {
+    let apart = http_answer::apart(site?, server?)?;
     let server = format!("{} s apart from it", apart.as_secs());
     Some(Difference::new(DifferenceKind::Answer, "the time in Date", "the site's clock", server, true))
 }
@@ -236,6 +241,7 @@ pub fn ending(seen: &Seen) -> String {
         End::Reset => "closed (RST)",
         End::Open => "stays open",
         End::Unread => "goes on",
+        End::Left => "stays open, and is left",
         End::Failed(why) => why,
     };
     match &seen.tls {

@@ -1,11 +1,13 @@
 //! Both ends are visited, as often as it takes to say what differs.
 
 use super::compare;
+use super::http2::answer as http2_answer;
 use super::judge::{self, ProbeResult, ROUNDS};
 use super::play::play;
+use super::probes::{self, Speech};
 use super::quic::port;
 use super::report::{Examined, Summary};
-use super::script::{Entry, Probe, UdpVisit};
+use super::script::{Entry, HTTP2, Probe, UdpVisit};
 use super::seen::{Handshake, Seen};
 use super::tls_fingerprint;
 use std::io::{IsTerminal as _, Write as _};
@@ -89,6 +91,22 @@ impl Pair {
         let unfinished = |name| Examined { name, verdict: None, seen: None, notes: Vec::new() };
         let results = results.into_iter().zip(names);
         results.map(|(result, name)| result.unwrap_or_else(|| unfinished(name))).collect()
+    }
+
+    /// Whether the site, and the server, speak HTTP/2: in TLS where it is offered, and in the clear at once.
+    pub async fn who_speaks_http2(&self, speech: Speech) -> [bool; 2] {
+        let probe = probes::asks_for_http2(speech);
+        let speaks = async |address| {
+            let seen = self.play(address, &probe, self.wait, Duration::ZERO).await;
+            match &seen.tls {
+                Some(Handshake { outcome, .. }) => {
+                    outcome.as_ref().is_ok_and(|agreed| agreed.alpn.as_deref() == Some(HTTP2))
+                }
+                None => http2_answer::is_http2(&seen.bytes),
+            }
+        };
+        let (site, server) = tokio::join!(speaks(self.site), speaks(self.server));
+        [site, server]
     }
 
     /// Why the site, and the server, do not answer this, if they do not.

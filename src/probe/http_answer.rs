@@ -72,7 +72,7 @@ fn header(line: &[u8]) -> Option<Part<'_>> {
     Some(Part::Header { name, value, end: line.get(content.len()..).unwrap_or_default() })
 }
 
-fn date(name: &[u8], value: &[u8]) -> Option<SystemTime> {
+fn time(name: &[u8], value: &[u8]) -> Option<SystemTime> {
     if !name.eq_ignore_ascii_case(b"date:") {
         return None;
     }
@@ -110,7 +110,7 @@ pub fn without_varying(bytes: &[u8], mask: &Mask) -> Vec<u8> {
         match part {
             Part::Header { name, value, end } => {
                 out.extend_from_slice(name);
-                if mask.contains(&number) || date(name, value).is_some() {
+                if mask.contains(&number) || time(name, value).is_some() {
                     out.extend_from_slice(MASKED);
                 } else {
                     out.extend_from_slice(value);
@@ -126,13 +126,19 @@ pub fn without_varying(bytes: &[u8], mask: &Mask) -> Vec<u8> {
 
 /// How far the clocks behind the first `Date` of two answers are apart, where that is too far.
 pub fn clocks_apart(one: &[u8], other: &[u8]) -> Option<Duration> {
-    let first = |bytes| {
-        parts(bytes).into_iter().find_map(|part| match part {
-            Part::Header { name, value, .. } => date(name, value),
-            Part::Other(_) => None,
-        })
-    };
-    let (one, other) = (first(one)?, first(other)?);
+    apart(date(one)?, date(other)?)
+}
+
+/// The time in the first `Date`.
+pub fn date(bytes: &[u8]) -> Option<SystemTime> {
+    parts(bytes).into_iter().find_map(|part| match part {
+        Part::Header { name, value, .. } => time(name, value),
+        Part::Other(_) => None,
+    })
+}
+
+/// How far two clocks are apart, where that is too far.
+pub fn apart(one: SystemTime, other: SystemTime) -> Option<Duration> {
     let apart = one.duration_since(other).or_else(|_| other.duration_since(one)).ok()?;
     (apart > CLOCKS).then_some(apart)
 }

@@ -2,6 +2,7 @@
 
 use super::compare::{Comparison, Difference, DifferenceKind, compare};
 use super::http_answer::{self, Mask};
+use super::http2::answer as http2_answer;
 use super::seen::{End, Handshake, Seen};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -89,7 +90,11 @@ fn nothing_to_compare(of_site: &[Seen], server: &Seen) -> Option<String> {
 /// The headers whose values the site varies.
 fn mask(of_site: &[Seen]) -> Mask {
     let Some((first, others)) = of_site.split_first() else { return Mask::new() };
-    others.iter().flat_map(|other| http_answer::varying(&first.bytes, &other.bytes)).collect()
+    if !http2_answer::is_http2(&first.bytes) {
+        return others.iter().flat_map(|other| http_answer::varying(&first.bytes, &other.bytes)).collect();
+    }
+    let first = http2_answer::read(&first.bytes);
+    others.iter().flat_map(|other| http2_answer::varying(&first, &http2_answer::read(&other.bytes))).collect()
 }
 
 /// In what the site differs from itself.

@@ -9,6 +9,7 @@
 //! | `quic` | a probe played over UDP |
 //! | `seen` | what a visitor saw |
 //! | `compare`, `http_answer`, `tls_answer`, `quic_answer` | whether two visitors saw the same |
+//! | `http2` | HTTP/2 as a visitor speaks it, and what is compared of it |
 //! | `tls_fingerprint` | what shows which TLS library answers |
 //! | `judge` | what several visits say together |
 //! | `examine` | the visits to both ends |
@@ -21,6 +22,7 @@
 mod compare;
 mod examine;
 mod hello;
+pub mod http2;
 pub mod http_answer;
 mod judge;
 pub(crate) mod play;
@@ -94,13 +96,17 @@ pub async fn run(config: ProbeConfig) -> ExitCode {
     let mut context = ProbeContext::new(host, server_name.clone(), config.path.clone(), seed);
     let Some(ends) = find(&config, seed).await else { return ExitCode::from(NOT_KNOWN) };
     let Ends { server, site, is_nobody } = ends;
-    let probes = match config.speech {
+    let mut probes = match config.speech {
         Speech::Http => probes::plain(&mut context),
         Speech::Tls => probes::tls(&mut context),
         Speech::Quic => probes::quic(&mut context),
     };
     let control = probes::control(&context, config.speech);
     let pair = Arc::new(Pair { server, site, is_nobody, server_name, wait: config.wait, control });
+    if config.speech != Speech::Quic {
+        let who = pair.who_speaks_http2(config.speech).await;
+        probes.extend(probes::http2(&mut context, config.speech, who));
+    }
     let (examined, moot) = examine(&pair, probes, config.speech).await;
     let mut report = Report {
         server: config.server.to_string(),

@@ -89,6 +89,8 @@ enum Next {
     Answered(Instant, usize),
     /// Nothing more, since then.
     Over(Instant),
+    /// Nothing, not even to listen.
+    Left,
 }
 
 struct Visit<'a> {
@@ -113,6 +115,9 @@ impl Visit<'_> {
     async fn run(mut self) -> Seen {
         let end = loop {
             self.advance();
+            if matches!(self.next, Next::Left) {
+                break End::Left;
+            }
             let wake = self.wake();
             tokio::select! {
                 ready = self.tcp.readable() => {
@@ -164,7 +169,7 @@ impl Visit<'_> {
                 (self.last_arrival + LULL).min(since + NO_ANSWER)
             }
             Next::Answered(since, _) => since + NO_ANSWER,
-            Next::Over(_) => self.deadline,
+            Next::Over(_) | Next::Left => self.deadline,
         };
         next.min(self.quiet_at()).min(self.deadline)
     }
@@ -196,6 +201,7 @@ impl Visit<'_> {
     fn step(&mut self, now: Instant) {
         match self.steps.next() {
             None => self.next = Next::Over(now),
+            Some(Action::Leave) => self.next = Next::Left,
             Some(Action::Pause(length)) => self.next = Next::Due(now + *length),
             Some(Action::Listen) => self.next = Next::Answered(now, self.seen.bytes.len()),
             Some(Action::Send(bytes)) => match &mut self.layer {

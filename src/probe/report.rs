@@ -2,6 +2,7 @@
 
 use super::compare::{self, Difference, DifferenceKind};
 use super::http_answer;
+use super::http2::answer as http2_answer;
 use super::judge::ProbeResult;
 use super::probes::{self, Speech};
 use super::seen::{Handshake, Seen};
@@ -54,6 +55,8 @@ pub struct Summary {
     pub until: u128,
     /// An upgrade was granted.
     pub upgraded: bool,
+    /// The answer is that of a program that speaks gRPC.
+    pub is_grpc: bool,
 }
 
 /// How the answer begins that grants an upgrade.
@@ -72,6 +75,7 @@ impl Summary {
             until: seen.until.as_millis(),
             // It may stand behind the answers to earlier requests.
             upgraded: seen.bytes.windows(GRANTED.len()).any(|window| window == GRANTED),
+            is_grpc: http2_answer::is_http2(&seen.bytes) && http2_answer::read(&seen.bytes).is_grpc(),
         }
     }
 
@@ -115,6 +119,9 @@ fn answer(seen: &Seen) -> (String, String) {
             return (TlsAnswer::of(seen).to_string(), String::new());
         }
         _ => {}
+    }
+    if http2_answer::is_http2(bytes) {
+        return (http2_answer::read(bytes).headline(), String::new());
     }
     let length = format!(", {} bytes", bytes.len());
     match http_answer::status(bytes) {
@@ -175,6 +182,11 @@ impl Examined {
     /// The server granted an upgrade that the site does not.
     fn let_in(&self) -> bool {
         self.seen.as_ref().is_some_and(|(site, server)| server.upgraded && !site.upgraded)
+    }
+
+    /// The server answers as gRPC does, and the site does not.
+    fn speaks_grpc(&self) -> bool {
+        self.seen.as_ref().is_some_and(|(site, server)| server.is_grpc && !site.is_grpc)
     }
 
     /// The server makes a handshake over QUIC that only a client of a tunnel asks for, and the site does not.
@@ -243,6 +255,7 @@ impl Examined {
             map.insert("site".into(), site.json());
             map.insert("server".into(), server.json());
             map.insert("upgrade_granted".into(), self.let_in().into());
+            map.insert("grpc".into(), self.speaks_grpc().into());
         }
         value
     }
@@ -315,6 +328,14 @@ impl Report {
                 out,
                 "\n{let_in} probes were granted an upgrade which the site refuses. Whoever asks finds the tunnel:\n\
                  give the server a path that nobody guesses (obfs-uri=/… or path=/…), and its clients the same."
+            );
+        }
+        let speak_grpc = self.examined.iter().filter(|examined| examined.speaks_grpc()).count();
+        if speak_grpc > 0 {
+            let _ = writeln!(
+                out,
+                "\n{speak_grpc} probes were answered by gRPC, which the site does not speak. Whoever asks sees that it \
+                 is there."
             );
         }
         if self.is_nobody && self.count("differs") > 0 {

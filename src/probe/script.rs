@@ -13,6 +13,8 @@ pub enum Action {
     Listen,
     /// Ends its direction; in TLS with a `close_notify` before it.
     Fin,
+    /// Leaves. How the connection would have ended is not seen.
+    Leave,
 }
 
 /// How a connection begins.
@@ -78,6 +80,9 @@ pub struct QuicOffer {
     pub brief: bool,
 }
 
+/// The protocol name of HTTP/2 in TLS (RFC 9113 section 3.2).
+pub const HTTP2: &str = "h2";
+
 /// What the hello of a TLS handshake offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -103,6 +108,11 @@ impl Offer {
     /// What a program offers that wants a page over HTTP/1.1.
     pub fn usual() -> Offer {
         Offer { name: OfferedName::Own, alpn: vec!["http/1.1"], only_tls12: false }
+    }
+
+    /// What a browser offers, which speaks HTTP/2 where it can.
+    pub fn http2() -> Offer {
+        Offer { alpn: vec![HTTP2, "http/1.1"], ..Offer::usual() }
     }
 }
 

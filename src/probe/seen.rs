@@ -38,6 +38,8 @@ pub enum End {
     Open,
     /// The visitor had enough: the rest of a long answer is not read.
     Unread,
+    /// The visitor left.
+    Left,
     /// There was no connection, or it failed for a reason of the network.
     Failed(String),
 }

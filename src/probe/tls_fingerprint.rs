@@ -1,6 +1,7 @@
 //! What shows which TLS library answers. It is reported and not counted as a difference: how it orders the extensions
 //! of a ServerHello, how it cuts its first flight into records, how many session tickets it gives.
 
+use super::http2::answer as http2_answer;
 use super::seen::{Handshake, Seen};
 use super::tls_answer::{self, Style, TlsAnswer};
 
@@ -47,7 +48,11 @@ pub fn notes(site: &Seen, server: &Seen) -> Vec<Note> {
         None if tls_answer::is_tls(seen) => TlsAnswer::of(seen).style,
         None => Style::default(),
     };
-    let (a, b) = (style(site), style(server));
+    let (mut a, mut b) = (style(site), style(server));
+    // Who speaks HTTP/2 speaks first, and may or may not be heard with the end of the handshake.
+    if http2_answer::is_http2(&site.bytes) || http2_answer::is_http2(&server.bytes) {
+        (a.encrypted, b.encrypted) = Default::default();
+    }
     let mut notes = Vec::new();
     if let (Some(a), Some(b)) = (&a.extensions, &b.extensions) {
         if a != b {

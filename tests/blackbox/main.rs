@@ -62,6 +62,7 @@ mod options;
 mod origin;
 mod own_site;
 mod probe;
+mod probe_h2;
 mod probe_quic;
 mod probe_quic_server;
 mod process;

@@ -23,6 +23,7 @@ mod mux_sessions;
 mod options;
 mod own_website;
 mod pieces;
+mod probe_h2_answer;
 mod probe_http_answer;
 mod probe_quic_answer;
 mod probe_tls_answer;
@@ -39,7 +40,7 @@ mod websocket_stream;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `fuzz_targets`, and of their folders in `seeds`.
-pub const TARGETS: [(&str, Target); 27] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("answers", answers::check),
     ("client_hello", client_hello::check),
     ("detect", detect::check),
@@ -57,6 +58,7 @@ pub const TARGETS: [(&str, Target); 27] = [
     ("mux_sessions", mux_sessions::check),
     ("options", options::check),
     ("own_website", own_website::check),
+    ("probe_h2_answer", probe_h2_answer::check),
     ("probe_http_answer", probe_http_answer::check),
     ("probe_quic_answer", probe_quic_answer::check),
     ("probe_tls_answer", probe_tls_answer::check),

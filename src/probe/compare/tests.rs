@@ -258,3 +258,30 @@ fn an_answer_at_once_is_told_from_silence_also_in_a_second() {
     let at_the_end = compare(&silent, &visit(&[(900, PAGE)], End::Open, 1900), &Mask::new());
     assert!(at_the_end.at_the_edge && at_the_end.differences.is_empty());
 }
+
+/// SETTINGS, and an answer of one header field and a body.
+fn http2(time: u64, server: &str, body: &[u8]) -> Seen {
+    use crate::probe::http2::frame::{flag, frame, kind, settings};
+    let mut block = vec![0x88];
+    crate::probe::http2::hpack::write(b"server", server.as_bytes(), &mut block);
+    let said = [
+        settings(&[(3, 100)]),
+        frame(kind::HEADERS, flag::END_HEADERS, 1, &block),
+        frame(kind::DATA, flag::END_STREAM, 1, body),
+    ];
+    visit(&[(time, &said.concat())], End::Open, 3000)
+}
+
+#[test]
+fn what_came_over_http2_is_compared_frame_by_frame() {
+    let site = http2(2, "nginx", b"page");
+    assert_eq!(differences(&site, &http2(3, "nginx", b"page")), []);
+    let found = differences(&site, &http2(2, "Caddy", b"page"));
+    let [difference] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((difference.what.as_str(), difference.for_good), ("the answer, part 4", true));
+    assert!(difference.site.starts_with("stream 1: server: nginx "), "{difference:?}");
+    assert!(difference.server.starts_with("stream 1: server: Caddy "), "{difference:?}");
+    assert_eq!(kinds(&site, &http2(2, "nginx", b"pagE")), [DifferenceKind::Answer]);
+    // Where one does not speak it, bytes are compared.
+    assert_eq!(kinds(&site, &visit(&[(1, REFUSED)], End::Open, 3000)), [DifferenceKind::Answer]);
+}

@@ -113,7 +113,7 @@ fn schedule(steps: &[Action]) -> Vec<(Duration, Vec<u8>)> {
             Action::Send(datagram) => schedule.push((at, datagram.clone())),
             Action::Pause(length) => at += *length,
             // What came is seen at the end; and nothing ends.
-            Action::Listen | Action::Fin => {}
+            Action::Listen | Action::Fin | Action::Leave => {}
         }
     }
     schedule

@@ -53,13 +53,21 @@ pub struct Takeover {
 }
 
 impl Takeover {
+    /// A connection in which the website has been told the preface already: what has to come, and what it waits for before
+    /// it says a word.
+    pub(crate) fn behind_preface() -> Takeover {
+        Takeover { passed: PREFACE.len(), ..Takeover::default() }
+    }
+
     /// The client has said this. `is_ours` judges its first request.
     pub fn client_says(&mut self, bytes: &[u8], is_ours: impl Fn(&Request<()>) -> bool) {
         self.client.extend_from_slice(bytes);
-        if self.looked == 0 {
+        if self.looked == 0 && !self.is_visitors {
             let len = self.client.len().min(PREFACE.len());
-            if self.client[..len] != PREFACE[..len] {
+            let same = self.client.iter().zip(PREFACE).take_while(|(byte, wanted)| byte == wanted).count();
+            if same < len {
                 self.is_visitors = true;
+                self.passed = self.passed.min(same);
             } else if len == PREFACE.len() {
                 self.looked = len;
                 self.may_pass = len;

@@ -142,3 +142,24 @@ fn what_the_website_has_said_is_counted() {
     site_says(&mut takeover, &[&site[..], &site].concat(), 100);
     assert_eq!(takeover.spoken.window, MOST_WINDOW - INITIAL_WINDOW);
 }
+
+#[test]
+fn a_preface_that_was_said_before_is_not_said_again() {
+    for (client, wanted) in [
+        ([PREFACE, SETTINGS, &request("/", 1)].concat(), [SETTINGS, &request("/", 1)].concat()),
+        // What differs comes behind it, where a frame is wanted.
+        (b"PRI * HTTP/2.0\r\n\r\nXX and more".to_vec(), b"XX and more".to_vec()),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        (PREFACE[..10].to_vec(), Vec::new()),
+    ] {
+        for piece in [1, 3, 1000] {
+            let (mut takeover, mut told) = (Takeover::behind_preface(), Vec::new());
+            for piece in client.chunks(piece) {
+                takeover.client_says(piece, is_ours);
+                told.extend_from_slice(takeover.for_site());
+            }
+            told.extend(takeover.into_visitors());
+            assert_eq!(told, wanted, "{} in pieces of {piece}", client.escape_ascii());
+        }
+    }
+}
