@@ -42,6 +42,7 @@ mod fallback;
 mod follow;
 mod fronts;
 mod fuzz;
+mod grpc_mux;
 mod hosts;
 mod keep_alive;
 mod life;

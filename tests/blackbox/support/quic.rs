@@ -124,7 +124,7 @@ pub fn client(app: App, remote: SocketAddr, certificate: &Certificate) -> Plugin
 }
 
 /// What v2ray and sing-box call a port that leads to a fixed target.
-fn door(port: u16, target: u16) -> Value {
+pub fn door(port: u16, target: u16) -> Value {
     json!({
         "listen": "127.0.0.1", "port": port, "protocol": "dokodemo-door",
         "settings": {"address": "127.0.0.1", "port": target, "network": "tcp"},
@@ -143,7 +143,7 @@ fn stream_settings(tls: &Value) -> Value {
 }
 
 #[track_caller]
-fn v2ray(name: &str, inbound: &Value, outbound: &Value, port: u16) -> Plugin {
+pub fn v2ray(name: &str, inbound: &Value, outbound: &Value, port: u16) -> Plugin {
     let log = json!({"loglevel": "warning"});
     let settings = json!({"log": log, "inbounds": [inbound], "outbounds": [outbound]});
     run(name, "v2ray", &["-config"], &settings, port)
