@@ -13,6 +13,8 @@ use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{self, Timeouts};
 use crate::service::{Half, Service, StartError};
 use crate::telemetry::{Record, Target};
+#[cfg(feature = "grpc")]
+use crate::transport::GrpcOpener;
 use crate::transport::{NotAccepted, Opener, WebOpener};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -45,6 +47,9 @@ enum Opening {
     Tunnel(Box<Opener>),
     /// Into a connection that it may share with others.
     Session(Arc<Pool<WebOpener>>),
+    /// The same, into a stream of an HTTP/2 connection.
+    #[cfg(feature = "grpc")]
+    GrpcSession(Arc<Pool<GrpcOpener>>),
 }
 
 impl Client {
@@ -84,6 +89,12 @@ impl Client {
                 let opener = WebOpener::new(web, dialer)?;
                 Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
             }
+            #[cfg(feature = "grpc")]
+            ClientDisguise::Grpc(grpc) if grpc.mux > 0 => {
+                let most = grpc.mux;
+                let opener = GrpcOpener::new(grpc, dialer)?;
+                Opening::GrpcSession(Arc::new(Pool::new(opener, most, 0, timeouts)))
+            }
             disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
         };
         Ok(Client { opener, timeouts, names })
@@ -120,12 +131,16 @@ impl Half for Client {
         match &self.opener {
             Opening::Tunnel(opener) => opener.farewell(),
             Opening::Session(_) => None,
+            #[cfg(feature = "grpc")]
+            Opening::GrpcSession(pool) => Some(Box::pin(pool.opener().close())),
         }
     }
 
     fn retire(&self, _: &Client) {
         match &self.opener {
             Opening::Session(pool) => pool.retire(),
+            #[cfg(feature = "grpc")]
+            Opening::GrpcSession(pool) => pool.retire(),
             Opening::Tunnel(opener) => opener.retire(),
         }
     }
@@ -140,6 +155,11 @@ impl Half for Client {
         let spoke = Instant::now();
         let opener = match &self.opener {
             Opening::Session(pool) => {
+                drop(record.unlisted());
+                return pool.carry(app, first, peer);
+            }
+            #[cfg(feature = "grpc")]
+            Opening::GrpcSession(pool) => {
                 drop(record.unlisted());
                 return pool.carry(app, first, peer);
             }

@@ -304,7 +304,7 @@ impl Server {
                 record.kind = Kind::Mux;
                 let limits = slot.map(|slot| SessionLimits::new(slot, record.info));
                 let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target);
-                return Ok(Box::pin(mux::serve(*open, backend, self.timeouts)));
+                return Ok(mux::serve(open, backend, self.timeouts));
             }
         };
         let backend = match dialled {

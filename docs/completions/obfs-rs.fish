@@ -33,7 +33,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l quic-congestion -d 'Wit
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l cert -d 'Client: certificates in PEM to be trusted beside the system\'s. Server: its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
-complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l mux -d 'WebSocket and gRPC client: so many sessions share a connection, or a stream of one (default: 1, with gRPC 0); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l serviceName -l service-name -d 'gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where one is given.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
@@ -105,7 +105,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l quic-congesti
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l cert -d 'Certificates in PEM to be trusted beside the system\'s.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l mux -d 'WebSocket and gRPC client: so many sessions share a connection, or a stream of one (default: 1, with gRPC 0); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l serviceName -l service-name -d 'gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where one is given.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
@@ -168,7 +168,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l quic-congesti
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l cert -d 'Its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l mux -d 'WebSocket and gRPC client: so many sessions share a connection, or a stream of one (default: 1, with gRPC 0); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l serviceName -l service-name -d 'gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where one is given.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r

@@ -11,7 +11,7 @@ complete -c obfs-server -l quic-congestion -d 'With QUIC: how fast to send, cubi
 complete -c obfs-server -l cert -d 'Its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
 complete -c obfs-server -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
 complete -c obfs-server -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
-complete -c obfs-server -l mux -d 'WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server always takes both.' -r
+complete -c obfs-server -l mux -d 'WebSocket and gRPC client: so many sessions share a connection, or a stream of one (default: 1, with gRPC 0); 0 is no Mux.Cool. A server always takes both.' -r
 complete -c obfs-server -l serviceName -l service-name -d 'gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where one is given.' -r
 complete -c obfs-server -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
 complete -c obfs-server -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r

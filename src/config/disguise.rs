@@ -170,12 +170,11 @@ impl fmt::Display for ClientDisguise {
             ClientDisguise::FakeTls { .. } => f.write_str("tls"),
             ClientDisguise::Quic(_) => f.write_str("quic"),
             ClientDisguise::Grpc(grpc) => {
-                write!(
-                    f,
-                    "grpc (path {}{})",
-                    shown(&grpc.path),
-                    if grpc.tls.is_some() { ", in TLS" } else { "" }
-                )
+                write!(f, "grpc (path {}", shown(&grpc.path))?;
+                if grpc.mux > 0 {
+                    write!(f, ", mux {}", grpc.mux)?;
+                }
+                f.write_str(if grpc.tls.is_some() { ", in TLS)" } else { ")" })
             }
             ClientDisguise::Web(web) => {
                 let body = match web.body {

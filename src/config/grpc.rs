@@ -4,7 +4,7 @@ use super::error::ConfigError;
 use super::host::host;
 use super::options::Options;
 use super::tls::{TlsClientConfig, tls, tls_client};
-use super::web::{host_and_name, user_agent};
+use super::web::{host_and_name, mux, user_agent};
 use crate::net::addr::HostPort;
 use crate::wire::grpc::Service;
 
@@ -32,6 +32,8 @@ pub struct GrpcClientConfig {
     pub authority: Option<String>,
     /// The value of `user-agent`.
     pub user_agent: String,
+    /// The most sessions that share a stream at a time; 0 for no Mux.Cool.
+    pub mux: usize,
     /// The TLS around it.
     pub tls: Option<TlsClientConfig>,
 }
@@ -39,10 +41,8 @@ pub struct GrpcClientConfig {
 /// What a client needs to know for `mode=grpc`.
 pub(super) fn client(options: &Options, server: Option<&HostPort>) -> Result<GrpcClientConfig, ConfigError> {
     const WHY: &str = "a tunnel is asked for by `serviceName`";
-    for option in ["path", "obfs-uri", "header", "handshake", "http-method", "mux"]
-        .iter()
-        .filter_map(|name| options.get(name))
-        .filter(|option| option.value.as_deref() != Some("0"))
+    for option in
+        ["path", "obfs-uri", "header", "handshake", "http-method"].iter().filter_map(|name| options.get(name))
     {
         options.warn(format!("option `{}` has no effect with mode=grpc: {WHY}", option.key));
     }
@@ -61,7 +61,10 @@ pub(super) fn client(options: &Options, server: Option<&HostPort>) -> Result<Grp
         (None, None) => None,
     };
     let user_agent = user_agent(options)?.unwrap_or_else(|| DEFAULT_USER_AGENT.to_owned());
-    Ok(GrpcClientConfig { path: service.tun, authority, user_agent, tls })
+    /// The plugins have it in WebSocket alone.
+    const NO_MUX: usize = 0;
+    let mux = mux(options, NO_MUX)?.unwrap_or(NO_MUX);
+    Ok(GrpcClientConfig { path: service.tun, authority, user_agent, mux, tls })
 }
 
 /// The services of a server that takes gRPC by name (`named`), or every kind of client (`auto`). `None` where it takes

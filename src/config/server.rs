@@ -123,7 +123,7 @@ pub(super) fn server(
 ) -> Result<ServerConfig, ConfigError> {
     // A client's options in a server's string are checked all the same: it is the string of both.
     handshake(options)?;
-    web::mux(options)?;
+    web::mux(options, 1)?;
     web::headers(options)?;
     proxy(options)?;
     web::keep_alive(options)?;

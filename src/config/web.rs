@@ -79,7 +79,7 @@ pub(super) fn client(
             "frames come behind the answer",
         ));
     }
-    let mux = mux(options)?;
+    let mux = mux(options, 1)?;
     if let (false, Some(1..), Some(option)) = (frames, mux, options.get("mux")) {
         let advice = "only mode=websocket has sessions that share a connection";
         return Err(ConfigError::conflict(option, format_args!("mode={mode}"), advice));
@@ -130,8 +130,8 @@ fn raw_handshake(options: &Options, handshake: Handshake) -> Handshake {
     if options.get("handshake").is_some() { handshake } else { Handshake::Standard }
 }
 
-/// How many sessions share a connection, if that is said.
-pub(super) fn mux(options: &Options) -> Result<Option<usize>, ConfigError> {
+/// How many sessions share a connection, if that is said; `default` is what holds if not.
+pub(super) fn mux(options: &Options, default: usize) -> Result<Option<usize>, ConfigError> {
     let expected = "a number of sessions from 0 (no mux) to 1024";
     let Some((name, text)) = value_if_any(options, "mux") else { return Ok(None) };
     match text.parse::<i128>() {
@@ -141,7 +141,7 @@ pub(super) fn mux(options: &Options) -> Result<Option<usize>, ConfigError> {
         Err(_) => {
             let text = one_line(text);
             options.warn(format!(
-                "option `{name}`: `{text}` is not {expected}: as in v2ray-plugin it is taken for the default, 1"
+                "option `{name}`: `{text}` is not {expected}: as in v2ray-plugin it is taken for the default, {default}"
             ));
             Ok(None)
         }

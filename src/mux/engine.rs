@@ -1,7 +1,7 @@
 //! The task of a connection: it passes on what comes on the connection and from the sessions, and looks at
 //! the clock.
 
-use super::link::{Cursor, Event, HEADS, Link, READ};
+use super::link::{Cursor, Event, Link, READ};
 use super::session::{Failed, Session};
 use super::sessions::Sessions;
 use super::source::{Backend, NewSession, SessionSource};
@@ -14,8 +14,9 @@ use crate::runtime::buffers;
 use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
-use crate::transport::Stream;
-use crate::transport::websocket::{OpenWebSocket, Received};
+use crate::transport::OpenMux;
+use crate::transport::framed::{Framed, Received};
+use crate::transport::framing::Framing;
 use crate::wire::mux::{self, Encoder, Head, Network, Status};
 use std::future::poll_fn;
 use std::io;
@@ -26,15 +27,19 @@ use tokio::time::Instant;
 
 /// Serves the sessions that a client begins in a connection, until that is over. They go to the `backend`.
 pub fn serve(
-    open: OpenWebSocket<Stream>,
+    open: OpenMux,
     backend: Backend,
     timeouts: Timeouts,
-) -> impl Future<Output = Outcome> + Send {
-    Engine::new(open, backend, timeouts).run()
+) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    match open {
+        OpenMux::WebSocket(open) => Box::pin(Engine::new(*open, backend, timeouts).run()),
+        #[cfg(feature = "grpc")]
+        OpenMux::Hunks(open) => Box::pin(Engine::new(*open, backend, timeouts).run()),
+    }
 }
 
-pub(super) struct Engine<S: RelayStream, I: SessionSource> {
-    link: Link<S>,
+pub(super) struct Engine<S: RelayStream, F: Framing, I: SessionSource> {
+    link: Link<S, F>,
     sessions: Sessions,
     starts: Starts<I>,
     timers: Timers,
@@ -61,9 +66,9 @@ struct Batch<'a> {
     data: &'a mut Pieces,
 }
 
-impl<S: RelayStream, I: SessionSource> Engine<S, I> {
+impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
     /// A connection whose handshake is done.
-    pub(super) fn new(handoff: OpenWebSocket<S>, source: I, timeouts: Timeouts) -> Self {
+    pub(super) fn new(handoff: Framed<S, F>, source: I, timeouts: Timeouts) -> Self {
         let (link, received) = Link::new(handoff, I::ROLE);
         Engine {
             link,
@@ -288,7 +293,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
             let (buffer, link) = (&mut bytes[..buffers::room(READ)], &mut self.link);
             pieces.clear();
             let frame = |encoder: &mut Encoder, frame: &mut [u8]| link.frame(encoder, frame);
-            let used = match self.sessions.poll_read(cx, buffer, pieces, HEADS, frame) {
+            let used = match self.sessions.poll_read(cx, buffer, pieces, Link::<S, F>::HEADS, frame) {
                 Ok(Some(used)) => used,
                 Ok(None) => return false,
                 Err(error) => {
@@ -463,7 +468,7 @@ impl<S: RelayStream, I: SessionSource> Engine<S, I> {
 }
 
 /// Sessions that are open when the process ends, or the code has a fault, have their lines in the access log, too.
-impl<S: RelayStream, I: SessionSource> Drop for Engine<S, I> {
+impl<S: RelayStream, F: Framing, I: SessionSource> Drop for Engine<S, F, I> {
     fn drop(&mut self) {
         for session in self.sessions.take_all() {
             let bytes = Self::bytes(&session);

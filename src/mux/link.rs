@@ -1,13 +1,14 @@
-//! The WebSocket connection that carries the sessions: what comes on it, what it has not taken yet, and how
+//! The connection that carries the sessions: what comes on it, what it has not taken yet, and how
 //! it is closed.
 
 use crate::relay::{
     CLOSE_TIMEOUT, End, Pieces, ProtocolError, RelayStream, Side, WriteBuffer, close_gracefully, unanswered,
 };
 use crate::runtime::turn::note_moved;
-use crate::transport::websocket::{self as socket, OpenWebSocket, Received, WebSocket};
+use crate::transport::framed::{Framed, Received};
+use crate::transport::framing::{self, Framing};
 use crate::wire::mux::{Decoder, Encoder, Head, Status};
-use crate::wire::websocket::{self, CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, Role};
+use crate::wire::websocket::Role;
 use crate::wire::{FrameSizeError, Step};
 use std::io;
 use std::ops::Range;
@@ -22,9 +23,6 @@ pub(super) const READ: usize = 64 * 1024;
 
 /// Bytes of frames without data that wait for a connection before it is read no further.
 pub(super) const WORDS: usize = 64 * 1024;
-
-/// Room in front of a session's data for both heads.
-pub(super) const HEADS: usize = websocket::Encoder::HEAD + Encoder::HEAD;
 
 /// What has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub(super) enum Event {
 /// How far an input has been read.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
-    /// Behind its last WebSocket frame; `None` where the frames have been taken off.
+    /// Behind the last frame; `None` where the frames have been taken off.
     pub(super) frames: Option<usize>,
     /// The payload that was found last, as far as it has not been looked at.
     pub(super) payload: Range<usize>,
@@ -50,11 +48,11 @@ pub(super) struct Cursor {
     pub(super) payload_seen: bool,
 }
 
-pub(super) struct Link<S> {
+pub(super) struct Link<S, F> {
     io: S,
     /// Of the tunnel.
     side: Side,
-    websocket: WebSocket,
+    framing: F,
     decoder: Decoder,
     /// Data that come belong to a frame that has none for a session.
     discards: bool,
@@ -66,13 +64,16 @@ pub(super) struct Link<S> {
     unread_since: Option<Instant>,
 }
 
-impl<S: RelayStream> Link<S> {
+impl<S: RelayStream, F: Framing> Link<S, F> {
+    /// Room in front of a session's data for both heads.
+    pub(super) const HEADS: usize = F::HEAD + Encoder::HEAD;
+
     /// A connection whose handshake is done, and what has come on it.
-    pub(super) fn new(handoff: OpenWebSocket<S>, role: Role) -> (Link<S>, Received) {
+    pub(super) fn new(handoff: Framed<S, F>, role: Role) -> (Link<S, F>, Received) {
         let link = Link {
             io: handoff.io,
             side: if role == Role::Server { Side::Accepted } else { Side::Dialled },
-            websocket: handoff.websocket,
+            framing: handoff.framing,
             decoder: Decoder::default(),
             discards: false,
             out: handoff.write_buf,
@@ -100,9 +101,12 @@ impl<S: RelayStream> Link<S> {
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)).map_err(|error| self.reset(error))?;
         let len = buffer.filled().len();
         if len == 0 {
+            if let Err(error) = self.framing.end(self.framing.decoded()) {
+                return Poll::Ready(Err(self.malformed(error)));
+            }
             return Poll::Ready(Err(self.write_error.take().map_or(End::Closed, |error| self.reset(error))));
         }
-        self.websocket.note_heard();
+        self.framing.note_heard();
         // Each byte is read and written.
         note_moved(2 * len as u64);
         Poll::Ready(Ok(&mut space[..len]))
@@ -128,10 +132,10 @@ impl<S: RelayStream> Link<S> {
                 }
             }
             let Some(at) = &mut cursor.frames else { return Ok(None) };
-            match self.websocket.decode(input, at)? {
+            match self.framing.decode(input, at)? {
                 Step::NeedMore => return Ok(None),
-                Step::Event(socket::Event::End) => return Ok(Some(Event::End)),
-                Step::Event(socket::Event::SessionEnd(id)) => return Ok(Some(Event::HalfClose(id))),
+                Step::Event(framing::Event::End) => return Ok(Some(Event::End)),
+                Step::Event(framing::Event::SessionEnd(id)) => return Ok(Some(Event::HalfClose(id))),
                 Step::Payload(range) => {
                     cursor.payload = range;
                     cursor.payload_seen = true;
@@ -140,11 +144,11 @@ impl<S: RelayStream> Link<S> {
         }
     }
 
-    /// Makes a WebSocket message of one mux frame of `frame[HEADS..]`. Returns where it begins.
+    /// Makes a message of one mux frame of `frame[HEADS..]`. Returns where it begins.
     pub(super) fn frame(&mut self, encoder: &mut Encoder, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
         let size = FrameSizeError(frame.len());
-        let start = encoder.encode_in_place(frame.get_mut(websocket::Encoder::HEAD..).ok_or(size)?)?;
-        Ok(start + self.websocket.encode_in_place(frame.get_mut(start..).ok_or(size)?)?)
+        let start = encoder.encode_in_place(frame.get_mut(F::HEAD..).ok_or(size)?)?;
+        Ok(start + self.framing.encode_in_place(frame.get_mut(start..).ok_or(size)?)?)
     }
 
     /// Writes frames, which are pieces of `buffer`, as far as the connection takes them, and keeps the rest.
@@ -156,59 +160,60 @@ impl<S: RelayStream> Link<S> {
             Err(io::Error::other("a frame is not in its buffer"))
         };
         match written {
-            Ok(_) => self.websocket.note_sent(),
+            Ok(_) => self.framing.note_sent(),
             Err(error) => self.break_off(error),
         }
     }
 
     /// Queues a frame of Mux.Cool in a message of its own.
     pub(super) fn queue_frame(&mut self, frame: &[u8]) {
-        let mut message = vec![0; websocket::Encoder::HEAD];
+        let mut message = vec![0; F::HEAD];
         message.extend_from_slice(frame);
-        match self.websocket.encode_in_place(&mut message) {
+        match self.framing.encode_in_place(&mut message) {
             Ok(start) => self.out.push(&message[start..]),
             Err(error) => self.break_off(io::Error::other(error)),
         }
     }
 
-    /// Queues the ping that tells a peer of ours that a session has ended in this direction.
+    /// Queues what tells a peer of ours that a session has ended in this direction.
     pub(super) fn queue_half_close(&mut self, id: u16) {
-        self.out.push(self.websocket.session_end(id).as_bytes());
+        self.out.append(|out| self.framing.push_session_end(id, out));
     }
 
     /// Queues a ping that asks whether the peer is there.
     pub(super) fn queue_ping(&mut self) {
-        self.out.push(self.websocket.ping().as_bytes());
-        self.websocket.note_asked();
+        self.out.append(|out| self.framing.push_ping(out));
+        self.framing.note_asked();
     }
 
     /// From now on the connection is to be kept alive.
     pub(super) fn begin_silence(&mut self, now: Instant) {
-        self.websocket.begin_silence(now);
+        self.framing.begin_silence(now);
     }
 
     /// Sends a ping if the connection has been silent for so long that one is due. Returns when the next one
     /// is: there is no such time while the connection takes nothing.
     pub(super) fn keep_alive(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Option<Instant>, End> {
-        if self.is_drained() && self.websocket.ping_due_at().is_some_and(|due| due <= now) {
-            if let Some(silence) = self.websocket.reach_ping(now)
+        let direction = self.framing.encoded();
+        if self.is_drained() && self.framing.deadline(direction).is_some_and(|due| due <= now) {
+            if let Some(silence) = self.framing.reach_deadline(direction, now)
                 && self.io.unacked_for().is_some_and(|time| time >= silence)
             {
                 return Err(self.reset(unanswered()));
             }
             self.poll_flush(cx);
         }
-        Ok(self.websocket.ping_due_at().filter(|_| self.is_drained()))
+        Ok(self.framing.deadline(direction).filter(|_| self.is_drained()))
     }
 
     /// Whether the peer has answered a ping.
     pub(super) fn pong_came(&self) -> bool {
-        self.websocket.peer_answers_pings()
+        self.framing.peer_answers_pings()
     }
 
     /// Whether the peer has shown that it knows no half-closes.
     pub(super) fn peer_is_foreign(&self) -> bool {
-        self.websocket.peer_is_foreign()
+        self.framing.peer_is_foreign()
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
@@ -217,14 +222,15 @@ impl<S: RelayStream> Link<S> {
             self.out.clear();
             return;
         }
-        if self.websocket.has_control_frames() && self.out.len() < WORDS {
-            self.out.append(|out| self.websocket.take_control_frames(out));
+        let direction = self.framing.encoded();
+        if self.framing.has_control_frames(direction) && self.out.len() < WORDS {
+            self.out.append(|out| self.framing.take_control_frames(direction, out));
         }
         while !self.out.is_empty() {
             match self.out.poll_write(cx, &mut self.io) {
                 Poll::Ready(Ok(_)) => {
                     self.unread_since = None;
-                    self.websocket.note_sent();
+                    self.framing.note_sent();
                 }
                 Poll::Ready(Err(error)) => return self.break_off(error),
                 Poll::Pending => {
@@ -256,7 +262,7 @@ impl<S: RelayStream> Link<S> {
 
     /// Whether there is something to be written, and somebody to take it.
     pub(super) fn wants_flush(&self) -> bool {
-        !self.is_broken() && (self.websocket.has_control_frames() || !self.is_drained())
+        !self.is_broken() && (self.framing.has_control_frames(self.framing.encoded()) || !self.is_drained())
     }
 
     /// Whether so much waits that further sessions are better off elsewhere.
@@ -283,19 +289,18 @@ impl<S: RelayStream> Link<S> {
         self.io.change_reactor();
     }
 
-    /// Closes the connection in the manner of this end: with a reset, or with a close frame. A peer has the time of
+    /// Closes the connection in the manner of this end: with a reset, or with what its frames say last. A peer has the time of
     /// its `patience` until it has read what came last.
     pub(super) async fn close(&mut self, end: &End, patience: Duration) {
         if let End::Reset(..) = end {
             return self.abort();
         }
-        let (code, patience) = match end {
-            End::Malformed(..) => (CLOSE_PROTOCOL_ERROR, CLOSE_TIMEOUT),
-            End::Closed => (CLOSE_NORMAL, patience),
-            _ => (CLOSE_NORMAL, CLOSE_TIMEOUT),
-        };
+        if let End::Malformed(..) = end {
+            self.framing.note_malformed();
+        }
+        let patience = if let End::Closed = end { patience } else { CLOSE_TIMEOUT };
         let mut last = self.out.take();
-        last.extend_from_slice(&self.websocket.close_frame(code));
+        last.extend(self.framing.close_frame(self.framing.encoded()).into_iter().flatten());
         close_gracefully(&mut self.io, last, patience).await;
     }
 }

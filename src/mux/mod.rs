@@ -1,4 +1,4 @@
-//! Mux.Cool on sockets: one WebSocket connection, and the sessions in it.
+//! Mux.Cool on sockets: one connection of WebSocket, or one stream of gRPC, and the sessions in it.
 //!
 //! One task (`engine`) owns the connection (`link`) and the sockets of all its `sessions`, and polls
 //! them itself: a byte passes no channel and wakes no second task. What is read from a socket is framed in
@@ -45,7 +45,8 @@
 //! ours learns of it by a ping (see [`websocket`](crate::transport::websocket)). A server that has answered such
 //! a ping as any other does not, and the session ends when nothing comes from it for `CLIENT_GRACE`. A server that
 //! has said the end of a session takes data for it as long as they keep coming: from a client that has shown so
-//! that it is none of ours, at least every `SERVER_GRACE`.
+//! that it is none of ours, at least every `SERVER_GRACE`. In gRPC there is nothing by which either could be told, so
+//! each peer is taken for such a one.
 
 mod engine;
 mod link;

@@ -8,7 +8,11 @@ use crate::relay::{Outcome, Timeouts, reset};
 use crate::runtime::admission::{OwnPlace, SessionPlace};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry::{Kind, Record, Target};
-use crate::transport::websocket::OpenWebSocket;
+use crate::transport::framed::Framed;
+use crate::transport::framing::Framing;
+#[cfg(feature = "grpc")]
+use crate::transport::grpc::{GrpcOpener, Hunks};
+use crate::transport::websocket::WebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -35,26 +39,56 @@ const PONG_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 
 /// Opens connections that carry sessions.
 pub trait OpenLink: Send + Sync + 'static {
+    /// What their bytes mean.
+    type Framing: Framing + Send + 'static;
+
+    /// Whether a server may answer a ping.
+    const HAS_PINGS: bool = true;
+
     /// Opens one. As much of `early` as can go with the handshake does, and is taken from it.
     fn open(
         &self,
         early: &mut Vec<u8>,
-    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send;
+    ) -> impl Future<Output = Result<Framed<Stream, Self::Framing>, NotOpened>> + Send;
 
     /// To what it opens them, for the logs.
     fn server(&self) -> &Arc<str>;
+
+    /// None is opened any more.
+    fn retire(&self) {}
 }
 
 impl OpenLink for WebOpener {
+    type Framing = WebSocket;
+
     fn open(
         &self,
         early: &mut Vec<u8>,
-    ) -> impl Future<Output = Result<OpenWebSocket<Stream>, NotOpened>> + Send {
+    ) -> impl Future<Output = Result<Framed<Stream, WebSocket>, NotOpened>> + Send {
         self.websocket(early)
     }
 
     fn server(&self) -> &Arc<str> {
         self.server()
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl OpenLink for GrpcOpener {
+    type Framing = Hunks;
+
+    const HAS_PINGS: bool = false;
+
+    async fn open(&self, _: &mut Vec<u8>) -> Result<Framed<Stream, Hunks>, NotOpened> {
+        self.hunks().await
+    }
+
+    fn server(&self) -> &Arc<str> {
+        self.server()
+    }
+
+    fn retire(&self) {
+        self.retire();
     }
 }
 
@@ -144,6 +178,12 @@ impl<O: OpenLink> Pool<O> {
     pub fn retire(&self) {
         self.is_retired.store(true, Ordering::Release);
         self.members().clear();
+        self.opener.retire();
+    }
+
+    /// What opens the connections.
+    pub fn opener(&self) -> &O {
+        &self.opener
     }
 
     /// Carries a session in a connection that is younger than that.
@@ -307,7 +347,7 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
     }
 
     fn is_deaf(&self) -> bool {
-        self.pool.deaf.load(Ordering::Acquire)
+        !O::HAS_PINGS || self.pool.deaf.load(Ordering::Acquire)
     }
 
     fn found_deaf(&mut self) {

@@ -5,6 +5,7 @@ use super::liveness::{Liveness, Seen};
 use super::sessions::Sessions;
 use super::source::{NewSession, SessionSource};
 use crate::relay::{End, RelayStream};
+use crate::transport::framing::Framing;
 use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll};
@@ -30,7 +31,11 @@ impl<I: SessionSource> Starts<I> {
 
     /// Begins the connection with a ping, where it is to be proved that the way works. `nothing_is_asked` if
     /// nothing went with the handshake that the peer may answer before that.
-    pub(super) fn prove<S: RelayStream>(&mut self, link: &mut Link<S>, nothing_is_asked: bool) {
+    pub(super) fn prove<S: RelayStream, F: Framing>(
+        &mut self,
+        link: &mut Link<S, F>,
+        nothing_is_asked: bool,
+    ) {
         if I::IS_CLIENT && self.source.is_to_be_proved() {
             self.liveness.prove(Instant::now(), nothing_is_asked);
             link.queue_ping();
@@ -38,10 +43,10 @@ impl<I: SessionSource> Starts<I> {
     }
 
     /// A session that can begin now. One that cannot waits, and the peer is asked whether it is there.
-    pub(super) fn next<S: RelayStream>(
+    pub(super) fn next<S: RelayStream, F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
-        link: &mut Link<S>,
+        link: &mut Link<S, F>,
     ) -> Option<NewSession> {
         loop {
             let is_there = self.source.is_deaf() || !self.liveness.is_quiet(Instant::now());
@@ -89,10 +94,10 @@ impl<I: SessionSource> Starts<I> {
 
     /// Asks a peer that is silent, and sees to what follows from that. Returns when to do so again, or the
     /// end of the connection.
-    pub(super) fn check<S: RelayStream>(
+    pub(super) fn check<S: RelayStream, F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
-        link: &mut Link<S>,
+        link: &mut Link<S, F>,
         sessions: &Sessions,
     ) -> Result<Option<Instant>, End> {
         if !I::IS_CLIENT || link.is_broken() {
@@ -137,10 +142,10 @@ impl<I: SessionSource> Starts<I> {
 
     /// Has the connection not be silent for long while there are sessions, for the proxies on the way. An answer
     /// is not waited for: who says nothing may be silent, and a peer that does not read yet is not gone.
-    fn keep_alive<S: RelayStream>(
+    fn keep_alive<S: RelayStream, F: Framing>(
         &mut self,
         cx: &mut Context<'_>,
-        link: &mut Link<S>,
+        link: &mut Link<S, F>,
         now: Instant,
         in_use: bool,
     ) -> Result<Option<Instant>, End> {

@@ -3,7 +3,7 @@
 //! are the requests of many.
 
 use super::error::Error;
-use super::{Opened, Server, streams};
+use super::{Opened, Server};
 use crate::config::Layer;
 use crate::detect::{Handoff, Rules, UpstreamId};
 use crate::fallback::{Begun, H2Website};
@@ -152,11 +152,10 @@ impl Connection {
     async fn tunnel(&self, arrived: Arrived, method: Method, slot: Option<Slot>, mut record: Record) {
         (record.kind, record.path) = (Kind::Grpc, Some(PathClass::Ours));
         let (role, backend) = self.server.backends.of_name(self.name.as_deref());
-        record.target = Some(Target { role, address: Arc::clone(backend.shown()) });
-        match grpc::accept(arrived, method, self.is_front) {
-            Ok(tunnel) => self.server.serve_tunnel(tunnel, slot, backend, record).await,
-            Err(error) => streams::tell_failure(record, &error),
-        }
+        let target = Target { role, address: Arc::clone(backend.shown()) };
+        record.target = Some(target.clone());
+        let accepted = Box::pin(grpc::accept(arrived, method, self.is_front, backend)).await;
+        self.server.serve_accepted(accepted, slot, backend, target, record).await;
     }
 
     async fn websocket(&self, arrived: Arrived, extended: Extended, slot: Option<Slot>, mut record: Record) {
@@ -164,19 +163,8 @@ impl Connection {
         let (role, backend) = self.server.backends.of_path_or_name(extended.route, self.name.as_deref());
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.target = Some(target.clone());
-        let accepted = match Box::pin(websocket::accept_extended(arrived, extended, backend)).await {
-            Ok(accepted) => accepted,
-            Err(error) => return streams::tell_failure(record, &error),
-        };
-        match self.server.relaying(accepted, slot, backend, target, &mut record).await {
-            Ok(tunnel) => {
-                record.stands(record.began.elapsed());
-                let mut outcome = tunnel.await;
-                record.ended(&outcome);
-                outcome.close().await;
-            }
-            Err(error) => streams::tell_failure(record, &error),
-        }
+        let accepted = Box::pin(websocket::accept_extended(arrived, extended, backend)).await;
+        self.server.serve_accepted(accepted, slot, backend, target, record).await;
     }
 
     /// Has the website answer.

@@ -1,16 +1,27 @@
 //! Tunnels that are streams of a connection.
 
-use super::{Server, limits};
+use super::Server;
+#[cfg(feature = "quic")]
+use super::limits;
 use crate::metrics::{self, Failure};
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::net::limits::{Arrival, Slot};
 use crate::telemetry::Record;
-use crate::transport::{NotAccepted, Tunnel};
+#[cfg(feature = "grpc")]
+use crate::telemetry::Target;
+#[cfg(feature = "grpc")]
+use crate::transport::Accepted;
+use crate::transport::NotAccepted;
+#[cfg(feature = "quic")]
+use crate::transport::Tunnel;
+#[cfg(feature = "grpc")]
+use std::sync::Arc;
 use tracing::warn;
 
 impl Server {
     /// Serves a tunnel to its end.
+    #[cfg(feature = "quic")]
     pub(super) async fn serve_tunnel(
         &self,
         tunnel: Tunnel,
@@ -29,6 +40,31 @@ impl Server {
                 tunnel.abort();
                 tell_failure(record, &NotAccepted::Backend(error));
             }
+        }
+    }
+
+    /// Serves what a client was granted to its end.
+    #[cfg(feature = "grpc")]
+    pub(super) async fn serve_accepted(
+        &self,
+        accepted: Result<Accepted, NotAccepted>,
+        slot: Option<Slot>,
+        backend: &Arc<Dialer>,
+        target: Target,
+        mut record: Record,
+    ) {
+        let tunnel = match accepted {
+            Ok(accepted) => self.relaying(accepted, slot, backend, target, &mut record).await,
+            Err(error) => Err(error),
+        };
+        match tunnel {
+            Ok(tunnel) => {
+                record.stands(record.began.elapsed());
+                let mut outcome = tunnel.await;
+                record.ended(&outcome);
+                outcome.close().await;
+            }
+            Err(error) => tell_failure(record, &error),
         }
     }
 

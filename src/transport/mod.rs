@@ -3,6 +3,8 @@
 
 mod answer;
 pub mod fake_tls;
+pub mod framed;
+pub mod framing;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(not(feature = "grpc"))]
@@ -11,6 +13,7 @@ pub mod grpc;
 #[cfg(feature = "grpc")]
 pub mod h2;
 pub mod http;
+mod mux_detector;
 pub mod proxy_protocol;
 #[cfg(feature = "quic")]
 pub mod quic;
@@ -31,10 +34,11 @@ pub mod websocket;
 mod windows;
 
 pub use grpc::GrpcOpener;
+pub use mux_detector::{Accepted, OpenMux};
 pub use quic::QuicOpener;
 pub use stream::Stream;
 pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
-pub use websocket::{Accepted, WebOpener};
+pub use websocket::WebOpener;
 
 use crate::config::{ClientDisguise, Handshake, RequestConfig};
 use crate::detect::ClientKind;

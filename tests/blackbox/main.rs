@@ -45,6 +45,7 @@ mod fronts;
 mod fuzz;
 mod grpc;
 mod grpc_fronts;
+mod grpc_mux;
 mod h2_hostile;
 mod h2_visitors;
 mod hosts;

@@ -47,7 +47,7 @@ async fn connection(bytes: &[u8], ends: &[usize], pause: Duration) -> (usize, Ve
     let target = Target { role: "backend", address: "127.0.0.1:1".into() };
     let to = Backend::new(dialer, Some(socket), None, info, target);
     let open = OpenWebSocket::new(near, WebSocket::new(Role::Server, KEY), Vec::new());
-    let served = serve(open, to, Timeouts::new(Duration::from_secs(300)));
+    let served = serve(open.into(), to, Timeouts::new(Duration::from_secs(300)));
     let (mut from_server, mut to_server) = far.into_split();
     let client = async {
         for piece in pieces(bytes, ends).filter(|piece| !piece.is_empty()) {

@@ -137,7 +137,7 @@ fn anything(role: Role, bytes: &[u8]) {
         for piece in pieces(bytes, ends) {
             open.take(&mut piece.to_vec());
             let mut out = Vec::new();
-            open.websocket.take_control_frames(&mut out);
+            open.framing.take_control_frames(&mut out);
             assert!(out.len() <= MOST_CONTROL);
         }
         let received = open.received;

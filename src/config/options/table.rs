@@ -145,8 +145,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "mux",
         Kind::Value("SESSIONS"),
         BOTH,
-        "WebSocket client: so many sessions share a connection (default: 1); 0 is no Mux.Cool. A server \
-         always takes both.",
+        "WebSocket and gRPC client: so many sessions share a connection, or a stream of one (default: 1, with gRPC 0); \
+         0 is no Mux.Cool. A server always takes both.",
     ),
     OptionSpec {
         aliases: &["service-name"],

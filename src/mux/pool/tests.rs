@@ -1,6 +1,5 @@
 use super::*;
 use crate::relay::test_streams::connection;
-use crate::transport::websocket::WebSocket;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::sleep;
 
@@ -17,19 +16,21 @@ struct Opener {
 }
 
 impl OpenLink for Opener {
+    type Framing = WebSocket;
+
     fn server(&self) -> &Arc<str> {
         static SERVER: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "a test".into());
         &SERVER
     }
 
-    async fn open(&self, early: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, NotOpened> {
+    async fn open(&self, early: &mut Vec<u8>) -> Result<Framed<Stream, WebSocket>, NotOpened> {
         if let Some(time) = self.fails_after {
             sleep(time).await;
             return Err(NotOpened::Malformed("away".into()));
         }
         let (near, far) = connection().await;
         let _ = self.opened.send((far, std::mem::take(early)));
-        Ok(OpenWebSocket::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
+        Ok(Framed::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
     }
 }
 

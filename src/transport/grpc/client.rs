@@ -1,11 +1,13 @@
 //! gRPC on the client half: connections to the server, and a stream on one of them for each tunnel.
 
+use super::GrpcError;
 use super::answer::{judge, once_ended};
 use super::heard::Heard;
-use super::{GrpcError, Hunks};
+use super::hunks::Hunks;
 use crate::config::GrpcClientConfig;
 use crate::net::Dialer;
-use crate::relay::{Direction, Flows, unanswered_attempts};
+use crate::relay::{Direction, unanswered_attempts};
+use crate::transport::framed::Framed;
 use crate::transport::h2::{self as transport_h2, H2Stream};
 use crate::transport::tls::{Connector, TlsError};
 use crate::transport::usage::Usage;
@@ -96,15 +98,24 @@ impl GrpcOpener {
     ///
     /// The server cannot be reached, or takes no stream.
     pub async fn open(&self, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
-        let stream = match self.stream() {
-            Some(stream) => stream,
-            None => Box::pin(self.stream_of_another()).await?,
-        };
-        let mut flows = Flows::new(Hunks::new(Direction::Up, Method::Tun));
+        let (stream, mut flows, _) = self.hunks().await?.into_flows();
         if !first.is_empty() {
             flows.feed(Direction::Up, &mut first);
         }
         Ok(Tunnel::dialled(stream, flows))
+    }
+
+    /// Opens a stream of hunks.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub async fn hunks(&self) -> Result<Framed<Stream, Hunks>, NotOpened> {
+        let stream = match self.stream() {
+            Some(stream) => stream,
+            None => Box::pin(self.stream_of_another()).await?,
+        };
+        Ok(Framed::new(stream.into(), Hunks::new(Direction::Up, Method::Tun), Vec::new()))
     }
 
     /// A stream on a connection that stands and has room.

@@ -1,8 +1,9 @@
-//! Hunks as what happens to bytes in a relay.
+//! Hunks as what happens to bytes in a relay, and as what carries sessions.
 
 use crate::relay::{Direction, Pieces, Protocol, ProtocolError};
+use crate::transport::framing::{Event, Framing};
 use crate::wire::grpc::{HunkDecoder, HunkEncoder, Method};
-use crate::wire::{Decoder as _, Encoder, Step};
+use crate::wire::{Decoder as _, Encoder, FrameSizeError, Step};
 
 /// What becomes of the bytes of both directions.
 #[derive(Debug)]
@@ -47,5 +48,40 @@ impl Protocol for Hunks {
             self.decoder.end()?;
         }
         Ok(())
+    }
+}
+
+/// HTTP/2 has pings; none are sent: a server of grpc-go counts them, and closes the connection at the fourth.
+impl Framing for Hunks {
+    const HEAD: usize = HunkEncoder::HEAD;
+
+    fn encoded(&self) -> Direction {
+        self.encoded
+    }
+
+    fn decoded(&self) -> Direction {
+        match self.encoded {
+            Direction::Up => Direction::Down,
+            Direction::Down => Direction::Up,
+        }
+    }
+
+    fn decode(&mut self, input: &mut [u8], at: &mut usize) -> Result<Step<Event>, ProtocolError> {
+        Ok(match self.decoder.decode(input, at)? {
+            Step::Payload(range) => Step::Payload(range),
+            Step::NeedMore => Step::NeedMore,
+        })
+    }
+
+    fn messages(&self) -> u32 {
+        self.decoder.messages()
+    }
+
+    fn is_between_messages(&self) -> bool {
+        self.decoder.is_between_messages()
+    }
+
+    fn encode_in_place(&mut self, frame: &mut [u8]) -> Result<usize, FrameSizeError> {
+        HunkEncoder::encode_in_place(frame)
     }
 }

@@ -1,20 +1,29 @@
 //! A server's side of a tunnel.
 
-use super::Hunks;
-use crate::relay::{Direction, Flows};
+use super::hunks::Hunks;
+use crate::net::Dialer;
+use crate::relay::Direction;
+use crate::transport::NotAccepted;
+use crate::transport::framed::Framed;
 use crate::transport::h2::{Arrived, EndOf};
-use crate::transport::{NotAccepted, Tunnel};
+use crate::transport::mux_detector::{Accepted, detect};
 use crate::wire::grpc::Method;
 use h2::Reason;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-/// Grants a client its tunnel. `by_proxy`: one stands between that ends both directions with the first.
+/// Grants a client its tunnel, and finds out whether the stream in it is Mux.Cool. Where it says nothing for a while,
+/// `backend` is dialled meanwhile. `by_proxy`: one stands between that ends both directions with the first.
 ///
 /// # Errors
 ///
-/// It has gone.
-pub(crate) fn accept(arrived: Arrived, method: Method, by_proxy: bool) -> Result<Tunnel, NotAccepted> {
+/// It has gone, or the backend cannot be reached.
+pub(crate) async fn accept(
+    arrived: Arrived,
+    method: Method,
+    by_proxy: bool,
+    backend: &Dialer,
+) -> Result<Accepted, NotAccepted> {
     let mut answer = Response::new(());
     // As it was asked for: what follows a plus names the messages.
     if let Some(content_type) = arrived.request.headers().get(CONTENT_TYPE) {
@@ -22,7 +31,8 @@ pub(crate) fn accept(arrived: Arrived, method: Method, by_proxy: bool) -> Result
     }
     let end = if by_proxy { EndOf::LateTrailers(trailers(), None) } else { EndOf::Trailers(trailers()) };
     let stream = arrived.accept(answer, end, Reason::INTERNAL_ERROR).map_err(NotAccepted::Broken)?;
-    Ok(Tunnel::accepted(stream, Flows::new(Hunks::new(Direction::Down, method)), None))
+    let hunks = Hunks::new(Direction::Down, method);
+    detect(Framed::new(stream.into(), hunks, Vec::new()), 0, backend).await
 }
 
 /// What says that all is well.

@@ -15,6 +15,7 @@
 //!   takes the close frame for an error and throws away what it has not passed on by then.
 
 mod accept;
+mod framing;
 mod keep_alive;
 #[cfg(test)]
 mod keep_alive_tests;
@@ -25,21 +26,19 @@ mod protocol;
 #[cfg(test)]
 mod tests;
 
-pub use accept::Accepted;
+pub use super::framing::Event;
 pub(super) use accept::accept;
 #[cfg(feature = "grpc")]
 pub(crate) use accept::accept_extended;
 pub use open::WebOpener;
 
-use crate::relay::{EndSeen, Flows, ProtocolError, WriteBuffer, read_some};
+use super::framed::Framed;
+use crate::relay::ProtocolError;
 use crate::wire::websocket::{Control, ControlFrame, Decoder, Encoder, Role, close, ping, pong};
 use crate::wire::{Decoder as _, FrameSizeError, Step};
 use keep_alive::KeepAlive;
 use sha1::{Digest as _, Sha1};
-use std::future::poll_fn;
-use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 /// How long a client whose application has ended waits for data from a foreign server: v2ray's
@@ -51,6 +50,9 @@ pub const SERVER_GRACE: Duration = Duration::from_secs(2);
 
 /// Bytes of the pings' payload.
 const MARK: usize = 8;
+
+/// An open connection on its way from one stage to the next.
+pub type OpenWebSocket<S> = Framed<S, WebSocket>;
 
 /// A WebSocket connection whose handshake is done: what becomes of the bytes of both directions, and the
 /// control frames between them.
@@ -115,15 +117,6 @@ enum Peer {
     IsForeign,
     /// It is one of ours.
     KnowsHalfCloses,
-}
-
-/// What a peer says beside payload that concerns the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// It sends nothing more.
-    End,
-    /// It sends nothing more in this session of Mux.Cool.
-    SessionEnd(u16),
 }
 
 impl WebSocket {
@@ -337,130 +330,5 @@ impl WebSocket {
             _ => code,
         };
         close(self.role, Some(code), "").as_bytes().to_vec()
-    }
-}
-
-/// An open connection on its way from one stage to the next, and all that has been read of it and not been used.
-///
-/// A stage reads more than it was meant to: behind an answer, or in the read in which it found out what it wanted
-/// to know, there may be payload, the end of a session, the end of the stream. All of that is here, in its order,
-/// and the stage that comes next gets it as if it had read it itself.
-#[derive(Debug)]
-pub struct OpenWebSocket<S> {
-    /// The connection.
-    pub io: S,
-    /// What its bytes mean.
-    pub websocket: WebSocket,
-    /// What has come.
-    pub received: Received,
-    /// Control frames of which the connection has not taken all; the front of one may be gone.
-    pub write_buf: WriteBuffer,
-    /// The connection could not be written to. What the peer has said before is still read.
-    pub write_error: Option<io::Error>,
-}
-
-/// What has come on a WebSocket connection.
-#[derive(Debug, Default)]
-pub struct Received {
-    /// The stream, as far as it has come.
-    pub payload: Vec<u8>,
-    /// Sessions of Mux.Cool in which the peer sends nothing more, each with how much of the payload came
-    /// before it said so.
-    pub session_ends: Vec<(usize, u16)>,
-    /// How the stream ended, if it has. That came behind all of the payload.
-    pub end_seen: Option<EndSeen>,
-    /// How much of the payload came before the end of the first message that has any.
-    pub first_message: Option<usize>,
-    /// The number of the message with the first payload.
-    message: Option<u32>,
-}
-
-impl<S> OpenWebSocket<S> {
-    /// A connection whose handshake is done. `early` came with the handshake.
-    pub fn new(io: S, websocket: WebSocket, early: Vec<u8>) -> OpenWebSocket<S> {
-        let received = Received { payload: early, ..Received::default() };
-        OpenWebSocket { io, websocket, received, write_buf: WriteBuffer::default(), write_error: None }
-    }
-
-    /// The connection, its two directions for a relay, and why it takes nothing more if it does not. Which
-    /// sessions have ended is of no concern to a bare stream.
-    pub fn into_flows(self) -> (S, Flows<WebSocket>, Option<io::Error>) {
-        let OpenWebSocket { io, websocket, received, write_buf, write_error } = self;
-        let (encoded, decoded) = (websocket.encoded(), websocket.decoded());
-        let flows = Flows::new(websocket)
-            .with_payload(decoded, received.payload)
-            .ended(decoded, received.end_seen)
-            .with_pending(encoded, write_buf, 0);
-        (io, flows, write_error)
-    }
-
-    /// Takes frames that have been read. What follows an end is void.
-    pub fn take(&mut self, frames: &mut [u8]) {
-        let received = &mut self.received;
-        let (mut at, mut more) = (0, true);
-        while more && received.end_seen.is_none() {
-            let found = self.websocket.decode(frames, &mut at);
-            let message = self.websocket.decoder.messages();
-            let is_over = received.message.is_some_and(|first| first != message)
-                || (received.message.is_some() && self.websocket.decoder.is_between_messages());
-            match found {
-                Ok(Step::Payload(range)) => {
-                    if received.message.is_some_and(|first| first != message) {
-                        received.first_message.get_or_insert(received.payload.len());
-                    }
-                    received.message.get_or_insert(message);
-                    received.payload.extend_from_slice(&frames[range]);
-                    continue;
-                }
-                Ok(Step::Event(Event::SessionEnd(id))) => {
-                    received.session_ends.push((received.payload.len(), id))
-                }
-                Ok(Step::NeedMore) => more = false,
-                Ok(Step::Event(Event::End)) => received.end_seen = Some(EndSeen::Closed),
-                Err(error) => received.end_seen = Some(EndSeen::Malformed(error)),
-            }
-            if is_over {
-                received.first_message.get_or_insert(received.payload.len());
-            }
-        }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> OpenWebSocket<S> {
-    /// Reads once, at most `most` bytes, and writes what control frames there are to be sent before that.
-    /// Nothing is lost when it is dropped and called again.
-    pub async fn read(&mut self, most: usize) {
-        if let Err(error) = self.answer().await {
-            self.write_buf.clear();
-            self.write_error.get_or_insert(error);
-        }
-        let mut frames = Vec::new();
-        match read_some(&mut self.io, &mut frames, most).await {
-            Ok(0) => {
-                self.websocket.connection_ended();
-                // An error is reported once. A peer that could not be written to did not end in order.
-                self.received.end_seen = Some(match self.write_error.take() {
-                    Some(error) => EndSeen::Broken(error),
-                    None => EndSeen::Closed,
-                });
-            }
-            Ok(_) => self.take(&mut frames),
-            Err(error) => self.received.end_seen = Some(EndSeen::Broken(error)),
-        }
-    }
-
-    /// Writes the control frames that wait to be sent.
-    async fn answer(&mut self) -> io::Result<()> {
-        if self.write_error.is_some() {
-            return Ok(());
-        }
-        let OpenWebSocket { io, websocket, write_buf, .. } = self;
-        if websocket.has_control_frames() {
-            write_buf.append(|out| websocket.take_control_frames(out));
-        }
-        while !write_buf.is_empty() {
-            poll_fn(|cx| write_buf.poll_write(cx, io)).await?;
-        }
-        self.io.flush().await
     }
 }

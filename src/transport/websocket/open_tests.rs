@@ -1,6 +1,8 @@
 //! Whatever the pieces in which frames are read, the next stage gets the same.
 
 use super::*;
+use crate::relay::EndSeen;
+use crate::transport::framed::Received;
 use crate::wire::websocket::{Role, mask};
 use proptest::prelude::*;
 
@@ -31,7 +33,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn mark(handoff: &OpenWebSocket<()>) -> Vec<u8> {
-    handoff.websocket.mark.to_vec()
+    handoff.framing.mark.to_vec()
 }
 
 fn words() -> impl Strategy<Value = Vec<Word>> {
@@ -106,7 +108,7 @@ proptest! {
         prop_assert_eq!(first, first_message);
         let end = match end_seen {
             None => Ending::None,
-            Some(EndSeen::Closed) if handoff.websocket.peer_has_closed() => Ending::Close,
+            Some(EndSeen::Closed) if handoff.framing.peer_has_closed() => Ending::Close,
             Some(EndSeen::Closed) => Ending::HalfClose,
             Some(EndSeen::Malformed(_)) => Ending::Garbage,
             Some(EndSeen::Broken(error)) => return Err(TestCaseError::fail(error.to_string())),

@@ -34,6 +34,8 @@ pub struct HunkDecoder {
     method: Method,
     state: State,
     failed: Option<Error>,
+    /// How many messages have begun, counted round and round.
+    messages: u32,
 }
 
 /// What comes next.
@@ -54,7 +56,17 @@ enum State {
 impl HunkDecoder {
     /// Reads the messages of this method.
     pub fn new(method: Method) -> HunkDecoder {
-        HunkDecoder { method, state: State::Flag, failed: None }
+        HunkDecoder { method, state: State::Flag, failed: None, messages: 0 }
+    }
+
+    /// How many messages have begun, counted round and round.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Whether each message that has begun has come to its end.
+    pub fn is_between_messages(&self) -> bool {
+        self.state == State::Flag
     }
 
     /// The stream has ended.
@@ -74,7 +86,10 @@ impl HunkDecoder {
     fn take(&mut self, byte: u8) -> Result<State, Error> {
         Ok(match self.state {
             State::Flag if byte != 0 => return Err(Error::Compressed),
-            State::Flag => State::Length { bytes: 0, value: 0 },
+            State::Flag => {
+                self.messages = self.messages.wrapping_add(1);
+                State::Length { bytes: 0, value: 0 }
+            }
             State::Length { bytes, value } => {
                 let value = value << 8 | u32::from(byte);
                 match bytes {
