@@ -206,7 +206,7 @@ impl Detector {
             (VisitorProtocol::Tls, _) => Detection::NeedMore,
             #[cfg(feature = "grpc")]
             _ if !rules.tls_alone && rules.takes_h2() && begins_h2(bytes) => {
-                if bytes.len() < PREFACE.len() {
+                if bytes.len() < H2_WORD {
                     Detection::NeedMore
                 } else {
                     Detection::H2
@@ -227,6 +227,11 @@ impl Detector {
         }
     }
 }
+
+/// So much of HTTP/2's preface no other protocol begins with: no method of HTTP/1 is PRI. (A website that speaks it answers
+/// before it has all of it.)
+#[cfg(feature = "grpc")]
+const H2_WORD: usize = b"PRI".len();
 
 /// Whether these bytes are HTTP/2's preface, as far as they have come.
 #[cfg(feature = "grpc")]

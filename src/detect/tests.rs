@@ -133,7 +133,7 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
         ("TLS that is none", b"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00".to_vec(), None),
         ("a page", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), None),
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), cfg!(feature = "grpc").then_some("HTTP/2")),
-        ("HTTP/2 but for a byte", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\n".to_vec(), None),
+        ("HTTP/1 with a method like HTTP/2", b"PRO * HTTP/2.0\r\n\r\n".to_vec(), None),
         ("anything", b"\x05\x01\x00".to_vec(), None),
     ]
 }

@@ -9,8 +9,8 @@ use crate::relay::{Direction, Flows, Identity, Relay, RelayStream as _, SEND_TIM
 use crate::telemetry::Answered;
 use crate::transport::Stream;
 use crate::transport::h2::takeover::{Takeover, Whose};
-use crate::transport::h2::{Arrived, Taken, copy_body};
-use crate::wire::h2::PREFACE;
+use crate::transport::h2::{Arrived, Taken, copy_body, send_buffer};
+use crate::wire::h2::{MOST_WINDOW, PREFACE};
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
@@ -18,12 +18,13 @@ use http::{Request, Response};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 /// What is read at once until it is known whose a connection is.
@@ -31,6 +32,15 @@ const CHUNK: usize = 16 * 1024;
 
 /// How long the website may take to say what it takes, once a client of ours waits for it.
 const SITE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the rest of a first request may take: a segment that was lost once comes sooner.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a website is asked that has not touched a question: once more than it goes away.
+const ATTEMPTS: usize = 3;
+
+/// The most connections to a website for the visitors of one connection.
+const MOST_CONNECTIONS: usize = 16;
 
 /// How long a website may take to take a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,10 +78,14 @@ impl Fallback {
         };
         let mut site = match Box::pin(port.connect(&mut c)).await {
             Ok(site) => site,
-            Err(error) => {
-                c.io.abort();
-                return Err(error);
-            }
+            // A client that does not wait for its settings needs none.
+            Err(error) => match Box::pin(decide_alone(&mut c, &is_ours)).await {
+                Some(taken) => return Ok(Begun::Ours(Box::new(c), taken)),
+                None => {
+                    c.io.abort();
+                    return Err(error);
+                }
+            },
         };
         let answers = site.tcp().and_then(|tcp| visit.answers(tcp));
         // In TLS it is known what comes, and a web server that has the TLS itself speaks at once.
@@ -131,11 +145,13 @@ async fn decide(
             site.write_all(for_site).await?;
             site.flush().await?;
         }
-        let waits = takeover.waits_for_site();
-        let due = *patience.get_or_insert_with(|| Instant::now() + SITE_TIMEOUT);
-        if !waits {
-            patience = None;
-        }
+        let (waits, holds) = (takeover.waits_for_site(), takeover.holds_request());
+        let time = if waits { SITE_TIMEOUT } else { REQUEST_TIMEOUT };
+        let due = match patience {
+            Some((of_site, due)) if of_site == waits => due,
+            _ => Instant::now() + time,
+        };
+        patience = (waits || holds).then_some((waits, due));
         tokio::select! {
             biased;
             read = read_some(site, &mut from_site, CHUNK) => {
@@ -158,16 +174,51 @@ async fn decide(
                 from_client.clear();
             }
             () = sleep_until(due), if waits => return Ok(Whose::Ours),
+            () = sleep_until(due), if holds => takeover.give_up(),
         }
     }
 }
 
-/// A connection to a website that speaks HTTP/2 in the clear, for the visitors of one connection. It is made once it is
-/// needed.
+/// Looks whether the client asks for what is ours at once, where there is no website that could say a word.
+async fn decide_alone(
+    c: &mut Handoff<Stream>,
+    is_ours: &(impl Fn(&Request<()>) -> bool + Send + Sync),
+) -> Option<Taken> {
+    let mut takeover = Takeover::default();
+    takeover.client_says(&std::mem::take(&mut c.read_buf), is_ours);
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let mut more = Vec::new();
+    while takeover.whose() == Whose::Unknown {
+        let read = timeout_at(deadline, read_some(&mut c.io, &mut more, CHUNK)).await;
+        read.ok()?.ok().filter(|&len| len > 0)?;
+        takeover.client_says(&more, is_ours);
+        more.clear();
+    }
+    (takeover.whose() == Whose::Ours).then(|| takeover.into_taken())
+}
+
+/// Connections to a website that speaks HTTP/2 in the clear, for the visitors of one connection. They are made once they
+/// are needed.
 pub struct H2Website {
     /// Who came.
     info: ConnInfo,
-    connection: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    connections: tokio::sync::Mutex<Vec<Connection>>,
+}
+
+/// A connection to a website, and how many of its requests are not over.
+#[derive(Clone)]
+struct Connection {
+    requests: SendRequest<Bytes>,
+    running: Arc<AtomicUsize>,
+}
+
+/// A request that is not over, until this is dropped.
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why a request has no answer. Its stream was reset.
@@ -176,6 +227,9 @@ pub enum NoAnswer {
     /// There is nobody who could.
     #[error("there is no website that speaks HTTP/2")]
     NoWebsite,
+    /// The website has as many as it takes.
+    #[error("the website takes no more requests")]
+    TooMany,
     /// The website cannot be reached.
     #[error(transparent)]
     Website(#[from] NoVisit),
@@ -190,7 +244,7 @@ pub enum NoAnswer {
 impl H2Website {
     /// For the visitors of this connection.
     pub fn new(info: ConnInfo) -> H2Website {
-        H2Website { info, connection: tokio::sync::Mutex::default() }
+        H2Website { info, connections: tokio::sync::Mutex::default() }
     }
 
     async fn answer(&self, port: Option<&Port>, arrived: Arrived) -> Result<Answered, NoAnswer> {
@@ -199,8 +253,10 @@ impl H2Website {
             Ok(answered) => Ok(answered),
             Err(error) => {
                 let reason = match &error {
+                    // It was not touched, and may be asked again.
+                    NoAnswer::Broken(error) if is_untouched(error) => Reason::REFUSED_STREAM,
                     NoAnswer::Broken(error) => error.reason().unwrap_or(Reason::INTERNAL_ERROR),
-                    NoAnswer::NoWebsite | NoAnswer::Website(_) => Reason::REFUSED_STREAM,
+                    NoAnswer::NoWebsite | NoAnswer::Website(_) | NoAnswer::TooMany => Reason::REFUSED_STREAM,
                     NoAnswer::Stalled => Reason::CANCEL,
                 };
                 respond.send_reset(reason);
@@ -220,28 +276,40 @@ impl H2Website {
         // (only with this are the scheme and the host demanded, which a visitor may leave out)
         *head.version_mut() = http::Version::HTTP_11;
         let ends = body.is_end_stream();
-        let (mut answer, to_site) = self.ask(port, head, ends).await?;
+        let mut attempts = 0;
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
-        let mut upload = pin!(async {
-            if !ends {
-                copy_body(body, to_site, SEND_TIMEOUT, &up).await?;
-            }
-            Ok::<_, Option<h2::Error>>(())
-        });
-        let mut is_uploaded = ends;
-        let response = loop {
-            tokio::select! {
-                biased;
-                answered = next_answer(&mut answer, respond) => break answered?,
-                uploaded = &mut upload, if !is_uploaded => {
-                    // (a website may answer before it has read all, and reset the rest)
-                    match uploaded {
-                        Ok(()) => is_uploaded = true,
-                        Err(None) => return Err(NoAnswer::Stalled),
-                        Err(Some(error)) if error.reason() == Some(Reason::NO_ERROR) => is_uploaded = true,
-                        Err(Some(error)) => return Err(error.into()),
+        let mut body = Some(body);
+        let (response, mut upload, mut is_uploaded, _running) = loop {
+            attempts += 1;
+            let (mut answer, to_site, running) = self.ask(port, head.clone(), ends).await?;
+            let body = if ends { None } else { body.take() };
+            let mut upload = Box::pin(async {
+                match body {
+                    Some(body) => copy_body(body, to_site, SEND_TIMEOUT, &up).await,
+                    None => Ok(()),
+                }
+            });
+            let mut is_uploaded = ends;
+            let answered = loop {
+                tokio::select! {
+                    biased;
+                    answered = next_answer(&mut answer, respond) => break answered,
+                    uploaded = &mut upload, if !is_uploaded => {
+                        // (a website may answer before it has read all, and reset the rest)
+                        match uploaded {
+                            Ok(()) => is_uploaded = true,
+                            Err(None) => return Err(NoAnswer::Stalled),
+                            Err(Some(error)) if error.reason() == Some(Reason::NO_ERROR) => is_uploaded = true,
+                            Err(Some(error)) => return Err(error.into()),
+                        }
                     }
                 }
+            };
+            match answered {
+                Ok(response) => break (response, upload, is_uploaded, running),
+                // Nothing of the question is lost.
+                Err(error) if ends && is_untouched(&error) && attempts < ATTEMPTS => {}
+                Err(error) => return Err(error.into()),
             }
         };
         let (head, body) = response.into_parts();
@@ -268,36 +336,64 @@ impl H2Website {
         Ok(Answered { requests: 1, up: passed(&up), down: passed(&down) })
     }
 
-    /// Sends a request, on the connection that there is or on a new one.
+    /// Sends a request, on a connection that there is or on a new one.
     async fn ask(
         &self,
         port: Option<&Port>,
         head: Request<()>,
         ends: bool,
-    ) -> Result<(ResponseFuture, h2::SendStream<Bytes>), NoAnswer> {
+    ) -> Result<(ResponseFuture, h2::SendStream<Bytes>, Running), NoAnswer> {
         let Some(port) = port else { return Err(NoAnswer::NoWebsite) };
-        let mut connection = self.connection.lock().await;
-        if let Some(known) = connection.take()
-            && let Ok(mut ready) = known.ready().await
-            && let Ok(asked) = ready.send_request(head.clone(), ends)
-        {
-            *connection = Some(ready);
-            return Ok(asked);
+        let mut connections = self.connections.lock().await;
+        let mut at = 0;
+        while let Some(connection) = connections.get_mut(at) {
+            if connection.running.load(Ordering::Relaxed) >= connection.requests.current_max_send_streams() {
+                at += 1;
+                continue;
+            }
+            match connection.requests.send_request(head.clone(), ends) {
+                Ok((answer, to_site)) => return Ok((answer, to_site, connection.one_more())),
+                // It goes away, or has gone.
+                Err(_) => drop(connections.remove(at)),
+            }
+        }
+        if connections.len() >= MOST_CONNECTIONS {
+            return Err(NoAnswer::TooMany);
         }
         let tcp = port.dial(&self.info).await.map_err(NoVisit::from)?;
-        // (a small window: what its visitor does not take is to stay with the website)
-        let handshake = Builder::new().enable_push(false).handshake::<_, Bytes>(tcp);
-        let (new, driven) = timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| NoAnswer::Stalled)??;
+        // Each may bring as much as it may at the beginning: what its visitor does not take is to stay with the website, and
+        // is to keep no other one waiting.
+        let handshake = Builder::new()
+            .enable_push(false)
+            .initial_connection_window_size(MOST_WINDOW)
+            .max_send_buffer_size(send_buffer())
+            .handshake::<_, Bytes>(tcp);
+        let (mut requests, driven) =
+            timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| NoAnswer::Stalled)??;
         tokio::spawn(async move {
             if let Err(error) = driven.await {
                 debug!(%error, "the website's HTTP/2 connection broke");
             }
         });
-        let mut ready = new.ready().await?;
-        let asked = ready.send_request(head, ends)?;
-        *connection = Some(ready);
-        Ok(asked)
+        let (answer, to_site) = requests.send_request(head, ends)?;
+        let connection = Connection { requests, running: Arc::default() };
+        let running = connection.one_more();
+        connections.push(connection);
+        Ok((answer, to_site, running))
     }
+}
+
+impl Connection {
+    fn one_more(&self) -> Running {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(&self.running))
+    }
+}
+
+/// Whether a request is known not to have been looked at (RFC 9113 section 8.7).
+fn is_untouched(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away() || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)))
 }
 
 /// Waits for the answer, and passes on what comes before it.

@@ -154,7 +154,8 @@ impl Connection {
         let (role, backend) = self.server.backends.of_name(self.name.as_deref());
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.target = Some(target.clone());
-        let accepted = Box::pin(grpc::accept(arrived, method, self.is_front, backend)).await;
+        let accepted =
+            Box::pin(grpc::accept(arrived, method, self.is_front || says_proxy(&arrived), backend)).await;
         self.server.serve_accepted(accepted, slot, backend, target, record).await;
     }
 
@@ -191,6 +192,13 @@ async fn until_retired(retired: &mut watch::Receiver<bool>) {
     if retired.wait_for(|retired| *retired).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Whether the request says that a proxy stands in between, trusted or not.
+fn says_proxy(arrived: &Arrived) -> bool {
+    const NAMES: [&str; 6] =
+        ["via", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"];
+    NAMES.iter().any(|name| arrived.request.headers().contains_key(*name))
 }
 
 /// For whom the request says that it comes, as a head of HTTP/1.

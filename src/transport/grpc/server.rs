@@ -30,7 +30,7 @@ pub(crate) async fn accept(
         answer.headers_mut().insert(CONTENT_TYPE, content_type.clone());
     }
     let end = if by_proxy { EndOf::LateTrailers(trailers(), None) } else { EndOf::Trailers(trailers()) };
-    let stream = arrived.accept(answer, end, Reason::INTERNAL_ERROR).map_err(NotAccepted::Broken)?;
+    let stream = arrived.accept(answer, end, Reason::INTERNAL_ERROR);
     let hunks = Hunks::new(Direction::Down, method);
     detect(Framed::new(stream.into(), hunks, Vec::new()), 0, backend).await
 }

@@ -28,10 +28,18 @@ pub(crate) use stream::{EndOf, H2Stream};
 #[cfg(feature = "server")]
 pub use taken_over::Taken;
 
+use crate::runtime::buffers;
 use std::io;
 
-/// What a stream may have written that is not sent, in bytes.
+/// The most that a stream may have written that is not sent, in bytes.
 pub(super) const SEND_BUFFER: usize = 256 * 1024;
+
+/// What one may have now: there may be a thousand for whom the peer has no room.
+pub(crate) fn send_buffer() -> usize {
+    const STREAMS: usize = 1024;
+    const LEAST: usize = 16 * 1024;
+    buffers::limit().map_or(SEND_BUFFER, |limit| (limit / STREAMS).clamp(LEAST, SEND_BUFFER))
+}
 
 /// So many streams have room in the window of their connection, so that whoever does not read holds up no others: no
 /// more tunnels of ours share a connection.

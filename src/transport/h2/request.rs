@@ -73,7 +73,6 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
 
 /// `application/grpc`, whatever the messages in it are (`+proto`).
 pub(crate) fn is_grpc_type(value: &[u8]) -> bool {
-    let value = value.trim_ascii();
     let rest =
         value.get(..16).filter(|name| name.eq_ignore_ascii_case(b"application/grpc")).and(value.get(16..));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))

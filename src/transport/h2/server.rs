@@ -2,7 +2,7 @@
 
 use super::stream::{EndOf, H2Stream};
 use super::taken_over::{Taken, TakenOver};
-use super::{MOST, SEND_BUFFER, io_error, stream_window, to_u32};
+use super::{MOST, io_error, send_buffer, stream_window, to_u32};
 use crate::runtime::drain;
 use crate::transport::Stream;
 use crate::transport::usage::{InUse, Usage};
@@ -75,7 +75,7 @@ impl H2Connection {
         builder
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(MOST_HEADERS)
-            .max_send_buffer_size(SEND_BUFFER);
+            .max_send_buffer_size(send_buffer());
         if connect {
             builder.enable_connect_protocol();
         }
@@ -198,20 +198,11 @@ impl Arrived {
     }
 
     /// Answers with this, and takes the stream behind the answer, whose end is said so. (Where trailers say it, the
-    /// peer's may be said by breaking off.)
-    ///
-    /// # Errors
-    ///
-    /// The peer has gone.
-    pub(crate) fn accept(
-        mut self,
-        answer: Response<()>,
-        end: EndOf,
-        abort_code: Reason,
-    ) -> io::Result<H2Stream> {
+    /// peer's may be said by breaking off.) What a peer has said that has broken off already is still read.
+    pub(crate) fn accept(mut self, answer: Response<()>, end: EndOf, abort_code: Reason) -> H2Stream {
         let cancel_is_end = !matches!(end, EndOf::Data);
-        let send = self.respond.send_response(answer, false).map_err(io_error)?;
+        let send = self.respond.send_response(answer, false).ok();
         let receive = self.request.into_body();
-        Ok(H2Stream::accepted(send, receive, end, cancel_is_end, abort_code, self.in_use))
+        H2Stream::accepted(send, receive, end, cancel_is_end, abort_code, self.in_use)
     }
 }

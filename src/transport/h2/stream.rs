@@ -5,7 +5,7 @@ use crate::relay::RelayStream;
 use crate::transport::usage::InUse;
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -38,7 +38,8 @@ pub(crate) type OnceEnded = fn(Option<&HeaderMap>) -> io::Result<()>;
 
 /// A bidirectional stream.
 pub struct H2Stream {
-    send: Mutex<SendStream<Bytes>>,
+    /// `None` if the peer wanted to hear nothing more before it was answered.
+    send: Mutex<Option<SendStream<Bytes>>>,
     receive: Receive,
     /// What has come and is not read.
     unread: Bytes,
@@ -64,7 +65,7 @@ impl H2Stream {
     /// A stream that a peer has opened.
     #[cfg(feature = "server")]
     pub(super) fn accepted(
-        send: SendStream<Bytes>,
+        send: Option<SendStream<Bytes>>,
         receive: RecvStream,
         end: EndOf,
         cancel_is_end: bool,
@@ -92,7 +93,7 @@ impl H2Stream {
         in_use: InUse,
     ) -> H2Stream {
         H2Stream {
-            send: Mutex::new(send),
+            send: Mutex::new(Some(send)),
             receive: Receive::Answer(answer),
             unread: Bytes::new(),
             end: Some(EndOf::Data),
@@ -104,8 +105,9 @@ impl H2Stream {
         }
     }
 
-    fn send(&mut self) -> &mut SendStream<Bytes> {
-        self.send.get_mut().unwrap_or_else(PoisonError::into_inner)
+    fn send(&mut self) -> io::Result<&mut SendStream<Bytes>> {
+        let send = self.send.get_mut().unwrap_or_else(PoisonError::into_inner);
+        send.as_mut().ok_or(io::ErrorKind::BrokenPipe.into())
     }
 
     /// The next bytes of the peer; none at its end.
@@ -148,7 +150,7 @@ impl H2Stream {
 
     /// Room for so many bytes, or fewer.
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        let send = self.send();
+        let send = self.send()?;
         send.reserve_capacity(wanted.min(super::SEND_BUFFER));
         loop {
             let room = send.capacity();
@@ -206,7 +208,7 @@ impl AsyncWrite for H2Stream {
             return Poll::Ready(Ok(0));
         }
         let len = ready!(self.poll_room(cx, bytes.len()))?;
-        self.send().send_data(Bytes::copy_from_slice(&bytes[..len]), false).map_err(io_error)?;
+        self.send()?.send_data(Bytes::copy_from_slice(&bytes[..len]), false).map_err(io_error)?;
         Poll::Ready(Ok(len))
     }
 
@@ -225,7 +227,7 @@ impl AsyncWrite for H2Stream {
             let room = len - bytes.len();
             bytes.extend_from_slice(&slice[..slice.len().min(room)]);
         }
-        self.send().send_data(bytes.freeze(), false).map_err(io_error)?;
+        self.send()?.send_data(bytes.freeze(), false).map_err(io_error)?;
         Poll::Ready(Ok(len))
     }
 
@@ -246,27 +248,46 @@ impl AsyncWrite for H2Stream {
             ready!(time.get_or_insert_with(|| Box::pin(sleep(LATE))).as_mut().poll(cx));
         }
         let end = self.end.take();
-        let send = self.send();
-        let _ = match end {
-            Some(EndOf::Data) => send.send_data(Bytes::new(), true),
-            Some(EndOf::Trailers(trailers) | EndOf::LateTrailers(trailers, _)) => {
-                send.send_trailers(trailers)
-            }
-            None => Ok(()),
-        };
+        if let Ok(send) = self.send() {
+            let _ = match end {
+                Some(EndOf::Data) => send.send_data(Bytes::new(), true),
+                Some(EndOf::Trailers(trailers) | EndOf::LateTrailers(trailers, _)) => {
+                    send.send_trailers(trailers)
+                }
+                None => Ok(()),
+            };
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl RelayStream for H2Stream {
     fn abort(&mut self) {
-        let code = self.abort_code;
-        self.send().send_reset(code);
+        let (end, code) = (self.end.take(), self.abort_code);
+        let Ok(send) = self.send() else { return };
+        match end {
+            // Some proxies make an end in order of a stream that breaks off (HAProxy, Caddy), and none of these.
+            Some(EndOf::LateTrailers(mut trailers, _)) => {
+                trailers.insert("grpc-status", HeaderValue::from_static("2"));
+                let _ = send.send_trailers(trailers);
+            }
+            _ => send.send_reset(code),
+        }
     }
 
     fn is_broken(&self, cx: &mut Context<'_>) -> bool {
         let mut send = self.send.lock().unwrap_or_else(PoisonError::into_inner);
-        send.poll_reset(cx).is_ready()
+        send.as_mut().is_none_or(|send| send.poll_reset(cx).is_ready())
+    }
+}
+
+impl Drop for H2Stream {
+    /// What has not come to its end in order breaks off: the library would say that it was cancelled, which some peers take
+    /// for an end.
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            self.abort();
+        }
     }
 }
 

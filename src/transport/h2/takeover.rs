@@ -18,6 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The most that a client may say up to the end of its first request. (Web servers take heads of 8 to 32 KiB.)
 const MOST: usize = 64 * 1024;
 
+/// The most that a first request may have which is held until it is known whose it is: clients of ours ask in less than
+/// a hundred bytes.
+const MOST_HELD: usize = 8 * 1024;
+
 /// The most of the website's frames that are looked at meanwhile.
 const MOST_OF_SITE: usize = 64 * 1024;
 
@@ -68,9 +72,11 @@ impl Takeover {
             if same < len {
                 self.is_visitors = true;
                 self.passed = self.passed.min(same);
-            } else if len == PREFACE.len() {
-                self.looked = len;
+            } else {
                 self.may_pass = len;
+                if len == PREFACE.len() {
+                    self.looked = len;
+                }
             }
         }
         while self.looked > 0 && !self.is_visitors && !self.is_ours {
@@ -96,6 +102,10 @@ impl Takeover {
         // Of a frame that has not come whole it is known what it is.
         let next = self.client.get(self.looked..).and_then(FrameHead::read);
         let is_held = self.request.is_some() || next.is_none_or(|head| matches!(head.kind, kind::HEADERS));
+        // A website judges the head of a frame before the rest has come.
+        let is_odd = |head: FrameHead| head.kind == kind::HEADERS && head.stream % 2 == 0;
+        let held = self.client.len() - self.may_pass.min(self.client.len());
+        self.is_visitors |= !self.is_ours && (next.is_some_and(is_odd) || held > MOST_HELD);
         if !is_held && self.looked > 0 {
             self.may_pass = self.client.len();
         }
@@ -151,6 +161,16 @@ impl Takeover {
             () if self.is_ours && self.site.is_empty() => Whose::Ours,
             () => Whose::Unknown,
         }
+    }
+
+    /// Whether a part of the first request has come, which is held.
+    pub fn holds_request(&self) -> bool {
+        !self.is_ours && !self.is_visitors && self.may_pass < self.client.len()
+    }
+
+    /// It has not come to its end in time: a client's does in one piece, or nearly so.
+    pub fn give_up(&mut self) {
+        self.is_visitors |= !self.is_ours;
     }
 
     /// Whether the first request is ours, and these are not the first bytes of a website that speaks HTTP/2: then the client

@@ -76,7 +76,7 @@ pub(crate) async fn accept_extended(
     if let Some(protocol) = protocol.filter(|_| early.is_some()) {
         put("sec-websocket-protocol", &protocol);
     }
-    let stream = arrived.accept(answer, EndOf::Data, Reason::CANCEL).map_err(NotAccepted::Broken)?;
+    let stream = arrived.accept(answer, EndOf::Data, Reason::CANCEL);
     let websocket = WebSocket::new(Role::Server, &key.unwrap_or_default());
     let early = early.unwrap_or_default();
     let early_len = early.len();
