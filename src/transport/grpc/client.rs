@@ -4,9 +4,10 @@ use super::GrpcError;
 use super::answer::{judge, once_ended};
 use super::heard::Heard;
 use super::hunks::Hunks;
+use super::way::Way;
 use crate::config::GrpcClientConfig;
 use crate::net::Dialer;
-use crate::relay::{Direction, unanswered_attempts};
+use crate::relay::Direction;
 use crate::transport::framed::Framed;
 use crate::transport::h2::{self as transport_h2, H2Stream};
 use crate::transport::tls::{Connector, TlsError};
@@ -22,17 +23,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 /// A connection that has had no tunnel for so long is closed.
 const UNUSED: Duration = Duration::from_secs(60);
-
-/// What was said to a server was sent again so often in vain: it is dialled anew for the next tunnel. (The connection
-/// ends only after the kernel's time-out; it may yet be heard of.)
-const ATTEMPTS: u8 = 3;
 
 /// How long a server may take to say how many streams it takes, while the second tunnel waits. It says so at once.
 const SETTINGS: Duration = Duration::from_secs(3);
@@ -64,8 +60,7 @@ struct Running {
 struct Open {
     requests: SendRequest<Bytes>,
     usage: Arc<Usage>,
-    /// Once more, to ask the kernel how it fares.
-    tcp: Option<Arc<TcpStream>>,
+    way: Way,
     peer: Option<SocketAddr>,
 }
 
@@ -98,28 +93,30 @@ impl GrpcOpener {
     ///
     /// The server cannot be reached, or takes no stream.
     pub async fn open(&self, mut first: Vec<u8>) -> Result<Tunnel, NotOpened> {
-        let (stream, mut flows, _) = self.hunks().await?.into_flows();
+        let (hunks, _) = self.hunks().await?;
+        let (stream, mut flows, _) = hunks.into_flows();
         if !first.is_empty() {
             flows.feed(Direction::Up, &mut first);
         }
         Ok(Tunnel::dialled(stream, flows))
     }
 
-    /// Opens a stream of hunks.
+    /// Opens a stream of hunks, on a connection that has this way.
     ///
     /// # Errors
     ///
     /// As above.
-    pub async fn hunks(&self) -> Result<Framed<Stream, Hunks>, NotOpened> {
-        let stream = match self.stream() {
+    pub async fn hunks(&self) -> Result<(Framed<Stream, Hunks>, Way), NotOpened> {
+        let (stream, way) = match self.stream() {
             Some(stream) => stream,
             None => Box::pin(self.stream_of_another()).await?,
         };
-        Ok(Framed::new(stream.into(), Hunks::new(Direction::Up, Method::Tun), Vec::new()))
+        let hunks = Hunks::new(Direction::Up, Method::Tun);
+        Ok((Framed::new(stream.into(), hunks, Vec::new()), way))
     }
 
     /// A stream on a connection that stands and has room.
-    fn stream(&self) -> Option<H2Stream> {
+    fn stream(&self) -> Option<(H2Stream, Way)> {
         self.usable().iter_mut().find_map(|open| self.stream_on(open).ok().flatten())
     }
 
@@ -128,11 +125,11 @@ impl GrpcOpener {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         // (who drops the last one of these has the connection closed)
         connections.retain(|open| open.usage.unused_for().is_none_or(|time| time < UNUSED));
-        connections.iter().filter(|open| open.answers()).cloned().collect()
+        connections.iter().filter(|open| open.way.answers()).cloned().collect()
     }
 
     /// A stream on a connection that is dialled now, by this one or by another who waits for the same.
-    async fn stream_of_another(&self) -> Result<H2Stream, NotOpened> {
+    async fn stream_of_another(&self) -> Result<(H2Stream, Way), NotOpened> {
         let asked = Instant::now();
         let mut last_failure = Arc::clone(&self.dialling).lock_owned().await;
         if let Some(stream) = self.stream() {
@@ -170,7 +167,7 @@ impl GrpcOpener {
     /// Makes a connection. What is returned with it tells when its server has said what it takes.
     async fn connect(&self) -> Result<(Open, Arc<Notify>), NotOpened> {
         let tcp = self.dialer.connect().await?;
-        let (peer, again) = (tcp.peer_addr().ok(), same_again(&tcp));
+        let (peer, way) = (tcp.peer_addr().ok(), Way::of(&tcp));
         let io: Stream = match &self.tls {
             None => tcp.into(),
             Some(tls) => {
@@ -212,11 +209,11 @@ impl GrpcOpener {
             running.ended.notify_waiters();
         });
         debug!(?peer, "HTTP/2");
-        Ok((Open { requests, usage, tcp: again, peer }, heard))
+        Ok((Open { requests, usage, way, peer }, heard))
     }
 
     /// A stream on this connection, if the server takes one more now. Nobody waits for that.
-    fn stream_on(&self, open: &mut Open) -> Result<Option<H2Stream>, NotOpened> {
+    fn stream_on(&self, open: &mut Open) -> Result<Option<(H2Stream, Way)>, NotOpened> {
         if open.usage.tunnels() >= transport_h2::STREAMS.min(open.requests.current_max_send_streams()) {
             return Ok(None);
         }
@@ -232,7 +229,7 @@ impl GrpcOpener {
                 warn!(%server, %error, "the server has not granted the tunnel");
             })
         });
-        Ok(Some(H2Stream::opened(send, answer, once_ended, in_use)))
+        Ok(Some((H2Stream::opened(send, answer, once_ended, in_use), open.way.clone())))
     }
 
     /// What asks for a tunnel of a server at this address.
@@ -279,17 +276,4 @@ impl GrpcOpener {
     pub fn retire(&self) {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
-}
-
-impl Open {
-    /// Whether the server can be thought to be there.
-    fn answers(&self) -> bool {
-        self.tcp.as_ref().and_then(|tcp| unanswered_attempts(tcp)).is_none_or(|attempts| attempts < ATTEMPTS)
-    }
-}
-
-/// The same connection once more. `None` where the system does not give it.
-fn same_again(tcp: &TcpStream) -> Option<Arc<TcpStream>> {
-    let again = socket2::SockRef::from(tcp).try_clone().ok()?;
-    TcpStream::from_std(again.into()).ok().map(Arc::new)
 }

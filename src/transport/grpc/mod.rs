@@ -12,11 +12,13 @@ mod heard;
 mod hunks;
 #[cfg(feature = "server")]
 mod server;
+mod way;
 
 pub use client::GrpcOpener;
 pub use hunks::Hunks;
 #[cfg(feature = "server")]
 pub(crate) use server::accept;
+pub use way::Way;
 
 use thiserror::Error;
 
