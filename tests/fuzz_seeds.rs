@@ -35,7 +35,7 @@ macro_rules! seeds_of {
 
 seeds_of! {
     answers client_hello detect early_data fake_tls_hello fake_tls_records first_bytes follow forwarded_for framing
-    metrics_port mux mux_sessions options own_website probe_http_answer probe_quic_answer probe_tls_answer
+    grpc_hunks h2_takeover metrics_port mux mux_sessions options own_website probe_http_answer probe_quic_answer probe_tls_answer
     proxy_protocol quic_first_flight request upgrade upstream_proxy websocket_frames websocket_stream
 }
 

@@ -1,5 +1,6 @@
 """The contenders: how each pair is started, and where its programs come from."""
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass, replace
@@ -64,9 +65,9 @@ class Contender:
 
     name: str
     title: str
-    kind: str  # "direct", "haproxy" or "plugin"
+    kind: str  # "direct", "haproxy", "plugin" or "v2ray"
     programs: tuple = ()  # server half, client half; None stands for ours
-    # Plugin options, or lines of HAProxy's configuration.
+    # Plugin options, lines of HAProxy's configuration, or words for V2Ray's.
     server: str = ""
     client: str = ""
     # What the client half must put on the wire first.
@@ -96,6 +97,10 @@ WSS_CLIENT = f"tls;mux=0;host={HOST};cert={{cert}}"
 QUIC_SERVER = f"server;mode=quic;host={HOST};cert={{cert}};key={{key}}"
 QUIC_CLIENT = f"mode=quic;host={HOST};cert={{cert}}"
 
+# v2ray-plugin of Debian has no gRPC: the peer is V2Ray 4.45 itself, as scripts/test installs it.
+SERVICE = "chairs"
+V2RAY_CORE = ("v2ray", "v2ray")
+
 
 def _plugin(name, title, programs, server, client, opening):
     return Contender(name, title, "plugin", programs, server, client, opening)
@@ -123,6 +128,28 @@ def _quic(prefix, title, programs):
     return _plugin(f"{prefix}-quic", f"{title} quic", programs, QUIC_SERVER, QUIC_CLIENT, "quic")
 
 
+def _grpc_of_v2ray():
+    def contender(name, title, server, client, opening):
+        settings = f"network=grpc serviceName={SERVICE}"
+        return Contender(name, title, "v2ray", V2RAY_CORE, settings + server, settings + client, opening)
+
+    tls = " tls cert={cert} key={key}", f" tls serverName={HOST} cert={{cert}}"
+    return [
+        contender("v2ray-grpc", "V2Ray 4.45 grpc", "", "", "grpc"),
+        contender("v2ray-grpc-tls", "V2Ray 4.45 grpc tls", *tls, "tls"),
+    ]
+
+
+def _grpc_of_ours():
+    server, client = f"server;mode=grpc;serviceName={SERVICE}", f"mode=grpc;serviceName={SERVICE};host={HOST}"
+    return [
+        _plugin("ours-grpc", "ours grpc", OURS, server, client, "grpc"),
+        _plugin(
+            "ours-grpc-tls", "ours grpc tls", OURS, f"{server};tls;cert={{cert}};key={{key}}", f"{client};tls;cert={{cert}}", "tls"
+        ),
+    ]
+
+
 _OURS_OBFS = _obfs("ours", "ours", OURS, "server;")
 CONTENDERS = [
     Contender("direct", "direct", "direct"),
@@ -131,6 +158,7 @@ CONTENDERS = [
     *_obfs("simple-obfs", "simple-obfs", SIMPLE_OBFS, ""),
     *_websocket("v2ray", "v2ray", V2RAY),
     _quic("v2ray", "v2ray", V2RAY),
+    *_grpc_of_v2ray(),
     _OURS_OBFS[0],
     _plugin(
         "ours-httpupgrade",
@@ -143,6 +171,7 @@ CONTENDERS = [
     _OURS_OBFS[1],
     *_websocket("ours", "ours", OURS),
     _quic("ours", "ours", OURS),
+    *_grpc_of_ours(),
 ]
 
 
@@ -173,6 +202,9 @@ def opening_matches(kind, data):
     if kind == "quic":
         # An Initial packet of version 1.
         return data[0] & 0xF0 == 0xC0 and data[1:5] == b"\0\0\0\1"
+    if kind == "grpc":
+        # HTTP/2 by prior knowledge.
+        return data.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     is_upgrade = head.startswith(b"get ") and b"\r\nupgrade: websocket" in head
     versioned = b"\r\nsec-websocket-version:" in head
     with_body = b"\r\ncontent-length:" in head
@@ -213,6 +245,10 @@ class Bench:
             return [program, "-db", "-f", self.file(f"haproxy-{listen}.cfg", text)], {}
         if "{cert}" in options:
             self.make_certificate()
+        if contender.kind == "v2ray":
+            stream = v2ray_stream(options.format(cert=self.cert, key=self.key))
+            text = json.dumps(v2ray_half(role, listen, upstream, stream))
+            return [program, "-config", self.file(f"v2ray-{listen}.json", text)], {}
         # SIP003: the local side is where the server half sends to, and where
         # the client half listens.
         remote, local = (listen, upstream) if role == "server" else (upstream, listen)
@@ -235,8 +271,37 @@ class Bench:
             raise RunError(f"openssl: {made.stderr.strip()[-160:]}")
 
 
+def v2ray_stream(options):
+    """V2Ray's `streamSettings` of a contender's words."""
+    words = dict(word.partition("=")[::2] for word in options.split())
+    stream = {"network": words["network"], "grpcSettings": {"serviceName": words["serviceName"]}}
+    if "tls" in words:
+        certificate = {"certificateFile": words["cert"]}
+        if "key" in words:
+            tls = {"alpn": ["h2"], "certificates": [certificate | {"keyFile": words["key"]}]}
+        else:
+            tls = {"serverName": words["serverName"], "certificates": [certificate | {"usage": "verify"}]}
+        stream |= {"security": "tls", "tlsSettings": tls}
+    return stream
+
+
+def v2ray_half(role, listen, upstream, stream):
+    """What comes to a port goes to another one, in this stream on the one side."""
+    door = {
+        "listen": "127.0.0.1",
+        "port": listen,
+        "protocol": "dokodemo-door",
+        "settings": {"address": "127.0.0.1", "port": upstream, "network": "tcp"},
+    }
+    way = {"protocol": "freedom", "settings": {"redirect": f"127.0.0.1:{upstream}"}}
+    (door if role == "server" else way)["streamSettings"] = stream
+    return {"log": {"loglevel": "warning"}, "inbounds": [door], "outbounds": [way]}
+
+
 def missing_packages(contenders, tools):
     programs = {name for contender in contenders for name in contender.programs if name}
     if any("{cert}" in contender.server for contender in contenders):
         programs.add("openssl")
-    return sorted({PACKAGES[name] for name in programs | set(tools) if not find_program(name)})
+    # (Debian has no V2Ray; without it, its columns say so)
+    wanted = {name for name in programs | set(tools) if name in PACKAGES}
+    return sorted({PACKAGES[name] for name in wanted if not find_program(name)})

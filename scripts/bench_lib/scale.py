@@ -36,6 +36,8 @@ KINDS = {"http": "obfs=http", "tls": "obfs=tls", "ws": "WebSocket", "ws-mux": "W
 
 
 def kind_of(contender):
+    if "-grpc" in contender.name:
+        return None
     return next((kind for kind in KINDS if contender.name.endswith(f"-{kind}")), None)
 
 

@@ -178,19 +178,27 @@ fn warn_of_visitors_without_website(
     tls: bool,
     grpc_alone: bool,
 ) {
-    if rules.grpc.is_none() || failover.h2.is_some() || !tls {
+    if rules.grpc.is_none() || failover.h2.is_some() {
         return;
     }
-    if !grpc_alone {
+    let site = if tls { failover.clear.as_ref().unwrap_or(&failover.plain) } else { &failover.plain };
+    let site = site.port().filter(|_| !rules.tls_alone);
+    if tls && !grpc_alone {
         options.warn(
-            "option `serviceName`: clients of gRPC are taken in the clear alone, since there is no website for visitors \
-             who speak HTTP/2 in TLS: name one with `failover-h2`"
+            "option `serviceName`: clients of gRPC are not taken in TLS, since there is no website for visitors who speak \
+             HTTP/2 there: name one with `failover-h2`"
                 .to_owned(),
         );
-    } else if failover.plain != Website::Bare || failover.tls.is_some() {
+    } else if tls && (failover.plain != Website::Bare || failover.tls.is_some()) {
         options.warn(
             "visitors who speak HTTP/2 in TLS, as browsers do, find no website: name one with `failover-h2`"
                 .to_owned(),
         );
+    }
+    if let Some(site) = site {
+        options.warn(format!(
+            "clients of gRPC that wait for a server's first word, as v2ray's do, come in the clear only if the website at \
+             {site} speaks HTTP/2 there: name one that does with `failover-h2`"
+        ));
     }
 }

@@ -135,7 +135,10 @@ async fn decide(
             biased;
             read = read_some(site, &mut from_site, CHUNK) => {
                 if read? == 0 {
-                    return Ok(Whose::Visitors);
+                    return Ok(if waits { Whose::Ours } else { Whose::Visitors });
+                }
+                if takeover.is_ours_alone(&from_site) {
+                    return Ok(Whose::Ours);
                 }
                 client.write_all(&from_site).await?;
                 client.flush().await?;

@@ -24,6 +24,8 @@ use tracing::debug;
 struct Connection {
     server: Arc<Server>,
     info: ConnInfo,
+    /// It is that of a proxy that is trusted.
+    is_front: bool,
     layer: Layer,
     /// The name in its hello.
     name: Option<String>,
@@ -76,6 +78,7 @@ impl Server {
         let connection = Arc::new(Connection {
             server: Arc::clone(self),
             info,
+            is_front,
             layer,
             name,
             site,
@@ -151,7 +154,7 @@ impl Connection {
         let (role, backend) = self.server.backends.of_name(self.name.as_deref());
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.target = Some(target.clone());
-        let accepted = Box::pin(grpc::accept(arrived, method, backend)).await;
+        let accepted = Box::pin(grpc::accept(arrived, method, self.is_front, backend)).await;
         self.server.serve_accepted(accepted, slot, backend, target, record).await;
     }
 

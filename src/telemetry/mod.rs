@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing::{debug, warn};
 #[cfg(unix)]
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -95,14 +96,16 @@ pub fn set_level(level: LogLevel) {
     }
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
+/// What libraries say is for those who work on them, but for warnings.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::None => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warning => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-    }
+    };
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), level)
 }
 
 /// Waits, not for long, until what was said is written: the process ends.

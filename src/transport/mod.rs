@@ -11,7 +11,7 @@ pub mod grpc;
 #[path = "no_grpc.rs"]
 pub mod grpc;
 #[cfg(feature = "grpc")]
-pub(crate) mod h2;
+pub mod h2;
 pub mod http;
 mod mux_detector;
 pub mod proxy_protocol;

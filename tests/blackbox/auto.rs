@@ -27,6 +27,8 @@ pub fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
         (Ours, "mode=websocket;path=/stream;mux=1"),
         (Ours, "mode=websocket;path=/stream;mux=8"),
         (Ours, "mode=websocket;path=/stream?ed=2048;mux=0"),
+        (Ours, "mode=grpc;serviceName=chairs"),
+        (Ours, "mode=grpc;serviceName=chairs;@"),
         (Ours, "mode=httpupgrade;path=/stream;@"),
         (Ours, "mode=websocket;path=/stream;mux=0;@"),
         (Ours, "mode=websocket;path=/stream;mux=8;@"),
@@ -49,7 +51,8 @@ pub fn all_clients(server: SocketAddr, trusted: &str) -> Vec<(String, Plugin)> {
 
 /// The options of a server for all of them: simple-obfs's clients only ever ask for `/`.
 pub fn options(certificate: &Certificate, more: &str) -> String {
-    format!("path=/stream;obfs-uri=/;obfs-tls-host=www.bing.com;{};{more}", certificate.for_server())
+    let tls = certificate.for_server();
+    format!("path=/stream;serviceName=chairs;obfs-uri=/;obfs-tls-host=www.bing.com;{tls};{more}")
 }
 
 #[test]
@@ -58,8 +61,9 @@ fn every_kind_of_client_works_on_one_port_while_visitors_load_pages() {
         need!("openssl", "nginx", "curl", "obfs-local", "ss-v2ray-plugin");
         let certificate = Certificate::new(NAME);
         let site = Site::start();
+        let over_h2 = TlsSite::with(&certificate, BROWSED);
         let echo = Backend::echo();
-        let more = format!("failover={}", site.addr);
+        let more = format!("failover={};failover-h2={}", site.addr, over_h2.h2);
         let server = server(Ours, echo.addr, &options(&certificate, &more));
         let clients = all_clients(server.addr, &certificate.for_client());
         let done = AtomicBool::new(false);
@@ -77,7 +81,7 @@ fn every_kind_of_client_works_on_one_port_while_visitors_load_pages() {
                     scope.spawn(move || {
                         let mut visits = 0;
                         while visits < 3 || !done.load(Ordering::Relaxed) {
-                            let words = ["--resolve", &resolve, "--cacert", &cacert];
+                            let words = ["--http1.1", "--resolve", &resolve, "--cacert", &cacert];
                             let page = curl(&[&words[..], &[&url]].concat());
                             assert_eq!((page.status.as_str(), page.body), ("200", INDEX.as_bytes().to_vec()));
                             let big_url = format!("{url}big.bin");

@@ -86,6 +86,32 @@ fn the_column_of_quic_is_measured() {
     });
 }
 
+/// Its peer is no plugin, and has files of settings.
+#[test]
+fn the_columns_of_grpc_are_measured() {
+    if !netns::may() {
+        return;
+    }
+    netns::alone(secs(120), || {
+        need!("python3", "v2ray", "openssl");
+        let dir = TempDir::new("bench");
+        let columns = ["v2ray-grpc", "v2ray-grpc-tls", "ours-grpc", "ours-grpc-tls"];
+        let words = format!("--quick --rows idle,startup --idle-connections 70 --only {}", columns.join(","));
+        let (exit, child) = bench(&dir, &words);
+        assert_eq!(exit, Exit::Code(0), "{}", child.show_log());
+        let text = std::fs::read_to_string(dir.path().join("figures.json")).expect("figures");
+        let figures: Value = serde_json::from_str(&text).expect("JSON");
+        for name in columns {
+            let column = &figures["contenders"][name];
+            assert_eq!(column["notes"], Value::Array(vec![]), "{name}: {}", child.show_log());
+            for metric in ["idle_server_kib", "idle_client_kib", "startup_server_ms", "startup_client_ms"] {
+                let value = column["median"][metric].as_f64().unwrap_or_default();
+                assert!(value > 0.0, "{name}: {metric} is {value}");
+            }
+        }
+    });
+}
+
 #[test]
 fn words_that_do_not_go_together_are_told() {
     need!("python3");

@@ -19,7 +19,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 /// Options of a client, and those of its server.
-const PLAIN: [(&str, &str); 11] = [
+const PLAIN: [(&str, &str); 12] = [
     ("obfs=http;obfs-host=a", "obfs=http"),
     ("obfs=http;obfs-host=a;handshake=standard", "obfs=http"),
     ("obfs=tls;obfs-host=a", "obfs=tls"),
@@ -31,6 +31,7 @@ const PLAIN: [(&str, &str); 11] = [
     ("mode=websocket;mux=8", "mode=websocket"),
     ("mode=websocket;mux=0;path=/?ed=2048", "mode=websocket"),
     ("mode=websocket;mux=1;path=/?ed=8", "mode=websocket"),
+    ("mode=grpc;serviceName=chairs", "mode=grpc;serviceName=chairs"),
 ];
 
 const SIZES: [usize; 4] = [1, 5, 16 * 1024, 3 * 1024 * 1024 + 1];

@@ -15,7 +15,8 @@
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
 //! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`, and over UDP in `probe_quic`. QUIC is in `quic` (the peers, ends, what is refused), `quic_life` (time, restarts, other addresses), `quic_auto`
-//! (a port that it shares with the rest and with the website's HTTP/3), `quic_tail` (what is under way at the end) and `quic_hostile`.
+//! (a port that it shares with the rest and with the website's HTTP/3), `quic_tail` (what is under way at the end) and `quic_hostile`. gRPC is in `grpc` (the peers, ends, names), behind fronts in `grpc_fronts`; who comes to its port over HTTP/2 and is no client, or a WebSocket, in
+//! `h2_visitors`, and who comes to do harm in `h2_hostile`.
 //! That the files of `deploy/` work as they stand is in `deploy`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
@@ -42,7 +43,11 @@ mod fallback;
 mod follow;
 mod fronts;
 mod fuzz;
+mod grpc;
+mod grpc_fronts;
 mod grpc_mux;
+mod h2_hostile;
+mod h2_visitors;
 mod hosts;
 mod keep_alive;
 mod life;

@@ -26,7 +26,7 @@ const FILE: usize = 20 * MB;
 const AT_A_TIME: u8 = 3;
 
 /// Takes a file and answers with its digest, or sends one, or echoes: as the first byte says. The second is the seed.
-fn carrier() -> Backend {
+pub fn carrier() -> Backend {
     Backend::serve(|stream| match recv(&stream, 2)[..] {
         [b'u', _] => {
             let file = recv(&stream, FILE);
@@ -41,7 +41,7 @@ fn carrier() -> Backend {
 }
 
 /// Files up and down, some at a time, and many small requests, all through one client.
-fn carries(client: SocketAddr, logs: &(dyn Fn() -> String + Sync)) {
+pub fn carries(client: SocketAddr, logs: &(dyn Fn() -> String + Sync)) {
     let each = |kind: u8, seed: u8| {
         let stream = connect(client);
         send(&stream, &[kind, seed]);

@@ -15,6 +15,8 @@ mod first_bytes;
 mod follow;
 mod forwarded_for;
 mod framing;
+mod grpc_hunks;
+mod h2_takeover;
 mod metrics_port;
 mod mux;
 mod mux_sessions;
@@ -37,7 +39,7 @@ mod websocket_stream;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `fuzz_targets`, and of their folders in `seeds`.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("answers", answers::check),
     ("client_hello", client_hello::check),
     ("detect", detect::check),
@@ -48,6 +50,8 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("follow", follow::check),
     ("forwarded_for", forwarded_for::check),
     ("framing", framing::check),
+    ("grpc_hunks", grpc_hunks::check),
+    ("h2_takeover", h2_takeover::check),
     ("metrics_port", metrics_port::check),
     ("mux", mux::check),
     ("mux_sessions", mux_sessions::check),

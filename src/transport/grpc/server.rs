@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 /// Grants a client its tunnel, and finds out whether the stream in it is Mux.Cool. Where it says nothing for a while,
-/// `backend` is dialled meanwhile.
+/// `backend` is dialled meanwhile. `by_proxy`: one stands between that ends both directions with the first.
 ///
 /// # Errors
 ///
@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 pub(crate) async fn accept(
     arrived: Arrived,
     method: Method,
+    by_proxy: bool,
     backend: &Dialer,
 ) -> Result<Accepted, NotAccepted> {
     let mut answer = Response::new(());
@@ -28,9 +29,8 @@ pub(crate) async fn accept(
     if let Some(content_type) = arrived.request.headers().get(CONTENT_TYPE) {
         answer.headers_mut().insert(CONTENT_TYPE, content_type.clone());
     }
-    let stream = arrived
-        .accept(answer, EndOf::Trailers(trailers()), Reason::INTERNAL_ERROR)
-        .map_err(NotAccepted::Broken)?;
+    let end = if by_proxy { EndOf::LateTrailers(trailers(), None) } else { EndOf::Trailers(trailers()) };
+    let stream = arrived.accept(answer, end, Reason::INTERNAL_ERROR).map_err(NotAccepted::Broken)?;
     let hunks = Hunks::new(Direction::Down, method);
     detect(Framed::new(stream.into(), hunks, Vec::new()), 0, backend).await
 }

@@ -15,7 +15,7 @@ mod stream;
 #[cfg(feature = "server")]
 mod taken_over;
 #[cfg(feature = "server")]
-pub(crate) mod takeover;
+pub mod takeover;
 
 #[cfg(feature = "server")]
 pub(crate) use body::copy_body;
@@ -35,10 +35,11 @@ pub(super) const SEND_BUFFER: usize = 256 * 1024;
 
 /// So many streams have room in the window of their connection, so that whoever does not read holds up no others: no
 /// more tunnels of ours share a connection.
-pub(super) const STREAMS: usize = 16;
+pub(super) const STREAMS: usize = 8;
 
-/// The most that a stream may bring which is not read yet: 100 ms of 1.3 Gbit/s.
-const MOST_OF_STREAM: usize = 16 * 1024 * 1024;
+/// The most that a stream may bring which is not read yet: 100 ms of 2.6 Gbit/s, of which half is enough to be on its way,
+/// since the library says that more is read when half of it is.
+const MOST_OF_STREAM: usize = 32 * 1024 * 1024;
 
 /// What a connection may hold that is not read yet at the most.
 pub(super) const MOST: usize = STREAMS * MOST_OF_STREAM;

@@ -115,10 +115,16 @@ impl H2Connection {
     pub(crate) async fn next(&mut self) -> Option<io::Result<Arrived>> {
         /// How often it is looked whether anybody uses it.
         const LOOK: Duration = Duration::from_secs(10);
+        /// How often, until what is asked of the peer may be asked: it has not acknowledged what was asked before.
+        const RETRY: Duration = Duration::from_millis(20);
         loop {
             let mut look = Instant::now() + LOOK;
             if self.connection.has_streams() {
                 self.unused_since = None;
+                if self.lacks_windows() {
+                    self.set_windows();
+                    look = Instant::now() + RETRY;
+                }
             } else {
                 let unused = *self.unused_since.get_or_insert_with(Instant::now);
                 look = look.min(unused + UNUSED);
@@ -162,12 +168,17 @@ impl H2Connection {
         self.connection.graceful_shutdown();
     }
 
+    /// Whether the connection has tunnels, and small windows all the same.
+    fn lacks_windows(&self) -> bool {
+        !self.has_windows && self.tunnels.tunnels() > 0
+    }
+
     /// Lets the connection hold what there is for it: much with its first tunnel, little when it has none any more.
     fn set_windows(&mut self) {
         let has_tunnels = self.tunnels.tunnels() > 0;
         let bytes = self.grant.renew(has_tunnels);
-        // (the first settings may not be acknowledged yet: then the next tunnel has large windows)
-        if has_tunnels && !self.has_windows {
+        if self.lacks_windows() {
+            // (an error says that the first settings are not acknowledged yet)
             let window = stream_window(bytes.max(Grant::of_many(MOST)));
             self.has_windows = self.connection.set_initial_window_size(window).is_ok();
         }
@@ -198,7 +209,7 @@ impl Arrived {
         end: EndOf,
         abort_code: Reason,
     ) -> io::Result<H2Stream> {
-        let cancel_is_end = matches!(end, EndOf::Trailers(_));
+        let cancel_is_end = !matches!(end, EndOf::Data);
         let send = self.respond.send_response(answer, false).map_err(io_error)?;
         let receive = self.request.into_body();
         Ok(H2Stream::accepted(send, receive, end, cancel_is_end, abort_code, self.in_use))

@@ -10,15 +10,24 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long trailers are late: what of an answer a client has not taken is with the proxy.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How the end of our direction is said.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum EndOf {
     /// By the last DATA frame.
     Data,
     /// By these trailers.
     Trailers(HeaderMap),
+    /// By these trailers, once the peer has ended or some time is over: a proxy in between that has all of an answer, while
+    /// the question has not ended, may break off and lose what its client has not taken (Envoy). v2ray's server gives it
+    /// a second.
+    LateTrailers(HeaderMap, Option<Pin<Box<Sleep>>>),
 }
 
 /// What stands in front of the peer's bytes, and is waited for with the first of them.
@@ -229,12 +238,20 @@ impl AsyncWrite for H2Stream {
     }
 
     /// A peer that has broken off wants to hear of no end; how it did so is read.
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let has_peer_ended = matches!(self.receive, Receive::Ended);
+        if let Some(EndOf::LateTrailers(_, time)) = &mut self.end
+            && !has_peer_ended
+        {
+            ready!(time.get_or_insert_with(|| Box::pin(sleep(LATE))).as_mut().poll(cx));
+        }
         let end = self.end.take();
         let send = self.send();
         let _ = match end {
             Some(EndOf::Data) => send.send_data(Bytes::new(), true),
-            Some(EndOf::Trailers(trailers)) => send.send_trailers(trailers),
+            Some(EndOf::Trailers(trailers) | EndOf::LateTrailers(trailers, _)) => {
+                send.send_trailers(trailers)
+            }
             None => Ok(()),
         };
         Poll::Ready(Ok(()))

@@ -282,7 +282,7 @@ impl AsyncRead for TakenOver {
                 let len = rest.len().min(buffer.remaining());
                 buffer.put_slice(&rest[..len]);
                 self.read_at += len;
-                if self.read_at == self.ready.len() {
+                if self.read_at == self.ready.len() && matches!(self.pause, Pause::Over) {
                     self.ready = Vec::new();
                     self.read_at = 0;
                 }
@@ -345,5 +345,101 @@ impl AsyncWrite for TakenOver {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_out(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::h2::END_HEADERS;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const SETTINGS: &[u8] = &[0, 0, 6, kind::SETTINGS, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 9];
+    const CLIENT_PING: &[u8] = &[0, 0, 8, PING, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const REQUEST: &[u8] = &[0, 0, 1, kind::HEADERS, END_HEADERS, 0, 0, 0, 1, 0x82];
+    const DATA: &[u8] = &[0, 0, 3, kind::DATA, 0, 0, 0, 0, 1, 7, 8, 9];
+
+    fn update(increment: u32) -> Vec<u8> {
+        [&[0, 0, 4, kind::WINDOW_UPDATE, 0, 0, 0, 0, 0][..], &increment.to_be_bytes()].concat()
+    }
+
+    async fn connection() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener.accept().await.unwrap().0.into(), client)
+    }
+
+    /// What the library reads of a client that had said `before` and says `after`.
+    async fn reads(before: &[u8], looked: usize, after: &[u8], spoken: Spoken, piece: usize) -> Vec<u8> {
+        let (io, mut client) = connection().await;
+        let mut resumed = Taken::new(before, looked, spoken).resume(io);
+        let mut read = Vec::new();
+        for piece in after.chunks(piece) {
+            client.write_all(piece).await.unwrap();
+        }
+        drop(client);
+        let mut space = [0; 64];
+        loop {
+            // (it reads no further than the request before it has said what there is to say)
+            let flushed = std::future::poll_fn(|cx| Pin::new(&mut resumed).poll_flush(cx));
+            flushed.await.unwrap();
+            let some = tokio::select! {
+                biased;
+                some = resumed.read(&mut space) => some.unwrap(),
+                () = tokio::task::yield_now() => continue,
+            };
+            if some == 0 {
+                return read;
+            }
+            read.extend_from_slice(&space[..some]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_answers_another_is_not_read() {
+        let spoken = Spoken { settings: 1, acks: 1, ..Spoken::default() };
+        let wanted = [PREFACE, SETTINGS, SETTINGS_ACK, REQUEST, DATA, SETTINGS_ACK, DATA].concat();
+        for piece in [1, 5, 1000] {
+            // The website's settings were acknowledged before the request.
+            let early = [PREFACE, SETTINGS, CLIENT_PING, SETTINGS_ACK, REQUEST, DATA].concat();
+            let after = [SETTINGS_ACK, SETTINGS_ACK, DATA].concat();
+            assert_eq!(reads(&early, early.len() - DATA.len(), &after, spoken, piece).await, wanted);
+            // They are acknowledged behind it, and what was said was cut within a frame.
+            let early = [PREFACE, SETTINGS, CLIENT_PING, REQUEST, &DATA[..4]].concat();
+            let after = [&DATA[4..], SETTINGS_ACK, SETTINGS_ACK, SETTINGS_ACK, DATA].concat();
+            assert_eq!(reads(&early, early.len() - 4, &after, spoken, piece).await, wanted);
+        }
+        // A website that had said nothing has nothing acknowledged.
+        let early = [PREFACE, SETTINGS, REQUEST].concat();
+        let read = reads(&early, early.len(), SETTINGS_ACK, Spoken::default(), 1000).await;
+        assert_eq!(read, [&early, SETTINGS_ACK].concat());
+    }
+
+    #[tokio::test]
+    async fn what_another_has_said_is_not_said_again() {
+        let spoken = Spoken { settings: 1, acks: 1, window: 100, ..Spoken::default() };
+        let said =
+            [SETTINGS, SETTINGS_ACK, &update(60), DATA, &update(50), SETTINGS_ACK, &update(7)].concat();
+        let wanted = [SETTINGS, DATA, &update(10), SETTINGS_ACK, &update(7)].concat();
+        for piece in [1, 5, 1000] {
+            let (io, mut client) = connection().await;
+            let mut resumed = Taken::new(PREFACE, 0, spoken).resume(io);
+            for piece in said.chunks(piece) {
+                resumed.write_all(piece).await.unwrap();
+            }
+            resumed.shutdown().await.unwrap();
+            let mut read = Vec::new();
+            client.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, wanted, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn the_window_is_what_the_website_has_said() {
+        assert_eq!(Taken::default().window(), INITIAL_WINDOW);
+        let spoken = Spoken { window: 5, ..Spoken::default() };
+        assert_eq!(Taken::new(PREFACE, 0, spoken).window(), INITIAL_WINDOW + 5);
     }
 }

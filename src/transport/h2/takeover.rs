@@ -23,7 +23,7 @@ const MOST_OF_SITE: usize = 64 * 1024;
 
 /// What is known of whose a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub enum Whose {
     /// The first request has not come.
     Unknown,
     /// It asks for a tunnel. What the website has said has ended with a frame.
@@ -34,7 +34,7 @@ pub(crate) enum Whose {
 
 /// A connection whose first request has not come.
 #[derive(Debug, Default)]
-pub(crate) struct Takeover {
+pub struct Takeover {
     /// All that the client has said.
     client: Vec<u8>,
     /// How much of it are whole frames that were looked at.
@@ -54,7 +54,7 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// The client has said this. `is_ours` judges its first request.
-    pub(crate) fn client_says(&mut self, bytes: &[u8], is_ours: impl Fn(&Request<()>) -> bool) {
+    pub fn client_says(&mut self, bytes: &[u8], is_ours: impl Fn(&Request<()>) -> bool) {
         self.client.extend_from_slice(bytes);
         if self.looked == 0 {
             let len = self.client.len().min(PREFACE.len());
@@ -95,7 +95,7 @@ impl Takeover {
     }
 
     /// The website has said this, which the client has been told.
-    pub(crate) fn site_says(&mut self, bytes: &[u8]) {
+    pub fn site_says(&mut self, bytes: &[u8]) {
         self.site.extend_from_slice(bytes);
         self.site_len += bytes.len();
         let mut at = 0;
@@ -137,12 +137,22 @@ impl Takeover {
     }
 
     /// Whose it is.
-    pub(crate) fn whose(&self) -> Whose {
+    pub fn whose(&self) -> Whose {
         match () {
             () if self.is_visitors => Whose::Visitors,
             () if self.is_ours && self.site.is_empty() => Whose::Ours,
             () => Whose::Unknown,
         }
+    }
+
+    /// Whether the first request is ours, and these are not the first bytes of a website that speaks HTTP/2: then the client
+    /// is to hear nothing of it.
+    pub fn is_ours_alone(&self, site: &[u8]) -> bool {
+        let is_settings = |head: FrameHead| head.kind == kind::SETTINGS && head.stream == 0;
+        self.is_ours
+            && self.site_len == 0
+            && !FrameHead::read(site)
+                .map_or_else(|| site.get(3).is_none_or(|&kind| kind == kind::SETTINGS), is_settings)
     }
 
     /// Whether the first request is ours, and the website is waited for.
@@ -151,7 +161,7 @@ impl Takeover {
     }
 
     /// What the website is to be told now: all, once it is known that the client is its visitor.
-    pub(crate) fn for_site(&mut self) -> &[u8] {
+    pub fn for_site(&mut self) -> &[u8] {
         let end = if self.is_visitors { self.client.len() } else { self.may_pass };
         let from = self.passed;
         self.passed = from.max(end);
@@ -159,7 +169,7 @@ impl Takeover {
     }
 
     /// The connection of a visitor: how much the website has been told, of all that the client has said.
-    pub(crate) fn into_visitors(self) -> Vec<u8> {
+    pub fn into_visitors(self) -> Vec<u8> {
         let mut client = self.client;
         client.drain(..self.passed.min(client.len()));
         client

@@ -46,6 +46,30 @@ impl Front {
         Front::start_with(Kind::HaProxy, &config, upstream)
     }
 
+    /// One that passes gRPC on over HTTP/2.
+    #[track_caller]
+    pub fn with_grpc(kind: Kind, upstream: SocketAddr) -> Front {
+        let config = match kind {
+            Kind::Nginx => include_str!("../../fronts/nginx-grpc.conf"),
+            Kind::Caddy => include_str!("../../fronts/Caddyfile-grpc"),
+            Kind::HaProxy => include_str!("../../fronts/haproxy-grpc.cfg"),
+            Kind::Envoy => include_str!("../../fronts/envoy-h2.yaml"),
+            Kind::NginxPool | Kind::EnvoyPool => panic!("no configuration with gRPC for {kind:?}"),
+        };
+        Front::start_with(kind, config, upstream)
+    }
+
+    /// One that makes WebSockets over HTTP/2 of those over HTTP/1.1.
+    #[track_caller]
+    pub fn with_websockets_over_h2(kind: Kind, upstream: SocketAddr) -> Front {
+        let config = match kind {
+            Kind::HaProxy => include_str!("../../fronts/haproxy-ws-h2.cfg"),
+            Kind::Envoy => include_str!("../../fronts/envoy-h2.yaml"),
+            _ => panic!("{kind:?} speaks no RFC 8441 to a server"),
+        };
+        Front::start_with(kind, config, upstream)
+    }
+
     #[track_caller]
     fn start_with(kind: Kind, config: &str, upstream: SocketAddr) -> Front {
         let dir = TempDir::new("front");

@@ -9,6 +9,7 @@ pub mod conn;
 pub mod deployed;
 pub mod fronts;
 pub mod gate;
+pub mod grpc;
 pub mod hosts;
 pub mod link;
 pub mod netns;

