@@ -191,12 +191,18 @@ fn every_cut_of_the_first_bytes_decodes_to_the_same() {
 
 #[test]
 fn the_same_frames_are_written() {
+    /// Where the port of the target is in a frame that begins a session.
+    const PORT_AT: usize = 7;
     for (capture, _, streams) in all() {
-        for stream in streams(&capture) {
+        for mut stream in streams(&capture) {
             let mut written = Vec::new();
             let mut encoders = BTreeMap::new();
             for (head, data) in decode([&stream[..]]) {
                 let new = matches!(head.status, Status::New(_));
+                if new {
+                    // v2ray names the target that it was given, at port 9; ours and v2ray-plugin port 0.
+                    stream[written.len() + PORT_AT..][..2].fill(0);
+                }
                 let encoder = encoders.entry(head.id).or_insert_with(|| match new {
                     true => Encoder::client(head.id),
                     false => Encoder::server(head.id),

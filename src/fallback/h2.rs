@@ -9,7 +9,7 @@ use crate::relay::{Direction, Flows, Identity, Relay, RelayStream as _, SEND_TIM
 use crate::telemetry::Answered;
 use crate::transport::Stream;
 use crate::transport::h2::takeover::{Takeover, Whose};
-use crate::transport::h2::{Arrived, Taken, copy_body, send_buffer};
+use crate::transport::h2::{Arrived, Taken, copy_body, is_untouched, send_buffer};
 use crate::wire::h2::{MOST_WINDOW, PREFACE};
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -388,12 +388,6 @@ impl Connection {
         self.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(&self.running))
     }
-}
-
-/// Whether a request is known not to have been looked at (RFC 9113 section 8.7).
-fn is_untouched(error: &h2::Error) -> bool {
-    error.is_remote()
-        && (error.is_go_away() || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)))
 }
 
 /// Waits for the answer, and passes on what comes before it.

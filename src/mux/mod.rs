@@ -49,6 +49,8 @@
 //! each peer is taken for such a one.
 
 mod engine;
+#[cfg(all(test, feature = "grpc"))]
+mod hunks_tests;
 mod link;
 mod liveness;
 mod pool;
@@ -64,5 +66,5 @@ mod timed_tests;
 mod timers;
 
 pub use engine::serve;
-pub use pool::{OpenLink, Pool};
+pub use pool::{OpenLink, Opened, Pool, Way};
 pub use source::Backend;

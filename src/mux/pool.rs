@@ -11,14 +11,14 @@ use crate::telemetry::{Kind, Record, Target};
 use crate::transport::framed::Framed;
 use crate::transport::framing::Framing;
 #[cfg(feature = "grpc")]
-use crate::transport::grpc::{GrpcOpener, Hunks};
+use crate::transport::grpc::{self, GrpcOpener, Hunks};
 use crate::transport::websocket::WebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -37,6 +37,9 @@ const SPARE: usize = 8;
 /// takes it, at least and at most.
 const PONG_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 
+/// A connection, and what tells of its server; or why there is none.
+pub type Opened<F, W> = Result<(Framed<Stream, F>, W), NotOpened>;
+
 /// Opens connections that carry sessions.
 pub trait OpenLink: Send + Sync + 'static {
     /// What their bytes mean.
@@ -45,11 +48,11 @@ pub trait OpenLink: Send + Sync + 'static {
     /// Whether a server may answer a ping.
     const HAS_PINGS: bool = true;
 
+    /// What tells of a server that cannot be asked.
+    type Way: Way;
+
     /// Opens one. As much of `early` as can go with the handshake does, and is taken from it.
-    fn open(
-        &self,
-        early: &mut Vec<u8>,
-    ) -> impl Future<Output = Result<Framed<Stream, Self::Framing>, NotOpened>> + Send;
+    fn open(&self, early: &mut Vec<u8>) -> impl Future<Output = Opened<Self::Framing, Self::Way>> + Send;
 
     /// To what it opens them, for the logs.
     fn server(&self) -> &Arc<str>;
@@ -58,14 +61,32 @@ pub trait OpenLink: Send + Sync + 'static {
     fn retire(&self) {}
 }
 
+/// How far the way to a server works, where there are no pings that tell.
+pub trait Way: Send + Sync + 'static {
+    /// Whether the server can be thought to be there.
+    fn answers(&self) -> bool;
+}
+
+/// Pings tell.
+impl Way for () {
+    fn answers(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl Way for grpc::Way {
+    fn answers(&self) -> bool {
+        self.answers()
+    }
+}
+
 impl OpenLink for WebOpener {
     type Framing = WebSocket;
+    type Way = ();
 
-    fn open(
-        &self,
-        early: &mut Vec<u8>,
-    ) -> impl Future<Output = Result<Framed<Stream, WebSocket>, NotOpened>> + Send {
-        self.websocket(early)
+    async fn open(&self, early: &mut Vec<u8>) -> Opened<WebSocket, ()> {
+        Ok((self.websocket(early).await?, ()))
     }
 
     fn server(&self) -> &Arc<str> {
@@ -76,10 +97,11 @@ impl OpenLink for WebOpener {
 #[cfg(feature = "grpc")]
 impl OpenLink for GrpcOpener {
     type Framing = Hunks;
+    type Way = grpc::Way;
 
     const HAS_PINGS: bool = false;
 
-    async fn open(&self, _: &mut Vec<u8>) -> Result<Framed<Stream, Hunks>, NotOpened> {
+    async fn open(&self, _: &mut Vec<u8>) -> Opened<Hunks, grpc::Way> {
         self.hunks().await
     }
 
@@ -94,14 +116,14 @@ impl OpenLink for GrpcOpener {
 
 /// The connections that may take further sessions.
 #[derive(Debug)]
-pub struct Pool<O> {
+pub struct Pool<O: OpenLink> {
     opener: O,
     /// Sessions of a connection at a time.
     most: usize,
     /// How many bytes may go with the handshake.
     early_data: usize,
     timeouts: Timeouts,
-    members: Mutex<Vec<Member>>,
+    members: Mutex<Vec<Member<O::Way>>>,
     /// No connection is given another session.
     is_retired: AtomicBool,
     /// The server does not answer pings, so their answers are not waited for.
@@ -111,34 +133,40 @@ pub struct Pool<O> {
 }
 
 /// A connection, seen from the outside.
-#[derive(Debug)]
-struct Member {
+struct Member<W> {
     sender: mpsc::Sender<NewSession>,
     /// Sessions that it has been given in its life.
     given: usize,
-    health: Arc<Health>,
+    health: Arc<Health<W>>,
+}
+
+impl<W> std::fmt::Debug for Member<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("given", &self.given).finish_non_exhaustive()
+    }
 }
 
 /// What a connection tells of itself.
-#[derive(Debug)]
-struct Health {
+struct Health<W> {
     made: Instant,
     /// Sessions that run now.
     running: AtomicUsize,
     /// The server does not answer on it.
     doubtful: AtomicBool,
+    /// Once it stands.
+    way: OnceLock<W>,
     /// That of one of its sessions.
     own: OwnPlace,
 }
 
-impl Health {
+impl<W> Health<W> {
     /// Has a session take the place that is counted with the connection, if that is free.
     fn place(&self, session: &mut NewSession) {
         session.place = self.own.take().unwrap_or_else(SessionPlace::of_accepted);
     }
 }
 
-impl Member {
+impl<W: Way> Member<W> {
     fn is_open(&self) -> bool {
         !self.sender.is_closed() && self.given < LIFE
     }
@@ -146,6 +174,7 @@ impl Member {
     /// Whether it can be thought to work, and is younger than that.
     fn is_good(&self, younger_than: Option<Instant>) -> bool {
         !self.health.doubtful.load(Ordering::Acquire)
+            && self.health.way.get().is_none_or(Way::answers)
             && younger_than.is_none_or(|than| self.health.made > than)
     }
 
@@ -202,7 +231,7 @@ impl<O: OpenLink> Pool<O> {
         younger_than: Option<Instant>,
     ) -> Option<Inbox<O>> {
         let mut members = self.members();
-        members.retain(Member::is_open);
+        members.retain(|member| member.is_open());
         for member in members.iter_mut().filter(|member| member.is_good(younger_than)) {
             // Without a session it is enough that there is one.
             session = Some(member.give(session?, self.most).err()?);
@@ -210,7 +239,8 @@ impl<O: OpenLink> Pool<O> {
         let (sender, receiver) = mpsc::channel(self.most);
         let given = usize::from(session.is_some());
         let (made, running, doubtful) = (Instant::now(), given.into(), false.into());
-        let health = Arc::new(Health { made, running, doubtful, own: OwnPlace::default() });
+        let health =
+            Arc::new(Health { made, running, doubtful, way: OnceLock::new(), own: OwnPlace::default() });
         if let Some(session) = &mut session {
             health.place(session);
         }
@@ -222,7 +252,7 @@ impl<O: OpenLink> Pool<O> {
         Some(Inbox { receiver, first: session, health, to_be_proved, opened_in, pool })
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+    fn members(&self) -> MutexGuard<'_, Vec<Member<O::Way>>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -264,7 +294,8 @@ impl<O: OpenLink> Pool<O> {
             _ => Vec::new(),
         };
         let with_handshake = !frame.is_empty();
-        let handoff = self.opener.open(&mut frame).await?;
+        let (handoff, way) = self.opener.open(&mut frame).await?;
+        let _ = inbox.health.way.set(way);
         inbox.opened_in = inbox.health.made.elapsed();
         let _open = metrics::mux_connection_opened(inbox.opened_in);
         let early = inbox.first.take_if(|_| with_handshake);
@@ -276,9 +307,9 @@ impl<O: OpenLink> Pool<O> {
     }
 
     /// Takes note of the end of a session. Returns whether its connection is one too many without any.
-    fn ended(&self, health: &Health) -> bool {
+    fn ended(&self, health: &Health<O::Way>) -> bool {
         let members = self.members();
-        let idle = |member: &&Member| {
+        let idle = |member: &&Member<O::Way>| {
             !member.sender.is_closed() && member.health.running.load(Ordering::Acquire) == 0
         };
         health.running.fetch_sub(1, Ordering::AcqRel) == 1 && members.iter().filter(idle).count() > SPARE
@@ -296,10 +327,10 @@ impl<O: OpenLink> Pool<O> {
 }
 
 /// Where the sessions for one connection come in.
-struct Inbox<O> {
+struct Inbox<O: OpenLink> {
     receiver: mpsc::Receiver<NewSession>,
     first: Option<NewSession>,
-    health: Arc<Health>,
+    health: Arc<Health<O::Way>>,
     /// There are connections on which the server does not answer: does it on this one?
     to_be_proved: bool,
     /// How long it took until there was a connection.
@@ -307,7 +338,7 @@ struct Inbox<O> {
     pool: Arc<Pool<O>>,
 }
 
-impl<O> Inbox<O> {
+impl<O: OpenLink> Inbox<O> {
     /// The next session that was given to this connection and that it has not begun. No others are taken.
     async fn left(&mut self) -> Option<NewSession> {
         self.receiver.close();

@@ -154,8 +154,8 @@ impl Connection {
         let (role, backend) = self.server.backends.of_name(self.name.as_deref());
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.target = Some(target.clone());
-        let accepted =
-            Box::pin(grpc::accept(arrived, method, self.is_front || says_proxy(&arrived), backend)).await;
+        let by_proxy = self.is_front || says_proxy(&arrived);
+        let accepted = Box::pin(grpc::accept(arrived, method, by_proxy, backend)).await;
         self.server.serve_accepted(accepted, slot, backend, target, record).await;
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tracing::{debug, info, warn};
 
 /// How long a server may say nothing before that is told: longer than slow paths and busy servers take.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long a server may take to answer a request that waits for it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -135,7 +135,7 @@ pub(super) async fn awaited(
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Tells it once, and not for each tunnel that waits.
-fn tell_silence(server: Option<SocketAddr>) {
+pub(super) fn tell_silence(server: Option<SocketAddr>) {
     let (server, seconds) = (server.map(tracing::field::display), SILENCE.as_secs());
     if IS_SILENT.swap(true, Ordering::Relaxed) {
         debug!(server, "the server has said nothing for {seconds} s to this tunnel either");
@@ -148,7 +148,7 @@ fn tell_silence(server: Option<SocketAddr>) {
     );
 }
 
-fn note_answer() {
+pub(super) fn note_answer() {
     if IS_SILENT.load(Ordering::Relaxed) && IS_SILENT.swap(false, Ordering::Relaxed) {
         info!("the server answers again");
     }

@@ -15,6 +15,8 @@ pub mod h2;
 pub mod http;
 mod mux_detector;
 pub mod proxy_protocol;
+#[cfg(any(feature = "quic", feature = "grpc"))]
+mod question;
 #[cfg(feature = "quic")]
 pub mod quic;
 #[cfg(not(feature = "quic"))]

@@ -210,3 +210,54 @@ impl<F: Framing> MuxDetector<F> {
         }
     }
 }
+
+#[cfg(all(test, feature = "grpc"))]
+mod tests {
+    use super::*;
+    use crate::net::addr::{Host, HostPort};
+    use crate::net::options::SocketOptions;
+    use crate::relay::Direction;
+    use crate::relay::test_streams::connection;
+    use crate::wire::grpc::Method;
+    use crate::wire::mux::{Encoder, end};
+    use std::net::Ipv4Addr;
+    use tokio::io::AsyncWriteExt as _;
+
+    /// What a client is that says this in hunks, each a message with these fields; found before its time is over.
+    async fn found(method: Method, messages: &[&[&[u8]]]) -> MuxDetection {
+        let (server, mut client) = connection().await;
+        for fields in messages {
+            let field = |data: &&[u8]| [&[0x0a, u8::try_from(data.len()).unwrap()][..], data].concat();
+            let message = fields.iter().map(field).collect::<Vec<_>>().concat();
+            let head = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes()].concat();
+            client.write_all(&[head, message].concat()).await.unwrap();
+        }
+        let open = Framed::new(Stream::from(server), Hunks::new(Direction::Down, method), Vec::new());
+        let nobody = HostPort { host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port: 1 };
+        let dialer = Dialer::new(vec![nobody], SocketOptions::default());
+        let mut detector = MuxDetector { open, early_len: 0 };
+        let began = Instant::now();
+        let (detection, backend) = detector.detect(&dialer).await.unwrap();
+        assert!(backend.is_none() && began.elapsed() < SILENCE, "{detection:?} after {:?}", began.elapsed());
+        detection
+    }
+
+    #[tokio::test]
+    async fn the_first_hunk_decides() {
+        let open = Encoder::client(1).open().unwrap();
+        let gone = end(1, false);
+        for (method, messages, expected) in [
+            (Method::Tun, &[&[&open[..]][..]][..], MuxDetection::Mux),
+            // An application that has left before its session began.
+            (Method::Tun, &[&[&gone]], MuxDetection::Mux),
+            (Method::TunMulti, &[&[&open[..3], &open[3..]]], MuxDetection::Mux),
+            // The front of a head, which no program cuts.
+            (Method::Tun, &[&[&open[..3]]], MuxDetection::Stream),
+            (Method::Tun, &[&[&open[..3]], &[&open[3..]]], MuxDetection::Stream),
+            (Method::TunMulti, &[&[&open[..1], &open[1..3]]], MuxDetection::Stream),
+            (Method::Tun, &[&[b"a salt"]], MuxDetection::Stream),
+        ] {
+            assert_eq!(found(method, messages).await, expected, "{messages:?}");
+        }
+    }
+}

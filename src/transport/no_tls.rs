@@ -77,6 +77,11 @@ impl Connector {
         Err(TlsError)
     }
 
+    #[cfg(feature = "grpc")]
+    pub fn for_h2(_: &TlsClientConfig) -> Result<Connector, TlsError> {
+        Err(TlsError)
+    }
+
     pub async fn connect(&self, _: TcpStream) -> Result<TlsStream, ConnectError> {
         match *self {}
     }
@@ -114,6 +119,11 @@ impl TlsStream {
     }
 
     pub fn is_h2(&self) -> bool {
+        match *self {}
+    }
+
+    #[cfg(feature = "grpc")]
+    pub fn chosen_protocol(&self) -> String {
         match *self {}
     }
 }

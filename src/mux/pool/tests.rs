@@ -13,31 +13,51 @@ struct Opener {
     opened: mpsc::UnboundedSender<(TcpStream, Vec<u8>)>,
     /// How long it takes, and then fails.
     fails_after: Option<Duration>,
+    /// Whether the ways of all of them do.
+    works: Arc<AtomicBool>,
+}
+
+struct Works(Arc<AtomicBool>);
+
+impl Way for Works {
+    fn answers(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl OpenLink for Opener {
     type Framing = WebSocket;
+    type Way = Works;
 
     fn server(&self) -> &Arc<str> {
         static SERVER: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "a test".into());
         &SERVER
     }
 
-    async fn open(&self, early: &mut Vec<u8>) -> Result<Framed<Stream, WebSocket>, NotOpened> {
+    async fn open(&self, early: &mut Vec<u8>) -> super::Opened<WebSocket, Works> {
         if let Some(time) = self.fails_after {
             sleep(time).await;
             return Err(NotOpened::Malformed("away".into()));
         }
         let (near, far) = connection().await;
         let _ = self.opened.send((far, std::mem::take(early)));
-        Ok(Framed::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new()))
+        let open = Framed::new(near.into(), WebSocket::new(Role::Client, b"key"), Vec::new());
+        Ok((open, Works(Arc::clone(&self.works))))
     }
 }
 
 fn pool(most: usize, early_data: usize, fails_after: Option<Duration>) -> (Arc<Pool<Opener>>, Opened) {
     let (opened, connections) = mpsc::unbounded_channel();
     let timeouts = Timeouts::new(Duration::from_secs(7200));
-    (Arc::new(Pool::new(Opener { opened, fails_after }, most, early_data, timeouts)), connections)
+    (
+        Arc::new(Pool::new(
+            Opener { opened, fails_after, works: Arc::new(true.into()) },
+            most,
+            early_data,
+            timeouts,
+        )),
+        connections,
+    )
 }
 
 /// An application whose connection is carried.
@@ -169,4 +189,15 @@ async fn an_answer_on_one_connection_is_known_to_the_others() {
     second.opened_in = 10 * SECOND;
     assert_eq!(second.pong_timeout(), PONG_TIMEOUT.1);
     assert_eq!(first.pong_timeout(), PONG_TIMEOUT.0);
+}
+
+#[tokio::test]
+async fn a_connection_whose_way_does_not_work_gets_no_sessions() {
+    let (pool, mut connections) = pool(8, 0, None);
+    let _first = app(&pool).await;
+    let mut server = connections.recv().await.unwrap().0;
+    assert!(server.read(&mut [0; 64]).await.unwrap() > 5, "its session has begun");
+    assert!(pool.place(Some(session().await.0), None).is_none());
+    pool.opener.works.store(false, Ordering::Release);
+    assert!(pool.place(Some(session().await.0), None).is_some(), "another connection");
 }

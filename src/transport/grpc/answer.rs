@@ -1,21 +1,58 @@
 //! What a server says to a request for a tunnel, and at its end.
 
-use crate::transport::h2::is_grpc_type;
+use crate::transport::h2::{self as transport_h2, is_grpc_type};
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use std::io;
+use thiserror::Error;
+use tracing::warn;
+
+/// Why there is no stream.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    /// The answer grants nothing.
+    #[error("{0}")]
+    Answer(String),
+    /// The stream, or its connection, has ended before.
+    #[error("{}", transport_h2::described(.0))]
+    Ended(#[from] h2::Error),
+}
+
+impl Refusal {
+    /// Whether the server has not looked at the request, so that it may be sent again (RFC 9113 section 8.7).
+    pub(super) fn is_untouched(&self) -> bool {
+        matches!(self, Refusal::Ended(error) if transport_h2::is_untouched(error))
+    }
+
+    /// Whether it is of this stream alone.
+    pub(super) fn is_of_stream(&self) -> bool {
+        match self {
+            Refusal::Answer(_) => true,
+            Refusal::Ended(error) => error.is_reset() && error.is_remote(),
+        }
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> io::Error {
+        match refusal {
+            Refusal::Answer(why) => io::Error::other(why),
+            Refusal::Ended(error) => transport_h2::io_error(error),
+        }
+    }
+}
 
 /// The stream behind the answer that grants it.
 ///
 /// # Errors
 ///
 /// It is none that does, or none comes.
-pub(super) async fn judge(answer: ResponseFuture) -> io::Result<RecvStream> {
-    let answer = answer.await.map_err(crate::transport::h2::io_error)?;
+pub(super) async fn judge(answer: &mut ResponseFuture) -> Result<RecvStream, Refusal> {
+    let answer = answer.await?;
     match refusal(&answer) {
-        Some(why) => Err(io::Error::other(why)),
+        Some(why) => Err(Refusal::Answer(why)),
         None => Ok(answer.into_body()),
     }
 }
@@ -47,10 +84,11 @@ fn refusal<B>(answer: &Response<B>) -> Option<String> {
 pub(super) fn once_ended(trailers: Option<&HeaderMap>) -> io::Result<()> {
     match trailers.and_then(status) {
         None | Some("0") => Ok(()),
-        Some(status) => Err(io::Error::other(format!(
-            "the server ended the tunnel with gRPC status {}",
-            status.escape_debug()
-        ))),
+        Some(status) => {
+            let why = format!("the server ended the tunnel with gRPC status {}", status.escape_debug());
+            warn!("{why}: does Shadowsocks answer behind it?");
+            Err(io::Error::other(why))
+        }
     }
 }
 

@@ -1,17 +1,53 @@
 //! Tells when a server has said how it begins.
 
+use super::way::Traffic;
 use crate::transport::Stream;
+use crate::wire::h2::{FrameHead, kind};
+use crate::wire::http::first_line;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+
+/// So much of what it says first is kept.
+const FIRST: usize = 64;
 
 /// A connection to a server of which nothing has been heard.
 pub(super) struct Heard {
     io: Stream,
     state: State,
+    traffic: Arc<Traffic>,
+    first: Arc<FirstBytes>,
+}
+
+/// The first bytes of a server.
+#[derive(Debug, Default)]
+pub(super) struct FirstBytes(OnceLock<Vec<u8>>);
+
+impl FirstBytes {
+    /// What it speaks, where that is not HTTP/2.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let first = self.0.get()?;
+        let head = FrameHead::read(first);
+        // (a frame of settings, as far as it has come)
+        if head.map_or_else(
+            || first.get(3).is_none_or(|&kind| kind == kind::SETTINGS),
+            |head| head.kind == kind::SETTINGS && head.stream == 0,
+        ) {
+            return None;
+        }
+        let hint = match first.as_slice() {
+            // An alert, or a hello (RFC 8446 section 5.1).
+            [0x15 | 0x16, 3, ..] => "it speaks TLS on this port; is `tls` missing here?",
+            [b'H', b'T', b'T', b'P', ..] => {
+                "it is HTTP/1: has the server `mode=grpc`, or its website HTTP/2 (`failover-h2`)?"
+            }
+            _ => "is this the server's port, and has it `mode=grpc`?",
+        };
+        Some(format!("the server does not speak HTTP/2, it says `{}`: {hint}", first_line(first)))
+    }
 }
 
 enum State {
@@ -23,8 +59,8 @@ enum State {
 
 impl Heard {
     /// `told` is notified once what the server says first is known.
-    pub(super) fn new(io: Stream, told: Arc<Notify>) -> Heard {
-        Heard { io, state: State::Silent(told) }
+    pub(super) fn new(io: Stream, told: Arc<Notify>, traffic: Arc<Traffic>, first: Arc<FirstBytes>) -> Heard {
+        Heard { io, state: State::Silent(told), traffic, first }
     }
 }
 
@@ -40,9 +76,12 @@ impl AsyncRead for Heard {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        self.traffic.note_received(new.len());
         if let State::Silent(told) = &self.state
-            && buffer.filled().len() > before
+            && !new.is_empty()
         {
+            let _ = self.first.0.set(new[..new.len().min(FIRST)].to_vec());
             self.state = State::Spoke(Arc::clone(told));
         }
         read

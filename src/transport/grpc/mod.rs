@@ -12,11 +12,13 @@ mod heard;
 mod hunks;
 #[cfg(feature = "server")]
 mod server;
+mod way;
 
 pub use client::GrpcOpener;
 pub use hunks::Hunks;
 #[cfg(feature = "server")]
 pub(crate) use server::accept;
+pub use way::Way;
 
 use thiserror::Error;
 
@@ -31,6 +33,9 @@ pub enum GrpcError {
     /// The connection ended at once.
     #[error("the server ended the HTTP/2 connection: {0}")]
     Ended(std::io::Error),
+    /// Another one has dialled meanwhile, in vain.
+    #[error("{0}")]
+    AsAnother(String),
     /// It takes no stream on a connection that has none.
     #[error("the server takes no streams")]
     NoStreams,

@@ -24,7 +24,7 @@ pub(crate) use request::is_grpc_type;
 pub(crate) use request::{Asked, Extended, Requests};
 #[cfg(feature = "server")]
 pub(crate) use server::{Arrived, Beginning, H2Connection};
-pub(crate) use stream::{EndOf, H2Stream};
+pub(crate) use stream::{Answered, EndOf, H2Stream, NoteSaid, Said};
 #[cfg(feature = "server")]
 pub use taken_over::Taken;
 
@@ -61,6 +61,32 @@ pub(super) fn stream_window(connection: usize) -> u32 {
 
 pub(super) fn to_u32(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Whether a request is known not to have been looked at (RFC 9113 section 8.7).
+pub(crate) fn is_untouched(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away() || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+}
+
+/// What has happened, where the library's words for it say the contrary.
+pub(crate) fn described(error: &h2::Error) -> String {
+    match error.reason() {
+        Some(reason) if error.is_remote() && error.is_reset() => {
+            format!("the server, or a proxy in front, has broken off the stream ({})", reason_name(reason))
+        }
+        Some(reason) if error.is_remote() && error.is_go_away() => {
+            format!("the server, or a proxy in front, ends the connection ({})", reason_name(reason))
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn reason_name(reason: h2::Reason) -> String {
+    match reason {
+        h2::Reason::NO_ERROR => "NO_ERROR".to_owned(),
+        reason => format!("{reason:?}"),
+    }
 }
 
 /// The library's error as one of a stream.

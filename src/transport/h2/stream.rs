@@ -8,7 +8,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,7 +31,65 @@ pub(crate) enum EndOf {
 }
 
 /// What stands in front of the peer's bytes, and is waited for with the first of them.
-pub(crate) type Answer = Pin<Box<dyn Future<Output = io::Result<RecvStream>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = io::Result<Answered>> + Send>>;
+
+/// An answer: what the peer says, and the other stream that it is of, where the first one was not looked at.
+pub(crate) struct Answered {
+    pub(crate) receive: RecvStream,
+    pub(crate) instead: Option<(SendStream<Bytes>, InUse)>,
+}
+
+/// What was said on a stream that has no answer, so that it may be said again on another one.
+#[derive(Debug, Default)]
+pub(crate) struct Said(Mutex<SaidSoFar>);
+
+#[derive(Debug, Default)]
+struct SaidSoFar {
+    bytes: Vec<u8>,
+    ended: bool,
+    too_much: bool,
+    /// It was said again, and the end with it.
+    ended_again: bool,
+}
+
+impl Said {
+    /// The most that is kept.
+    const MOST: usize = 64 * 1024;
+
+    fn get(&self) -> MutexGuard<'_, SaidSoFar> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        let mut said = self.get();
+        if said.bytes.len() + bytes.len() > Said::MOST {
+            *said = SaidSoFar { ended: said.ended, too_much: true, ..SaidSoFar::default() };
+        } else if !said.too_much {
+            said.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether all of it is known.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.get().too_much
+    }
+
+    /// Whether the end came when it had been said again.
+    fn lacks_end(&self) -> bool {
+        let said = self.get();
+        said.ended && !said.ended_again
+    }
+
+    /// Says all of it on another stream.
+    pub(crate) fn say(&self, send: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
+        let mut said = self.get();
+        said.ended_again = said.ended;
+        if !said.bytes.is_empty() || said.ended {
+            send.send_data(Bytes::copy_from_slice(&said.bytes), said.ended)?;
+        }
+        Ok(())
+    }
+}
 
 /// What is done once the peer's direction has ended in order.
 pub(crate) type OnceEnded = fn(Option<&HeaderMap>) -> io::Result<()>;
@@ -52,7 +110,15 @@ pub struct H2Stream {
     once_ended: Option<OnceEnded>,
     /// Stands behind what has come.
     failure: Option<io::Error>,
-    _in_use: InUse,
+    /// Until there is an answer.
+    said: Option<Arc<Said>>,
+    traffic: Option<Arc<dyn NoteSaid>>,
+    in_use: InUse,
+}
+
+/// Wants to know that something is said.
+pub(crate) trait NoteSaid: Send + Sync {
+    fn note_said(&self);
 }
 
 enum Receive {
@@ -81,15 +147,20 @@ impl H2Stream {
             abort_code,
             once_ended: None,
             failure: None,
-            _in_use: in_use,
+            said: None,
+            traffic: None,
+            in_use,
         }
     }
 
-    /// A stream that was opened here, whose answer is still to come. `once_ended` judges the trailers.
+    /// A stream that was opened here, whose answer is still to come. What is said until then is kept in `said`. `once_ended`
+    /// judges the trailers.
     pub(crate) fn opened(
         send: SendStream<Bytes>,
         answer: Answer,
+        said: Arc<Said>,
         once_ended: OnceEnded,
+        traffic: Arc<dyn NoteSaid>,
         in_use: InUse,
     ) -> H2Stream {
         H2Stream {
@@ -101,7 +172,9 @@ impl H2Stream {
             abort_code: Reason::INTERNAL_ERROR,
             once_ended: Some(once_ended),
             failure: None,
-            _in_use: in_use,
+            said: Some(said),
+            traffic: Some(traffic),
+            in_use,
         }
     }
 
@@ -116,7 +189,22 @@ impl H2Stream {
         const MOST_EMPTY: usize = 64;
         for _ in 0..MOST_EMPTY {
             match &mut self.receive {
-                Receive::Answer(answer) => self.receive = Receive::Body(ready!(answer.as_mut().poll(cx))?),
+                Receive::Answer(answer) => {
+                    let answered = ready!(answer.as_mut().poll(cx));
+                    let Answered { receive, instead } =
+                        answered.inspect_err(|_| self.receive = Receive::Ended)?;
+                    self.receive = Receive::Body(receive);
+                    let said = self.said.take();
+                    if let Some((mut send, in_use)) = instead {
+                        if said.is_some_and(|said| said.lacks_end()) {
+                            let _ = send.send_data(Bytes::new(), true);
+                        }
+                        *self.send.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(send);
+                        self.in_use = in_use;
+                        // Who writes has waited for this.
+                        cx.waker().wake_by_ref();
+                    }
+                }
                 Receive::Body(body) => match ready!(body.poll_data(cx)) {
                     Some(Ok(bytes)) if bytes.is_empty() => {}
                     Some(Ok(bytes)) => {
@@ -202,14 +290,45 @@ impl AsyncRead for H2Stream {
     }
 }
 
-impl AsyncWrite for H2Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
+impl H2Stream {
+    /// Sends as much of what `bytes` makes as there is room for. Until there is an answer, an error is none: the answer
+    /// tells whether it is, or comes on another stream.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        bytes: impl FnOnce(usize) -> Bytes,
+    ) -> Poll<io::Result<usize>> {
+        if wanted == 0 {
             return Poll::Ready(Ok(0));
         }
-        let len = ready!(self.poll_room(cx, bytes.len()))?;
-        self.send()?.send_data(Bytes::copy_from_slice(&bytes[..len]), false).map_err(io_error)?;
-        Poll::Ready(Ok(len))
+        let sent = match ready!(self.poll_room(cx, wanted)) {
+            Ok(len) => {
+                let bytes = bytes(len);
+                let again = bytes.clone();
+                let sent = self.send()?.send_data(bytes, false).map_err(io_error);
+                if let (Ok(()), Some(said)) = (&sent, &self.said) {
+                    said.note(&again);
+                }
+                sent.map(|()| len)
+            }
+            Err(error) => Err(error),
+        };
+        match sent {
+            Err(_) if matches!(self.receive, Receive::Answer(_)) => Poll::Pending,
+            sent => {
+                if let Some(traffic) = &self.traffic {
+                    traffic.note_said();
+                }
+                Poll::Ready(sent)
+            }
+        }
+    }
+}
+
+impl AsyncWrite for H2Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, bytes.len(), |len| Bytes::copy_from_slice(&bytes[..len]))
     }
 
     fn poll_write_vectored(
@@ -218,17 +337,14 @@ impl AsyncWrite for H2Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let all = slices.iter().map(|slice| slice.len()).sum();
-        if all == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        let len = ready!(self.poll_room(cx, all))?;
-        let mut bytes = BytesMut::with_capacity(len);
-        for slice in slices {
-            let room = len - bytes.len();
-            bytes.extend_from_slice(&slice[..slice.len().min(room)]);
-        }
-        self.send()?.send_data(bytes.freeze(), false).map_err(io_error)?;
-        Poll::Ready(Ok(len))
+        self.poll_send(cx, all, |len| {
+            let mut bytes = BytesMut::with_capacity(len);
+            for slice in slices {
+                let room = len - bytes.len();
+                bytes.extend_from_slice(&slice[..slice.len().min(room)]);
+            }
+            bytes.freeze()
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -248,6 +364,9 @@ impl AsyncWrite for H2Stream {
             ready!(time.get_or_insert_with(|| Box::pin(sleep(LATE))).as_mut().poll(cx));
         }
         let end = self.end.take();
+        if let Some(said) = &self.said {
+            said.get().ended = true;
+        }
         if let Ok(send) = self.send() {
             let _ = match end {
                 Some(EndOf::Data) => send.send_data(Bytes::new(), true),

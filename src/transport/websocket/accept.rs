@@ -2,16 +2,16 @@
 
 use super::{OpenWebSocket, WebSocket};
 use crate::net::Dialer;
-#[cfg(feature = "grpc")]
+#[cfg(all(feature = "grpc", feature = "server"))]
 use crate::transport::h2::{Arrived, EndOf, Extended};
 use crate::transport::http::{accepted, grant};
 use crate::transport::mux_detector::{Accepted, detect};
 use crate::transport::{NotAccepted, Stream};
 use crate::wire::http::Upgrade;
-#[cfg(feature = "grpc")]
+#[cfg(all(feature = "grpc", feature = "server"))]
 use crate::wire::websocket::accept_key;
 use crate::wire::websocket::{Role, decode_early_data};
-#[cfg(feature = "grpc")]
+#[cfg(all(feature = "grpc", feature = "server"))]
 use h2::Reason;
 
 /// The most early data that is taken, in bytes: as much as the longest header line carries.
@@ -55,7 +55,7 @@ pub(in crate::transport) async fn accept(
 /// # Errors
 ///
 /// As above.
-#[cfg(feature = "grpc")]
+#[cfg(all(feature = "grpc", feature = "server"))]
 pub(crate) async fn accept_extended(
     arrived: Arrived,
     extended: Extended,

@@ -28,7 +28,7 @@ mod tests;
 
 pub use super::framing::Event;
 pub(super) use accept::accept;
-#[cfg(feature = "grpc")]
+#[cfg(all(feature = "grpc", feature = "server"))]
 pub(crate) use accept::accept_extended;
 pub use open::WebOpener;
 
