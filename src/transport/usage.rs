@@ -105,6 +105,12 @@ impl Usage {
 }
 
 impl InUse {
+    /// Once more, for what is left to be done when the tunnel is over.
+    #[cfg(feature = "grpc")]
+    pub(super) fn one_more(&self) -> InUse {
+        self.0.one_more()
+    }
+
     pub(super) fn note_activity(&self) {
         self.0.note_activity();
     }

@@ -291,6 +291,27 @@ impl AsyncRead for H2Stream {
 }
 
 impl H2Stream {
+    /// Breaks off, behind what was said. (The library forgets what it has not sent when it is told to reset a stream, and
+    /// does not tell when it has.)
+    fn break_off(&mut self, code: Reason) {
+        /// Long enough for what the connection takes at once.
+        const MOMENT: Duration = Duration::from_millis(100);
+        let Some(mut send) = self.send.get_mut().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                let in_use = self.in_use.one_more();
+                runtime.spawn(async move {
+                    sleep(MOMENT).await;
+                    send.send_reset(code);
+                    drop(in_use);
+                });
+            }
+            Err(_) => send.send_reset(code),
+        }
+    }
+
     /// Sends as much of what `bytes` makes as there is room for. Until there is an answer, an error is none: the answer
     /// tells whether it is, or comes on another stream.
     fn poll_send(
@@ -383,14 +404,15 @@ impl AsyncWrite for H2Stream {
 impl RelayStream for H2Stream {
     fn abort(&mut self) {
         let (end, code) = (self.end.take(), self.abort_code);
-        let Ok(send) = self.send() else { return };
         match end {
             // Some proxies make an end in order of a stream that breaks off (HAProxy, Caddy), and none of these.
             Some(EndOf::LateTrailers(mut trailers, _)) => {
                 trailers.insert("grpc-status", HeaderValue::from_static("2"));
-                let _ = send.send_trailers(trailers);
+                if let Ok(send) = self.send() {
+                    let _ = send.send_trailers(trailers);
+                }
             }
-            _ => send.send_reset(code),
+            _ => self.break_off(code),
         }
     }
 

@@ -82,12 +82,14 @@ impl Takeover {
         while self.looked > 0 && !self.is_visitors && !self.is_ours {
             let Some((head, _)) = self.client.get(self.looked..).and_then(frame) else { break };
             match (self.request, head.kind) {
+                (None, kind::HEADERS) if is_odd(head) => self.is_visitors = true,
                 (None, kind::HEADERS) | (Some(_), kind::CONTINUATION) => {
-                    self.request.get_or_insert(self.looked);
+                    let request = *self.request.get_or_insert(self.looked);
                     self.looked += head.frame_len();
                     if head.flags & END_HEADERS != 0 {
                         let whole = self.client.get(..self.looked).unwrap_or_default();
-                        self.is_ours = first_request(whole).as_ref().is_some_and(&is_ours);
+                        self.is_ours = self.looked - request <= MOST_HELD
+                            && first_request(whole).as_ref().is_some_and(&is_ours);
                         self.is_visitors = !self.is_ours;
                     }
                 }
@@ -102,8 +104,6 @@ impl Takeover {
         // Of a frame that has not come whole it is known what it is.
         let next = self.client.get(self.looked..).and_then(FrameHead::read);
         let is_held = self.request.is_some() || next.is_none_or(|head| matches!(head.kind, kind::HEADERS));
-        // A website judges the head of a frame before the rest has come.
-        let is_odd = |head: FrameHead| head.kind == kind::HEADERS && head.stream % 2 == 0;
         let held = self.client.len() - self.may_pass.min(self.client.len());
         self.is_visitors |= !self.is_ours && (next.is_some_and(is_odd) || held > MOST_HELD);
         if !is_held && self.looked > 0 {
@@ -207,6 +207,11 @@ impl Takeover {
     pub(crate) fn into_taken(self) -> Taken {
         Taken::new(&self.client, self.looked, self.spoken)
     }
+}
+
+/// Whether it is the head of a request on a stream that no client opens. A website judges it before the rest has come.
+fn is_odd(head: FrameHead) -> bool {
+    head.kind == kind::HEADERS && head.stream.is_multiple_of(2)
 }
 
 /// PING (RFC 9113 section 6.7).
