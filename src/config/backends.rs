@@ -42,17 +42,17 @@ impl BackendRoutes {
     }
 
     /// Sees to it that no route is for a path that is `given` otherwise, by the first of two options that is there.
-    /// `has_paths`: the server takes requests at all.
+    /// `without_paths`: why the server has no routes by path.
     pub(super) fn check_beside(
         &self,
         options: &Options,
-        has_paths: bool,
+        without_paths: Option<&str>,
         given: [(&Option<String>, [&str; 2]); 2],
     ) -> Result<(), ConfigError> {
-        if !has_paths && !self.by_path.is_empty() {
+        if let Some(why) = without_paths.filter(|_| !self.by_path.is_empty()) {
             let needs =
-                "`obfs=http`, `mode=websocket` or `mode=auto`, where it is for a path: `obfs=tls` has none";
-            return Err(ConfigError::needs("route", needs));
+                format!("`obfs=http`, `mode=websocket` or `mode=auto`, where it is for a path: {why}");
+            return Err(ConfigError::needs("route", &needs));
         }
         let table = self.path_table();
         for (path, names) in given {

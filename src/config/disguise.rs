@@ -213,6 +213,9 @@ pub(super) fn client(
     {
         options.warn(format!("option `{}`: a client asks for QUIC with `mode=quic`", option.key));
     }
+    if disguise != Disguise::Grpc {
+        grpc::warn_of_no_grpc(options);
+    }
     match disguise {
         Disguise::WebSocket => {}
         Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
@@ -254,8 +257,12 @@ pub(super) fn rules(
 ) -> Result<Rules, ConfigError> {
     let auto = disguises.contains(&Disguise::Auto);
     let services = grpc::server(options, disguises.contains(&Disguise::Grpc), auto)?;
+    let http = http_rule(options, disguises, routes)?;
+    if http.is_none() && services.is_some() {
+        grpc::warn_of_no_requests(options);
+    }
     Ok(Rules {
-        http: http_rule(options, disguises, routes)?,
+        http,
         grpc: services.map(|services| GrpcRule { services }),
         fake_tls: fake_tls_rule(options, auto || disguises.contains(&Disguise::FakeTls), tls)?,
         tls: tls.is_some() || names,
@@ -338,7 +345,7 @@ fn http_rule(
     let web_path = path(options, &["path", "obfs-uri"])?.map(without_query).filter(|_| web);
     let path = path(options, &["obfs-uri", "path"])?.map(without_query).filter(|_| http);
     let given = [(&web_path, ["path", "obfs-uri"]), (&path, ["obfs-uri", "path"])];
-    routes.check_beside(options, web || http, given)?;
+    routes.check_beside(options, if web || http { None } else { Some(without_paths(disguises)) }, given)?;
     let web_path = web.then(|| web_path.unwrap_or_else(|| "/".to_owned()));
     let rule = HttpRule {
         method: method(options)?,
@@ -348,6 +355,18 @@ fn http_rule(
         web_path,
     };
     Ok((web || http).then_some(rule))
+}
+
+/// Why a server with these disguises has no routes by path.
+fn without_paths(disguises: &[Disguise]) -> &'static str {
+    let takes = |disguise| disguises.contains(&disguise);
+    if takes(Disguise::Grpc) {
+        "gRPC has no paths of routes; with `tls`, a route may be for a name of the certificate (NAME:HOST:PORT)"
+    } else if takes(Disguise::Quic) {
+        "QUIC has none; a route may be for a name of the certificate (NAME:HOST:PORT)"
+    } else {
+        "`obfs=tls` has none"
+    }
 }
 
 /// Which hellos of `obfs=tls` are taken, on a server that is to take them and on one that is not.

@@ -23,6 +23,9 @@ const MOST_SERVICES: usize = 64;
 const EXPECTED: &str =
     "the name of a service, or a path that begins with a slash (printable, at most 512 bytes)";
 
+/// Why other options say nothing.
+const WHY: &str = "a tunnel is asked for by `serviceName`";
+
 /// A client's tunnels in gRPC.
 #[derive(Debug, Clone)]
 pub struct GrpcClientConfig {
@@ -40,13 +43,13 @@ pub struct GrpcClientConfig {
 
 /// What a client needs to know for `mode=grpc`.
 pub(super) fn client(options: &Options, server: Option<&HostPort>) -> Result<GrpcClientConfig, ConfigError> {
-    const WHY: &str = "a tunnel is asked for by `serviceName`";
     for option in
         ["path", "obfs-uri", "header", "handshake", "http-method"].iter().filter_map(|name| options.get(name))
     {
         options.warn(format!("option `{}` has no effect with mode=grpc: {WHY}", option.key));
     }
     let services = services(options)?;
+    warn_of_mistakes(options);
     if let ([_, _, ..], Some(option)) = (&*services, options.get("serviceName")) {
         options.warn(format!("option `{}`: a client asks for the first service alone", option.key));
     }
@@ -91,13 +94,87 @@ pub(super) fn server(
         }
         return Ok(None);
     }
-    let known = [DEFAULT_SERVICE, ""].into_iter().map(|name| (name, Service::new(name)));
-    for (name, _) in known.filter(|(_, known)| services.contains(known)) {
-        options.warn(format!(
-            "option `serviceName`: `{name}` is known to whoever looks for tunnels: a name that is hard to guess is not found"
-        ));
+    warn_of_mistakes(options);
+    let default = format!("`{DEFAULT_SERVICE}`");
+    for (name, known) in [(DEFAULT_SERVICE, &*default), ("", "the empty name")] {
+        if services.contains(&Service::new(name)) {
+            options.warn(format!(
+                "option `serviceName`: {known} is known to whoever looks for tunnels: a name that is hard to guess is \
+                 not found"
+            ));
+        }
     }
     Ok(Some(services))
+}
+
+/// Warns where a client has a service, and another disguise.
+pub(super) fn warn_of_no_grpc(options: &Options) {
+    if let Some(option) = options.get("serviceName") {
+        options.warn(format!("option `{}` has no effect without `mode=grpc`", option.key));
+    }
+}
+
+/// Warns where a server that takes nothing but gRPC has what is asked of other requests.
+pub(super) fn warn_of_no_requests(options: &Options) {
+    for option in ["path", "obfs-uri", "http-method"].iter().filter_map(|name| options.get(name)) {
+        options.warn(format!("option `{}` has no effect with mode=grpc: {WHY}", option.key));
+    }
+}
+
+/// Warns of names that are surely meant otherwise than they are read.
+fn warn_of_mistakes(options: &Options) {
+    for option in options.all("serviceName") {
+        if let Some(mistake) = option.value.as_deref().and_then(mistake) {
+            options.warn(format!("option `{}`: {mistake}", option.key));
+        }
+    }
+}
+
+/// What becomes of a name that is surely meant otherwise, and what to write instead. The name itself may be a secret.
+fn mistake(name: &str) -> Option<String> {
+    if Service::new(name).tun == "/" {
+        return Some(
+            "the path that is asked for is `/`, where the website's visitors come: write a name that is hard to guess \
+             (serviceName=NAME)"
+                .to_owned(),
+        );
+    }
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme);
+    if let Some(scheme) = scheme.filter(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return Some(format!(
+            "a URL is taken for a name, and the path that is asked for is `/{scheme}:%2F%2F…/Tun`: write the name alone \
+             (serviceName=NAME), and the host with the option `host`"
+        ));
+    }
+    if name.contains(',') {
+        return Some(
+            "a comma does not part names, and the path that is asked for has all of it, as `…%2C…`: write each name in \
+             an option of its own (serviceName=ONE;serviceName=OTHER)"
+                .to_owned(),
+        );
+    }
+    let method = ["/Tun", "/TunMulti"].into_iter().find(|method| name.ends_with(method));
+    if let (Some(method), false) = (method, name.starts_with('/')) {
+        return Some(format!(
+            "the method comes behind the name by itself, and the path that is asked for is `/…%2F{}/Tun`: write the name \
+             without `{method}` (serviceName=NAME), or the whole path with a slash in front (serviceName=/NAME/Tun)",
+            &method[1..]
+        ));
+    }
+    let escape = percent_escape(name)?;
+    Some(format!(
+        "the name is escaped by itself, and the path that is asked for has `%25{}` for `{escape}`: write the name as it \
+         is without escapes",
+        &escape[1..]
+    ))
+}
+
+/// The first percent sign in `name` that two hexadecimal digits follow, with these.
+fn percent_escape(name: &str) -> Option<&str> {
+    name.match_indices('%').find_map(|(at, _)| {
+        let escape = name.get(at..at + 3)?;
+        escape[1..].bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(escape)
+    })
 }
 
 /// All services that are named.

@@ -204,6 +204,11 @@ impl Routes {
         }
     }
 
+    /// The website of those who speak HTTP/2, where there is one of their own.
+    pub fn h2(&self) -> Option<UpstreamId> {
+        self.h2
+    }
+
     /// The website of those of whom no more is known than what they seem to speak.
     pub fn upstream_for(&self, layer: Layer, protocol: VisitorProtocol) -> Option<UpstreamId> {
         match self.find(layer, protocol, None, |_| false) {

@@ -5,6 +5,7 @@ use super::*;
 use crate::net::addr::HostPort;
 
 mod every_option;
+mod grpc;
 
 /// The five variables of a host.
 fn hosted(remote: &str, local: &str, options: &str) -> ProcessEnv {

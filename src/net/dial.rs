@@ -166,13 +166,13 @@ impl Dialer {
         connected
     }
 
-    /// Whether they can be dialled: the connection is closed at once, and does not count.
+    /// Whether they can be dialled: a connection that does not count.
     ///
     /// # Errors
     ///
     /// No address answered.
-    pub async fn check(&self) -> Result<(), DialError> {
-        self.dial(&[]).await.map(drop)
+    pub async fn check(&self) -> Result<TcpStream, DialError> {
+        Ok(self.dial(&[]).await?.0)
     }
 
     /// A connection to the proxy, joined to the first server that it reaches.

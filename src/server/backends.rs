@@ -109,7 +109,7 @@ impl Backends {
         let mut checks = JoinSet::new();
         for dialer in &self.all {
             let dialer = Arc::clone(dialer);
-            checks.spawn(async move { dialer.check().await });
+            checks.spawn(async move { dialer.check().await.map(drop) });
         }
         let mut missing = Vec::new();
         while let Some(checked) = checks.join_next().await {

@@ -2,17 +2,21 @@
 //! to learn that it does not.
 
 use super::Backends;
-use crate::config::{Routes, ServerConfig};
-use crate::detect::UpstreamId;
+use crate::config::{Layer, Routes, ServerConfig};
+use crate::detect::{UpstreamId, VisitorProtocol};
 use crate::fallback::Fallback;
 use crate::net::addr::{Host, HostPort};
 use crate::net::dial::{DialError, Dialer};
 use crate::os::listening::is_listened_on;
+use crate::wire::proxy_protocol::Version;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
+
+mod http2;
 
 /// How long it may not answer before that is told. Hosts start their plugin before they listen, and where a
 /// machine starts, so does everything on it.
@@ -23,6 +27,9 @@ const SOON: Duration = Duration::from_millis(500);
 
 /// How often it is asked once that is told.
 const LATER: Duration = Duration::from_secs(10);
+
+/// How often it is asked that speaks something else, and has that in its log each time.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -35,6 +42,26 @@ pub(super) struct Target {
     otherwise: &'static str,
     address: HostPort,
     dialer: Arc<Dialer>,
+    /// It is to speak HTTP/2.
+    http2: Option<Http2>,
+}
+
+/// A website that is to speak HTTP/2 in the clear.
+#[derive(Debug)]
+struct Http2 {
+    /// The PROXY header that it is told with who came.
+    proxy_header: Option<Version>,
+    /// Who is not served as long as it does not.
+    unserved: &'static str,
+}
+
+/// What is wrong with one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// Nobody answers.
+    Silence,
+    /// What answers speaks no HTTP/2.
+    Language,
 }
 
 /// All that are behind the server, each once, with what dials them for everybody: a name is looked up once.
@@ -49,6 +76,7 @@ pub(super) fn targets(
         otherwise: "clients are reset",
         address: config.backend.clone(),
         dialer: Arc::clone(backends.main()),
+        http2: None,
     }];
     for (address, dialer) in backends.of_routes(config) {
         if targets.iter().all(|target| target.address != *address) {
@@ -57,44 +85,85 @@ pub(super) fn targets(
                 otherwise: "its clients are reset",
                 address: address.clone(),
                 dialer: Arc::clone(dialer),
+                http2: None,
             });
         }
     }
+    let of_grpc = website_of_grpc(config, routes);
     for (number, upstream) in routes.upstreams.iter().enumerate() {
+        let id = UpstreamId(number);
+        let is_http2 = Some(id) == routes.h2();
         if let Some(address) = upstream.website.port()
-            && let Some(dialer) = fallback.dialer(UpstreamId(number))
-            && targets.iter().all(|target| target.address != *address)
+            && let Some(dialer) = fallback.dialer(id)
+            // (one that speaks HTTP/1, too, has said nothing of HTTP/2 yet)
+            && (is_http2 || targets.iter().all(|target| target.address != *address))
         {
             let what = format!("the website of the option `{}`", upstream.option);
-            let otherwise = "its visitors are reset";
-            targets.push(Target { what, otherwise, address: address.clone(), dialer });
+            let otherwise = match of_grpc == Some(id) {
+                true => "its visitors are reset, and so are clients of gRPC",
+                false => "its visitors are reset",
+            };
+            let unserved = match of_grpc == Some(id) {
+                true => "visitors over HTTP/2, and clients of gRPC that wait for it, are not served",
+                false => "visitors over HTTP/2 are not served",
+            };
+            let http2 = is_http2.then_some(Http2 { proxy_header: upstream.proxy_header, unserved });
+            targets.push(Target { what, otherwise, address: address.clone(), dialer, http2 });
         }
     }
     targets
 }
 
+/// The website that connections of clients of gRPC begin with.
+fn website_of_grpc(config: &ServerConfig, routes: &Routes) -> Option<UpstreamId> {
+    config.rules.grpc.as_ref()?;
+    let in_the_clear = || routes.upstream_for(Layer::Clear, VisitorProtocol::Plain);
+    routes.h2().or_else(|| in_the_clear().filter(|_| !config.rules.tls_alone))
+}
+
 impl Target {
     /// Asks until it answers, and tells.
     pub(super) async fn ask(self) {
-        let Target { what, otherwise, address, .. } = &self;
+        let Target { what, otherwise, address, http2, .. } = &self;
         let began = Instant::now();
-        let mut told = false;
+        let mut told = None;
         loop {
-            match self.answers().await {
-                Ok(()) if told => return info!("{what} answers at {address} now"),
+            let (wrong, why) = match self.answers().await {
+                Ok(()) if told.is_some() => return info!("{what} answers at {address} now"),
                 Ok(()) => return debug!("{what} answers at {address}"),
-                Err(error) if !told && began.elapsed() >= GRACE => {
-                    told = true;
-                    warn!("{what} does not answer: {error}; until it does, {otherwise}");
+                Err(wrong) => wrong,
+            };
+            if told != Some(wrong) && began.elapsed() >= GRACE {
+                told = Some(wrong);
+                match (wrong, http2) {
+                    (Wrong::Language, Some(Http2 { unserved, .. })) => warn!(
+                        "{what} does not speak HTTP/2 in the clear (nginx: `listen PORT http2`): {address} {why}; until it \
+                         does, {unserved}"
+                    ),
+                    _ => warn!("{what} does not answer: {why}; until it does, {otherwise}"),
                 }
-                Err(_) => {}
             }
-            sleep(if told { LATER } else { SOON }).await;
+            let pause = match (wrong, told) {
+                (Wrong::Silence, None) => SOON,
+                (Wrong::Silence, Some(_)) => LATER,
+                (Wrong::Language, None) => GRACE,
+                (Wrong::Language, Some(_)) => SELDOM,
+            };
+            sleep(pause).await;
         }
     }
 
-    /// Whether it answers. Where the system knows that somebody listens, nobody is bothered.
-    async fn answers(&self) -> Result<(), String> {
+    /// Whether it answers, in HTTP/2 where it is to.
+    async fn answers(&self) -> Result<(), (Wrong, String)> {
+        let Some(Http2 { proxy_header, .. }) = self.http2 else {
+            return self.is_there().await.map_err(|why| (Wrong::Silence, why));
+        };
+        let connection = self.connect().await.map_err(|why| (Wrong::Silence, why))?;
+        http2::is_spoken(connection, proxy_header).await.map_err(|why| (Wrong::Language, why))
+    }
+
+    /// Whether somebody is there. Where the system knows that somebody listens, nobody is bothered.
+    async fn is_there(&self) -> Result<(), String> {
         let HostPort { host, port } = &self.address;
         let known = match host {
             Host::Ip(ip) => Some(*ip),
@@ -104,8 +173,12 @@ impl Target {
         if known.is_some_and(|ip: IpAddr| is_listened_on(SocketAddr::new(ip, *port))) {
             return Ok(());
         }
+        self.connect().await.map(drop)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, String> {
         match timeout(ANSWER, self.dialer.check()).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(DialError::Connect(error))) => Err(error),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("{} said nothing within {} s", self.address, ANSWER.as_secs())),

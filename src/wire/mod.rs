@@ -10,7 +10,6 @@ use std::ops::Range;
 pub mod fake_tls;
 pub mod forwarded_for;
 pub mod grpc;
-#[cfg(feature = "grpc")]
 pub mod h2;
 pub mod http;
 pub mod mux;

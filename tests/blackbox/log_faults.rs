@@ -1,9 +1,9 @@
 //! What the log tells at its default level of each thing that is set up wrongly, or broken: what is wrong, and which
 //! option to look at; and none of the paths and names that only clients are to know.
 
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, next};
 use crate::support::child::{Child, Exit};
-use crate::support::conn::{assert_echo, connect, recv_head, recv_to_end, reset, send};
+use crate::support::conn::{assert_echo, connect, recv, recv_head, recv_to_end, reset, send};
 use crate::support::peers::{self, need};
 use crate::support::plugin::{Ours, Plugin, Vars, client, ours, server};
 use crate::support::ports::free_port;
@@ -294,6 +294,35 @@ fn what_is_behind_the_server_is_looked_for_at_the_start() {
         let _late = (Backend::echo_on(at(backend)), Backend::echo_on(at(website)));
         bad.child.wait_text("Shadowsocks answers at");
         bad.child.wait_text("the website of the option `failover` answers at");
+    });
+}
+
+/// A website for HTTP/2 may well listen and speak HTTP/1 alone.
+#[test]
+fn a_website_that_does_not_speak_http2_is_told_at_the_start() {
+    within(secs(90), || {
+        let (echo, site, down) = (Backend::echo(), not_found(), free_port());
+        let take = "mode=grpc;serviceName=a.service";
+        let wrong = server(Ours, echo.addr, &format!("{take};failover-h2={}", site.addr));
+        let line = wrong.child.wait_text("does not speak HTTP/2 in the clear");
+        assert!(line.contains(" WARN the website of the option `failover-h2` "), "{line}");
+        for words in
+            [&site.addr.to_string(), "nginx: `listen PORT http2`", "clients of gRPC that wait for it"]
+        {
+            assert!(line.contains(words), "{line} lacks {words}");
+        }
+        let away = server(Ours, echo.addr, &format!("{take};failover-h2=127.0.0.1:{down}"));
+        let line = away.child.wait_text("the website of the option `failover-h2` does not answer: ");
+        assert!(line.contains("its visitors are reset, and so are clients of gRPC"), "{line}");
+
+        const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let (speaks, connections) = Backend::manual();
+        let told = format!("{take};failover-h2={};failover-proxy=v1;v", speaks.addr);
+        let good = server(Ours, echo.addr, &told);
+        let asked = next(&connections);
+        assert!(recv(&asked, 10).starts_with(b"PROXY TCP4"));
+        send(&asked, SETTINGS);
+        good.child.wait_text("the website of the option `failover-h2` answers at");
     });
 }
 
