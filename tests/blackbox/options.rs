@@ -101,7 +101,7 @@ const BAD_OPTIONS: &[(&str, &[&str])] = &[
     ("obfs-host=a.com;obsf=tls", &["obsf", "`obfs`"]),
     ("obfs=http；obfs-host=a.com", &["full-width", "；"]),
     ("tls;obfs=tls", &["`tls` and `obfs=tls`", "exclude"]),
-    ("mode=grpc", &["mode=grpc", "not supported"]),
+    ("mode=gprc", &["mode", "gprc", "grpc"]),
     ("crypt=aes;datashard=10", &["crypt", "datashard", "another plugin"]),
     ("obfs=http;path=/a\nb", &["path"]),
     ("obfs=http;http-method=GE T", &["http-method", "GE T"]),
