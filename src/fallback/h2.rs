@@ -101,7 +101,19 @@ impl Fallback {
             Err(error) => debug!(peer = %c.info, %error, "broke off before its first request"),
         }
         let _open = self.visitors.count(VisitorClass::H2, id);
-        let flows = Flows::new(Identity).with_payload(Direction::Up, takeover.into_visitors()).modest();
+        let said = match takeover.said_too_much().filter(|_| c.io.is_tls()) {
+            // It is asked anew, with what has come, and goes on from where it was.
+            Some(heard) => {
+                site = port.connect(&mut c).await?;
+                let client = takeover.into_client();
+                if site.write_all(&client).await.is_ok() {
+                    skip(&mut site, heard).await;
+                }
+                Vec::new()
+            }
+            None => takeover.into_visitors(),
+        };
+        let flows = Flows::new(Identity).with_payload(Direction::Up, said).modest();
         let relay = Relay::new(c.io, site, flows, self.timeouts);
         Ok(Begun::Visit(Visit::Relayed(visit.run(answers, relay.run()).await)))
     }
@@ -176,6 +188,19 @@ async fn decide(
             () = sleep_until(due), if waits => return Ok(Whose::Ours),
             () = sleep_until(due), if holds => takeover.give_up(),
         }
+    }
+}
+
+/// Passes over so much of what a website says, which its visitor has heard.
+async fn skip(site: &mut Stream, mut len: usize) {
+    let deadline = Instant::now() + SITE_TIMEOUT;
+    let mut heard = Vec::new();
+    while len > 0 {
+        match timeout_at(deadline, read_some(site, &mut heard, len)).await {
+            Ok(Ok(some @ 1..)) => len -= some.min(len),
+            _ => return,
+        }
+        heard.clear();
     }
 }
 

@@ -59,7 +59,8 @@ pub(super) async fn judge(answer: &mut ResponseFuture) -> Result<RecvStream, Ref
 
 /// Why this answer grants nothing.
 fn refusal<B>(answer: &Response<B>) -> Option<String> {
-    const NAME: &str = "is `serviceName` the server's?";
+    const NAME: &str =
+        "is `serviceName` the server's, and is a proxy in front one that it trusts (`trusted`)?";
     let content_type = answer.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     match (answer.status(), status(answer.headers())) {
         // (an unknown service)

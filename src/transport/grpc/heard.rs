@@ -2,12 +2,12 @@
 
 use super::way::Traffic;
 use crate::transport::Stream;
-use crate::wire::h2::{FrameHead, kind};
+use crate::wire::h2::{FrameHead, PREFACE, frame, kind};
 use crate::wire::http::first_line;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
@@ -20,6 +20,32 @@ pub(super) struct Heard {
     state: State,
     traffic: Arc<Traffic>,
     first: Arc<FirstBytes>,
+    flight: Option<Flight>,
+}
+
+/// What is said first, up to the first request, goes out in one piece: a server that is a website's, too, knows at once
+/// whose the connection is.
+#[derive(Default)]
+struct Flight {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Flight {
+    /// More than this is not waited for.
+    const MOST: usize = 16 * 1024;
+
+    /// Whether the request is in it.
+    fn is_whole(&self) -> bool {
+        let mut rest = self.bytes.get(PREFACE.len()..).unwrap_or_default();
+        while let Some((head, _)) = frame(rest) {
+            if head.kind == kind::HEADERS {
+                return true;
+            }
+            rest = &rest[head.frame_len()..];
+        }
+        self.bytes.len() >= Flight::MOST
+    }
 }
 
 /// The first bytes of a server.
@@ -42,7 +68,7 @@ impl FirstBytes {
             // An alert, or a hello (RFC 8446 section 5.1).
             [0x15 | 0x16, 3, ..] => "it speaks TLS on this port; is `tls` missing here?",
             [b'H', b'T', b'T', b'P', ..] => {
-                "it is HTTP/1: has the server `mode=grpc`, or its website HTTP/2 (`failover-h2`)?"
+                "it is HTTP/1: is `tls` missing here, or `mode=grpc` there, or has its website no HTTP/2 (`failover-h2`)?"
             }
             _ => "is this the server's port, and has it `mode=grpc`?",
         };
@@ -60,7 +86,21 @@ enum State {
 impl Heard {
     /// `told` is notified once what the server says first is known.
     pub(super) fn new(io: Stream, told: Arc<Notify>, traffic: Arc<Traffic>, first: Arc<FirstBytes>) -> Heard {
-        Heard { io, state: State::Silent(told), traffic, first }
+        Heard { io, state: State::Silent(told), traffic, first, flight: Some(Flight::default()) }
+    }
+
+    /// Writes what is said first, once it is whole. Ready where there is nothing more of it.
+    fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(flight) = &mut self.flight else { return Poll::Ready(Ok(())) };
+        while let Some(rest @ [_, ..]) = flight.bytes.get(flight.written..) {
+            let len = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if len == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            flight.written += len;
+        }
+        self.flight = None;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -90,6 +130,11 @@ impl AsyncRead for Heard {
 
 impl AsyncWrite for Heard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.is_whole()) {
+            flight.bytes.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_flight(cx))?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -98,6 +143,10 @@ impl AsyncWrite for Heard {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.flight.is_some() {
+            let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+            return self.poll_write(cx, first);
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
@@ -106,10 +155,15 @@ impl AsyncWrite for Heard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flight.as_ref().is_some_and(|flight| !flight.is_whole()) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_flight(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flight(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

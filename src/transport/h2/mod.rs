@@ -72,6 +72,10 @@ pub(crate) fn is_untouched(error: &h2::Error) -> bool {
 /// What has happened, where the library's words for it say the contrary.
 pub(crate) fn described(error: &h2::Error) -> String {
     match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) if error.is_remote() && error.is_reset() => {
+            "the server, or a proxy in front, has refused the stream: is `serviceName` the server's?"
+                .to_owned()
+        }
         Some(reason) if error.is_remote() && error.is_reset() => {
             format!("the server, or a proxy in front, has broken off the stream ({})", reason_name(reason))
         }

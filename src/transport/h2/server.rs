@@ -3,6 +3,7 @@
 use super::stream::{EndOf, H2Stream};
 use super::taken_over::{Taken, TakenOver};
 use super::{MOST, io_error, send_buffer, stream_window, to_u32};
+use crate::relay::SEND_TIMEOUT;
 use crate::runtime::drain;
 use crate::transport::Stream;
 use crate::transport::usage::{InUse, Usage};
@@ -24,6 +25,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without a stream for so long is closed. (nginx's `keepalive_timeout` is 75 s; clients of v2ray and
 /// sing-box keep theirs for ever.)
 const UNUSED: Duration = Duration::from_secs(300);
+
+/// For so long a peer may read nothing of streams that are over. (The relay has the same patience with visitors.)
+const STUCK: Duration = SEND_TIMEOUT;
 
 /// How long a connection that is to end may take to do so, once it has no streams.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -119,6 +123,10 @@ impl H2Connection {
         const RETRY: Duration = Duration::from_millis(20);
         loop {
             let mut look = Instant::now() + LOOK;
+            if self.tunnels.unused_for().is_some_and(|time| time >= STUCK) && self.connection.has_streams() {
+                // All of them are over here, and their peer does not read that.
+                return None;
+            }
             if self.connection.has_streams() {
                 self.unused_since = None;
                 if self.lacks_windows() {

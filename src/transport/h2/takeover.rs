@@ -50,6 +50,8 @@ pub struct Takeover {
     request: Option<usize>,
     is_ours: bool,
     is_visitors: bool,
+    /// It has begun otherwise than HTTP/2 does.
+    lacks_preface: bool,
     /// What the website has said of the frame that has not ended.
     site: Vec<u8>,
     site_len: usize,
@@ -71,6 +73,7 @@ impl Takeover {
             let same = self.client.iter().zip(PREFACE).take_while(|(byte, wanted)| byte == wanted).count();
             if same < len {
                 self.is_visitors = true;
+                self.lacks_preface = true;
                 self.passed = self.passed.min(same);
             } else {
                 self.may_pass = len;
@@ -194,6 +197,16 @@ impl Takeover {
         let from = self.passed;
         self.passed = from.max(end);
         self.client.get(from..end).unwrap_or_default()
+    }
+
+    /// Of a website that was told the preface though none came: how much it has said since.
+    pub(crate) fn said_too_much(&self) -> Option<usize> {
+        self.lacks_preface.then_some(self.site_len)
+    }
+
+    /// All that the client has said.
+    pub(crate) fn into_client(self) -> Vec<u8> {
+        self.client
     }
 
     /// The connection of a visitor: how much the website has been told, of all that the client has said.
