@@ -98,6 +98,7 @@ pub fn set_level(level: LogLevel) {
 
 /// What libraries say is for those who work on them, but for warnings.
 fn filter(level: LogLevel) -> Targets {
+    const LIBRARIES: [&str; 5] = ["quinn", "quinn_proto", "quinn_udp", "hyper", "hyper_util"];
     let level = match level {
         LogLevel::None => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -105,7 +106,9 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), level)
+    // (h2 warns of what any stranger may say)
+    let targets = Targets::new().with_default(level).with_target("h2", level.min(LevelFilter::ERROR));
+    targets.with_targets(LIBRARIES.map(|library| (library, level.min(LevelFilter::WARN))))
 }
 
 /// Waits, not for long, until what was said is written: the process ends.

@@ -276,7 +276,7 @@ fn contradictions_are_refused_and_both_are_named() {
             ("obfs=tls;tls", "tls", "obfs=tls"),
             ("mode=httpupgrade;mux=2", "mux", "mode=httpupgrade"),
             ("mode=websocket;handshake=eager", "handshake", "mode=websocket"),
-            ("mode=grpc", "mode", "grpc"),
+            ("mode=gprc", "mode", "gprc"),
             ("mode=websocket;header=Host: x", "header", "host"),
             ("mode=websocket;header=X: a\rb", "header", "Name: value"),
             ("mode=websocket;mux=-1", "mux", "-1"),
