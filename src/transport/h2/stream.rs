@@ -282,6 +282,10 @@ impl AsyncRead for H2Stream {
             let len = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread[..len]);
             self.unread.advance(len);
+            if self.unread.is_empty() {
+                // Or it keeps all that was read with it.
+                self.unread = Bytes::new();
+            }
         }
         match self.failure.take_if(|_| buffer.filled().len() == before) {
             Some(error) => Poll::Ready(Err(error)),
