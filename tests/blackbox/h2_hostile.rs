@@ -296,7 +296,9 @@ fn our_client_outlives_every_server() {
                 assert!(expected.starts_with(&got), "{kind} {round}: {got:?}");
                 assert_ne!(end, End::Open, "{kind} {round}: {}", client.child.show_log());
             }
-            assert!(count(&tunnels.child, "stream ") >= 10, "{kind}: {}", tunnels.child.show_log());
+            // (one that is asked for while the connection breaks comes to nobody)
+            let served = || count(&tunnels.child, "stream ") >= 5;
+            assert!(eventually(STEP, served), "{kind}: {}", tunnels.child.show_log());
             assert_eq!(client.child.peek_exit(), None, "{kind}: {}", client.child.show_log());
             assert!(!client.child.show_log().contains("panicked"), "{}", client.child.show_log());
             assert!(proc::port_listens(client.addr.port()));
