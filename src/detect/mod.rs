@@ -231,13 +231,13 @@ impl Detector {
 /// So much of HTTP/2's preface no other protocol begins with: no method of HTTP/1 is PRI. (A website that speaks it answers
 /// before it has all of it.)
 #[cfg(feature = "grpc")]
-const H2_WORD: usize = b"PRI".len();
+const H2_WORD: usize = b"PRI ".len();
 
 /// Whether these bytes are HTTP/2's preface, as far as they have come.
 #[cfg(feature = "grpc")]
 fn begins_h2(bytes: &[u8]) -> bool {
     // (HTTP/1 has methods that begin with a P, but a server that looks for upgrades knows these at once)
-    bytes.iter().zip(PREFACE).all(|(byte, wanted)| byte == wanted)
+    bytes.iter().zip(&PREFACE[..H2_WORD]).all(|(byte, wanted)| byte == wanted)
 }
 
 /// Where the records of a hello end.

@@ -78,7 +78,7 @@ pub fn check(bytes: &[u8]) {
                 assert!(hello.has_alpn || !(hello.offers_h2 || hello.offers_http1));
             }
             Detection::H2 => {
-                assert!(rules.takes_h2() && bytes.starts_with(b"PRI"))
+                assert!(rules.takes_h2() && bytes.starts_with(b"PRI "))
             }
             Detection::NeedMore => assert!(bytes.len() < 128 * 1024, "{} bytes, and no verdict", bytes.len()),
             Detection::Visitor => {}
