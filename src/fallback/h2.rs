@@ -51,11 +51,12 @@ pub enum Begun {
     Visit(Visit),
     /// A client's, as far as the website has served it.
     Ours(Box<Handoff<Stream>>, Taken),
+    /// Nobody's yet: there is no website at another port.
+    Untouched(Box<Handoff<Stream>>),
 }
 
 impl Fallback {
-    /// Has the website answer what comes before the first request, and all if that is not ours. Returns the connection
-    /// where there is no website at another port.
+    /// Has the website answer what comes before the first request, and all if that is not ours.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl Fallback {
         is_ours: impl Fn(&Request<()>) -> bool + Send + Sync,
     ) -> Result<Begun, NoVisit> {
         let Some((Place::Port(port), _)) = self.upstreams.get(id.0) else {
-            return Ok(Begun::Ours(Box::new(c), Taken::default()));
+            return Ok(Begun::Untouched(Box::new(c)));
         };
         let mut visit = match self.visits.begin(&c.read_buf).await {
             Ok(visit) => visit,
@@ -104,7 +105,13 @@ impl Fallback {
         let said = match takeover.said_too_much().filter(|_| c.io.is_tls()) {
             // It is asked anew, with what has come, and goes on from where it was.
             Some(heard) => {
-                site = port.connect(&mut c).await?;
+                site = match port.connect(&mut c).await {
+                    Ok(site) => site,
+                    Err(error) => {
+                        c.io.abort();
+                        return Err(error);
+                    }
+                };
                 let client = takeover.into_client();
                 if site.write_all(&client).await.is_ok() {
                     skip(&mut site, heard).await;
@@ -168,7 +175,7 @@ async fn decide(
             biased;
             read = read_some(site, &mut from_site, CHUNK) => {
                 if read? == 0 {
-                    return Ok(if waits { Whose::Ours } else { Whose::Visitors });
+                    return Ok(if waits { takeover.without_site() } else { Whose::Visitors });
                 }
                 if takeover.is_ours_alone(&from_site) {
                     return Ok(Whose::Ours);
@@ -185,7 +192,7 @@ async fn decide(
                 takeover.client_says(&from_client, is_ours);
                 from_client.clear();
             }
-            () = sleep_until(due), if waits => return Ok(Whose::Ours),
+            () = sleep_until(due), if waits => return Ok(takeover.without_site()),
             () = sleep_until(due), if holds => takeover.give_up(),
         }
     }

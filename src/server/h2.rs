@@ -67,13 +67,10 @@ impl Server {
                 match Box::pin(self.fallback.until_request(c, id, is_ours)).await.map_err(Error::NoVisit)? {
                     Begun::Visit(visit) => return Ok(Opened::Visit(visit)),
                     Begun::Ours(c, taken) => (*c, Beginning::TakenOver(taken)),
+                    Begun::Untouched(c) => untouched(*c),
                 }
             }
-            _ => {
-                let mut c = c;
-                let read = std::mem::take(&mut c.read_buf);
-                (c, Beginning::Fresh(read))
-            }
+            _ => untouched(c),
         };
         let connection = Arc::new(Connection {
             server: Arc::clone(self),
@@ -101,9 +98,8 @@ impl Connection {
                 return metrics::connection_failed(Failure::Gone);
             }
         };
-        let (room, mut retired) = (Room::default(), self.server.retired.subscribe());
+        let (room, mut retired) = (Arc::new(Room::default()), self.server.retired.subscribe());
         loop {
-            room.wait().await;
             let next = tokio::select! {
                 biased;
                 next = connection.next() => next,
@@ -114,7 +110,12 @@ impl Connection {
             };
             match next {
                 Some(Ok(arrived)) => {
-                    let request = Arc::clone(&self).request(arrived);
+                    let (connection, room) = (Arc::clone(&self), Arc::clone(&room));
+                    // (it waits alone: what is here drives all the others)
+                    let request = async move {
+                        room.wait().await;
+                        connection.request(arrived).await;
+                    };
                     balance::spawn(watchdog::watched(Some(peer), request));
                 }
                 Some(Err(error)) => {
@@ -185,6 +186,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// A connection that nobody has answered.
+fn untouched(mut c: Handoff<Stream>) -> (Handoff<Stream>, Beginning) {
+    let read = std::mem::take(&mut c.read_buf);
+    (c, Beginning::Fresh(read))
 }
 
 /// Waits until another server is in this one's place.

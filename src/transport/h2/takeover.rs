@@ -191,6 +191,11 @@ impl Takeover {
         self.is_ours && !self.is_visitors && (self.spoken.settings == 0 || !self.site.is_empty())
     }
 
+    /// Whose it is where the website says no more, or not in time: none can take over within a frame of it.
+    pub(crate) fn without_site(&self) -> Whose {
+        if self.is_ours && self.site.is_empty() { Whose::Ours } else { Whose::Visitors }
+    }
+
     /// What the website is to be told now: all, once it is known that the client is its visitor.
     pub fn for_site(&mut self) -> &[u8] {
         let end = if self.is_visitors { self.client.len() } else { self.may_pass };

@@ -163,3 +163,14 @@ fn a_preface_that_was_said_before_is_not_said_again() {
         }
     }
 }
+
+#[test]
+fn nobody_takes_over_within_a_frame_of_the_website() {
+    let client = [PREFACE, SETTINGS, &request("/ours", 1)].concat();
+    let (mut ours, _) = takeover(&client, 1000);
+    assert_eq!(ours.without_site(), Whose::Ours);
+    ours.site_says(&SETTINGS[..5]);
+    assert_eq!(ours.without_site(), Whose::Visitors);
+    ours.site_says(&SETTINGS[5..]);
+    assert_eq!(ours.without_site(), Whose::Ours);
+}
