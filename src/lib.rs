@@ -37,4 +37,5 @@ pub mod site;
 pub mod site;
 pub mod telemetry;
 pub mod transport;
+pub mod udp;
 pub mod wire;

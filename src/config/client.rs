@@ -8,6 +8,7 @@ use super::options::Options;
 use super::proxy::proxy;
 use super::tls::tls;
 use super::trusted::trusted_proxies;
+use super::udp;
 use super::values::fake_tls_names;
 use super::website::failover;
 use crate::net::addr::HostPort;
@@ -25,6 +26,8 @@ pub struct ClientConfig {
     pub proxy: Option<Proxy>,
     /// What the connections look like.
     pub disguise: ClientDisguise,
+    /// Whether UDP is taken at the same local addresses.
+    pub udp: bool,
 }
 
 impl ClientConfig {
@@ -42,7 +45,12 @@ impl fmt::Display for ClientConfig {
             write!(f, " through the proxy {proxy}")?;
         }
         f.write_str(", disguise ")?;
-        self.disguise.fmt(f)
+        self.disguise.fmt(f)?;
+        f.write_str(if self.udp {
+            ", with UDP"
+        } else {
+            "; UDP does not go through the plugin (option `udp`)"
+        })
     }
 }
 
@@ -66,5 +74,6 @@ pub(super) fn client(
     trusted_proxies(options)?;
     limits(options)?;
     let disguise = disguise::client(options, disguise, tls, servers.first())?;
-    Ok(ClientConfig { listen, servers, proxy: proxy(options)?, disguise })
+    let udp = udp::client(options, &disguise)?;
+    Ok(ClientConfig { listen, servers, proxy: proxy(options)?, disguise, udp })
 }

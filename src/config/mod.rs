@@ -35,6 +35,7 @@ pub mod sip003;
 mod tls;
 mod trusted;
 mod tunnel;
+mod udp;
 mod values;
 mod web;
 mod website;

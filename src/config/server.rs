@@ -10,6 +10,7 @@ use super::proxy::proxy;
 use super::quic::{self, QuicServerConfig};
 use super::tls::{Tls, TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
+use super::udp;
 use super::values::handshake;
 use super::web;
 use super::website::{Failover, Website, check_folder, failover};
@@ -46,6 +47,8 @@ pub struct ServerConfig {
     pub limits: LimitOptions,
     /// gRPC was asked for by name: it is taken inside TLS though no website speaks HTTP/2.
     pub grpc_alone: bool,
+    /// Whether UDP goes on to Shadowsocks.
+    pub udp: bool,
 }
 
 impl ServerConfig {
@@ -80,6 +83,7 @@ impl fmt::Display for ServerConfig {
                 write!(f, " (failover {website})")?;
             }
             if quic.alone {
+                f.write_str(if self.udp { ", with UDP" } else { "" })?;
                 return self.limits.fmt(f);
             }
             f.write_str(", ")?;
@@ -90,6 +94,7 @@ impl fmt::Display for ServerConfig {
             write!(f, ", {route}")?;
         }
         self.fronts.fmt(f)?;
+        f.write_str(if self.udp { ", with UDP" } else { "" })?;
         self.limits.fmt(f)
     }
 }
@@ -167,6 +172,7 @@ pub(super) fn server(
         fronts,
         limits,
         grpc_alone,
+        udp: udp::server(options, disguises)?,
     })
 }
 

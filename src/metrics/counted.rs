@@ -1,7 +1,8 @@
 //! The numbers themselves, and their text.
 
 use super::labels::{
-    Direction, Dropped, Failure, Flow, To, TunnelEnd, TunnelKind, Verdict, VisitorClass, Website,
+    Direction, Dropped, Failure, Flow, PacketDropped, To, TunnelEnd, TunnelKind, Verdict, VisitorClass,
+    Website,
 };
 use super::process::Process;
 use super::series::{
@@ -35,6 +36,7 @@ struct Metrics {
     open_visitors: IntGauge,
     first_flights: Counters<Verdict>,
     dropped_datagrams: Counters<Dropped>,
+    dropped_packets: Counters<PacketDropped>,
     panics: IntCounter,
     suppressed_lines: IntCounter,
     buffered: IntGauge,
@@ -84,6 +86,11 @@ impl Metrics {
                 of,
                 "quic_datagrams_dropped_total",
                 "Datagrams that were not passed on, to the website or from it, by why.",
+            ),
+            dropped_packets: counters(
+                of,
+                "udp_packets_dropped_total",
+                "Packets of UDP sessions that were not passed on, by why.",
             ),
             panics: counter(of, "panics_total", "Panics that were caught: each is a bug to be reported."),
             buffered: gauge(
@@ -217,6 +224,11 @@ pub fn datagram_dropped(why: Dropped) {
     METRICS.dropped_datagrams.of(why).inc();
 }
 
+/// So many packets of UDP sessions are not passed on.
+pub fn packets_dropped(why: PacketDropped, packets: u64) {
+    METRICS.dropped_packets.of(why).inc_by(packets);
+}
+
 /// Something panicked.
 pub fn panicked() {
     METRICS.panics.inc();
@@ -282,6 +294,7 @@ mod tests {
             "obfs_rs_visitors_total{class=\"h2\",website=\"failover-h2\"} ",
             "obfs_rs_quic_first_flights_total{verdict=\"malformed\"} ",
             "obfs_rs_quic_datagrams_dropped_total{cause=\"no-website\"} ",
+            "obfs_rs_udp_packets_dropped_total{cause=\"too-long\"} ",
         ] {
             assert!(before.contains(line), "{line} is not in {before}");
         }

@@ -51,6 +51,8 @@ labels! {
         Grpc "grpc",
         /// A session in a WebSocket connection that it shares.
         Session "session",
+        /// What one source says over UDP.
+        Udp "udp",
     }
 
     /// The way of bytes: up is from the accepted stream to the dialled one.
@@ -145,6 +147,22 @@ labels! {
         Busy "busy",
     }
 
+    /// Why a packet of a UDP session was not passed on.
+    PacketDropped, "cause": {
+        /// Too much waits, or the socket takes no more now.
+        Busy "busy",
+        /// It is longer than the other end takes.
+        TooLong "too-long",
+        /// The other end takes no UDP.
+        NotTaken "not-taken",
+        /// There are as many sessions as there may be.
+        Sessions "too-many-sessions",
+        /// There is no connection to the server.
+        Server "server-unreachable",
+        /// Shadowsocks does not take it.
+        Backend "backend-unreachable",
+    }
+
     /// What a visitor is, by its first bytes.
     VisitorClass, "class": {
         /// HTTP/1, in TLS or not.
@@ -178,6 +196,18 @@ labels! {
         /// One that is served from here.
         Own "own",
     }
+}
+
+impl PacketDropped {
+    /// All of them, in their order.
+    pub const ALL: [PacketDropped; 6] = [
+        PacketDropped::Busy,
+        PacketDropped::TooLong,
+        PacketDropped::NotTaken,
+        PacketDropped::Sessions,
+        PacketDropped::Server,
+        PacketDropped::Backend,
+    ];
 }
 
 impl Website {

@@ -17,5 +17,6 @@ mod series;
 
 pub use counted::*;
 pub use labels::{
-    Direction, Dropped, Failure, Flow, To, TunnelEnd, TunnelKind, Verdict, VisitorClass, Website,
+    Direction, Dropped, Failure, Flow, PacketDropped, To, TunnelEnd, TunnelKind, Verdict, VisitorClass,
+    Website,
 };

@@ -3,7 +3,8 @@
 #![expect(missing_docs, reason = "they are documented where they do something")]
 
 use super::labels::{
-    Direction, Dropped, Failure, Flow, To, TunnelEnd, TunnelKind, Verdict, VisitorClass, Website,
+    Direction, Dropped, Failure, Flow, PacketDropped, To, TunnelEnd, TunnelKind, Verdict, VisitorClass,
+    Website,
 };
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub fn dial_failed(_: To) {}
 pub fn first_flight_read(_: Verdict) {}
 
 pub fn datagram_dropped(_: Dropped) {}
+
+pub fn packets_dropped(_: PacketDropped, _: u64) {}
 
 pub fn panicked() {}
 

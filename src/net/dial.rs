@@ -1,6 +1,6 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
-#[cfg(all(feature = "quic", feature = "server"))]
+#[cfg(feature = "server")]
 mod datagrams;
 
 use super::names::Names;

@@ -18,7 +18,6 @@ mod protect;
 pub mod proxy;
 pub(crate) mod room;
 mod tcp;
-#[cfg(feature = "quic")]
 pub mod udp;
 
 pub use dial::{DialError, Dialer};

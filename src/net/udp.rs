@@ -13,11 +13,21 @@ const BUFFER: usize = 4 * 1024 * 1024;
 
 /// Has the system keep more for a socket than it does by itself.
 pub(super) fn enlarge_buffers<'a>(socket: impl Into<SockRef<'a>>) {
+    set_buffers(socket, BUFFER);
+}
+
+/// Has the system keep so many bytes for a socket each way. It cuts that to its own limit, which is not root's.
+pub(crate) fn set_buffers<'a>(socket: impl Into<SockRef<'a>>, bytes: usize) {
     let socket: SockRef<'_> = socket.into();
-    for (what, result) in [
-        ("SO_RCVBUF", socket.set_recv_buffer_size(BUFFER)),
-        ("SO_SNDBUF", socket.set_send_buffer_size(BUFFER)),
-    ] {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&*socket, bytes).is_ok()
+        && rustix::net::sockopt::set_socket_send_buffer_size_force(&*socket, bytes).is_ok()
+    {
+        return;
+    }
+    for (what, result) in
+        [("SO_RCVBUF", socket.set_recv_buffer_size(bytes)), ("SO_SNDBUF", socket.set_send_buffer_size(bytes))]
+    {
         if let Err(error) = result {
             debug!(what, %error, "a socket option was refused");
         }

@@ -32,6 +32,8 @@ pub enum Kind {
     Mux,
     /// One of these sessions.
     Session,
+    /// What one source says over UDP.
+    Udp,
     /// A visitor of the website.
     Visitor,
 }
@@ -49,6 +51,7 @@ impl Kind {
             | Kind::Grpc
             | Kind::Mux => "tunnel",
             Kind::Session => "session",
+            Kind::Udp => "UDP session",
             Kind::Visitor => "visitor",
         }
     }
@@ -65,6 +68,7 @@ impl Kind {
             Kind::Grpc => "grpc",
             Kind::Mux => "mux",
             Kind::Session => "session",
+            Kind::Udp => "udp",
             Kind::Visitor => "visitor",
         }
     }
@@ -81,6 +85,8 @@ impl Kind {
             Kind::Quic => Some(TunnelKind::Quic),
             Kind::Grpc => Some(TunnelKind::Grpc),
             Kind::Session => Some(TunnelKind::Session),
+            // (its port counts it while it stands)
+            Kind::Udp => Some(TunnelKind::Udp),
             Kind::Unknown | Kind::Mux | Kind::Visitor => None,
         }
     }

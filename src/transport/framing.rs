@@ -79,6 +79,14 @@ pub trait Framing: Protocol {
         false
     }
 
+    /// Appends what asks the peer whether it is one of ours, if anything does.
+    fn push_question(&self, _out: &mut Vec<u8>) {}
+
+    /// Whether the peer is known to be one of ours.
+    fn peer_is_ours(&self) -> bool {
+        false
+    }
+
     /// Whether the peer is known not to know half-closes.
     fn peer_is_foreign(&self) -> bool {
         true

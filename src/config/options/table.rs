@@ -44,9 +44,8 @@ impl OptionSpec {
             "proxy-protocol" | "trusted" | "reverse-proxy" => "Website and proxies",
             name if name.starts_with("failover") => "Website and proxies",
             name if name.starts_with("limit-") => "Limits",
-            "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark" | "keepalive" => {
-                "Connections"
-            }
+            "udp" | "proxy" | "t" | "fast-open" | "mptcp" | "i" | "b" | "6" | "d" | "V" | "fwmark"
+            | "keepalive" => "Connections",
             "c" | "a" | "f" | "n" | "drain" | "loglevel" | "v" | "access-log" | "access-log-format"
             | "metrics" | "metrics-public" => "Process",
             _ => "Further options",
@@ -340,6 +339,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         Kind::Flag,
         SERVER,
         "Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.",
+    ),
+    option(
+        "udp",
+        Kind::Flag,
+        BOTH,
+        "Carry UDP, too, in mode=websocket, quic or grpc: a client takes it at its local port, a server sends it to \
+         Shadowsocks's. For hosts that pass it through plugins: shadowsocks-rust with plugin_mode=tcp_and_udp (or \
+         udp_only). Both halves need it; v2ray-plugin's server has it already.",
     ),
     option(
         "limit-tunnels",

@@ -43,6 +43,7 @@ const QUIC: &str = "mode=quic;cert=/c.pem;key=/k.pem;";
 fn row_of(spec: &OptionSpec) -> Row {
     const ADDRESSES: [&str; 2] = ["127.0.0.1:8080", "[::1]:8081"];
     match spec.name {
+        "udp" => Row { folds: true, beside: WEB, ..row(["true", "false"], Meant, Some("perhaps")) },
         "quic" => Row {
             folds: true,
             beside: "mode=auto;tls;cert=/c.pem;key=/k.pem",

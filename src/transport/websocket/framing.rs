@@ -72,6 +72,14 @@ impl Framing for WebSocket {
         self.peer_answers_pings()
     }
 
+    fn push_question(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.question().as_bytes());
+    }
+
+    fn peer_is_ours(&self) -> bool {
+        self.peer_is_ours()
+    }
+
     fn peer_is_foreign(&self) -> bool {
         self.peer_is_foreign()
     }

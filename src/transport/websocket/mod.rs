@@ -232,12 +232,13 @@ impl WebSocket {
         };
         self.pong = Some(pong(self.role, &[&self.answer, session].concat()).as_bytes().to_vec());
         let event = match *session {
-            [] => Event::End,
-            [high, low] => Event::SessionEnd(u16::from_be_bytes([high, low])),
-            _ => return None,
+            [] => Some(Event::End),
+            [high, low] => Some(Event::SessionEnd(u16::from_be_bytes([high, low]))),
+            // It asks whether we are of its kind.
+            _ => None,
         };
         self.peer_knows(Peer::KnowsHalfCloses);
-        Some(event)
+        event
     }
 
     fn peer_knows(&mut self, what: Peer) {
@@ -273,6 +274,17 @@ impl WebSocket {
     /// The ping that tells a peer of ours that one session of Mux.Cool has ended in this direction.
     pub fn session_end(&self, id: u16) -> ControlFrame {
         ping(self.role, &[&self.mark[..], &id.to_be_bytes()].concat())
+    }
+
+    /// The ping that asks whether the peer is one of ours, and says that this end is one. A mark with a single byte behind
+    /// it is no end of anything.
+    pub fn question(&self) -> ControlFrame {
+        ping(self.role, &[&self.mark[..], &[0]].concat())
+    }
+
+    /// Whether the peer is known to be one of ours.
+    pub fn peer_is_ours(&self) -> bool {
+        self.peer == Peer::KnowsHalfCloses
     }
 
     /// A ping that asks whether the peer is there. It looks like those that say an end, and means nothing.

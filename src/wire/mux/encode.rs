@@ -1,16 +1,17 @@
 //! From data to frames.
 
 use super::{
-    METADATA_MIN, OPTION_DATA, OPTION_ERROR, STATUS_END, STATUS_KEEP, STATUS_KEEP_ALIVE, STATUS_NEW,
+    ADDRESS_IPV4, METADATA_MIN, NETWORK_TCP, NETWORK_UDP, Network, OPTION_DATA, OPTION_ERROR, STATUS_END,
+    STATUS_KEEP, STATUS_KEEP_ALIVE, STATUS_NEW,
 };
 use crate::wire::FrameSizeError;
 
-/// The target of a new session as v2ray-plugin's client writes it: TCP, port 0, IPv4, 127.0.0.1.
-const PLACEHOLDER: [u8; 8] = [1, 0, 0, 1, 127, 0, 0, 1];
+/// The target of a new session as v2ray-plugin's client writes it: port 0, IPv4, 127.0.0.1, behind the network.
+const PLACEHOLDER: [u8; 7] = [0, 0, ADDRESS_IPV4, 127, 0, 0, 1];
 
 /// The head of a new session without data: v2ray's client sends it when no data have come for the
 /// session in its first 100 ms.
-const OPEN: usize = 6 + PLACEHOLDER.len();
+const OPEN: usize = 7 + PLACEHOLDER.len();
 /// The head of any later frame with data.
 const KEEP: usize = 8;
 
@@ -18,6 +19,7 @@ const KEEP: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Encoder {
     id: u16,
+    network: Network,
     opened: bool,
 }
 
@@ -30,12 +32,17 @@ impl Encoder {
 
     /// An encoder for a session that this end begins: the first frame opens it.
     pub fn client(id: u16) -> Self {
-        Self { id, opened: false }
+        Self { id, network: Network::Tcp, opened: false }
+    }
+
+    /// The same for a session of UDP: each frame is a packet.
+    pub fn udp_client(id: u16) -> Self {
+        Self { network: Network::Udp, ..Self::client(id) }
     }
 
     /// An encoder for a session that the peer has begun.
     pub fn server(id: u16) -> Self {
-        Self { id, opened: true }
+        Self { id, network: Network::Tcp, opened: true }
     }
 
     /// Makes a frame of the data `frame[HEAD..]`, in place, with the head directly in front of
@@ -56,7 +63,7 @@ impl Encoder {
             Ok(start)
         } else {
             self.opened = true;
-            head[..OPEN].copy_from_slice(&open(self.id, OPTION_DATA));
+            head[..OPEN].copy_from_slice(&open(self.id, self.network, OPTION_DATA));
             Ok(0)
         }
     }
@@ -65,7 +72,7 @@ impl Encoder {
     /// a session in which the other end speaks first.
     pub fn open(&mut self) -> Option<[u8; 14]> {
         let closed = !std::mem::replace(&mut self.opened, true);
-        closed.then(|| open(self.id, 0))
+        closed.then(|| open(self.id, self.network, 0))
     }
 }
 
@@ -87,10 +94,14 @@ fn short(id: u16, status: u8, option: u8) -> [u8; 6] {
 }
 
 /// A head with the placeholder for a target.
-fn open(id: u16, option: u8) -> [u8; OPEN] {
+fn open(id: u16, network: Network, option: u8) -> [u8; OPEN] {
     let mut head = [0; OPEN];
     head[..6].copy_from_slice(&short(id, STATUS_NEW, option));
-    head[6..].copy_from_slice(&PLACEHOLDER);
+    head[6] = match network {
+        Network::Tcp => NETWORK_TCP,
+        Network::Udp => NETWORK_UDP,
+    };
+    head[7..].copy_from_slice(&PLACEHOLDER);
     head[1] = (OPEN - 2) as u8;
     head
 }
