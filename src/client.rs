@@ -3,26 +3,30 @@
 use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
 use crate::metrics::{self, Failure};
 use crate::mux::Pool;
-use crate::net::Names;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
 use crate::net::handed_over::HandedOver;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
+use crate::net::{self, Names};
 use crate::relay::{self, Timeouts};
-use crate::service::{Half, Service, StartError};
+use crate::service::{Current, Half, Service, StartError};
 use crate::telemetry::{Record, Target};
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcOpener;
 use crate::transport::{NotAccepted, Opener, WebOpener};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
+
+mod udp;
+
+use udp::Carrier;
 
 /// How long the request waits for the application's first bytes. Shadowsocks speaks at once; where the
 /// far end speaks first, the request goes out alone after this.
@@ -35,6 +39,8 @@ const FIRST_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Client {
     opener: Opening,
+    /// What carries UDP, where that is taken.
+    udp: Option<Carrier>,
     timeouts: Timeouts,
     /// What is known of the names of the servers.
     names: Arc<Names>,
@@ -66,23 +72,33 @@ impl Client {
         refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&config.listen, &SocketOptions::default(), handed_over)?;
+        let udp = config.udp.then(|| net::udp::bind(&config.listen)).transpose()?;
         let client = Client::new(config, tunnel, &OwnAddresses::of(&listeners))?;
-        Ok(Service::new(listeners, client))
+        let service = Service::new(listeners, client);
+        Ok(match udp {
+            Some(sockets) => service.with_udp(sockets),
+            None => service,
+        })
     }
 
     /// A client that listens at its `own` addresses.
     fn new(config: ClientConfig, tunnel: &TunnelConfig, own: &OwnAddresses) -> Result<Client, StartError> {
         refuse_ourselves(&config, own)?;
-        let ClientConfig { servers, proxy, disguise, .. } = config;
+        let ClientConfig { servers, proxy, disguise, udp, .. } = config;
         // Nobody knows where a proxy cuts what it passes on.
         let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
-        let dialer = match proxy {
-            Some(proxy) => Dialer::through(proxy, servers, tunnel.sockets.clone()),
-            None => Dialer::new(servers, tunnel.sockets.clone()),
+        let dialer = || {
+            let (servers, sockets) = (servers.clone(), tunnel.sockets.clone());
+            let dialer = match &proxy {
+                Some(proxy) => Dialer::through(proxy.clone(), servers, sockets),
+                None => Dialer::new(servers, sockets),
+            };
+            dialer.without(own.clone())
         };
-        let dialer = dialer.without(own.clone());
-        let names = Arc::clone(dialer.names());
         let timeouts = Timeouts::new(tunnel.idle_timeout);
+        let udp = udp.then(|| Carrier::new(&disguise, dialer(), timeouts)).transpose()?;
+        let dialer = dialer();
+        let names = Arc::clone(dialer.names());
         let opener = match disguise {
             ClientDisguise::Web(web) if web.mux > 0 => {
                 let (most, early_data) = (web.mux, web.early_data);
@@ -97,7 +113,7 @@ impl Client {
             }
             disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
         };
-        Ok(Client { opener, timeouts, names })
+        Ok(Client { opener, udp, timeouts, names })
     }
 }
 
@@ -127,6 +143,14 @@ impl Half for Client {
         Ok(client)
     }
 
+    async fn serve_udp(
+        current: Arc<Current<Client>>,
+        sockets: Vec<UdpSocket>,
+        closing: impl Future<Output = ()> + Send,
+    ) {
+        udp::serve(current, sockets, closing).await;
+    }
+
     fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
         match &self.opener {
             Opening::Tunnel(opener) => opener.farewell(),
@@ -137,6 +161,9 @@ impl Half for Client {
     }
 
     fn retire(&self, _: &Client) {
+        if let Some(udp) = &self.udp {
+            udp.retire();
+        }
         match &self.opener {
             Opening::Session(pool) => pool.retire(),
             #[cfg(feature = "grpc")]

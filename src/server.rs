@@ -303,7 +303,8 @@ impl Server {
             Accepted::Mux(open, dialled) => {
                 record.kind = Kind::Mux;
                 let limits = slot.map(|slot| SessionLimits::new(slot, record.info));
-                let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target);
+                let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target)
+                    .with_udp(self.config.udp);
                 return Ok(mux::serve(open, backend, self.timeouts));
             }
         };

@@ -344,17 +344,18 @@ impl<H: Half> Run for Service<H> {
     }
 
     fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
-        if self.udp.is_some() {
-            self.close();
-            return Some(self.closed());
-        }
         let half = self.current.get();
-        drop(half.farewell()?);
+        if self.udp.is_none() {
+            drop(half.farewell()?);
+        }
         // The port is the next process's.
         self.close();
         Some(Box::pin(async move {
             if let Some(farewell) = half.farewell() {
                 farewell.await;
+            }
+            if self.udp.is_some() {
+                self.closed().await;
             }
         }))
     }

@@ -17,12 +17,19 @@ impl Config {
                 Half::Server(server) => server.quic.as_ref().map(|quic| (&quic.website, quic.alone)),
             }
         }
+        fn udp(config: &Config) -> Option<bool> {
+            match &config.half {
+                Half::Client(client) => Some(client.udp),
+                Half::Server(_) => None,
+            }
+        }
         let is_server = matches!(self.half, Half::Server(_));
         let (one, two) = (&self.process, &other.process);
         let (sockets, others) = (&self.tunnel.sockets, &other.tunnel.sockets);
         [
             ("the addresses to listen on", listen(self) != listen(other)),
             ("QUIC and `failover-quic`", quic(self) != quic(other)),
+            ("`udp`", udp(self) != udp(other)),
             ("`a`", one.user != two.user),
             ("`f`", one.pid_file != two.pid_file),
             ("`n`", one.open_files != two.open_files),

@@ -2,18 +2,20 @@
 //! the clock.
 
 use super::link::{Cursor, Event, Link, READ};
+use super::packets::{FOREIGN_LONGEST, Over, PacketSession, PacketSessions, ROUND};
 use super::session::{Failed, Session};
-use super::sessions::Sessions;
-use super::source::{Backend, NewSession, SessionSource};
+use super::sessions::{SESSIONS, Sessions};
+use super::source::{App, Backend, NewSession, SessionSource};
 use super::starts::Starts;
 use super::state::Tell;
 use super::timers::{TICK, Timers, UNREAD_MAX};
-use crate::metrics::{self, Failure};
+use crate::metrics::{self, Failure, PacketDropped};
 use crate::relay::{End, EndSeen, Outcome, Pieces, RelayStream, Scratch, Timeouts, with_scratch};
 use crate::runtime::buffers;
 use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
+use crate::telemetry::Kind;
 use crate::transport::OpenMux;
 use crate::transport::framed::{Framed, Received};
 use crate::transport::framing::Framing;
@@ -41,6 +43,9 @@ pub fn serve(
 pub(super) struct Engine<S: RelayStream, F: Framing, I: SessionSource> {
     link: Link<S, F>,
     sessions: Sessions,
+    packets: PacketSessions,
+    /// Those of UDP are asked first for what they have.
+    packets_first: bool,
     starts: Starts<I>,
     timers: Timers,
     /// What had come before the connection was ours.
@@ -73,6 +78,8 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         Engine {
             link,
             sessions: Sessions::new(I::ROLE, source.may_be_many()),
+            packets: PacketSessions::default(),
+            packets_first: false,
             starts: Starts::new(source),
             timers: Timers::new(I::ROLE, timeouts),
             received: Some(received),
@@ -91,7 +98,8 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         watchdog::stage("mux");
         let end = poll_fn(|cx| {
             if let Some(received) = self.received.take() {
-                self.starts.prove(&mut self.link, self.sessions.is_empty());
+                let nothing_is_asked = self.has_no_sessions();
+                self.starts.prove(&mut self.link, nothing_is_asked);
                 // What has come may be for a session that waits to be begun.
                 self.poll_starts(cx);
                 self.over = self.take_received(cx, received);
@@ -128,7 +136,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 moved |= self.poll_link(cx);
             }
             if self.over.is_none() && !self.link.is_broken() && self.link.is_drained() {
-                moved |= self.poll_sessions(cx);
+                moved |= self.poll_ports(cx);
             }
             moved |= self.sweep();
             if !moved {
@@ -157,7 +165,10 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             && let Some(session) = self.starts.next(cx, &mut self.link)
         {
             let mut encoder = Encoder::client(self.next_id);
-            let frame = session.first_frame(&mut encoder).unwrap_or_else(|error| {
+            // (the first packet of a source opens its session)
+            let first_frame =
+                if session.is_stream() { session.first_frame(&mut encoder) } else { Ok(Vec::new()) };
+            let frame = first_frame.unwrap_or_else(|error| {
                 self.link.break_off(io::Error::other(error));
                 Vec::new()
             });
@@ -173,7 +184,19 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         if !frame.is_empty() {
             self.link.queue_frame(frame);
         }
-        self.sessions.add(Session::of_ours(self.next_id, session, encoder));
+        let NewSession { app, first, peer, began, place } = session;
+        match app {
+            App::Stream(socket) => {
+                let of = (peer, began);
+                self.sessions.add(Session::of_ours(self.next_id, socket, first.len(), of, place, encoder));
+            }
+            App::Packets(port) => {
+                if self.packets.is_empty() && !self.link.peer_is_ours() {
+                    self.link.queue_question();
+                }
+                self.packets.add(PacketSession::of_ours(self.next_id, peer, port));
+            }
+        }
         self.next_id = self.next_id.wrapping_add(1).max(1);
     }
 
@@ -233,6 +256,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 Ok(None) => break None,
                 Ok(Some(Event::End)) => break Some(End::Closed),
                 Ok(Some(Event::Data(id, part))) => {
+                    if self.packets.take_data(id, input.get(part.clone()).unwrap_or_default()) {
+                        continue;
+                    }
                     if batch.id != Some(id) {
                         self.deliver(cx, input, &mut batch);
                         batch.id = Some(id);
@@ -243,7 +269,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                     if !matches!(head.status, Status::Keep) {
                         self.deliver(cx, input, &mut batch);
                     }
-                    self.take_head(head);
+                    if !self.take_packet_head(&head) {
+                        self.take_head(head);
+                    }
                 }
                 Ok(Some(Event::HalfClose(id))) => {
                     self.deliver(cx, input, &mut batch);
@@ -256,7 +284,37 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             }
         };
         self.deliver(cx, input, &mut batch);
+        self.packets.flush(cx, &mut || self.starts.source.open_for_packets());
         end
+    }
+
+    /// Takes the head of a frame of a session of UDP, if it is one.
+    fn take_packet_head(&mut self, head: &Head) -> bool {
+        match head.status {
+            Status::Keep => self.packets.begin_packet(head),
+            Status::End => self.packets.peer_ends(head.id),
+            Status::KeepAlive => false,
+            Status::New(network) => {
+                self.packets.peer_ends(head.id);
+                if network != Network::Udp || I::IS_CLIENT {
+                    return false;
+                }
+                if let Some(old) = self.sessions.get_mut(head.id) {
+                    old.forget();
+                }
+                let why = if !self.starts.source.takes_packets() {
+                    PacketDropped::NotTaken
+                } else if self.sessions.iter().count() + self.packets.len() >= SESSIONS {
+                    PacketDropped::Sessions
+                } else {
+                    self.packets.add(PacketSession::of_peer(head.id));
+                    return self.packets.begin_packet(head);
+                };
+                crate::udp::dropped(why, 1);
+                self.link.queue_frame(&mux::end(head.id, true));
+                true
+            }
+        }
     }
 
     fn take_head(&mut self, Head { id, status, error, .. }: Head) {
@@ -265,7 +323,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 if let Some(old) = old {
                     old.forget();
                 }
-                if I::IS_CLIENT || network != Network::Tcp || !self.sessions.has_room() {
+                let is_room =
+                    self.sessions.iter().count() + self.packets.len() < SESSIONS && self.sessions.has_room();
+                if I::IS_CLIENT || network != Network::Tcp || !is_room {
                     if network == Network::Tcp && !I::IS_CLIENT {
                         metrics::connection_failed(Failure::Sessions);
                     }
@@ -284,6 +344,49 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             self.sessions.deliver(cx, id, input, batch.data, || self.starts.source.connect());
             batch.data.clear();
         }
+    }
+
+    /// Asks the sessions for what they have: those of UDP and those of TCP take turns in being first.
+    fn poll_ports(&mut self, cx: &mut Context<'_>) -> bool {
+        self.packets_first = !self.packets_first;
+        if self.packets_first {
+            let moved = self.poll_packets(cx);
+            return (self.link.is_drained() && !self.link.is_broken() && self.poll_sessions(cx)) || moved;
+        }
+        let moved = self.poll_sessions(cx);
+        (self.link.is_drained() && !self.link.is_broken() && self.poll_packets(cx)) || moved
+    }
+
+    /// Writes what the sessions of UDP have with one call. Returns whether there was anything.
+    fn poll_packets(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.packets.is_empty() {
+            return false;
+        }
+        with_scratch(|Scratch { bytes, pieces }| {
+            let (buffer, link) = (&mut bytes[..ROUND], &mut self.link);
+            let longest = if link.peer_is_ours() { crate::udp::LONGEST } else { FOREIGN_LONGEST };
+            pieces.clear();
+            let frame = |encoder: &mut Encoder, frame: &mut [u8]| link.frame(encoder, frame);
+            let heads = Link::<S, F>::HEADS;
+            match self.packets.poll_read(cx, buffer, pieces, heads, longest, frame) {
+                Ok(0) => false,
+                Ok(used) => {
+                    note_moved(2 * used as u64);
+                    self.link.write(cx, buffer, pieces);
+                    self.starts.sent(used);
+                    true
+                }
+                Err(error) => {
+                    self.link.break_off(io::Error::other(error));
+                    false
+                }
+            }
+        })
+    }
+
+    /// Whether there are no sessions now.
+    fn has_no_sessions(&self) -> bool {
+        self.sessions.is_empty() && self.packets.is_empty()
     }
 
     /// Reads the sessions' sockets in turn, and writes what they have with one call. Returns whether there was
@@ -329,14 +432,41 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             self.starts.source.ended();
             any = true;
         }
+        while let Some((session, tell)) = self.packets.take_over(I::IS_CLIENT) {
+            if let Some(Tell::End { error }) = tell {
+                self.link.queue_frame(&mux::end(session.id, error));
+            }
+            self.close_when_empty |= !I::IS_CLIENT && session.id == 0;
+            self.note_packets_end(&session, End::Closed);
+            self.starts.source.ended();
+            any = true;
+        }
         any
+    }
+
+    /// The same of a session of UDP.
+    fn note_packets_end(&mut self, session: &PacketSession, end: End) {
+        let (up, down) = session.up_and_down();
+        self.up += up;
+        self.down += down;
+        let Some(record) = self.starts.source.record(Kind::Udp, session.peer, session.began) else { return };
+        let end = match session.over() {
+            Some(Over::Refused) => {
+                return record.failed("refused", &"there is no way to Shadowsocks over UDP for it");
+            }
+            Some(Over::Idle) => End::Idle(crate::udp::IDLE),
+            Some(Over::Told | Over::Forgotten) | None => end,
+        };
+        record.ended(&Outcome { up, down, end, closing: None });
     }
 
     fn note_end(&mut self, mut session: Session, end: End) {
         let (up, down) = Self::bytes(&session);
         self.up += up;
         self.down += down;
-        let Some(record) = self.starts.source.record(session.peer, session.began) else { return };
+        let Some(record) = self.starts.source.record(Kind::Session, session.peer, session.began) else {
+            return;
+        };
         match session.take_failure() {
             Some(Failed::NoTunnel(end, cause)) => record.failed(end, &cause),
             _ if !session.has_stood() => record.failed("gone", &"it ended before there was a tunnel"),
@@ -366,10 +496,10 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 if !self.is_delivering() {
                     return Poll::Ready(self.over.take().unwrap_or(End::Closed));
                 }
-            } else if !self.sessions.is_empty() {
+            } else if !self.has_no_sessions() {
                 self.timers.note_in_use();
             }
-            if self.close_when_empty && self.sessions.is_empty() && self.link.is_drained() {
+            if self.close_when_empty && self.has_no_sessions() && self.link.is_drained() {
                 return Poll::Ready(End::Closed);
             }
             if self.link.unread_for().is_some_and(|time| time >= UNREAD_MAX) {
@@ -378,14 +508,14 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             }
             let mut check = None;
             if self.over.is_none() {
-                match self.starts.check(cx, &mut self.link, &self.sessions) {
+                match self.starts.check(cx, &mut self.link, &self.sessions, &self.packets) {
                     Ok(at) => check = at,
                     Err(end) => return Poll::Ready(end),
                 }
             }
             let mut wanted = if self.wants_ticks() {
                 TICK
-            } else if !self.sessions.is_empty() {
+            } else if !self.has_no_sessions() {
                 self.timers.longest()
             } else if self.timers.unused_left().is_zero()
                 || (self.starts.no_more && I::IS_CLIENT)
@@ -393,14 +523,14 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             {
                 self.starts.source.close();
                 self.poll_starts(cx);
-                if self.sessions.is_empty() {
+                if self.has_no_sessions() {
                     return Poll::Ready(End::Closed);
                 }
                 continue;
             } else {
                 self.timers.unused_left()
             };
-            if let Some(check) = check {
+            if let Some(check) = check.into_iter().chain(self.packets.next_check()).min() {
                 wanted = wanted.min(check.saturating_duration_since(Instant::now()));
             }
             if self.timers.poll(cx, wanted).is_pending() {
@@ -408,6 +538,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             }
             let (now, limits) = (Instant::now(), self.timers.limits(self.link.peer_is_foreign()));
             self.sessions.iter_mut().for_each(|session| session.check_time(now, &limits));
+            self.packets.check_time(now);
             if !I::IS_CLIENT {
                 self.sessions.check_silent(|| self.starts.source.connect());
             }
@@ -462,6 +593,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             };
             self.note_end(session, end);
         }
+        for session in self.packets.take_all() {
+            self.note_packets_end(&session, End::Closed);
+        }
         self.link.close(&end, self.timers.half_closed()).await;
         Outcome { up: self.up, down: self.down, end, closing: None }
     }
@@ -472,8 +606,13 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Drop for Engine<S, F, I> {
     fn drop(&mut self) {
         for session in self.sessions.take_all() {
             let bytes = Self::bytes(&session);
-            if let Some(record) = self.starts.source.record(session.peer, session.began) {
+            if let Some(record) = self.starts.source.record(Kind::Session, session.peer, session.began) {
                 record.cut(bytes);
+            }
+        }
+        for session in self.packets.take_all() {
+            if let Some(record) = self.starts.source.record(Kind::Udp, session.peer, session.began) {
+                record.cut(session.up_and_down());
             }
         }
     }

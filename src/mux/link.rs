@@ -180,6 +180,16 @@ impl<S: RelayStream, F: Framing> Link<S, F> {
         self.out.append(|out| self.framing.push_session_end(id, out));
     }
 
+    /// Queues what asks the peer whether it is one of ours.
+    pub(super) fn queue_question(&mut self) {
+        self.out.append(|out| self.framing.push_question(out));
+    }
+
+    /// Whether the peer is known to be one of ours.
+    pub(super) fn peer_is_ours(&self) -> bool {
+        self.framing.peer_is_ours()
+    }
+
     /// Queues a ping that asks whether the peer is there.
     pub(super) fn queue_ping(&mut self) {
         self.out.append(|out| self.framing.push_ping(out));

@@ -53,6 +53,7 @@ mod engine;
 mod hunks_tests;
 mod link;
 mod liveness;
+mod packets;
 mod pool;
 mod session;
 mod sessions;

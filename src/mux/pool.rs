@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::source::{NewSession, SessionSource};
 use crate::metrics;
 use crate::net::conn_info::ConnInfo;
-use crate::relay::{Outcome, Timeouts, reset};
+use crate::relay::{Outcome, Timeouts};
 use crate::runtime::admission::{OwnPlace, SessionPlace};
 use crate::runtime::{balance, watchdog};
 use crate::telemetry::{Kind, Record, Target};
@@ -14,6 +14,7 @@ use crate::transport::framing::Framing;
 use crate::transport::grpc::{self, GrpcOpener, Hunks};
 use crate::transport::websocket::WebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
+use crate::udp::Port;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::net::SocketAddr;
@@ -162,7 +163,9 @@ struct Health<W> {
 impl<W> Health<W> {
     /// Has a session take the place that is counted with the connection, if that is free.
     fn place(&self, session: &mut NewSession) {
-        session.place = self.own.take().unwrap_or_else(SessionPlace::of_accepted);
+        if session.is_stream() {
+            session.place = Some(self.own.take().unwrap_or_else(SessionPlace::of_accepted));
+        }
     }
 }
 
@@ -201,6 +204,11 @@ impl<O: OpenLink> Pool<O> {
     /// Carries a session in one of the connections; makes one where none has room.
     pub fn carry(self: &Arc<Self>, app: TcpStream, first: Vec<u8>, peer: SocketAddr) {
         self.carry_in(NewSession::new(app, first, peer), None);
+    }
+
+    /// Carries what a source says over UDP, and hears.
+    pub fn carry_packets(self: &Arc<Self>, port: Port, peer: SocketAddr) {
+        self.carry_in(NewSession::of_packets(port, peer), None);
     }
 
     /// Gives no connection another session: each ends once it has none.
@@ -269,14 +277,14 @@ impl<O: OpenLink> Pool<O> {
             }
             // Sessions that came when there was no connection yet, or none any more.
             while let Some(session) = inbox.left().await {
-                let NewSession { socket, peer, .. } = &session;
+                let NewSession { app, peer, .. } = &session;
                 match &result {
                     Ok(_) => pool.carry_in(session, None),
                     Err(error) => {
                         warn!(%peer, stage = error.stage(), %error, "tunnel failed");
-                        reset(socket);
+                        app.refuse();
                         metrics::connection_failed(error.failure());
-                        pool.record(*peer, session.began).failed("failed", error);
+                        pool.record(session.kind(), *peer, session.began).failed("failed", error);
                     }
                 }
             }
@@ -316,9 +324,9 @@ impl<O: OpenLink> Pool<O> {
     }
 
     /// Of an application whose session it was.
-    fn record(&self, peer: SocketAddr, began: Instant) -> Record {
+    fn record(&self, kind: Kind, peer: SocketAddr, began: Instant) -> Record {
         let target = Target { role: "server", address: Arc::clone(self.opener.server()) };
-        Record::of(Kind::Session, ConnInfo::new(peer), began).to(target)
+        Record::of(kind, ConnInfo::new(peer), began).to(target)
     }
 
     fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -359,8 +367,8 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
         }
     }
 
-    fn record(&self, peer: Option<SocketAddr>, began: Instant) -> Option<Record> {
-        Some(self.pool.record(peer?, began))
+    fn record(&self, kind: Kind, peer: Option<SocketAddr>, began: Instant) -> Option<Record> {
+        Some(self.pool.record(kind, peer?, began))
     }
 
     fn close(&mut self) {

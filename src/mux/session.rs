@@ -1,6 +1,6 @@
 //! One session: a socket, what waits for it, and its [`State`].
 
-use super::source::{Connecting, NewSession};
+use super::source::Connecting;
 use super::state::{State, Tell};
 use super::timers::Limits;
 use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
@@ -115,21 +115,36 @@ impl Session {
         }
     }
 
-    /// A session that this end has begun: the peer is told by `encoder`.
-    pub(super) fn of_ours(id: u16, session: NewSession, encoder: Encoder) -> Session {
-        count(Direction::Up, session.first.len());
+    /// A session that this end has begun for an application, which has said so much: the peer is told by `encoder`.
+    pub(super) fn of_ours(
+        id: u16,
+        socket: TcpStream,
+        first: usize,
+        (peer, began): (SocketAddr, Instant),
+        place: Option<SessionPlace>,
+        encoder: Encoder,
+    ) -> Session {
+        count(Direction::Up, first);
         Session {
-            began: session.began,
-            open: Some(metrics::tunnel_opened(TunnelKind::Session, session.began.elapsed())),
-            peer: Some(session.peer),
+            began,
+            open: Some(metrics::tunnel_opened(TunnelKind::Session, began.elapsed())),
+            peer: Some(peer),
             encoder,
             role: Role::Client,
-            socket: Socket::Connected(session.socket),
-            place: Some(session.place),
-            from_socket: session.first.len() as u64,
-            asking: !session.first.is_empty(),
+            socket: Socket::Connected(socket),
+            place,
+            from_socket: first as u64,
+            asking: first > 0,
             ..Session::of_peer(id)
         }
+    }
+
+    /// The same of a session that is not begun.
+    #[cfg(test)]
+    pub(super) fn of_new(id: u16, session: super::source::NewSession, encoder: Encoder) -> Session {
+        let super::source::NewSession { app, first, peer, began, place } = session;
+        let super::source::App::Stream(socket) = app else { panic!("it is one of UDP") };
+        Session::of_ours(id, socket, first.len(), (peer, began), place, encoder)
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -1,11 +1,14 @@
 //! Where sessions come from, and where they go.
 
+use crate::metrics::PacketDropped;
 use crate::net::Dialer;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::DialError;
 use crate::net::limits::{Admitting, SessionLimits};
+use crate::relay::{RelayStream as _, reset};
 use crate::runtime::admission::{OwnPlace, SessionPlace};
 use crate::telemetry::{Kind, Record, Target};
+use crate::udp::{self, Port};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
@@ -21,21 +24,64 @@ use tokio::time::Instant;
 /// A session that this end begins.
 #[derive(Debug)]
 pub(super) struct NewSession {
-    /// The application's connection.
-    pub(super) socket: TcpStream,
-    /// What has been read from it.
+    /// Whose it is.
+    pub(super) app: App,
+    /// What has been read from its connection.
     pub(super) first: Vec<u8>,
     /// Who it is, for the log.
     pub(super) peer: SocketAddr,
     /// When it spoke, or it was found that it waits for the other end to.
     pub(super) began: Instant,
-    pub(super) place: SessionPlace,
+    /// That of its connection.
+    pub(super) place: Option<SessionPlace>,
+}
+
+/// Whose session it is.
+#[derive(Debug)]
+pub(super) enum App {
+    /// An application's, with this connection.
+    Stream(TcpStream),
+    /// A source's, over UDP.
+    Packets(Port),
+}
+
+impl App {
+    /// It gets no session.
+    pub(super) fn refuse(&self) {
+        match self {
+            App::Stream(socket) => reset(socket),
+            // (the source is forgotten when this is dropped)
+            App::Packets(_) => udp::dropped(PacketDropped::Server, 1),
+        }
+    }
+
+    pub(super) fn change_reactor(&mut self) {
+        if let App::Stream(socket) = self {
+            socket.change_reactor();
+        }
+    }
 }
 
 impl NewSession {
     /// Of an application that has just said this.
     pub(super) fn new(socket: TcpStream, first: Vec<u8>, peer: SocketAddr) -> NewSession {
-        NewSession { socket, first, peer, began: Instant::now(), place: SessionPlace::of_accepted() }
+        let place = Some(SessionPlace::of_accepted());
+        NewSession { app: App::Stream(socket), first, peer, began: Instant::now(), place }
+    }
+
+    /// Of a source that has said something over UDP.
+    pub(super) fn of_packets(port: Port, peer: SocketAddr) -> NewSession {
+        NewSession { app: App::Packets(port), first: Vec::new(), peer, began: Instant::now(), place: None }
+    }
+
+    /// What it is in the logs.
+    pub(super) fn kind(&self) -> Kind {
+        if self.is_stream() { Kind::Session } else { Kind::Udp }
+    }
+
+    /// Whether its connection takes a descriptor.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.app, App::Stream(_))
     }
 
     /// The frame of Mux.Cool that opens the session, with what is said first.
@@ -86,8 +132,23 @@ pub(super) trait SessionSource {
     }
 
     /// What there is to tell of a session. `peer` is the application whose it is, if this end has begun it.
-    fn record(&self, _peer: Option<SocketAddr>, _began: Instant) -> Option<Record> {
+    fn record(&self, _kind: Kind, _peer: Option<SocketAddr>, _began: Instant) -> Option<Record> {
         None
+    }
+
+    /// A socket to Shadowsocks for a session of UDP that the peer has begun, and the wait for its place among the tunnels
+    /// that there may be.
+    ///
+    /// # Errors
+    ///
+    /// Why its packets are dropped.
+    fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Admitting>), PacketDropped> {
+        Err(PacketDropped::NotTaken)
+    }
+
+    /// Whether the peer may begin sessions of UDP.
+    fn takes_packets(&self) -> bool {
+        false
     }
 
     /// No further sessions are wanted; those that are on their way still come.
@@ -156,6 +217,8 @@ pub struct Backend {
     target: Target,
     /// That of one of its sessions.
     own: OwnPlace,
+    /// Whether sessions of UDP are taken.
+    udp: bool,
 }
 
 impl Backend {
@@ -167,15 +230,35 @@ impl Backend {
         info: ConnInfo,
         target: Target,
     ) -> Backend {
-        Backend { dialer, dialled, limits, info, target, own: OwnPlace::default() }
+        Backend { dialer, dialled, limits, info, target, own: OwnPlace::default(), udp: false }
+    }
+
+    /// The same, which sessions of UDP go to as well where that is so.
+    pub fn with_udp(self, udp: bool) -> Backend {
+        Backend { udp, ..self }
     }
 }
 
 impl SessionSource for Backend {
     const ROLE: Role = Role::Server;
 
-    fn record(&self, _: Option<SocketAddr>, began: Instant) -> Option<Record> {
-        Some(Record::of(Kind::Session, self.info, began).to(self.target.clone()))
+    fn record(&self, kind: Kind, _: Option<SocketAddr>, began: Instant) -> Option<Record> {
+        Some(Record::of(kind, self.info, began).to(self.target.clone()))
+    }
+
+    fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Admitting>), PacketDropped> {
+        let backend = udp::Backend::open(&self.dialer).map_err(|error| match error {
+            DialError::NoDescriptors => PacketDropped::Sessions,
+            error => {
+                tracing::debug!(%error, "cannot send to Shadowsocks over UDP");
+                PacketDropped::Backend
+            }
+        })?;
+        Ok((backend, self.limits.as_mut().map(SessionLimits::admit)))
+    }
+
+    fn takes_packets(&self) -> bool {
+        self.udp
     }
 
     fn connect(&mut self) -> Option<Connecting> {

@@ -2,6 +2,7 @@
 
 use super::link::Link;
 use super::liveness::{Liveness, Seen};
+use super::packets::PacketSessions;
 use super::sessions::Sessions;
 use super::source::{NewSession, SessionSource};
 use crate::relay::{End, RelayStream};
@@ -99,6 +100,7 @@ impl<I: SessionSource> Starts<I> {
         cx: &mut Context<'_>,
         link: &mut Link<S, F>,
         sessions: &Sessions,
+        packets: &PacketSessions,
     ) -> Result<Option<Instant>, End> {
         if !I::IS_CLIENT || link.is_broken() {
             return Ok(None);
@@ -108,7 +110,7 @@ impl<I: SessionSource> Starts<I> {
             is_deaf: self.source.is_deaf(),
             pong_timeout: self.source.pong_timeout(),
             is_read: !link.is_full() && !sessions.are_full(),
-            has_sessions: !sessions.is_empty(),
+            has_sessions: !sessions.is_empty() || !packets.is_empty(),
             held_since: self.held.front().map(|(since, _)| *since),
         };
         let check = self.liveness.check(now, &seen);
@@ -123,7 +125,9 @@ impl<I: SessionSource> Starts<I> {
             self.give_back();
         }
         if let Some(asked) = check.want_another
-            && let Some(peer) = sessions.iter().find_map(|session| session.peer)
+            && let Some(peer) = (sessions.iter().map(|session| session.peer))
+                .chain(packets.iter().map(|session| session.peer))
+                .find_map(|peer| peer)
         {
             self.source.want_another(asked, peer);
         }
@@ -133,7 +137,7 @@ impl<I: SessionSource> Starts<I> {
         }
         let silence = now.saturating_duration_since(self.liveness.heard).as_secs();
         tracing::warn!(
-            sessions = sessions.iter().count(),
+            sessions = sessions.iter().count() + packets.len(),
             "a mux connection to the server is dead: nothing has come for {silence} s, and the server answers \
              another one; its sessions are reset"
         );
@@ -168,6 +172,6 @@ impl<I: SessionSource> Starts<I> {
     }
 
     pub(super) fn change_reactor(&mut self) {
-        self.held.iter_mut().for_each(|(_, session)| session.socket.change_reactor());
+        self.held.iter_mut().for_each(|(_, session)| session.app.change_reactor());
     }
 }

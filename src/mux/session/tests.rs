@@ -1,4 +1,5 @@
 use super::*;
+use crate::mux::source::NewSession;
 use crate::relay::test_streams::connection;
 use std::future::{pending, ready};
 use std::io;
@@ -23,7 +24,7 @@ async fn session(role: Role) -> (Session, TcpStream) {
         }
         Role::Client => {
             let first = b"first".to_vec();
-            Session::of_ours(1, NewSession::new(socket, first, peer), Encoder::client(1))
+            Session::of_new(1, NewSession::new(socket, first, peer), Encoder::client(1))
         }
     };
     (session, far)

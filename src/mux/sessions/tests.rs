@@ -90,7 +90,7 @@ async fn stalled(sessions: &mut Sessions, id: u16) -> TcpStream {
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
     let new = NewSession::new(socket, Vec::new(), peer);
-    sessions.add(Session::of_ours(id, new, Encoder::client(id)));
+    sessions.add(Session::of_new(id, new, Encoder::client(id)));
     while !sessions.get_mut(id).unwrap().is_full() {
         deliver(sessions, id, 65_536);
     }
@@ -128,7 +128,7 @@ async fn flowing(sessions: &mut Sessions, id: u16) -> TcpStream {
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
     let new = NewSession::new(socket, Vec::new(), peer);
-    sessions.add(Session::of_ours(id, new, Encoder::client(id)));
+    sessions.add(Session::of_new(id, new, Encoder::client(id)));
     deliver(sessions, id, 100);
     far
 }
@@ -178,7 +178,7 @@ async fn full_for_lack_of_room() -> (Sessions, [TcpStream; 2], buffers::Held) {
     let flowing = flowing(&mut sessions, 2).await;
     let (socket, far) = connection().await;
     let peer = far.local_addr().unwrap();
-    sessions.add(Session::of_ours(1, NewSession::new(socket, Vec::new(), peer), Encoder::client(1)));
+    sessions.add(Session::of_new(1, NewSession::new(socket, Vec::new(), peer), Encoder::client(1)));
     while sessions.get_mut(1).unwrap().waiting() == 0 {
         deliver(&mut sessions, 1, 20_000);
     }
@@ -286,7 +286,7 @@ async fn the_sessions_are_read_in_turn() {
         app.write_all(&[id; 100]).await.unwrap();
         socket.readable().await.unwrap();
         let new = NewSession::new(socket, Vec::new(), peer);
-        sessions.add(Session::of_ours(id.into(), new, Encoder::client(id.into())));
+        sessions.add(Session::of_new(id.into(), new, Encoder::client(id.into())));
         apps.push(app);
     }
     // There is room for one socket a round.

@@ -1,0 +1,124 @@
+//! UDP on the client half: who says something at the local port, and what carries it.
+
+use super::Client;
+use crate::config::ClientDisguise;
+use crate::mux::Pool;
+use crate::net::Dialer;
+use crate::relay::Timeouts;
+use crate::service::{Current, StartError};
+#[cfg(feature = "grpc")]
+use crate::transport::GrpcOpener;
+use crate::transport::WebOpener;
+use crate::udp::{PacketSocket, Port, Source, Sources};
+use std::future::poll_fn;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, error};
+
+/// The sessions of UDP in one connection of Mux.Cool: they take little.
+pub(super) const SESSIONS: usize = 64;
+
+/// What carries the sessions.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// Sessions of Mux.Cool, in WebSocket. The connections are others than those of TCP: neither waits for the other.
+    Session(Arc<Pool<WebOpener>>),
+    /// The same in gRPC.
+    #[cfg(feature = "grpc")]
+    GrpcSession(Arc<Pool<GrpcOpener>>),
+}
+
+impl Carrier {
+    /// What carries UDP with this disguise to the server that is dialled.
+    pub(super) fn new(
+        disguise: &ClientDisguise,
+        dialer: Dialer,
+        timeouts: Timeouts,
+    ) -> Result<Carrier, StartError> {
+        Ok(match disguise.clone() {
+            #[cfg(feature = "grpc")]
+            ClientDisguise::Grpc(grpc) => {
+                let opener = GrpcOpener::new(grpc, dialer)?;
+                Carrier::GrpcSession(Arc::new(Pool::new(opener, SESSIONS, 0, timeouts)))
+            }
+            ClientDisguise::Web(web) => {
+                let opener = WebOpener::new(web, dialer)?;
+                Carrier::Session(Arc::new(Pool::new(opener, SESSIONS, 0, timeouts)))
+            }
+            _ => return Err(StartError::LeftOut),
+        })
+    }
+
+    /// Carries what a source says, and hears.
+    fn carry(&self, source: Source) {
+        let peer = source.remote().address;
+        match self {
+            Carrier::Session(pool) => pool.carry_packets(Port::from(source), peer),
+            #[cfg(feature = "grpc")]
+            Carrier::GrpcSession(pool) => pool.carry_packets(Port::from(source), peer),
+        }
+    }
+
+    /// No further sessions are begun.
+    pub(super) fn retire(&self) {
+        match self {
+            Carrier::Session(pool) => pool.retire(),
+            #[cfg(feature = "grpc")]
+            Carrier::GrpcSession(pool) => pool.retire(),
+        }
+    }
+}
+
+/// Serves these sockets until they are to be closed; then their sessions end.
+pub(super) async fn serve(
+    current: Arc<Current<Client>>,
+    sockets: Vec<UdpSocket>,
+    closing: impl Future<Output = ()>,
+) {
+    let mut receiving = JoinSet::new();
+    for socket in sockets {
+        match PacketSocket::new(socket) {
+            Ok(socket) => drop(receiving.spawn(receive(Arc::clone(&current), Arc::new(socket)))),
+            Err(error) => error!(%error, "cannot wait for UDP packets"),
+        }
+    }
+    closing.await;
+    receiving.shutdown().await;
+}
+
+/// Gives each source that says something a session.
+async fn receive(current: Arc<Current<Client>>, socket: Arc<PacketSocket>) {
+    /// After so many errors in a row there is a pause.
+    const ERRORS: usize = 64;
+    const PAUSE: Duration = Duration::from_millis(100);
+    let mut sources = Sources::new(Arc::clone(&socket));
+    let mut new = Vec::new();
+    let mut errors = 0;
+    loop {
+        let now = Instant::now();
+        let received =
+            poll_fn(|cx| socket.poll_recv(cx, |from, packet| new.extend(sources.take(from, packet, now))))
+                .await;
+        match received {
+            Ok(_) => errors = 0,
+            // (where nobody hears an answer any more, some systems tell so here)
+            Err(error) => {
+                debug!(%error, "cannot receive over UDP");
+                errors += 1;
+                if errors % ERRORS == 0 {
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        if new.is_empty() {
+            continue;
+        }
+        match &current.get().udp {
+            Some(carrier) => new.drain(..).for_each(|source| carrier.carry(source)),
+            None => new.clear(),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Sessions of UDP: each frame with data is a packet.
+//!
+//! They have no order among each other, nothing waits for them, and nobody is slowed down by them: what the connection
+//! does not take now waits in the queue of the session's [`Port`], and what the port does not take is dropped.
+
+use super::state::Tell;
+use crate::metrics::PacketDropped;
+use crate::net::limits::{Admitting, Slot};
+use crate::relay::Pieces;
+use crate::runtime::buffers;
+use crate::udp::{Backend, Ended, Packets, Port, dropped};
+use crate::wire::FrameSizeError;
+use crate::wire::mux::{Encoder, Head};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use tokio::time::Instant;
+
+/// The longest packet that a peer takes which is not known to be ours: v2ray ends the whole connection at a longer one.
+pub(super) const FOREIGN_LONGEST: usize = 2048;
+
+/// Bytes of packets that are framed at once, with their heads: at least the longest one.
+pub(super) const ROUND: usize = 72 * 1024;
+
+/// The same where the process buffers as much as it may.
+const SMALL_ROUND: usize = 8 * 1024;
+
+/// Packets that are framed at once.
+const FRAMES: usize = 64;
+
+/// What a server has for sessions of UDP: the way to Shadowsocks.
+pub(super) type OpenBackend<'a> = &'a mut dyn FnMut() -> Result<(Backend, Option<Admitting>), PacketDropped>;
+
+/// A session of UDP.
+pub(super) struct PacketSession {
+    pub(super) id: u16,
+    /// Whose it is, for the log, if this end has begun it.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) began: Instant,
+    encoder: Encoder,
+    port: Undisguised,
+    /// What has come for the port.
+    incoming: Packets,
+    /// How much of a packet is still to come.
+    left: usize,
+    /// How it ended, to be told to the peer.
+    over: Option<Over>,
+    /// Its place among the tunnels that there may be.
+    slot: Option<Box<Slot>>,
+}
+
+/// The end of a session that is not disguised.
+enum Undisguised {
+    /// Nothing has come for it yet.
+    None,
+    /// It waits for its place among the tunnels that there may be.
+    Waiting(Box<Port>, Admitting),
+    Open(Box<Port>),
+    /// There is none: packets are dropped.
+    Refused,
+}
+
+/// How a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The peer has ended it.
+    Told,
+    Idle,
+    Forgotten,
+    /// There is no way to Shadowsocks.
+    Refused,
+}
+
+impl PacketSession {
+    /// A session that the peer has begun.
+    pub(super) fn of_peer(id: u16) -> PacketSession {
+        PacketSession::new(id, None, Encoder::server(id), Undisguised::None)
+    }
+
+    /// A session that this end begins.
+    pub(super) fn of_ours(id: u16, peer: SocketAddr, port: Port) -> PacketSession {
+        PacketSession::new(id, Some(peer), Encoder::udp_client(id), Undisguised::Open(Box::new(port)))
+    }
+
+    fn new(id: u16, peer: Option<SocketAddr>, encoder: Encoder, port: Undisguised) -> PacketSession {
+        PacketSession {
+            id,
+            peer,
+            began: Instant::now(),
+            encoder,
+            port,
+            incoming: Packets::default(),
+            left: 0,
+            over: None,
+            slot: None,
+        }
+    }
+
+    /// How many bytes have gone up, and down.
+    pub(super) fn up_and_down(&self) -> (u64, u64) {
+        match &self.port {
+            Undisguised::Open(port) | Undisguised::Waiting(port, _) => port.up_and_down(),
+            Undisguised::None | Undisguised::Refused => (0, 0),
+        }
+    }
+
+    /// How it has ended.
+    pub(super) fn over(&self) -> Option<Over> {
+        self.over
+    }
+
+    fn end(&mut self, over: Over) {
+        self.over.get_or_insert(over);
+    }
+
+    /// When it is over, if nothing passes until then.
+    fn idle_at(&self) -> Instant {
+        match &self.port {
+            Undisguised::Open(port) | Undisguised::Waiting(port, _) => port.idle_at(),
+            Undisguised::None | Undisguised::Refused => self.began + crate::udp::IDLE,
+        }
+    }
+
+    /// Sends on what has come.
+    fn flush(&mut self, cx: &mut Context<'_>, open: OpenBackend<'_>) {
+        if self.incoming.is_empty() {
+            return;
+        }
+        if let Undisguised::None = self.port {
+            self.port = match open() {
+                Ok((backend, None)) => Undisguised::Open(Box::new(backend.into())),
+                Ok((backend, Some(admitting))) => Undisguised::Waiting(Box::new(backend.into()), admitting),
+                Err(why) => {
+                    dropped(why, self.incoming.len());
+                    self.end(Over::Refused);
+                    Undisguised::Refused
+                }
+            };
+        }
+        self.poll_admission(cx);
+        match &mut self.port {
+            Undisguised::Open(port) => port.send(&mut self.incoming),
+            Undisguised::Waiting(..) => dropped(PacketDropped::Sessions, self.incoming.len()),
+            Undisguised::None | Undisguised::Refused => {}
+        }
+        self.incoming.clear();
+    }
+
+    fn poll_admission(&mut self, cx: &mut Context<'_>) {
+        let Undisguised::Waiting(_, admitting) = &mut self.port else { return };
+        match admitting.as_mut().poll(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(slot)) => {
+                self.slot = Some(Box::new(slot));
+                if let Undisguised::Waiting(port, _) = std::mem::replace(&mut self.port, Undisguised::None) {
+                    self.port = Undisguised::Open(port);
+                }
+            }
+            // Which the log was told.
+            Poll::Ready(Err(_)) => {
+                self.port = Undisguised::Refused;
+                self.end(Over::Refused);
+            }
+        }
+    }
+}
+
+/// The sessions of UDP in a connection.
+#[derive(Default)]
+pub(super) struct PacketSessions {
+    list: Vec<PacketSession>,
+    next_to_read: usize,
+    /// The session that the data belong to which come now.
+    current: Option<usize>,
+}
+
+impl PacketSessions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PacketSession> {
+        self.list.iter()
+    }
+
+    fn position(&self, id: u16) -> Option<usize> {
+        self.list.iter().position(|session| session.id == id && session.over.is_none())
+    }
+
+    pub(super) fn add(&mut self, session: PacketSession) {
+        self.list.push(session);
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<PacketSession> {
+        self.current = None;
+        std::mem::take(&mut self.list)
+    }
+
+    /// Takes the head of a frame of this session, whose data come next. Returns whether it is one of these.
+    pub(super) fn begin_packet(&mut self, head: &Head) -> bool {
+        self.current = self.position(head.id);
+        let Some(session) = self.current.and_then(|index| self.list.get_mut(index)) else { return false };
+        if let Some(data) = head.data {
+            session.left = data.into();
+            if session.left == 0 {
+                session.incoming.finish();
+            }
+        }
+        true
+    }
+
+    /// Takes data. Returns whether they are of one of these sessions.
+    pub(super) fn take_data(&mut self, id: u16, data: &[u8]) -> bool {
+        let Some(session) = self.current.and_then(|index| self.list.get_mut(index)) else { return false };
+        if session.id != id {
+            return false;
+        }
+        session.incoming.extend(data);
+        session.left = session.left.saturating_sub(data.len());
+        if session.left == 0 {
+            session.incoming.finish();
+        }
+        true
+    }
+
+    /// The peer has ended this session, or begins another with its id. Returns whether it is one of these.
+    pub(super) fn peer_ends(&mut self, id: u16) -> bool {
+        let Some(index) = self.position(id) else { return false };
+        self.list[index].end(Over::Told);
+        true
+    }
+
+    /// Sends on what has come.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>, open: OpenBackend<'_>) {
+        for session in &mut self.list {
+            session.flush(cx, open);
+        }
+    }
+
+    /// Frames what the ports have, as far as there is room, `heads` bytes behind where each frame may begin; `frame` tells
+    /// where it does. Returns how much of the buffer is used.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        frames: &mut Pieces,
+        heads: usize,
+        longest: usize,
+        mut frame: impl FnMut(&mut Encoder, &mut [u8]) -> Result<usize, FrameSizeError>,
+    ) -> Result<usize, FrameSizeError> {
+        let room = if buffers::are_full() { SMALL_ROUND } else { ROUND };
+        let buffer = &mut buffer[..room];
+        let (mut used, mut count) = (0, 0);
+        let (begin, len) = (self.next_to_read, self.list.len());
+        'sessions: for step in 0..len {
+            let index = (begin + step) % len;
+            self.next_to_read = (index + 1) % len;
+            let session = &mut self.list[index];
+            session.poll_admission(cx);
+            loop {
+                let Undisguised::Open(port) = &mut session.port else { break };
+                if session.over.is_some() {
+                    break;
+                }
+                let packets = match port.poll_packets(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(packets)) => packets,
+                    Poll::Ready(Err(ended)) => {
+                        session.end(match ended {
+                            Ended::Idle => Over::Idle,
+                            Ended::Forgotten => Over::Forgotten,
+                        });
+                        break;
+                    }
+                };
+                let mut taken = 0;
+                let mut is_full = false;
+                while let Some(packet) = packets.first() {
+                    if packet.len() > longest.min(room - heads) {
+                        dropped(PacketDropped::TooLong, 1);
+                        packets.take(1);
+                        continue;
+                    }
+                    let end = used + heads + packet.len();
+                    is_full = count == FRAMES || end > room;
+                    if is_full {
+                        break;
+                    }
+                    buffer[used + heads..end].copy_from_slice(packet);
+                    taken += packet.len();
+                    packets.take(1);
+                    let start = frame(&mut session.encoder, &mut buffer[used..end])?;
+                    frames.input(used + start..end);
+                    (used, count) = (end, count + 1);
+                }
+                port.note_taken(taken);
+                if is_full {
+                    break 'sessions;
+                }
+            }
+        }
+        Ok(used)
+    }
+
+    /// Ends those in which nothing passes any more.
+    pub(super) fn check_time(&mut self, now: Instant) {
+        for session in self.list.iter_mut().filter(|session| session.idle_at() <= now) {
+            session.end(Over::Idle);
+        }
+    }
+
+    /// When one of them is to be looked at next.
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        self.list.iter().map(PacketSession::idle_at).min()
+    }
+
+    /// Takes one out that is over, and what its peer is to be told.
+    pub(super) fn take_over(&mut self, is_client: bool) -> Option<(PacketSession, Option<Tell>)> {
+        let index = self.list.iter().position(|session| session.over.is_some())?;
+        self.current = None;
+        let session = self.list.swap_remove(index);
+        let tell = match session.over {
+            // As v2ray's server does it; its client says nothing.
+            Some(Over::Told) => (!is_client).then_some(Tell::End { error: false }),
+            Some(Over::Refused) => Some(Tell::End { error: true }),
+            _ => Some(Tell::End { error: false }),
+        };
+        Some((session, tell))
+    }
+}
