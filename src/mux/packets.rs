@@ -77,8 +77,8 @@ impl PacketSession {
     }
 
     /// A session that this end begins.
-    pub(super) fn of_ours(id: u16, peer: SocketAddr, port: Port) -> PacketSession {
-        PacketSession::new(id, Some(peer), Encoder::udp_client(id), Undisguised::Open(Box::new(port)))
+    pub(super) fn of_ours(id: u16, peer: SocketAddr, port: Box<Port>) -> PacketSession {
+        PacketSession::new(id, Some(peer), Encoder::udp_client(id), Undisguised::Open(port))
     }
 
     fn new(id: u16, peer: Option<SocketAddr>, encoder: Encoder, port: Undisguised) -> PacketSession {
@@ -260,11 +260,9 @@ impl PacketSessions {
             self.next_to_read = (index + 1) % len;
             let session = &mut self.list[index];
             session.poll_admission(cx);
-            loop {
-                let Undisguised::Open(port) = &mut session.port else { break };
-                if session.over.is_some() {
-                    break;
-                }
+            while let Undisguised::Open(port) = &mut session.port
+                && session.over.is_none()
+            {
                 let packets = match port.poll_packets(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(packets)) => packets,

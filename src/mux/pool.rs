@@ -182,14 +182,14 @@ impl<W: Way> Member<W> {
     }
 
     /// Gives it a session. Returns it where there is no room.
-    fn give(&mut self, mut session: NewSession, most: usize) -> Result<(), NewSession> {
+    fn give(&mut self, mut session: NewSession, most: usize) -> Option<NewSession> {
         if self.health.running.load(Ordering::Acquire) >= most {
-            return Err(session);
+            return Some(session);
         }
         self.health.place(&mut session);
         self.health.running.fetch_add(1, Ordering::AcqRel);
         self.given += 1;
-        self.sender.try_send(session).map_err(mpsc::error::TrySendError::into_inner)
+        self.sender.try_send(session).err().map(mpsc::error::TrySendError::into_inner)
     }
 }
 
@@ -242,7 +242,7 @@ impl<O: OpenLink> Pool<O> {
         members.retain(|member| member.is_open());
         for member in members.iter_mut().filter(|member| member.is_good(younger_than)) {
             // Without a session it is enough that there is one.
-            session = Some(member.give(session?, self.most).err()?);
+            session = Some(member.give(session?, self.most)?);
         }
         let (sender, receiver) = mpsc::channel(self.most);
         let given = usize::from(session.is_some());

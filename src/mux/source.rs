@@ -42,7 +42,7 @@ pub(super) enum App {
     /// An application's, with this connection.
     Stream(TcpStream),
     /// A source's, over UDP.
-    Packets(Port),
+    Packets(Box<Port>),
 }
 
 impl App {
@@ -71,7 +71,13 @@ impl NewSession {
 
     /// Of a source that has said something over UDP.
     pub(super) fn of_packets(port: Port, peer: SocketAddr) -> NewSession {
-        NewSession { app: App::Packets(port), first: Vec::new(), peer, began: Instant::now(), place: None }
+        NewSession {
+            app: App::Packets(Box::new(port)),
+            first: Vec::new(),
+            peer,
+            began: Instant::now(),
+            place: None,
+        }
     }
 
     /// What it is in the logs.
