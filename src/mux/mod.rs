@@ -53,6 +53,8 @@ mod engine;
 mod hunks_tests;
 mod link;
 mod liveness;
+#[cfg(test)]
+mod packet_tests;
 mod packets;
 mod pool;
 mod session;

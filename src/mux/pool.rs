@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::source::{NewSession, SessionSource};
-use crate::metrics;
+use crate::metrics::{self, PacketDropped};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{Outcome, Timeouts};
 use crate::runtime::admission::{OwnPlace, SessionPlace};
@@ -14,7 +14,7 @@ use crate::transport::framing::Framing;
 use crate::transport::grpc::{self, GrpcOpener, Hunks};
 use crate::transport::websocket::WebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
-use crate::udp::Port;
+use crate::udp::{self, Port};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::net::SocketAddr;
@@ -127,6 +127,8 @@ pub struct Pool<O: OpenLink> {
     members: Mutex<Vec<Member<O::Way>>>,
     /// No connection is given another session.
     is_retired: AtomicBool,
+    /// When a connection could not be opened, last.
+    failed: Mutex<Option<Instant>>,
     /// The server does not answer pings, so their answers are not waited for.
     deaf: AtomicBool,
     /// When the latest ping was sent that was answered.
@@ -196,9 +198,9 @@ impl<W: Way> Member<W> {
 impl<O: OpenLink> Pool<O> {
     /// A pool whose connections carry at most so many sessions at a time.
     pub fn new(opener: O, most: usize, early_data: usize, timeouts: Timeouts) -> Pool<O> {
-        let (members, deaf, answered) = Default::default();
+        let (members, failed, deaf, answered) = Default::default();
         let is_retired = AtomicBool::default();
-        Pool { opener, most, early_data, timeouts, members, is_retired, deaf, answered }
+        Pool { opener, most, early_data, timeouts, members, is_retired, failed, deaf, answered }
     }
 
     /// Carries a session in one of the connections; makes one where none has room.
@@ -206,8 +208,13 @@ impl<O: OpenLink> Pool<O> {
         self.carry_in(NewSession::new(app, first, peer), None);
     }
 
-    /// Carries what a source says over UDP, and hears.
+    /// Carries what a source says over UDP, and hears. Packets may come at any rate, so no connection is tried for a moment
+    /// after one has failed.
     pub fn carry_packets(self: &Arc<Self>, port: Port, peer: SocketAddr) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        if self.failed().is_some_and(|at| at.elapsed() < PAUSE) {
+            return udp::dropped(PacketDropped::Server, 1);
+        }
         self.carry_in(NewSession::of_packets(port, peer), None);
     }
 
@@ -270,6 +277,7 @@ impl<O: OpenLink> Pool<O> {
         balance::spawn(watchdog::watched(Some(peer), async move {
             let record = Record::of(Kind::Mux, ConnInfo::new(peer), Instant::now()).unlisted();
             let result = pool.serve(&mut inbox).await;
+            *pool.failed() = result.is_err().then(Instant::now);
             match &result {
                 Ok(outcome) => record.ended(outcome),
                 // Whose session it has is told below.
@@ -327,6 +335,10 @@ impl<O: OpenLink> Pool<O> {
     fn record(&self, kind: Kind, peer: SocketAddr, began: Instant) -> Record {
         let target = Target { role: "server", address: Arc::clone(self.opener.server()) };
         Record::of(kind, ConnInfo::new(peer), began).to(target)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
