@@ -57,6 +57,7 @@ complete -c obfs-local -l metrics -d 'Metrics for Prometheus at http://ADDRESS/m
 complete -c obfs-local -l version -d 'Print the version.'
 complete -c obfs-local -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
 complete -c obfs-local -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
+complete -c obfs-local -l udp -d 'Carry UDP, too, in mode=websocket, quic or grpc: a client takes it at its local port, a server sends it to Shadowsocks\'s. For hosts that pass it through plugins: shadowsocks-rust with plugin_mode=tcp_and_udp (or udp_only). Both halves need it; v2ray-plugin\'s server has it already.'
 complete -c obfs-local -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-local -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
 complete -c obfs-local -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'

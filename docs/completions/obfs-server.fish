@@ -57,6 +57,7 @@ complete -c obfs-server -l metrics -d 'Metrics for Prometheus at http://ADDRESS/
 complete -c obfs-server -l version -d 'Print the version.'
 complete -c obfs-server -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
 complete -c obfs-server -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
+complete -c obfs-server -l udp -d 'Carry UDP, too, in mode=websocket, quic or grpc: a client takes it at its local port, a server sends it to Shadowsocks\'s. For hosts that pass it through plugins: shadowsocks-rust with plugin_mode=tcp_and_udp (or udp_only). Both halves need it; v2ray-plugin\'s server has it already.'
 complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
 complete -c obfs-server -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
 complete -c obfs-server -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
