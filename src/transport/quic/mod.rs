@@ -6,6 +6,7 @@
 //! So each half of ours sees to it that its connections are not silent while there are tunnels in them.
 
 mod client;
+mod connector;
 #[cfg(feature = "server")]
 pub(crate) mod demux;
 mod error;
