@@ -196,6 +196,38 @@ async fn what_others_cannot_take_is_not_sent_to_them() {
     assert_eq!(ends.arrives().await.0, vec![3; LONGEST]);
 }
 
+/// The other one may be in the place of the one that has ended.
+#[tokio::test]
+async fn a_packet_that_comes_in_parts_is_whole_though_another_session_ends_meanwhile() {
+    for (cut, ended) in [(1, 2), (2, 1)] {
+        let mut ends = Ends::new(true).await;
+        let mut sessions = [Encoder::udp_client(1), Encoder::udp_client(2)];
+        let mut from = Vec::new();
+        for session in &mut sessions {
+            ends.send(session, b"first").await;
+            from.push(ends.arrives().await.1);
+        }
+        let mut frame = vec![0; Encoder::HEAD];
+        frame.extend(b"a packet in parts");
+        let start = sessions[cut - 1].encode_in_place(&mut frame).unwrap();
+        let (front, rest) = frame[start..].split_at(12);
+        ends.say(front).await;
+        // An answer shows that the front was read.
+        ends.shadowsocks.send_to(b"answer", from[ended - 1]).await.unwrap();
+        let ended = u16::try_from(ended).unwrap();
+        assert_eq!(ends.hears().await, Said::Packet(ended, b"answer".to_vec()));
+        pause();
+        advance(IDLE - Duration::from_secs(1)).await;
+        ends.shadowsocks.send_to(b"it is alive", from[cut - 1]).await.unwrap();
+        assert_eq!(ends.hears().await, Said::Packet(u16::try_from(cut).unwrap(), b"it is alive".to_vec()));
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(ends.hears().await, Said::End(ended, false));
+        ends.say(rest).await;
+        assert_eq!(ends.arrives().await.0, b"a packet in parts");
+        tokio::time::resume();
+    }
+}
+
 #[tokio::test]
 async fn a_server_without_udp_refuses_and_goes_on() {
     let mut ends = Ends::new(false).await;

@@ -318,8 +318,13 @@ impl PacketSessions {
     /// Takes one out that is over, and what its peer is to be told.
     pub(super) fn take_over(&mut self, is_client: bool) -> Option<(PacketSession, Option<Tell>)> {
         let index = self.list.iter().position(|session| session.over.is_some())?;
-        self.current = None;
         let session = self.list.swap_remove(index);
+        // A packet of another one may have come in part.
+        self.current = match self.current {
+            Some(current) if current == index => None,
+            Some(current) if current == self.list.len() => Some(index),
+            current => current,
+        };
         let tell = match session.over {
             // As v2ray's server does it; its client says nothing.
             Some(Over::Told) => (!is_client).then_some(Tell::End { error: false }),
