@@ -148,7 +148,14 @@ fn payload_begins_behind_the_head() {
     bytes.extend_from_slice(b"\r\n\r\npayload");
     assert_eq!(
         UpgradeDetector::default().detect(&bytes, &ANY),
-        UpgradeParse::Upgrade(Upgrade { route: None, head_len, key: None, versioned: false, protocol: None })
+        UpgradeParse::Upgrade(Upgrade {
+            route: None,
+            head_len,
+            key: None,
+            versioned: false,
+            protocol: None,
+            packets: false
+        })
     );
 }
 
