@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The connections of all sources.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(in crate::client) struct Connections {
     opener: WebOpener,
     opening: Semaphore,
     /// When one has failed last.

@@ -44,7 +44,9 @@ pub(in crate::transport) async fn accept(
     drop(bytes);
     if upgrade.packets {
         granted.map_err(NotAccepted::Broken)?;
-        return Ok(Accepted::Packets(Box::new(PacketStream::new(client, websocket, rest).with_first(&early))));
+        return Ok(Accepted::Packets(Box::new(
+            PacketStream::new(client, websocket, rest).with_first(&early),
+        )));
     }
     let early_len = early.len();
     let mut open = OpenWebSocket::new(client, websocket, early);

@@ -23,8 +23,6 @@ mod open;
 #[cfg(test)]
 mod open_tests;
 mod packets;
-#[cfg(test)]
-mod packets_tests;
 mod protocol;
 #[cfg(test)]
 mod tests;

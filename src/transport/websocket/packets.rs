@@ -6,8 +6,8 @@
 use super::{Event, WebSocket};
 use crate::metrics::PacketDropped;
 use crate::relay::{
-    CLOSE_TIMEOUT, End, Outcome, Pieces, RelayStream, Scratch, Side, WriteBuffer, close_gracefully,
-    unanswered, with_scratch,
+    CLOSE_TIMEOUT, End, Outcome, Pieces, ProtocolError, RelayStream, Scratch, Side, WriteBuffer,
+    close_gracefully, unanswered, with_scratch,
 };
 use crate::runtime::buffers::{self, Held};
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
@@ -15,9 +15,7 @@ use crate::runtime::watchdog;
 use crate::transport::Stream;
 use crate::udp::{Ended, IDLE, LONGEST, Packets, Port, dropped};
 use crate::wire::Step;
-use crate::wire::websocket::{
-    CLOSE_INTERNAL_ERROR, CLOSE_NORMAL, CLOSE_UNSUPPORTED_DATA, Encoder, Role,
-};
+use crate::wire::websocket::{CLOSE_INTERNAL_ERROR, CLOSE_NORMAL, CLOSE_UNSUPPORTED_DATA, Encoder, Role};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -129,6 +127,25 @@ impl Incoming {
         }
         if is_between {
             self.finish();
+        }
+    }
+
+    /// Takes what has come. Returns whether the peer sends nothing more.
+    ///
+    /// # Errors
+    ///
+    /// It is not what RFC 6455 says. What was whole before it is here.
+    fn take(&mut self, websocket: &mut WebSocket, input: &mut [u8]) -> Result<bool, ProtocolError> {
+        let mut at = 0;
+        loop {
+            let step = websocket.decode(input, &mut at);
+            let payload = if let Ok(Step::Payload(range)) = &step { &input[range.clone()] } else { &[] };
+            self.note(websocket.decoder.messages(), websocket.decoder.is_between_messages(), payload);
+            match step? {
+                Step::Payload(_) | Step::Event(Event::SessionEnd(_)) => {}
+                Step::NeedMore => return Ok(false),
+                Step::Event(Event::End) => return Ok(true),
+            }
         }
     }
 
@@ -259,21 +276,13 @@ impl<S: RelayStream> Session<S> {
 
     /// Sends the port what is in it. Returns the end, if that is there, too.
     fn take_input(&mut self, input: &mut [u8]) -> Option<End> {
-        let mut at = 0;
-        let end = loop {
-            let step = self.websocket.decode(input, &mut at);
-            let payload = if let Ok(Step::Payload(range)) = &step { &input[range.clone()] } else { &[] };
-            let decoder = &self.websocket.decoder;
-            self.incoming.note(decoder.messages(), decoder.is_between_messages(), payload);
-            match step {
-                Ok(Step::Payload(_) | Step::Event(Event::SessionEnd(_))) => {}
-                Ok(Step::NeedMore) => break None,
-                Ok(Step::Event(Event::End)) => break Some(self.peer_ends()),
-                Err(error) => break Some(End::Malformed(self.side, error)),
-            }
-        };
+        let taken = self.incoming.take(&mut self.websocket, input);
         self.incoming.send(&mut self.port);
-        end
+        match taken {
+            Ok(false) => None,
+            Ok(true) => Some(self.peer_ends()),
+            Err(error) => Some(End::Malformed(self.side, error)),
+        }
     }
 
     fn peer_ends(&self) -> End {
@@ -430,3 +439,7 @@ impl<S: RelayStream> Session<S> {
         Outcome { up, down, end, closing: None }
     }
 }
+
+#[cfg(test)]
+#[path = "packets_tests.rs"]
+mod tests;

@@ -159,6 +159,32 @@ fn payload_begins_behind_the_head() {
     );
 }
 
+/// wss-proxy's clients say so that each message is a packet of UDP.
+#[test]
+fn messages_are_packets_where_the_request_says_so() {
+    let version = "Sec-WebSocket-Version: 13";
+    for (further, packets) in [
+        (&[version, "X-Sock-Type: udp"][..], true),
+        (&["x-sock-type:  UDP ", version], true),
+        (&[version], false),
+        (&[version, "X-Sock-Type: tcp"], false),
+        (&[version, "X-Sock-Type: udp, tcp"], false),
+        (&[version, "X-Sock-Type:"], false),
+        (&[version, "X-Sock-Types: udp"], false),
+        // No frames follow.
+        (&["X-Sock-Type: udp"], false),
+    ] {
+        let request = request("GET / HTTP/1.1", &[GOOD, further].concat());
+        match UpgradeDetector::default().detect(&request, &ANY) {
+            UpgradeParse::Upgrade(upgrade) => assert_eq!(upgrade.packets, packets, "{further:?}"),
+            other => panic!("{further:?}: {other:?}"),
+        }
+    }
+    // It makes nothing ours that is not.
+    let other = request("GET /other HTTP/1.1", &[GOOD, &[version, "X-Sock-Type: udp"]].concat());
+    assert_eq!(UpgradeDetector::default().detect(&other, &STRICT), UpgradeParse::Other);
+}
+
 #[test]
 fn what_is_no_upgrade_of_ours_is_not_taken() {
     let host = "Host: live.example.com";
