@@ -152,11 +152,17 @@ impl Half for Client {
     }
 
     fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
-        match &self.opener {
+        let of_tunnels = match &self.opener {
             Opening::Tunnel(opener) => opener.farewell(),
             Opening::Session(_) => None,
             #[cfg(feature = "grpc")]
-            Opening::GrpcSession(pool) => Some(Box::pin(pool.opener().close())),
+            Opening::GrpcSession(pool) => Some(Box::pin(pool.opener().close()) as Pin<Box<_>>),
+        };
+        match (&self.udp, of_tunnels) {
+            (Some(udp), Some(of_tunnels)) => Some(Box::pin(async {
+                tokio::join!(udp.close(), of_tunnels);
+            })),
+            (_, of_tunnels) => of_tunnels,
         }
     }
 

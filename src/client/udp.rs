@@ -8,7 +8,7 @@ use crate::relay::Timeouts;
 use crate::service::{Current, StartError};
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcOpener;
-use crate::transport::WebOpener;
+use crate::transport::{QuicPackets, WebOpener};
 use crate::udp::{PacketSocket, Port, Source, Sources};
 use std::future::poll_fn;
 use std::net::UdpSocket;
@@ -35,6 +35,8 @@ pub(super) enum Carrier {
     /// The same in gRPC.
     #[cfg(feature = "grpc")]
     GrpcSession(Arc<Pool<GrpcOpener>>),
+    /// Datagrams of QUIC.
+    Quic(Arc<QuicPackets>),
 }
 
 impl Carrier {
@@ -58,6 +60,7 @@ impl Carrier {
                 }
                 Carrier::Session(Arc::new(Pool::new(opener, SESSIONS, 0, timeouts)))
             }
+            ClientDisguise::Quic(quic) => Carrier::Quic(Arc::new(QuicPackets::new(quic, dialer)?)),
             _ => return Err(StartError::LeftOut),
         })
     }
@@ -70,6 +73,17 @@ impl Carrier {
             Carrier::Connection(connections) => connections.carry(source),
             #[cfg(feature = "grpc")]
             Carrier::GrpcSession(pool) => pool.carry_packets(Port::from(source), peer),
+            Carrier::Quic(quic) => quic.carry(Port::from(source)),
+        }
+    }
+
+    /// Tells servers that the process ends, where the system does not do that.
+    pub(super) async fn close(&self) {
+        match self {
+            Carrier::Quic(quic) => quic.close().await,
+            #[cfg(feature = "grpc")]
+            Carrier::GrpcSession(_) => {}
+            Carrier::Session(_) => {}
         }
     }
 
@@ -81,6 +95,7 @@ impl Carrier {
             Carrier::Connection(_) => {}
             #[cfg(feature = "grpc")]
             Carrier::GrpcSession(pool) => pool.retire(),
+            Carrier::Quic(quic) => quic.retire(),
         }
     }
 }

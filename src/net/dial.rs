@@ -1,6 +1,5 @@
 //! Dialling: every address of every host, raced as RFC 8305 has it, the one that worked first.
 
-#[cfg(feature = "server")]
 mod datagrams;
 
 use super::names::Names;

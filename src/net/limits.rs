@@ -207,6 +207,16 @@ impl Limits {
         }
     }
 
+    /// A place for what cannot wait for it. Who gets none is told so by whoever drops what it says.
+    #[cfg(all(feature = "quic", feature = "server"))]
+    pub fn admit_now(self: &Arc<Limits>, info: &ConnInfo) -> Option<Slot> {
+        let mut arrival = Arrival::default();
+        self.note_arrival(&mut arrival, info);
+        let mut slot = self.slot(info);
+        slot.take_now(arrival.too_fast).ok()?;
+        Some(slot)
+    }
+
     /// A place for a session of a connection that was admitted.
     async fn admit_session(self: Arc<Limits>, info: ConnInfo) -> Result<Slot, Refused> {
         let mut slot = self.slot(&info);

@@ -4,7 +4,6 @@ use super::{protect, tcp};
 use crate::net::options::SocketOptions;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-#[cfg(any(feature = "quic", feature = "server"))]
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,14 +57,12 @@ pub(super) async fn udp_socket(
 /// # Errors
 ///
 /// What the socket was asked for cannot be had, or no way leads there.
-#[cfg(feature = "server")]
 pub(super) fn connected_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
     let socket = bound_udp(address, options)?;
     socket.connect(&address.into())?;
     Ok(socket.into())
 }
 
-#[cfg(any(feature = "quic", feature = "server"))]
 fn bound_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;

@@ -1,5 +1,7 @@
 //! QUIC on the server half: each stream of a connection is a tunnel. (What is not for us never comes here.)
 
+mod packets;
+
 use super::Server;
 use crate::metrics::{self, Failure};
 use crate::net::conn_info::ConnInfo;
@@ -121,6 +123,12 @@ async fn connection(current: Arc<Current<Server>>, arriving: Arriving, settings:
         }
     };
     let name: Option<Arc<str>> = connection.server_name().map(Into::into);
+    let connection = Arc::new(connection);
+    if let Some(ways) = connection.packets() {
+        let (current, connection, name) = (Arc::clone(&current), Arc::clone(&connection), name.clone());
+        let packets = async move { packets::serve(&current, &connection, name.as_deref(), ways).await };
+        tokio::spawn(watchdog::watched(Some(peer), packets));
+    }
     let ended = loop {
         room.wait().await;
         match connection.next_stream().await {

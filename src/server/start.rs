@@ -61,7 +61,7 @@ impl Server {
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
         #[cfg(feature = "quic")]
         let quic = match (&config.quic, &tls) {
-            (Some(quic), Some(tls)) => Some(Settings::new(tls, quic.congestion)?),
+            (Some(quic), Some(tls)) => Some(Settings::new(tls, quic.congestion, config.udp)?),
             _ => None,
         };
         #[cfg(feature = "quic")]

@@ -30,14 +30,14 @@ pub mod tls;
 pub mod tls;
 mod tunnel;
 #[cfg(any(feature = "quic", feature = "grpc"))]
-mod usage;
+pub(crate) mod usage;
 pub mod websocket;
 #[cfg(any(feature = "quic", feature = "grpc"))]
 mod windows;
 
 pub use grpc::GrpcOpener;
 pub use mux_detector::{Accepted, OpenMux};
-pub use quic::QuicOpener;
+pub use quic::{QuicOpener, QuicPackets};
 pub use stream::Stream;
 pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
 pub use websocket::WebOpener;

@@ -111,7 +111,7 @@ impl InUse {
         self.0.one_more()
     }
 
-    pub(super) fn note_activity(&self) {
+    pub(crate) fn note_activity(&self) {
         self.0.note_activity();
     }
 

@@ -1,62 +1,38 @@
 //! QUIC on the client half: connections to the server, and a stream on one of them for each tunnel.
 
+use super::connector::Connector;
 use super::error::QuicError;
 use super::heard::Heard;
-use super::ids::ConnectionIds;
 use super::keep_alive::keep_alive;
-use super::refused::Refused;
 use super::windows;
-use super::{CLIENT_IDLE, CODE, QuicStream, endpoint_config, transport_config};
+use super::{CLIENT_IDLE, CODE, QuicStream, transport_config};
 use crate::config::QuicClientConfig;
 use crate::net::Dialer;
 use crate::net::dial::DialError;
 use crate::relay::{Direction, Flows, Identity};
-use crate::transport::tls::{self, TlsError};
+use crate::transport::tls::TlsError;
 use crate::transport::usage::{Usage, all_have_arrived};
 use crate::transport::{NotOpened, Tunnel};
-use quinn::crypto::rustls::QuicClientConfig as Crypto;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TokioRuntime, TransportConfig};
-use rustls::client::Resumption;
-use rustls::client::danger::ServerCertVerifier;
+use quinn::{Connection, ConnectionError};
 use std::future::poll_fn;
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
-
-/// What v2ray's client offers inside.
-const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+use tokio::time::Instant;
+use tracing::warn;
 
 /// A connection that has had no tunnel for so long is not used again: its server may take it for dead before it hears of
 /// the next one.
-const UNUSED: Duration = Duration::from_secs(20);
-
-/// A server of ours answers nobody who asks for another name.
-const NO_ANSWER: &str = "no answer over UDP: has the server `mode=quic` (or `quic`) at this port, is the option `host` (or `sni`) \
-                         a name of its certificate, and does the firewall let UDP in?";
-
-/// How long a handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const UNUSED: Duration = Duration::from_secs(20);
 
 /// Opens tunnels in QUIC.
 pub struct QuicOpener {
-    dialer: Dialer,
-    server_name: String,
-    verifier: Arc<dyn ServerCertVerifier>,
-    tls: Box<rustls::ClientConfig>,
-    transport: Arc<TransportConfig>,
+    connector: Connector,
     window: usize,
     connections: Mutex<Vec<Open>>,
     /// One dials for all who wait.
     dialling: tokio::sync::Mutex<LastFailure>,
-    /// For IPv4 and for IPv6; each is there once it was needed.
-    endpoints: Mutex<[Option<Endpoint>; 2]>,
-    /// Others that were in their place, while there are connections on them.
-    replaced: Mutex<Vec<Endpoint>>,
 }
 
 /// When somebody had dialled in vain, and what was said.
@@ -72,7 +48,7 @@ struct Open {
 
 impl std::fmt::Debug for QuicOpener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QuicOpener").field("server", self.dialer.shown()).finish_non_exhaustive()
+        f.debug_struct("QuicOpener").field("server", self.server()).finish_non_exhaustive()
     }
 }
 
@@ -83,30 +59,16 @@ impl QuicOpener {
     ///
     /// The roots for TLS cannot be had.
     pub fn new(config: QuicClientConfig, dialer: Dialer) -> Result<QuicOpener, TlsError> {
-        let verifier = tls::verifier(&config.tls)?;
-        let mut tls = tls::client_config(Arc::clone(&verifier), &[&rustls::version::TLS13])?;
-        tls.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
-        tls.resumption = Resumption::disabled();
         let window = windows::of_client();
         // The server opens none.
-        let transport = Arc::new(transport_config(config.congestion, window, CLIENT_IDLE, 0));
-        Ok(QuicOpener {
-            dialer,
-            server_name: config.tls.server_name,
-            verifier,
-            tls: Box::new(tls),
-            transport,
-            window,
-            connections: Mutex::default(),
-            dialling: tokio::sync::Mutex::default(),
-            endpoints: Mutex::default(),
-            replaced: Mutex::default(),
-        })
+        let transport = transport_config(config.congestion, window, CLIENT_IDLE, 0);
+        let connector = Connector::new(config, dialer, transport)?;
+        Ok(QuicOpener { connector, window, connections: Mutex::default(), dialling: Default::default() })
     }
 
     /// The servers that are dialled, for people.
     pub fn server(&self) -> &Arc<str> {
-        self.dialer.shown()
+        self.connector.server()
     }
 
     /// Opens a tunnel in which `first` is said first: a stream is heard of with its first bytes.
@@ -158,18 +120,15 @@ impl QuicOpener {
         {
             return Err(NotOpened::Dial(DialError::Connect(why.clone())));
         }
-        let connect = |address| self.connect(address);
-        let connection = match self.dialer.dial_with(connect).await {
+        let connection = match self.connector.connect().await {
             Ok(connection) => connection,
             Err(error) => {
-                self.replace_endpoints();
                 if let DialError::Connect(why) = &error {
                     *last_failure = Some((Instant::now(), why.clone()));
                 }
                 return Err(NotOpened::Dial(error));
             }
         };
-        debug!(peer = %connection.remote_address(), rtt = ?connection.rtt(), "QUIC");
         let usage = Usage::new();
         let heard = Arc::new(Heard::new(connection.clone()));
         let open = Open { connection: connection.clone(), usage: Arc::clone(&usage), heard };
@@ -197,72 +156,17 @@ impl QuicOpener {
         Ok(stream)
     }
 
-    /// Makes a connection to one address.
-    async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
-        let endpoint = self.endpoint(address).await?;
-        let refused = Refused::default();
-        let mut tls = rustls::ClientConfig::clone(&self.tls);
-        tls.dangerous().set_certificate_verifier(refused.noting(Arc::clone(&self.verifier)));
-        let crypto = Crypto::try_from(tls).map_err(io::Error::other)?;
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::clone(&self.transport));
-        let connecting =
-            endpoint.connect_with(config, address, &self.server_name).map_err(io::Error::other)?;
-        match timeout(HANDSHAKE_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error| refused.explain(error)),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, NO_ANSWER)),
-        }
-    }
-
-    /// What connections to addresses of this family are made with.
-    async fn endpoint(&self, address: SocketAddr) -> io::Result<Endpoint> {
-        let place = usize::from(address.is_ipv6());
-        let known = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)[place].clone();
-        if let Some(endpoint) = known {
-            return Ok(endpoint);
-        }
-        let socket: UdpSocket = self.dialer.udp_socket(address).await?;
-        let endpoint = Endpoint::new(
-            endpoint_config(rand::random(), ConnectionIds::random()),
-            None,
-            socket,
-            Arc::new(TokioRuntime),
-        )?;
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(endpoint.clone());
-        Ok(endpoint)
-    }
-
-    /// Puts others in the place of the endpoints: another socket may find a way that these do not.
-    fn replace_endpoints(&self) {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.extend(endpoints.iter_mut().filter_map(Option::take));
-        replaced.retain(|endpoint| endpoint.open_connections() > 0);
-    }
-
     /// Ends all connections when what was said in tunnels that are over has arrived, and waits until their server has
     /// heard of it.
     pub async fn close(&self) {
         const ARRIVAL: Duration = Duration::from_secs(5);
-        const MOMENT: Duration = Duration::from_millis(300);
         let connections =
             std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
         for open in connections.iter().filter(|open| !open.usage.has_arriving() || !open.heard.answers()) {
             open.connection.close(CODE, b"");
         }
         all_have_arrived(ARRIVAL).await;
-        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let endpoints: Vec<_> = endpoints.into_iter().flatten().chain(replaced).collect();
-        for endpoint in &endpoints {
-            endpoint.close(CODE, b"");
-        }
-        let heard = async {
-            for endpoint in &endpoints {
-                endpoint.wait_idle().await;
-            }
-        };
-        let _ = timeout(MOMENT, heard).await;
+        self.connector.close().await;
     }
 
     /// Ends what nobody uses; what is in use ends with its last tunnel.

@@ -6,6 +6,7 @@
 //! So each half of ours sees to it that its connections are not silent while there are tunnels in them.
 
 mod client;
+mod connector;
 #[cfg(feature = "server")]
 pub(crate) mod demux;
 mod error;
@@ -19,6 +20,7 @@ mod hmac;
 mod idle;
 mod ids;
 mod keep_alive;
+pub(crate) mod packets;
 mod refused;
 mod reset;
 #[cfg(feature = "server")]
@@ -33,6 +35,7 @@ mod windows;
 
 pub use client::QuicOpener;
 pub use error::QuicError;
+pub use packets::QuicPackets;
 #[cfg(feature = "server")]
 pub(crate) use server::{Arriving, Listener, QuicConnection, Refusal, Settings, asks_for_us, offers_as_ours};
 pub use stream::QuicStream;

@@ -4,11 +4,12 @@ use super::demux::{Demux, Rules};
 use super::idle::{Idle, look_after};
 use super::ids::ConnectionIds;
 use super::keep_alive::keep_alive;
+use super::packets;
 use super::windows::{Grant, LEAST, MOST, of_stream, window};
 use super::{CODE, QuicStream, SERVER_IDLE, endpoint_config, transport_config};
 use crate::config::Congestion;
 use crate::transport::tls::{Acceptor, TlsError};
-use crate::transport::usage::{Usage, all_have_arrived};
+use crate::transport::usage::{InUse, Usage, all_have_arrived};
 use crate::wire::tls::ClientHello;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
@@ -60,6 +61,8 @@ pub(crate) struct Settings {
     /// For clients that offer no protocol: to offer none, and to be given none, is in order, too (RFC 9001 section 8.1).
     without_protocols: Arc<ServerConfig>,
     congestion: Congestion,
+    /// Whether packets of UDP are taken.
+    udp: bool,
     reset_key: [u8; 32],
     ids: ConnectionIds,
 }
@@ -71,14 +74,14 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// With this certificate.
+    /// With this certificate. `udp` says whether packets of UDP are taken.
     ///
     /// # Errors
     ///
     /// The library refuses it.
-    pub(crate) fn new(tls: &Acceptor, congestion: Congestion) -> Result<Settings, TlsError> {
+    pub(crate) fn new(tls: &Acceptor, congestion: Congestion, udp: bool) -> Result<Settings, TlsError> {
         // (each connection has what there is for it when it comes)
-        let transport = Arc::new(transport_config(congestion, LEAST, SERVER_IDLE, STREAMS));
+        let transport = Arc::new(server_transport(congestion, udp));
         let make = |protocols| -> Result<Arc<ServerConfig>, TlsError> {
             let crypto = QuicServerConfig::try_from(tls.config_of_tls_1_3(protocols)?)
                 .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
@@ -90,6 +93,7 @@ impl Settings {
             config: make(PROTOCOLS)?,
             without_protocols: make(&[])?,
             congestion,
+            udp,
             reset_key: tls.secret(b"QUIC stateless reset")?,
             ids: ConnectionIds::new(tls.secret(b"QUIC connection ids")?),
         })
@@ -99,10 +103,18 @@ impl Settings {
 impl Settings {
     /// With windows for streams of what there is for one more connection. (Its own window grows with its first tunnel.)
     fn transport(&self) -> TransportConfig {
-        let mut transport = transport_config(self.congestion, LEAST, SERVER_IDLE, STREAMS);
+        let mut transport = server_transport(self.congestion, self.udp);
         transport.stream_receive_window(of_stream(Grant::next(MOST).max(Grant::of_many(MOST))));
         transport
     }
+}
+
+fn server_transport(congestion: Congestion, udp: bool) -> TransportConfig {
+    let mut transport = transport_config(congestion, LEAST, SERVER_IDLE, STREAMS);
+    if udp {
+        packets::allow(&mut transport);
+    }
+    transport
 }
 
 /// Whether the name that a client asks for, or the address where it says none, is one of ours.
@@ -237,7 +249,7 @@ impl Arriving {
                 () = looked_after => {}
             }
         });
-        Ok(QuicConnection { connection, usage })
+        Ok(QuicConnection { connection, usage, udp: settings.udp })
     }
 }
 
@@ -245,6 +257,7 @@ impl Arriving {
 pub(crate) struct QuicConnection {
     connection: Connection,
     usage: Arc<Usage>,
+    udp: bool,
 }
 
 impl QuicConnection {
@@ -267,5 +280,16 @@ impl QuicConnection {
     pub(crate) async fn next_stream(&self) -> Result<QuicStream, quinn::ConnectionError> {
         let stream = self.connection.accept_bi().await?;
         Ok(QuicStream::new(stream, self.usage.one_more(), None))
+    }
+
+    /// Packets of UDP: what brings them and what sends them. `None` where they are not taken.
+    pub(crate) fn packets(&self) -> Option<(packets::Incoming, packets::Outgoing)> {
+        let connection = || self.connection.clone();
+        self.udp.then(|| (packets::Incoming::new(connection()), packets::Outgoing::new(connection())))
+    }
+
+    /// Counts as used until this is dropped.
+    pub(crate) fn one_more(&self) -> InUse {
+        self.usage.one_more()
     }
 }

@@ -4,6 +4,7 @@
 //! Sources: RFC 8999 (what all versions have in common), RFC 9000 (version 1) sections 12, 16, 17 and 19, RFC 9001
 //! sections 5.2 to 5.4.
 
+pub mod datagram;
 mod first_flight;
 mod frame;
 mod header;
