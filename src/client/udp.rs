@@ -83,7 +83,7 @@ impl Carrier {
             Carrier::Quic(quic) => quic.close().await,
             #[cfg(feature = "grpc")]
             Carrier::GrpcSession(_) => {}
-            Carrier::Session(_) => {}
+            Carrier::Session(_) | Carrier::Connection(_) => {}
         }
     }
 
