@@ -1,29 +1,23 @@
 //! The client half: accept, dial, open the disguise, relay.
 
-use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
 use crate::metrics::{self, Failure};
 use crate::mux::Pool;
+use crate::net::Names;
 use crate::net::conn_info::ConnInfo;
-use crate::net::dial::Dialer;
-use crate::net::handed_over::HandedOver;
-use crate::net::listen::Listeners;
-use crate::net::options::SocketOptions;
-use crate::net::own_addresses::OwnAddresses;
-use crate::net::{self, Names};
 use crate::relay::{self, Timeouts};
-use crate::service::{Current, Half, Service, StartError};
 use crate::telemetry::{Record, Target};
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcOpener;
 use crate::transport::{NotAccepted, Opener, WebOpener};
-use std::net::{SocketAddr, UdpSocket};
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
+mod half;
+mod start;
 mod udp;
 
 use udp::Carrier;
@@ -59,126 +53,8 @@ enum Opening {
 }
 
 impl Client {
-    /// Listens on the local addresses.
-    ///
-    /// # Errors
-    ///
-    /// One of them cannot be had, or the roots for TLS cannot.
-    pub fn bind(
-        config: ClientConfig,
-        tunnel: &TunnelConfig,
-        handed_over: HandedOver,
-    ) -> Result<Service<Client>, StartError> {
-        refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
-        // What is asked of the sockets is for the way to the server; the host is on the same machine.
-        let listeners = Listeners::bind(&config.listen, &SocketOptions::default(), handed_over)?;
-        let udp = config.udp.then(|| net::udp::bind(&config.listen)).transpose()?;
-        let client = Client::new(config, tunnel, &OwnAddresses::of(&listeners))?;
-        let service = Service::new(listeners, client);
-        Ok(match udp {
-            Some(sockets) => service.with_udp(sockets),
-            None => service,
-        })
-    }
-
-    /// A client that listens at its `own` addresses.
-    fn new(config: ClientConfig, tunnel: &TunnelConfig, own: &OwnAddresses) -> Result<Client, StartError> {
-        refuse_ourselves(&config, own)?;
-        let ClientConfig { servers, proxy, disguise, udp, .. } = config;
-        // Nobody knows where a proxy cuts what it passes on.
-        let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
-        let dialer = || {
-            let (servers, sockets) = (servers.clone(), tunnel.sockets.clone());
-            let dialer = match &proxy {
-                Some(proxy) => Dialer::through(proxy.clone(), servers, sockets),
-                None => Dialer::new(servers, sockets),
-            };
-            dialer.without(own.clone())
-        };
-        let timeouts = Timeouts::new(tunnel.idle_timeout);
-        let udp = udp.then(|| Carrier::new(&disguise, dialer(), timeouts)).transpose()?;
-        let dialer = dialer();
-        let names = Arc::clone(dialer.names());
-        let opener = match disguise {
-            ClientDisguise::Web(web) if web.mux > 0 => {
-                let (most, early_data) = (web.mux, web.early_data);
-                let opener = WebOpener::new(web, dialer)?;
-                Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
-            }
-            #[cfg(feature = "grpc")]
-            ClientDisguise::Grpc(grpc) if grpc.mux > 0 => {
-                let most = grpc.mux;
-                let opener = GrpcOpener::new(grpc, dialer)?;
-                Opening::GrpcSession(Arc::new(Pool::new(opener, most, 0, timeouts)))
-            }
-            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
-        };
-        Ok(Client { opener, udp, timeouts, names })
-    }
-}
-
-/// Makes sure that no server leads back.
-fn refuse_ourselves(config: &ClientConfig, own: &OwnAddresses) -> Result<(), StartError> {
-    // What a server's address means is a proxy's matter.
-    let (what, dialled) = match &config.proxy {
-        Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
-        None => ("server", config.servers.as_slice()),
-    };
-    match own.find(dialled) {
-        Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
-        None => Ok(()),
-    }
-}
-
-impl Half for Client {
-    fn renewed(
-        &self,
-        settings: config::Half,
-        tunnel: &TunnelConfig,
-        own: &OwnAddresses,
-    ) -> Result<Client, StartError> {
-        let config::Half::Client(settings) = settings else { return Err(StartError::OtherHalf) };
-        let client = Client::new(*settings, tunnel, own)?;
-        client.names.begin_with(&[Arc::clone(&self.names)]);
-        Ok(client)
-    }
-
-    async fn serve_udp(
-        current: Arc<Current<Client>>,
-        sockets: Vec<UdpSocket>,
-        closing: impl Future<Output = ()> + Send,
-    ) {
-        udp::serve(current, sockets, closing).await;
-    }
-
-    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
-        let of_tunnels = match &self.opener {
-            Opening::Tunnel(opener) => opener.farewell(),
-            Opening::Session(_) => None,
-            #[cfg(feature = "grpc")]
-            Opening::GrpcSession(pool) => Some(Box::pin(pool.opener().close()) as Pin<Box<_>>),
-        };
-        match (&self.udp, of_tunnels) {
-            (Some(udp), Some(of_tunnels)) => Some(Box::pin(async {
-                tokio::join!(udp.close(), of_tunnels);
-            })),
-            (_, of_tunnels) => of_tunnels,
-        }
-    }
-
-    fn retire(&self, _: &Client) {
-        if let Some(udp) = &self.udp {
-            udp.retire();
-        }
-        match &self.opener {
-            Opening::Session(pool) => pool.retire(),
-            #[cfg(feature = "grpc")]
-            Opening::GrpcSession(pool) => pool.retire(),
-            Opening::Tunnel(opener) => opener.retire(),
-        }
-    }
-
-    async fn serve(self: Arc<Client>, mut app: TcpStream, peer: SocketAddr) {
+    /// Serves an application's connection to its end.
+    async fn serve_connection(&self, mut app: TcpStream, peer: SocketAddr) {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {
             debug!(%peer, "closed before sending anything");

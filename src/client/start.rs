@@ -1,0 +1,94 @@
+//! How the client half starts.
+
+use super::udp::Carrier;
+use super::{Client, Opening};
+use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::mux::Pool;
+use crate::net;
+use crate::net::dial::Dialer;
+use crate::net::handed_over::HandedOver;
+use crate::net::listen::Listeners;
+use crate::net::options::SocketOptions;
+use crate::net::own_addresses::OwnAddresses;
+use crate::relay::Timeouts;
+use crate::service::{Service, StartError};
+#[cfg(feature = "grpc")]
+use crate::transport::GrpcOpener;
+use crate::transport::{Opener, WebOpener};
+use std::sync::Arc;
+
+impl Client {
+    /// Listens on the local addresses.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be had, or the roots for TLS cannot.
+    pub fn bind(
+        config: ClientConfig,
+        tunnel: &TunnelConfig,
+        handed_over: HandedOver,
+    ) -> Result<Service<Client>, StartError> {
+        refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
+        // What is asked of the sockets is for the way to the server; the host is on the same machine.
+        let listeners = Listeners::bind(&config.listen, &SocketOptions::default(), handed_over)?;
+        let udp = config.udp.then(|| net::udp::bind(&config.listen)).transpose()?;
+        let client = Client::new(config, tunnel, &OwnAddresses::of(&listeners))?;
+        let service = Service::new(listeners, client);
+        Ok(match udp {
+            Some(sockets) => service.with_udp(sockets),
+            None => service,
+        })
+    }
+
+    /// A client that listens at its `own` addresses.
+    pub(super) fn new(
+        config: ClientConfig,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Client, StartError> {
+        refuse_ourselves(&config, own)?;
+        let ClientConfig { servers, proxy, disguise, udp, .. } = config;
+        // Nobody knows where a proxy cuts what it passes on.
+        let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
+        let dialer = || {
+            let (servers, sockets) = (servers.clone(), tunnel.sockets.clone());
+            let dialer = match &proxy {
+                Some(proxy) => Dialer::through(proxy.clone(), servers, sockets),
+                None => Dialer::new(servers, sockets),
+            };
+            dialer.without(own.clone())
+        };
+        let timeouts = Timeouts::new(tunnel.idle_timeout);
+        let udp = udp.then(|| Carrier::new(&disguise, dialer(), timeouts)).transpose()?;
+        let dialer = dialer();
+        let names = Arc::clone(dialer.names());
+        let opener = match disguise {
+            ClientDisguise::Web(web) if web.mux > 0 => {
+                let (most, early_data) = (web.mux, web.early_data);
+                let opener = WebOpener::new(web, dialer)?;
+                Opening::Session(Arc::new(Pool::new(opener, most, early_data, timeouts)))
+            }
+            #[cfg(feature = "grpc")]
+            ClientDisguise::Grpc(grpc) if grpc.mux > 0 => {
+                let most = grpc.mux;
+                let opener = GrpcOpener::new(grpc, dialer)?;
+                Opening::GrpcSession(Arc::new(Pool::new(opener, most, 0, timeouts)))
+            }
+            disguise => Opening::Tunnel(Box::new(Opener::new(disguise, dialer, unknown_cuts)?)),
+        };
+        Ok(Client { opener, udp, timeouts, names })
+    }
+}
+
+/// Makes sure that no server leads back.
+fn refuse_ourselves(config: &ClientConfig, own: &OwnAddresses) -> Result<(), StartError> {
+    // What a server's address means is a proxy's matter.
+    let (what, dialled) = match &config.proxy {
+        Some(proxy) => ("proxy", std::slice::from_ref(&proxy.address)),
+        None => ("server", config.servers.as_slice()),
+    };
+    match own.find(dialled) {
+        Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
+        None => Ok(()),
+    }
+}
