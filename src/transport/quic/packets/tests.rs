@@ -29,6 +29,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -417,4 +418,64 @@ async fn a_session_is_over_when_nothing_has_passed_for_a_time() {
     assert!(poll(&mut port).is_pending(), "something has passed");
     advance(Duration::from_secs(2)).await;
     assert_eq!(poll(&mut port), Poll::Ready(Err(Ended::Idle)));
+}
+
+/// A way to a server. Once `is_lost` is set nothing passes, until another connection begins.
+async fn way(server: SocketAddr, is_lost: Arc<AtomicBool>) -> SocketAddr {
+    let (near, far) = (socket(), socket());
+    far.connect(server).await.unwrap();
+    let address = near.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                came = near.recv_from(&mut up) => {
+                    let (len, from) = came.unwrap();
+                    client = Some(from);
+                    // (a long header: a handshake)
+                    if up[0] & 0x80 != 0 {
+                        is_lost.store(false, Ordering::Relaxed);
+                    }
+                    if !is_lost.load(Ordering::Relaxed) {
+                        far.send(&up[..len]).await.unwrap();
+                    }
+                }
+                came = far.recv(&mut down) => {
+                    let len = came.unwrap();
+                    if !is_lost.load(Ordering::Relaxed) {
+                        near.send_to(&down[..len], client.unwrap()).await.unwrap();
+                    }
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_session_leaves_a_connection_on_which_nobody_answers() {
+    let far = Far::new(true, LimitOptions::default()).await;
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let way = way(far.server, Arc::clone(&is_lost)).await;
+    let dialer = Dialer::new(vec![host(way)], SocketOptions::default());
+    let near = Near::with(QuicPackets::new(client_config(), dialer).unwrap());
+    let app = socket();
+    app.send_to(b"one", near.port).await.unwrap();
+    let (_, first) = receive(&far.shadowsocks).await;
+    far.shadowsocks.send_to(b"answer", first).await.unwrap();
+    assert_eq!(receive(&app).await.0, b"answer");
+    is_lost.store(true, Ordering::Relaxed);
+    let mut packet = [0; 16];
+    let arrives = async {
+        loop {
+            app.send_to(b"two", near.port).await.unwrap();
+            let received = far.shadowsocks.recv_from(&mut packet);
+            if let Ok(received) = timeout(Duration::from_millis(100), received).await {
+                break received.unwrap();
+            }
+        }
+    };
+    let (len, second) = timeout(SOON, arrives).await.unwrap();
+    assert_eq!((&packet[..len], second == first), (&b"two"[..], false));
 }
