@@ -33,6 +33,7 @@ mod error;
 #[cfg(feature = "grpc")]
 mod h2;
 mod limits;
+mod packets;
 #[cfg(feature = "quic")]
 mod quic;
 mod reach;
@@ -306,6 +307,10 @@ impl Server {
                 let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target)
                     .with_udp(self.config.udp);
                 return Ok(mux::serve(open, backend, self.timeouts));
+            }
+            Accepted::Packets(open) => {
+                record.kind = Kind::Udp;
+                return Ok(limits::with_slot(slot, packets::serve(*open, backend, self.config.udp)));
             }
         };
         let backend = match dialled {

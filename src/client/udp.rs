@@ -18,6 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error};
 
+mod connections;
+
+use connections::Connections;
+
 /// The sessions of UDP in one connection of Mux.Cool: they take little.
 pub(super) const SESSIONS: usize = 64;
 
@@ -26,6 +30,8 @@ pub(super) const SESSIONS: usize = 64;
 pub(super) enum Carrier {
     /// Sessions of Mux.Cool, in WebSocket. The connections are others than those of TCP: neither waits for the other.
     Session(Arc<Pool<WebOpener>>),
+    /// WebSocket connections without mux, one a source.
+    Connection(Arc<Connections>),
     /// The same in gRPC.
     #[cfg(feature = "grpc")]
     GrpcSession(Arc<Pool<GrpcOpener>>),
@@ -47,7 +53,11 @@ impl Carrier {
                 Carrier::GrpcSession(Arc::new(Pool::new(opener, SESSIONS, 0, timeouts)))
             }
             ClientDisguise::Web(web) => {
+                let is_mux = web.mux > 0;
                 let opener = WebOpener::new(web, dialer)?;
+                if !is_mux {
+                    return Ok(Carrier::Connection(Arc::new(Connections::new(opener))));
+                }
                 Carrier::Session(Arc::new(Pool::new(opener, SESSIONS, 0, timeouts)))
             }
             ClientDisguise::Quic(quic) => Carrier::Quic(Arc::new(QuicPackets::new(quic, dialer)?)),
@@ -60,6 +70,7 @@ impl Carrier {
         let peer = source.remote().address;
         match self {
             Carrier::Session(pool) => pool.carry_packets(Port::from(source), peer),
+            Carrier::Connection(connections) => connections.carry(source),
             #[cfg(feature = "grpc")]
             Carrier::GrpcSession(pool) => pool.carry_packets(Port::from(source), peer),
             Carrier::Quic(quic) => quic.carry(Port::from(source)),
@@ -72,7 +83,7 @@ impl Carrier {
             Carrier::Quic(quic) => quic.close().await,
             #[cfg(feature = "grpc")]
             Carrier::GrpcSession(_) => {}
-            Carrier::Session(_) => {}
+            Carrier::Session(_) | Carrier::Connection(_) => {}
         }
     }
 
@@ -80,6 +91,8 @@ impl Carrier {
     pub(super) fn retire(&self) {
         match self {
             Carrier::Session(pool) => pool.retire(),
+            // (a connection is for one source)
+            Carrier::Connection(_) => {}
             #[cfg(feature = "grpc")]
             Carrier::GrpcSession(pool) => pool.retire(),
             Carrier::Quic(quic) => quic.retire(),

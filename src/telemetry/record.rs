@@ -180,6 +180,8 @@ impl Record {
     /// A tunnel, or a connection for sessions, stands, so long after it was asked for.
     pub fn stands(&mut self, took: Duration) {
         self.open = match (self.kind.of_tunnel(), self.kind) {
+            // Which is counted where its packets are.
+            (Some(TunnelKind::Udp), _) => None,
             (Some(kind), _) => Some(metrics::tunnel_opened(kind, took)),
             (None, Kind::Mux) => Some(metrics::mux_connection_opened(took)),
             (None, _) => None,

@@ -4,7 +4,7 @@ use super::framed::Framed;
 use super::framing::Framing;
 #[cfg(feature = "grpc")]
 use super::grpc::Hunks;
-use super::websocket::WebSocket;
+use super::websocket::{PacketStream, WebSocket};
 use super::{NotAccepted, Stream, Tunnel};
 use crate::net::Dialer;
 use crate::net::dial::DialError;
@@ -35,6 +35,8 @@ pub enum Accepted {
     Tunnel(Tunnel, Option<TcpStream>),
     /// Sessions of Mux.Cool, and the backend where it was dialled already.
     Mux(OpenMux, Option<TcpStream>),
+    /// Packets of UDP.
+    Packets(Box<PacketStream>),
 }
 
 /// A connection with sessions of Mux.Cool.

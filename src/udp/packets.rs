@@ -35,6 +35,11 @@ impl Packets {
         self.bytes.len() - self.ends.last().copied().unwrap_or(0)
     }
 
+    /// The packet that was begun is none.
+    pub fn abandon(&mut self) {
+        self.bytes.truncate(self.bytes.len() - self.unfinished());
+    }
+
     /// The packet that was begun is complete. Without a part it is empty.
     pub fn finish(&mut self) {
         self.ends.push(self.bytes.len());
@@ -167,6 +172,9 @@ mod tests {
         packets.extend(b"gun");
         packets.finish();
         packets.finish();
+        packets.extend(b"never");
+        packets.abandon();
+        assert_eq!(packets.unfinished(), 0);
         assert_eq!(packets.iter().collect::<Vec<_>>(), [&b"begun"[..], b""]);
     }
 

@@ -11,5 +11,5 @@ pub mod upgrade;
 pub use syntax::{MAX_HEAD, date, first_line};
 pub use upgrade::{
     HeaderOrder, HttpRule, MissedUpgrade, PathTable, Upgrade, UpgradeAnswer, UpgradeDetector, UpgradeMiss,
-    UpgradeParse, UpgradeRequest, switching_protocols,
+    UpgradeParse, UpgradeRequest, is_of_packets, switching_protocols,
 };

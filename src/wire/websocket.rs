@@ -39,6 +39,10 @@ pub const CONTROL_PAYLOAD: usize = 125;
 pub const CLOSE_NORMAL: u16 = 1000;
 /// Close code: the peer broke the protocol (RFC 6455, section 7.4.1).
 pub const CLOSE_PROTOCOL_ERROR: u16 = 1002;
+/// Close code: the kind of data is one that this end does not take (RFC 6455, section 7.4.1).
+pub const CLOSE_UNSUPPORTED_DATA: u16 = 1003;
+/// Close code: this end cannot do what was asked of it (RFC 6455, section 7.4.1).
+pub const CLOSE_INTERNAL_ERROR: u16 = 1011;
 /// Close code: the bytes are not of their declared kind, such as text that is not UTF-8
 /// (RFC 6455, section 7.4.1).
 pub const CLOSE_INVALID_PAYLOAD: u16 = 1007;

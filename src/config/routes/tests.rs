@@ -166,6 +166,7 @@ fn whoever_is_a_client_has_a_tunnel() {
         key: None,
         versioned: true,
         protocol: None,
+        packets: false,
     });
     for (text, _, routes, _) in servers(&["*.example:127.0.0.1:9"]) {
         for layer in [Layer::Clear, Layer::Tls] {

@@ -2,6 +2,7 @@
 
 use crate::detect::Rules;
 use crate::wire::grpc::Method;
+use crate::wire::http::is_of_packets;
 use h2::ext::Protocol;
 use http::{HeaderMap, Request};
 
@@ -25,6 +26,8 @@ pub(crate) struct Extended {
     pub(crate) key: Option<Vec<u8>>,
     /// `Sec-WebSocket-Protocol`.
     pub(crate) protocol: Option<Vec<u8>>,
+    /// Whether each message is a packet of UDP: `X-Sock-Type: udp`.
+    pub(crate) packets: bool,
 }
 
 /// Tells our requests from others.
@@ -48,6 +51,7 @@ impl Requests<'_> {
                         route: rule.routes.find(path),
                         key: value("sec-websocket-key"),
                         protocol: value("sec-websocket-protocol"),
+                        packets: header(request.headers(), "x-sock-type").is_some_and(is_of_packets),
                     })
                 }
                 _ => Asked::Other,

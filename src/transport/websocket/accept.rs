@@ -1,6 +1,6 @@
 //! A server's side of WebSocket and HTTPUpgrade.
 
-use super::{OpenWebSocket, WebSocket};
+use super::{OpenWebSocket, PacketStream, WebSocket};
 use crate::net::Dialer;
 #[cfg(all(feature = "grpc", feature = "server"))]
 use crate::transport::h2::{Arrived, EndOf, Extended};
@@ -42,6 +42,12 @@ pub(in crate::transport) async fn accept(
     }
     let websocket = WebSocket::new(Role::Server, upgrade.key(&bytes).unwrap_or_default());
     drop(bytes);
+    if upgrade.packets {
+        granted.map_err(NotAccepted::Broken)?;
+        return Ok(Accepted::Packets(Box::new(
+            PacketStream::new(client, websocket, rest).with_first(&early),
+        )));
+    }
     let early_len = early.len();
     let mut open = OpenWebSocket::new(client, websocket, early);
     open.write_error = granted.err();
@@ -67,7 +73,7 @@ pub(crate) async fn accept_extended(
             answer.headers_mut().insert(http::HeaderName::from_static(name), value);
         }
     };
-    let Extended { key, protocol, .. } = extended;
+    let Extended { key, protocol, packets, .. } = extended;
     // A proxy that translates may leave it to us to show that the key was read.
     if let Some(key) = &key {
         put("sec-websocket-accept", accept_key(key).as_bytes());
@@ -79,6 +85,10 @@ pub(crate) async fn accept_extended(
     let stream = arrived.accept(answer, EndOf::Data, Reason::CANCEL);
     let websocket = WebSocket::new(Role::Server, &key.unwrap_or_default());
     let early = early.unwrap_or_default();
+    if packets {
+        let open = PacketStream::new(stream.into(), websocket, Vec::new()).with_first(&early);
+        return Ok(Accepted::Packets(Box::new(open)));
+    }
     let early_len = early.len();
     detect(OpenWebSocket::new(stream.into(), websocket, early), early_len, backend).await
 }

@@ -22,6 +22,7 @@ mod keep_alive_tests;
 mod open;
 #[cfg(test)]
 mod open_tests;
+mod packets;
 mod protocol;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub(super) use accept::accept;
 #[cfg(all(feature = "grpc", feature = "server"))]
 pub(crate) use accept::accept_extended;
 pub use open::WebOpener;
+pub use packets::PacketStream;
 
 use super::framed::Framed;
 use crate::relay::ProtocolError;
@@ -260,6 +262,11 @@ impl WebSocket {
     /// Whether the peer has closed the connection, and not only its own direction.
     pub fn peer_has_closed(&self) -> bool {
         matches!(self.state, State::Closing(_) | State::Closed)
+    }
+
+    /// The code with which the peer has closed the connection, if it gave one.
+    pub fn close_code(&self) -> Option<u16> {
+        if let State::Closing(code) = self.state { code } else { None }
     }
 
     /// A binary message of `frame[Encoder::HEAD..]`, in place. Returns where in `frame` it begins.

@@ -1,6 +1,6 @@
 //! A client's side of WebSocket and HTTPUpgrade: the request of a Go program.
 
-use super::{OpenWebSocket, WebSocket};
+use super::{OpenWebSocket, PacketStream, WebSocket};
 use crate::config::{Handshake, WebBody, WebConfig};
 use crate::net::Dialer;
 use crate::relay::Direction;
@@ -72,14 +72,36 @@ impl WebOpener {
     ///
     /// The server cannot be reached, or does not grant it.
     pub async fn websocket(&self, first: &mut Vec<u8>) -> Result<OpenWebSocket<Stream>, NotOpened> {
-        let mut server = self.connect().await?;
-        let key = key(rand::random());
-        let request = request(&self.config, Some(&key), first);
-        let mut behind = awaited(&mut server, &request, Some(&key)).await?;
-        let websocket = WebSocket::new(Role::Client, key.as_bytes()).kept_alive(self.config.keep_alive);
+        let (server, websocket, mut behind) = self.upgraded(&self.config, first).await?;
         let mut open = OpenWebSocket::new(server, websocket, Vec::new());
         open.take(&mut behind);
         Ok(open)
+    }
+
+    /// Opens a WebSocket connection in which each message is a packet of UDP.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub async fn packets(&self) -> Result<PacketStream, NotOpened> {
+        let mut config = self.config.clone();
+        config.headers.push(("X-Sock-Type".to_owned(), "udp".to_owned()));
+        let (server, websocket, behind) = self.upgraded(&config, &mut Vec::new()).await?;
+        Ok(PacketStream::new(server, websocket, behind))
+    }
+
+    /// Has a server grant a WebSocket connection, and what came right behind its answer.
+    async fn upgraded(
+        &self,
+        config: &WebConfig,
+        first: &mut Vec<u8>,
+    ) -> Result<(Stream, WebSocket, Vec<u8>), NotOpened> {
+        let mut server = self.connect().await?;
+        let key = key(rand::random());
+        let request = request(config, Some(&key), first);
+        let behind = awaited(&mut server, &request, Some(&key)).await?;
+        let websocket = WebSocket::new(Role::Client, key.as_bytes()).kept_alive(config.keep_alive);
+        Ok((server, websocket, behind))
     }
 
     /// Dials the server, through TLS if that is asked for.

@@ -102,6 +102,8 @@ pub struct Upgrade {
     pub versioned: bool,
     /// Where the value of `Sec-WebSocket-Protocol` stands, which may hold the first bytes of the stream.
     pub protocol: Option<Range<usize>>,
+    /// Whether each message is a packet of UDP: `X-Sock-Type: udp`, where frames follow.
+    pub packets: bool,
 }
 
 impl Upgrade {
@@ -236,8 +238,14 @@ impl UpgradeDetector {
         let takes_path = |path: &&str| rule.takes_path(path, versioned || key.is_none());
         let Some(path) = request.path.filter(takes_path) else { return UpgradeParse::Other };
         let route = rule.routes.find(path);
-        UpgradeParse::Upgrade(Upgrade { route, head_len, key, versioned, protocol })
+        let packets = versioned && header(request.headers, "x-sock-type").is_some_and(is_of_packets);
+        UpgradeParse::Upgrade(Upgrade { route, head_len, key, versioned, protocol, packets })
     }
+}
+
+/// Whether this value of `X-Sock-Type` says that the messages are packets of UDP.
+pub fn is_of_packets(value: &[u8]) -> bool {
+    value.trim_ascii().eq_ignore_ascii_case(b"udp")
 }
 
 fn has_long_line(head: &[u8]) -> bool {

@@ -12,7 +12,7 @@ mod path_table;
 mod tests;
 
 pub use answer::{UpgradeAnswer, switching_protocols};
-pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse};
+pub use detect::{HttpRule, Upgrade, UpgradeDetector, UpgradeParse, is_of_packets};
 pub use missed::{MissedUpgrade, UpgradeMiss};
 pub use path_table::PathTable;
 

@@ -148,8 +148,41 @@ fn payload_begins_behind_the_head() {
     bytes.extend_from_slice(b"\r\n\r\npayload");
     assert_eq!(
         UpgradeDetector::default().detect(&bytes, &ANY),
-        UpgradeParse::Upgrade(Upgrade { route: None, head_len, key: None, versioned: false, protocol: None })
+        UpgradeParse::Upgrade(Upgrade {
+            route: None,
+            head_len,
+            key: None,
+            versioned: false,
+            protocol: None,
+            packets: false
+        })
     );
+}
+
+/// wss-proxy's clients say so that each message is a packet of UDP.
+#[test]
+fn messages_are_packets_where_the_request_says_so() {
+    let version = "Sec-WebSocket-Version: 13";
+    for (further, packets) in [
+        (&[version, "X-Sock-Type: udp"][..], true),
+        (&["x-sock-type:  UDP ", version], true),
+        (&[version], false),
+        (&[version, "X-Sock-Type: tcp"], false),
+        (&[version, "X-Sock-Type: udp, tcp"], false),
+        (&[version, "X-Sock-Type:"], false),
+        (&[version, "X-Sock-Types: udp"], false),
+        // No frames follow.
+        (&["X-Sock-Type: udp"], false),
+    ] {
+        let request = request("GET / HTTP/1.1", &[GOOD, further].concat());
+        match UpgradeDetector::default().detect(&request, &ANY) {
+            UpgradeParse::Upgrade(upgrade) => assert_eq!(upgrade.packets, packets, "{further:?}"),
+            other => panic!("{further:?}: {other:?}"),
+        }
+    }
+    // It makes nothing ours that is not.
+    let other = request("GET /other HTTP/1.1", &[GOOD, &[version, "X-Sock-Type: udp"]].concat());
+    assert_eq!(UpgradeDetector::default().detect(&other, &STRICT), UpgradeParse::Other);
 }
 
 #[test]
