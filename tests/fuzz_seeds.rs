@@ -37,7 +37,7 @@ seeds_of! {
     answers client_hello detect early_data fake_tls_hello fake_tls_records first_bytes follow forwarded_for framing
     grpc_hunks h2_takeover metrics_port mux mux_sessions options own_website probe_h2_answer probe_http_answer
     probe_quic_answer probe_tls_answer
-    proxy_protocol quic_first_flight request upgrade upstream_proxy websocket_frames websocket_stream
+    proxy_protocol quic_datagram quic_first_flight request upgrade upstream_proxy websocket_frames websocket_stream
 }
 
 fn fuzz() -> PathBuf {

@@ -27,7 +27,12 @@ impl Half for Client {
         sockets: Vec<UdpSocket>,
         closing: impl Future<Output = ()> + Send,
     ) {
-        udp::serve(current, sockets, closing).await;
+        let carry = move |source| {
+            if let Some(carrier) = &current.get().udp {
+                carrier.carry(source);
+            }
+        };
+        udp::serve(carry, sockets, closing).await;
     }
 
     fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {

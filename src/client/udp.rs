@@ -1,11 +1,10 @@
 //! UDP on the client half: who says something at the local port, and what carries it.
 
-use super::Client;
 use crate::config::ClientDisguise;
 use crate::mux::Pool;
 use crate::net::Dialer;
 use crate::relay::Timeouts;
-use crate::service::{Current, StartError};
+use crate::service::StartError;
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcOpener;
 use crate::transport::{QuicPackets, WebOpener};
@@ -66,7 +65,7 @@ impl Carrier {
     }
 
     /// Carries what a source says, and hears.
-    fn carry(&self, source: Source) {
+    pub(super) fn carry(&self, source: Source) {
         let peer = source.remote().address;
         match self {
             Carrier::Session(pool) => pool.carry_packets(Port::from(source), peer),
@@ -100,16 +99,16 @@ impl Carrier {
     }
 }
 
-/// Serves these sockets until they are to be closed; then their sessions end.
+/// Serves these sockets until they are to be closed; then their sessions end. `carry` gives each source a session.
 pub(super) async fn serve(
-    current: Arc<Current<Client>>,
+    carry: impl Fn(Source) + Clone + Send + 'static,
     sockets: Vec<UdpSocket>,
     closing: impl Future<Output = ()>,
 ) {
     let mut receiving = JoinSet::new();
     for socket in sockets {
         match PacketSocket::new(socket) {
-            Ok(socket) => drop(receiving.spawn(receive(Arc::clone(&current), Arc::new(socket)))),
+            Ok(socket) => drop(receiving.spawn(receive(carry.clone(), Arc::new(socket)))),
             Err(error) => error!(%error, "cannot wait for UDP packets"),
         }
     }
@@ -118,7 +117,7 @@ pub(super) async fn serve(
 }
 
 /// Gives each source that says something a session.
-async fn receive(current: Arc<Current<Client>>, socket: Arc<PacketSocket>) {
+async fn receive(carry: impl Fn(Source), socket: Arc<PacketSocket>) {
     /// After so many errors in a row there is a pause.
     const ERRORS: usize = 64;
     const PAUSE: Duration = Duration::from_millis(100);
@@ -141,12 +140,6 @@ async fn receive(current: Arc<Current<Client>>, socket: Arc<PacketSocket>) {
                 }
             }
         }
-        if new.is_empty() {
-            continue;
-        }
-        match &current.get().udp {
-            Some(carrier) => new.drain(..).for_each(|source| carrier.carry(source)),
-            None => new.clear(),
-        }
+        new.drain(..).for_each(&carry);
     }
 }

@@ -28,6 +28,7 @@ mod probe_http_answer;
 mod probe_quic_answer;
 mod probe_tls_answer;
 mod proxy_protocol;
+mod quic_datagram;
 mod quic_first_flight;
 mod request;
 mod sockets;
@@ -40,7 +41,7 @@ mod websocket_stream;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their files in `fuzz_targets`, and of their folders in `seeds`.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 29] = [
     ("answers", answers::check),
     ("client_hello", client_hello::check),
     ("detect", detect::check),
@@ -63,6 +64,7 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("probe_quic_answer", probe_quic_answer::check),
     ("probe_tls_answer", probe_tls_answer::check),
     ("proxy_protocol", proxy_protocol::check),
+    ("quic_datagram", quic_datagram::check),
     ("quic_first_flight", quic_first_flight::check),
     ("request", request::check),
     ("upgrade", upgrade::check),

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The connections of all sources.
 #[derive(Debug)]
-pub(in crate::client) struct Connections {
+pub(crate) struct Connections {
     opener: WebOpener,
     opening: Semaphore,
     /// When one has failed last.

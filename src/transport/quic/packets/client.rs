@@ -221,7 +221,7 @@ impl QuicPackets {
     }
 
     /// The connection ends under its sessions.
-    #[cfg(all(test, feature = "server"))]
+    #[cfg(all(test, feature = "server", feature = "metrics"))]
     pub(super) fn end_connection(&self) {
         lock(&self.current).as_ref().unwrap().close();
     }

@@ -13,7 +13,7 @@
 mod client;
 mod incoming;
 mod outgoing;
-#[cfg(all(test, feature = "server"))]
+#[cfg(all(test, feature = "server", feature = "metrics"))]
 mod tests;
 
 pub use client::QuicPackets;

@@ -1,8 +1,9 @@
 //! Packets that a connection is to send.
 
 use super::super::CODE;
-use super::{STREAM_TIME, STREAMS};
+use super::{BUFFER, STREAM_TIME, STREAMS};
 use crate::metrics::PacketDropped;
+use crate::runtime::buffers;
 use crate::udp::{LONGEST, Packets, dropped};
 use crate::wire::quic::datagram::FlowId;
 use bytes::{Bytes, BytesMut};
@@ -49,7 +50,9 @@ impl Outgoing {
         let flow = flow.as_bytes();
         let (mut busy, mut too_long) = (0, 0);
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut room = self.connection.datagram_send_buffer_space();
+        let space = self.connection.datagram_send_buffer_space();
+        // (less where the process buffers much)
+        let mut room = (space + buffers::room(BUFFER)).saturating_sub(BUFFER);
         // In one piece of memory, of which each has a part.
         let all = packets.bytes() + packets.len() * flow.len();
         let mut memory = BytesMut::with_capacity(all.min(room));

@@ -2,13 +2,15 @@
 //! ours does not.
 
 use super::super::connector::Connector;
-use super::super::{CLIENT_IDLE, QuicOpener, transport_config, windows};
+use super::super::demux::Rules;
+use super::super::test_socket::welcome;
+use super::super::{CLIENT_IDLE, Listener, QuicOpener, Settings, transport_config, windows};
 use super::{BUFFER, Outgoing, QuicPackets, STREAMS, allow};
 use crate::config::{
     BackendRoutes, Congestion, ExtraRoot, Failover, QuicClientConfig, QuicServerConfig, ServerConfig,
     TlsClientConfig, TlsServerConfig, TunnelConfig,
 };
-use crate::detect::Rules;
+use crate::detect;
 use crate::metrics::text;
 use crate::net::Dialer;
 use crate::net::addr::{Host, HostPort};
@@ -19,17 +21,20 @@ use crate::net::options::SocketOptions;
 use crate::net::udp::set_buffers;
 use crate::server::Server;
 use crate::service::Run as _;
-use crate::udp::{LONGEST, PacketSocket, Packets, Port, Sources};
+use crate::transport::tls::Acceptor;
+use crate::udp::{Backend, Ended, IDLE, LONGEST, PacketSocket, Packets, Port, Sources};
 use quinn::Connection;
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, advance, timeout};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -69,7 +74,7 @@ impl Far {
         let config = ServerConfig {
             listen: vec![host("127.0.0.1:0".parse().unwrap())],
             backend: host(shadowsocks.local_addr().unwrap()),
-            rules: Rules::default(),
+            rules: detect::Rules::default(),
             failover: Failover::default(),
             auto: false,
             names: Vec::new(),
@@ -367,4 +372,110 @@ async fn a_datagram_that_ends_within_its_number_is_nothing() {
     far.shadowsocks.send_to(b"answer", from).await.unwrap();
     let answer = timeout(SOON, connection.read_datagram()).await.unwrap().unwrap();
     assert_eq!(&answer[..], b"\x01answer");
+}
+
+/// The server of a tunnel's connection is told nothing of UDP, though it takes UDP itself.
+#[tokio::test]
+async fn only_the_connection_for_packets_takes_datagrams() {
+    let tls = TlsServerConfig { candidates: vec![(CERTIFICATE.into(), CERTIFICATE.into())], name: None };
+    let settings = Settings::new(&Acceptor::new(&tls, false).unwrap(), Congestion::Cubic, true).unwrap();
+    let rules = Rules { is_ours: Box::new(|_, _| true), website: None, welcome: Arc::new(welcome) };
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener::new(socket, &settings, rules).unwrap();
+    let dialer = || Dialer::new(vec![host(address)], SocketOptions::default());
+    let takes_datagrams = async || {
+        let arriving = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+        let (_, outgoing) = arriving.establish(&settings).await.unwrap().packets().unwrap();
+        outgoing.is_possible()
+    };
+    let opener = QuicOpener::new(client_config(), dialer()).unwrap();
+    let (tunnel, takes) = tokio::join!(opener.open(b"first".to_vec()), takes_datagrams());
+    assert!(tunnel.is_ok() && !takes);
+    let near = Near::with(QuicPackets::new(client_config(), dialer()).unwrap());
+    let app = self::socket();
+    app.send_to(b"packet", near.port).await.unwrap();
+    assert!(takes_datagrams().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_over_when_nothing_has_passed_for_a_time() {
+    let shadowsocks = socket();
+    let dialer = Dialer::new(vec![host(shadowsocks.local_addr().unwrap())], SocketOptions::default());
+    let mut port = Port::from(Backend::open(&Arc::new(dialer)).unwrap());
+    let mut idle = Box::pin(tokio::time::sleep_until(port.idle_at()));
+    let mut packets = Packets::default();
+    let mut poll = |port: &mut Port| {
+        let mut packets = Packets::default();
+        super::poll_port(port, &mut packets, idle.as_mut(), &mut Context::from_waker(Waker::noop()))
+    };
+    assert!(poll(&mut port).is_pending());
+    advance(IDLE - Duration::from_secs(1)).await;
+    assert!(poll(&mut port).is_pending());
+    packets.push(b"packet");
+    port.send(&mut packets);
+    advance(IDLE - Duration::from_secs(1)).await;
+    assert!(poll(&mut port).is_pending(), "something has passed");
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(poll(&mut port), Poll::Ready(Err(Ended::Idle)));
+}
+
+/// A way to a server. Once `is_lost` is set nothing passes, until another connection begins.
+async fn way(server: SocketAddr, is_lost: Arc<AtomicBool>) -> SocketAddr {
+    let (near, far) = (socket(), socket());
+    far.connect(server).await.unwrap();
+    let address = near.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                came = near.recv_from(&mut up) => {
+                    let (len, from) = came.unwrap();
+                    client = Some(from);
+                    // (a long header: a handshake)
+                    if up[0] & 0x80 != 0 {
+                        is_lost.store(false, Ordering::Relaxed);
+                    }
+                    if !is_lost.load(Ordering::Relaxed) {
+                        far.send(&up[..len]).await.unwrap();
+                    }
+                }
+                came = far.recv(&mut down) => {
+                    let len = came.unwrap();
+                    if !is_lost.load(Ordering::Relaxed) {
+                        near.send_to(&down[..len], client.unwrap()).await.unwrap();
+                    }
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_session_leaves_a_connection_on_which_nobody_answers() {
+    let far = Far::new(true, LimitOptions::default()).await;
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let way = way(far.server, Arc::clone(&is_lost)).await;
+    let dialer = Dialer::new(vec![host(way)], SocketOptions::default());
+    let near = Near::with(QuicPackets::new(client_config(), dialer).unwrap());
+    let app = socket();
+    app.send_to(b"one", near.port).await.unwrap();
+    let (_, first) = receive(&far.shadowsocks).await;
+    far.shadowsocks.send_to(b"answer", first).await.unwrap();
+    assert_eq!(receive(&app).await.0, b"answer");
+    is_lost.store(true, Ordering::Relaxed);
+    let mut packet = [0; 16];
+    let arrives = async {
+        loop {
+            app.send_to(b"two", near.port).await.unwrap();
+            let received = far.shadowsocks.recv_from(&mut packet);
+            if let Ok(received) = timeout(Duration::from_millis(100), received).await {
+                break received.unwrap();
+            }
+        }
+    };
+    let (len, second) = timeout(SOON, arrives).await.unwrap();
+    assert_eq!((&packet[..len], second == first), (&b"two"[..], false));
 }
