@@ -155,6 +155,8 @@ labels! {
         TooLong "too-long",
         /// The other end takes no UDP.
         NotTaken "not-taken",
+        /// This server takes no UDP.
+        NotSet "not-set",
         /// There are as many sessions as there may be.
         Sessions "too-many-sessions",
         /// There is no connection to the server.
@@ -200,10 +202,11 @@ labels! {
 
 impl PacketDropped {
     /// All of them, in their order.
-    pub const ALL: [PacketDropped; 6] = [
+    pub const ALL: [PacketDropped; 7] = [
         PacketDropped::Busy,
         PacketDropped::TooLong,
         PacketDropped::NotTaken,
+        PacketDropped::NotSet,
         PacketDropped::Sessions,
         PacketDropped::Server,
         PacketDropped::Backend,

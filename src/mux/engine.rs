@@ -303,7 +303,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                     old.forget();
                 }
                 let why = if !self.starts.source.takes_packets() {
-                    PacketDropped::NotTaken
+                    PacketDropped::NotSet
                 } else if self.sessions.iter().count() + self.packets.len() >= SESSIONS {
                     PacketDropped::Sessions
                 } else {

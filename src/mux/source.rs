@@ -149,7 +149,7 @@ pub(super) trait SessionSource {
     ///
     /// Why its packets are dropped.
     fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Admitting>), PacketDropped> {
-        Err(PacketDropped::NotTaken)
+        Err(PacketDropped::NotSet)
     }
 
     /// Whether the peer may begin sessions of UDP.

@@ -12,7 +12,7 @@ use tracing::debug;
 /// Passes packets on between the connection and the backend, if they are `taken`.
 pub(super) fn serve(open: PacketStream, backend: &Arc<Dialer>, taken: bool) -> Relaying {
     if !taken {
-        udp::dropped(PacketDropped::NotTaken, 1);
+        udp::dropped(PacketDropped::NotSet, 1);
         return Box::pin(open.refuse());
     }
     match Backend::open(backend) {

@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// How many times the longest packet, or as many bytes of shorter ones in a row, are received at once.
-const BUFFERS: usize = 8;
+const BUFFERS: usize = 32;
 
 /// Of one buffer: a packet, or several that the system has joined.
 const BUFFER: usize = 64 * 1024;
