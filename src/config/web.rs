@@ -184,6 +184,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("upgrade", "the handshake itself"),
     ("content-length", "the handshake itself"),
     ("transfer-encoding", "the handshake itself"),
+    ("x-sock-type", "the option `udp`"),
 ];
 
 pub(super) fn headers(options: &Options) -> Result<Vec<(String, String)>, ConfigError> {

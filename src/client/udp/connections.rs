@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// The most connections that are being opened at a time. Sources beyond wait, and their packets in their queues.
 const OPENING: usize = 32;
@@ -50,7 +50,7 @@ impl Connections {
         let target = Target { role: "server", address: Arc::clone(self.opener.server()) };
         let record = Record::of(Kind::Udp, ConnInfo::new(peer), Instant::now()).to(target);
         // (nobody closes it)
-        let turn = self.opening.acquire().await;
+        let permit = self.opening.acquire().await;
         if self.is_paused() {
             dropped(PacketDropped::Server, 1);
             return record.failed("failed", &"there was no connection to the server just before");
@@ -66,7 +66,7 @@ impl Connections {
                 return record.failed("failed", &error);
             }
         };
-        drop(turn);
+        drop(permit);
         let opened = Instant::now();
         let outcome = Box::pin(open.run(Port::from(source))).await;
         let is_over_at_once = outcome.down == 0 && opened.elapsed() < PAUSE;
@@ -75,7 +75,6 @@ impl Connections {
             End::Closed if is_over_at_once => drop(self.fails()),
             _ => {}
         }
-        debug!(%peer, up = outcome.up, down = outcome.down, "UDP session is over");
         record.ended(&outcome);
     }
 

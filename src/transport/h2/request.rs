@@ -81,3 +81,33 @@ pub(crate) fn is_grpc_type(value: &[u8]) -> bool {
         value.get(..16).filter(|name| name.eq_ignore_ascii_case(b"application/grpc")).and(value.get(16..));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::http::HttpRule;
+
+    #[test]
+    fn messages_are_packets_where_the_request_says_so() {
+        let rule = HttpRule { method: "GET".into(), web_path: Some("/path".into()), ..HttpRule::default() };
+        let rules = Rules { http: Some(rule), ..Rules::default() };
+        for (path, kind, packets) in [
+            ("/path", Some("udp"), Some(true)),
+            ("/path", Some(" UDP"), Some(true)),
+            ("/path", Some("tcp"), Some(false)),
+            ("/path", None, Some(false)),
+            ("/other", Some("udp"), None),
+        ] {
+            let mut request = Request::builder().method("CONNECT").uri(format!("https://a.example{path}"));
+            if let Some(kind) = kind {
+                request = request.header("x-sock-type", kind);
+            }
+            let request = request.extension(Protocol::from_static("websocket")).body(()).unwrap();
+            let found = match Requests(&rules).asked(&request) {
+                Asked::WebSocket(extended) => Some(extended.packets),
+                _ => None,
+            };
+            assert_eq!(found, packets, "{path} {kind:?}");
+        }
+    }
+}

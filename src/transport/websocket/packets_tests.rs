@@ -1,12 +1,15 @@
 //! Packets in messages, with the other end of the connection, and of the port, in the hands of the test.
 
 use super::*;
+use crate::config::{WebBody, WebConfig};
 use crate::net::Dialer;
 use crate::net::addr::{Host, HostPort};
 use crate::net::options::SocketOptions;
 use crate::relay::test_streams::{InMemory, connection};
+use crate::transport::WebOpener;
 use crate::udp::{Backend, PacketSocket, Remote, Source, Sources};
 use crate::wire::Decoder as _;
+use crate::wire::http::switching_protocols;
 use crate::wire::websocket::{Control, Decoder, mask};
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -333,6 +336,56 @@ async fn a_server_that_takes_none_says_so_and_a_client_knows_it() {
         End::Reset(Side::Dialled, error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
         end => panic!("{end}"),
     }
+}
+
+/// The request of a Go program with one header more; what comes right behind the answer is packets.
+#[tokio::test]
+async fn a_client_asks_for_packets() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = HostPort { host: Host::Ip(address.ip()), port: address.port() };
+    let config = WebConfig {
+        body: WebBody::Frames,
+        path: "/path".into(),
+        host: "front.example".into(),
+        user_agent: "Go-http-client/1.1".into(),
+        headers: vec![("X-Own".into(), "1".into())],
+        early_data: 2048,
+        mux: 0,
+        keep_alive: None,
+        tls: None,
+    };
+    let opener = WebOpener::new(config, Dialer::new(vec![host], SocketOptions::default())).unwrap();
+    let server = tokio::spawn(async move {
+        let mut client = listener.accept().await.unwrap().0;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(client.read_buf(&mut request).await.unwrap() > 0);
+        }
+        let request = String::from_utf8(request).unwrap();
+        let key =
+            request.split_once("Sec-WebSocket-Key: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned();
+        let answer = switching_protocols(Some(key.as_bytes()), None, std::time::SystemTime::UNIX_EPOCH);
+        let packets =
+            ["one", "", "two"].map(|packet| frame_of(Role::Server, FIN | BINARY, packet.as_bytes()));
+        client.write_all(&[answer, packets.concat()].concat()).await.unwrap();
+        (client, request.replace(&key, "KEY"))
+    });
+    let mut app = App::new().await;
+    let source = app.says(b"packet").unwrap();
+    let open = timeout(SOON, opener.packets()).await.unwrap().unwrap();
+    let (_client, request) = server.await.unwrap();
+    assert_eq!(
+        request,
+        "GET /path HTTP/1.1\r\nHost: front.example\r\nUser-Agent: Go-http-client/1.1\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nX-Own: 1\r\n\
+         X-Sock-Type: udp\r\n\r\n"
+    );
+    let running = tokio::spawn(open.run(source));
+    for wanted in ["one", "", "two"] {
+        assert_eq!(app.hears().await, wanted.as_bytes());
+    }
+    running.abort();
 }
 
 #[tokio::test(start_paused = true)]

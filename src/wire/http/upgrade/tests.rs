@@ -294,6 +294,15 @@ fn requests_are_written_as_go_writes_them() {
              X-Forwarded-Proto: https\r\n\r\n"
         )
     );
+    let of_packets = [("X-Sock-Type".to_owned(), "udp".to_owned())];
+    let request = UpgradeRequest { key: Some("KEY"), versioned: true, headers: &of_packets, ..OF_GO };
+    assert_eq!(
+        String::from_utf8(request.encode()).unwrap(),
+        format!(
+            "{start}Connection: Upgrade\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\n\
+             Upgrade: websocket\r\nX-Sock-Type: udp\r\n\r\n"
+        )
+    );
     assert_eq!(
         String::from_utf8(OF_GO.encode()).unwrap(),
         format!("{start}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
