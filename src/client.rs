@@ -5,18 +5,18 @@ use crate::mux::Pool;
 use crate::net::Names;
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{self, Timeouts};
+use crate::service::{Current, Serve};
 use crate::telemetry::{Record, Target};
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcOpener;
 use crate::transport::{NotAccepted, Opener, WebOpener};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-mod half;
 mod start;
 mod udp;
 
@@ -52,9 +52,21 @@ enum Opening {
     GrpcSession(Arc<Pool<GrpcOpener>>),
 }
 
-impl Client {
-    /// Serves an application's connection to its end.
-    async fn serve_connection(&self, mut app: TcpStream, peer: SocketAddr) {
+impl Serve for Client {
+    async fn serve_udp(
+        current: Arc<Current<Client>>,
+        sockets: Vec<UdpSocket>,
+        closing: impl Future<Output = ()> + Send,
+    ) {
+        let carry = move |source| {
+            if let Some(carrier) = &current.get().udp {
+                carrier.carry(source);
+            }
+        };
+        udp::serve(carry, sockets, closing).await;
+    }
+
+    async fn serve(self: Arc<Client>, mut app: TcpStream, peer: SocketAddr) {
         let mut record = Record::new(ConnInfo::new(peer));
         let Some(first) = first_bytes(&mut app).await else {
             debug!(%peer, "closed before sending anything");

@@ -1,26 +1,24 @@
 //! The server half: accept, detect, open a tunnel to Shadowsocks; or hand the visitor to the website.
 
-use crate::config::{Layer, Route, Routes, ServerConfig};
-use crate::detect::{Handoff, Rules, VisitorProtocol};
-use crate::fallback::{Fallback, Served, Visit};
+use crate::config::{Layer, Route};
+use crate::detect::{Detection, Handoff, VisitorProtocol, read};
+use crate::fallback::{Served, Visit};
 use crate::net::conn_info::ConnInfo;
+use crate::net::limits::Arrival;
 #[cfg(feature = "quic")]
-use crate::net::dial::Dialer;
-use crate::net::limits::{Arrival, Limits};
-use crate::relay::Timeouts;
-use crate::telemetry::{Kind, PathClass, Record};
+use crate::service::Current;
+use crate::service::Serve;
+use crate::telemetry::Record;
 use crate::transport::proxy_protocol;
-#[cfg(feature = "quic")]
-use crate::transport::quic::Settings;
-use crate::transport::tls::Acceptor;
 use crate::transport::{NotAccepted, Relaying, Stream};
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "quic")]
+use std::net::UdpSocket;
 #[cfg(feature = "grpc")]
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -29,62 +27,32 @@ mod backends;
 mod error;
 #[cfg(feature = "grpc")]
 mod h2;
-mod half;
 mod limits;
 mod packets;
 #[cfg(feature = "quic")]
 mod quic;
 mod reach;
-mod seen;
+mod shared;
 mod start;
 #[cfg(any(feature = "quic", feature = "grpc"))]
 mod streams;
 mod tunnel;
 mod visitors;
 
-use backends::Backends;
 use error::Error;
+pub use shared::Server;
 
-/// The server half: what all its connections share.
-#[derive(Debug)]
-pub struct Server {
-    config: ServerConfig,
-    limits: Option<Arc<Limits>>,
-    routes: Routes,
-    /// Which connections are ours inside TLS, and which requests behind the first in the clear.
-    inside: Rules,
-    in_the_clear: Rules,
-    backends: Backends,
-    fallback: Fallback,
-    timeouts: Timeouts,
-    tls: Option<Acceptor>,
-    /// With what QUIC connections are accepted.
+impl Serve for Server {
     #[cfg(feature = "quic")]
-    quic: Option<Settings>,
-    /// The website's HTTP/3.
-    #[cfg(feature = "quic")]
-    quic_website: Option<Arc<Dialer>>,
-    /// Tells those that were accepted by it that another is in its place.
-    #[cfg(feature = "grpc")]
-    retired: tokio::sync::watch::Sender<bool>,
-    /// What is behind, until it is asked whether it answers.
-    to_be_asked: Mutex<Vec<reach::Target>>,
-    /// What runs beside the connections.
-    beside: Mutex<Vec<AbortHandle>>,
-}
+    async fn serve_udp(
+        current: Arc<Current<Server>>,
+        sockets: Vec<UdpSocket>,
+        closing: impl Future<Output = ()> + Send,
+    ) {
+        quic::serve(current, sockets, closing).await;
+    }
 
-/// What comes of a connection.
-enum Opened {
-    Tunnel(Relaying),
-    /// A connection with many requests.
-    #[cfg(feature = "grpc")]
-    Requests(Pin<Box<dyn Future<Output = ()> + Send>>),
-    Visit(Visit),
-}
-
-impl Server {
-    /// Serves a connection to its end.
-    async fn serve_connection(self: &Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
+    async fn serve(self: Arc<Server>, tcp: TcpStream, peer: SocketAddr) {
         let mut record = Record::new(ConnInfo::new(peer));
         // On the heap: a tunnel does not carry the large stages that opened it through its life.
         let opened = Box::pin(self.open(tcp, &mut record)).await;
@@ -105,7 +73,18 @@ impl Server {
             Err(error) => error.tell(record),
         }
     }
+}
 
+/// What comes of a connection.
+enum Opened {
+    Tunnel(Relaying),
+    /// A connection with many requests.
+    #[cfg(feature = "grpc")]
+    Requests(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Visit(Visit),
+}
+
+impl Server {
     /// The life of a connection, until its tunnel stands or it is over. `record` is what is known of it in the
     /// end.
     async fn open(self: &Arc<Server>, mut tcp: TcpStream, record: &mut Record) -> Result<Opened, Error> {
@@ -164,14 +143,10 @@ impl Server {
                 Route::H2(_) => return Err(Error::Gone(io::ErrorKind::Unsupported.into())),
                 Route::Fallback(site) => (site, "it is not for a client of ours".into()),
             };
-            let _open = visitors::note(self, &c, layer, protocol, site, refused);
             if let Some(sni) = sni {
                 debug!(peer = %record.info, sni, reason = &*reason, "passing TLS through");
             }
-            record.kind = Kind::Visitor;
-            let path = if refused { PathClass::Ours } else { PathClass::Other };
-            record.path = (protocol == VisitorProtocol::Plain).then_some(path);
-            record.target = self.fallback.target(site);
+            let _open = visitors::note(self, &c, layer, protocol, site, refused, record);
             let rules = if layer == Layer::Tls { &self.inside } else { &self.in_the_clear };
             match Box::pin(self.fallback.serve(c, site, rules, refused)).await.map_err(Error::NoVisit)? {
                 Served::Done(visit) => return Ok(Opened::Visit(visit)),
@@ -182,5 +157,32 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// What a connection is, and what it seems to speak: first, inside TLS, or in a later request.
+    async fn detect(&self, c: &mut Handoff<Stream>) -> io::Result<(Layer, VisitorProtocol, Detection)> {
+        let (layer, rules) = match &c.io {
+            Stream::Tls(tls) if tls.is_h2() => {
+                #[cfg(feature = "grpc")]
+                if self.takes_h2(Layer::Tls, &c.info) {
+                    return Ok((Layer::Tls, VisitorProtocol::H2, Detection::H2));
+                }
+                return Ok((Layer::Tls, VisitorProtocol::H2, Detection::Visitor));
+            }
+            Stream::Tls(_) => (Layer::Tls, &self.inside),
+            Stream::Tcp(_) => (Layer::Clear, &self.config.rules),
+            // (nobody looks into what is inside)
+            #[cfg(feature = "grpc")]
+            Stream::H2(_) => return Ok((Layer::Tls, VisitorProtocol::Plain, Detection::Visitor)),
+        };
+        let info = c.info;
+        let dial = |protocol| self.fallback.dial_early(self.routes.upstream_for(layer, protocol), info);
+        let seen = read::read(c, rules, self.fallback.undecided(), dial).await?;
+        #[cfg(feature = "grpc")]
+        if seen == Detection::H2 {
+            let is_ours = self.takes_h2(layer, &c.info);
+            return Ok((layer, VisitorProtocol::H2, if is_ours { seen } else { Detection::Visitor }));
+        }
+        Ok((layer, rules.guess_protocol(&c.read_buf), seen))
     }
 }

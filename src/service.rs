@@ -105,8 +105,8 @@ impl StartError {
     }
 }
 
-/// A half of the plugin: what becomes of one connection.
-pub trait Half: Send + Sync + 'static {
+/// What becomes of one connection.
+pub trait Serve: Send + Sync + 'static {
     /// Serves a connection to its end.
     fn serve(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send;
 
@@ -126,7 +126,10 @@ pub trait Half: Send + Sync + 'static {
             drop(sockets);
         }
     }
+}
 
+/// A half of the plugin: it serves, starts, is given other settings, and ends.
+pub trait Half: Serve {
     /// Starts what runs beside the connections. Called on each thread.
     fn start(&self) {}
 

@@ -2,7 +2,7 @@
 
 use super::udp::Carrier;
 use super::{Client, Opening};
-use crate::config::{ClientConfig, ClientDisguise, TunnelConfig};
+use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
 use crate::mux::Pool;
 use crate::net;
 use crate::net::dial::Dialer;
@@ -11,10 +11,11 @@ use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
-use crate::service::{Service, StartError};
+use crate::service::{Half, Service, StartError};
 #[cfg(feature = "grpc")]
 use crate::transport::GrpcOpener;
 use crate::transport::{Opener, WebOpener};
+use std::pin::Pin;
 use std::sync::Arc;
 
 impl Client {
@@ -90,5 +91,46 @@ fn refuse_ourselves(config: &ClientConfig, own: &OwnAddresses) -> Result<(), Sta
     match own.find(dialled) {
         Some((target, own)) => Err(StartError::Circle(format!("the {what} {target}"), own)),
         None => Ok(()),
+    }
+}
+
+impl Half for Client {
+    fn renewed(
+        &self,
+        settings: config::Half,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Client, StartError> {
+        let config::Half::Client(settings) = settings else { return Err(StartError::OtherHalf) };
+        let client = Client::new(*settings, tunnel, own)?;
+        client.names.begin_with(&[Arc::clone(&self.names)]);
+        Ok(client)
+    }
+
+    fn farewell(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        let of_tunnels = match &self.opener {
+            Opening::Tunnel(opener) => opener.farewell(),
+            Opening::Session(_) => None,
+            #[cfg(feature = "grpc")]
+            Opening::GrpcSession(pool) => Some(Box::pin(pool.opener().close()) as Pin<Box<_>>),
+        };
+        match (&self.udp, of_tunnels) {
+            (Some(udp), Some(of_tunnels)) => Some(Box::pin(async {
+                tokio::join!(udp.close(), of_tunnels);
+            })),
+            (_, of_tunnels) => of_tunnels,
+        }
+    }
+
+    fn retire(&self, _: &Client) {
+        if let Some(udp) = &self.udp {
+            udp.retire();
+        }
+        match &self.opener {
+            Opening::Session(pool) => pool.retire(),
+            #[cfg(feature = "grpc")]
+            Opening::GrpcSession(pool) => pool.retire(),
+            Opening::Tunnel(opener) => opener.retire(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether what is behind the server answers, asked at the start: who set it up need not wait for the first visitor
 //! to learn that it does not.
 
-use super::Backends;
+use super::backends::Backends;
 use crate::config::{Layer, Routes, ServerConfig};
 use crate::detect::{UpstreamId, VisitorProtocol};
 use crate::fallback::Fallback;

@@ -1,6 +1,7 @@
 //! How the server half starts.
 
-use super::{Backends, Server, reach};
+use super::backends::Backends;
+use super::{Server, reach};
 use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
 #[cfg(feature = "quic")]
@@ -11,7 +12,7 @@ use crate::net::limits::Limits;
 use crate::net::listen::Listeners;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
-use crate::service::{Service, StartError};
+use crate::service::{Half, Service, StartError};
 #[cfg(feature = "quic")]
 use crate::transport::quic::Settings;
 use crate::transport::tls::Acceptor;
@@ -105,76 +106,90 @@ fn refuse_ourselves(config: &ServerConfig, own: &OwnAddresses) -> Result<(), Sta
     found.map_or(Ok(()), |(name, (address, own))| Err(StartError::Circle(format!("{name} {address}"), own)))
 }
 
-/// The same server with other settings. A certificate in the same files is read anew, and the old one stays where
-/// that cannot be; the same tickets are taken.
-pub(super) fn renewed(
-    before: &Server,
-    settings: config::Half,
-    tunnel: &TunnelConfig,
-    own: &OwnAddresses,
-) -> Result<Server, StartError> {
-    let config::Half::Server(config) = settings else { return Err(StartError::OtherHalf) };
-    let h2 = config.offers_h2();
-    let is_same = (&config.tls, h2) == (&before.config.tls, before.config.offers_h2());
-    let tls = if is_same {
-        if let Some(Err(error)) = before.tls.as_ref().map(Acceptor::read_files) {
-            warn!(%error, "the certificate cannot be used: the old one stays, and it is tried again");
+impl Half for Server {
+    /// Starts what tells of the visitors once in a while, and of what is behind. Called on each thread.
+    fn start(&self) {
+        if let Some(tls) = &self.tls {
+            tls.watch_files();
         }
-        before.tls.clone()
-    } else {
-        config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?
-    };
-    let server = Server::new(*config, tunnel, tls, own, Some(before))?;
-    let known: Vec<_> = before.dialers().map(|dialer| Arc::clone(dialer.names())).collect();
-    server.dialers().for_each(|dialer| dialer.names().begin_with(&known));
-    Ok(server)
-}
+        let to_be_asked =
+            std::mem::take(&mut *self.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        beside.extend(to_be_asked.into_iter().map(|target| tokio::spawn(target.ask()).abort_handle()));
+        let visitors = Arc::clone(self.fallback.visitors());
+        beside.push(tokio::spawn(async move { visitors.tell_in_time().await }).abort_handle());
+    }
 
-/// Ends what runs beside the connections of a server in whose place there is another.
-pub(super) fn retire(server: &Server, next: &Server) {
-    for task in server.beside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        task.abort();
+    async fn check(&self) -> Result<(), String> {
+        self.backends.check().await
     }
-    if let Some(tls) = &server.tls
-        && !next.tls.as_ref().is_some_and(|next| next.is_same(tls))
-    {
-        tls.stop_watching();
-    }
-    server.fallback.visitors().tell_rest();
-    #[cfg(feature = "grpc")]
-    server.retired.send_replace(true);
-}
 
-/// Logs whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
-pub(super) fn log_hints(server: &Server) {
-    let Server { config, tls: Some(tls), .. } = server else { return };
-    if config.fake_tls_is_left_out() {
-        info!(
-            "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
-        );
+    /// Logs whether clients with `obfs=tls` are taken beside real TLS, where that may be asked.
+    fn log_hints(&self) {
+        let Server { config, tls: Some(tls), .. } = self else { return };
+        if config.fake_tls_is_left_out() {
+            info!(
+                "clients with obfs=tls are not taken beside TLS; obfs-tls-host=NAME takes those that ask for NAME"
+            );
+        }
+        let names = config.rules.fake_tls.iter().flat_map(|rule| &rule.server_names);
+        for _ in names.filter(|name| tls.has_name(name.as_bytes())) {
+            warn!(
+                "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
+                 these clients another name"
+            );
+        }
+        let own_name = config.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default();
+        let is_ours = |name: &str| name.eq_ignore_ascii_case(own_name) || tls.has_name(name.as_bytes());
+        for (_, backend) in config.routes.by_name.iter().filter(|(name, _)| !is_ours(name)) {
+            warn!(
+                "the certificate does not have the name whose route leads to {backend}: clients that verify it cannot come by \
+                 that name"
+            );
+        }
     }
-    let names = config.rules.fake_tls.iter().flat_map(|rule| &rule.server_names);
-    for _ in names.filter(|name| tls.has_name(name.as_bytes())) {
-        warn!(
-            "the certificate has a name of obfs-tls-host: who asks the website for it may find the tunnel; give \
-             these clients another name"
-        );
-    }
-    let own_name = config.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default();
-    let is_ours = |name: &str| name.eq_ignore_ascii_case(own_name) || tls.has_name(name.as_bytes());
-    for (_, backend) in config.routes.by_name.iter().filter(|(name, _)| !is_ours(name)) {
-        warn!(
-            "the certificate does not have the name whose route leads to {backend}: clients that verify it cannot come by \
-             that name"
-        );
-    }
-}
 
-/// Starts what tells of the visitors once in a while, and of what is behind. Called on each thread.
-pub(super) fn tell_in_the_background(server: &Server) {
-    let to_be_asked = std::mem::take(&mut *server.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut beside = server.beside.lock().unwrap_or_else(PoisonError::into_inner);
-    beside.extend(to_be_asked.into_iter().map(|target| tokio::spawn(target.ask()).abort_handle()));
-    let visitors = Arc::clone(server.fallback.visitors());
-    beside.push(tokio::spawn(async move { visitors.tell_in_time().await }).abort_handle());
+    /// The same server with other settings. A certificate in the same files is read anew, and the old one stays where
+    /// that cannot be; the same tickets are taken.
+    fn renewed(
+        &self,
+        settings: config::Half,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<Server, StartError> {
+        let config::Half::Server(config) = settings else { return Err(StartError::OtherHalf) };
+        let h2 = config.offers_h2();
+        let is_same = (&config.tls, h2) == (&self.config.tls, self.config.offers_h2());
+        let tls = if is_same {
+            if let Some(Err(error)) = self.tls.as_ref().map(Acceptor::read_files) {
+                warn!(%error, "the certificate cannot be used: the old one stays, and it is tried again");
+            }
+            self.tls.clone()
+        } else {
+            config.tls.as_ref().map(|tls| Acceptor::new(tls, h2)).transpose()?
+        };
+        let server = Server::new(*config, tunnel, tls, own, Some(self))?;
+        let known: Vec<_> = self.dialers().map(|dialer| Arc::clone(dialer.names())).collect();
+        server.dialers().for_each(|dialer| dialer.names().begin_with(&known));
+        Ok(server)
+    }
+
+    /// Ends what runs beside the connections of a server in whose place there is another.
+    fn retire(&self, next: &Server) {
+        for task in self.beside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        if let Some(tls) = &self.tls
+            && !next.tls.as_ref().is_some_and(|next| next.is_same(tls))
+        {
+            tls.stop_watching();
+        }
+        self.fallback.visitors().tell_rest();
+        #[cfg(feature = "grpc")]
+        self.retired.send_replace(true);
+    }
+
+    fn log_rest(&self) {
+        self.fallback.visitors().tell_rest();
+    }
 }

@@ -6,11 +6,12 @@ use crate::detect::{Handoff, Missed, UpstreamId, VisitorProtocol, missed};
 use crate::fallback::class;
 use crate::metrics::Open;
 use crate::net::conn_info::ConnInfo;
+use crate::telemetry::{Kind, PathClass, Record};
 use crate::transport::Stream;
 use crate::wire::proxy_protocol::Header;
 
 /// Takes note of one that goes to this website; of a client that was `refused`, which missed nothing, too. It counts as
-/// there until what is returned is dropped.
+/// there until what is returned is dropped, and `record` says of it what the logs are told.
 pub(super) fn note(
     server: &Server,
     c: &Handoff<Stream>,
@@ -18,7 +19,12 @@ pub(super) fn note(
     protocol: VisitorProtocol,
     site: UpstreamId,
     refused: bool,
+    record: &mut Record,
 ) -> Open {
+    record.kind = Kind::Visitor;
+    let path = if refused { PathClass::Ours } else { PathClass::Other };
+    record.path = (protocol == VisitorProtocol::Plain).then_some(path);
+    record.target = server.fallback.target(site);
     let visitors = server.fallback.visitors();
     let open = visitors.count(class(protocol, &c.read_buf), site);
     if layer == Layer::Clear && is_untaken_header(server, &c.info, &c.read_buf) {
