@@ -25,6 +25,7 @@ pub mod site;
 pub mod systemd;
 pub mod tempdir;
 pub mod tls_site;
+pub mod udp;
 pub mod v2ray;
 pub mod websocket;
 
