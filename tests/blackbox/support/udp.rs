@@ -74,7 +74,7 @@ impl Pair {
 /// What answers each packet with itself, on a port where TCP is echoed, too.
 pub struct Echo {
     pub addr: SocketAddr,
-    pub tcp: Backend,
+    _tcp: Backend,
     received: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -105,7 +105,7 @@ impl Echo {
                 }
             }
         });
-        Echo { addr: tcp.addr, tcp, received, stop }
+        Echo { addr: tcp.addr, _tcp: tcp, received, stop }
     }
 
     /// How many packets came.
