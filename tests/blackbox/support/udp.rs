@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::plugin::{self, Ours, Plugin};
+use super::ports::free_port;
 use super::quic::{self, wait_bound};
 use super::v2ray::{Certificate, NAME};
 use super::{STEP, millis, noise, secs};
@@ -74,7 +75,7 @@ impl Pair {
 /// What answers each packet with itself, on a port where TCP is echoed, too.
 pub struct Echo {
     pub addr: SocketAddr,
-    pub tcp: Backend,
+    _tcp: Backend,
     received: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -90,7 +91,8 @@ impl Echo {
     }
 
     fn answering(answers: bool) -> Echo {
-        let tcp = Backend::echo();
+        // Below the range in which sources come to be.
+        let tcp = Backend::echo_on(SocketAddr::from(([127, 0, 0, 1], free_port())));
         let socket = UdpSocket::bind(tcp.addr).expect("the UDP port of that number");
         socket.set_read_timeout(Some(millis(200))).expect("a limit");
         let (received, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -105,7 +107,7 @@ impl Echo {
                 }
             }
         });
-        Echo { addr: tcp.addr, tcp, received, stop }
+        Echo { addr: tcp.addr, _tcp: tcp, received, stop }
     }
 
     /// How many packets came.

@@ -19,7 +19,7 @@ const METHOD: &str = "aes-256-gcm";
 /// sslocal or ssserver with a plugin that takes this.
 fn host(program: &str, words: &[&str], plugin: &Path, options: &str, mode: &str) -> Child {
     let mut command = bare(peers::path(program));
-    command.args(words).args(["-k", "a password", "-m", METHOD, "-U", "--plugin"]).arg(plugin);
+    command.args(words).args(["-k", "a password", "-m", METHOD, "--plugin"]).arg(plugin);
     command.args(["--plugin-opts", options, "--plugin-mode", mode]);
     Child::spawn(program, command)
 }
@@ -36,10 +36,13 @@ impl Hosts {
     fn start(server_plugin: &Path, of_server: &str, of_client: &str, mode: &str) -> Hosts {
         let (public, near) = (free_port(), free_port());
         let (public_at, near_at) = (format!("127.0.0.1:{public}"), format!("127.0.0.1:{near}"));
-        let server = host("ssserver", &["-s", &public_at], server_plugin, of_server, mode);
+        // Who carries TCP past the plugin has the public TCP port, which a plugin over TCP needs: no TCP there.
+        let both = mode == "tcp_and_udp" || of_server.contains("mode=quic");
+        let what = if both { "-U" } else { "-u" };
+        let server = host("ssserver", &["-s", &public_at, what], server_plugin, of_server, mode);
         let up = || proc::port_listens(public) || proc::udp_port_bound(public);
         assert!(eventually(STEP, up), "{}", server.show_log());
-        let client = host("sslocal", &["-b", &near_at, "-s", &public_at], &our_path(), of_client, mode);
+        let client = host("sslocal", &["-b", &near_at, "-s", &public_at, "-U"], &our_path(), of_client, mode);
         client.wait_listening(near);
         wait_bound(&client, near);
         Hosts { server, client, proxy: SocketAddr::from(([127, 0, 0, 1], near)) }
@@ -87,7 +90,8 @@ fn packets(hosts: &Hosts, echo: &Echo) {
     const BURST: u64 = 32;
     let through = Associated::with(hosts.proxy, echo.addr);
     reach(&through.socket, &through.wrapped(b"example.com IN A?"));
-    for len in [0, 30, 512, 1200, 1452] {
+    // shadowsocks-rust passes no empty ones.
+    for len in [1, 30, 512, 1200, 1452] {
         assert_echoed(&through.socket, &through.wrapped(&noise(len, 1)));
     }
     for burst in 0..100 {
@@ -115,7 +119,9 @@ fn between_hosts(options: impl FnOnce(&Certificate) -> [String; 2] + Send + 'sta
             let echo = Echo::start();
             let hosts = Hosts::start(&our_path(), &of_server, &of_client, mode);
             packets(&hosts, &echo);
-            assert_echo(&socks(hosts.proxy, echo.addr), &noise(200_000, 4));
+            if mode == "tcp_and_udp" {
+                assert_echo(&socks(hosts.proxy, echo.addr), &noise(200_000, 4));
+            }
         }
     });
 }

@@ -83,7 +83,8 @@ fn a_packet_that_is_too_long_for_udp_is_dropped() {
 #[test]
 fn many_sessions_share_a_connection_and_their_ends_free_the_sockets() {
     within(secs(60), || {
-        const SESSIONS: u16 = 100;
+        // Ids go to here: a connection has 256 at a time.
+        const SESSIONS: u16 = 257;
         let (_echo, server) = echo_server();
         let mut ws = Ws::open(server.addr, "/");
         ws.send_mux(&mux::open_udp(1));
@@ -97,6 +98,11 @@ fn many_sessions_share_a_connection_and_their_ends_free_the_sockets() {
             assert_eq!((frame.id, &frame.data[..]), (id, &id.to_be_bytes()[..]));
         }
         assert!(open_files(&server) > one);
+        for id in SESSIONS..300 {
+            ws.send_mux(&mux::open_udp(id));
+            let frame = ws.mux();
+            assert_eq!((frame.id, frame.status, frame.option), (id, END, 2), "one too many ends alone");
+        }
         for id in 2..SESSIONS {
             ws.send_mux(&mux::end(id));
             let frame = ws.mux();
