@@ -292,10 +292,10 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
     fn take_packet_head(&mut self, head: &Head) -> bool {
         match head.status {
             Status::Keep => self.packets.begin_packet(head),
-            Status::End => self.packets.peer_ends(head.id),
+            Status::End => self.packets.peer_ends(head.id, head.error),
             Status::KeepAlive => false,
             Status::New(network) => {
-                self.packets.peer_ends(head.id);
+                self.packets.peer_ends(head.id, false);
                 if network != Network::Udp || I::IS_CLIENT {
                     return false;
                 }
@@ -453,6 +453,10 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let end = match session.over() {
             Some(Over::Refused) => {
                 return record.failed("refused", &"there is no way to Shadowsocks over UDP for it");
+            }
+            Some(Over::NotTaken) => {
+                self.starts.source.refuses_packets();
+                return record.failed("refused", &"the server takes no UDP");
             }
             Some(Over::Idle) => End::Idle(crate::udp::IDLE),
             Some(Over::Told | Over::Forgotten) | None => end,

@@ -64,6 +64,8 @@ enum Undisguised {
 pub(super) enum Over {
     /// The peer has ended it.
     Told,
+    /// The peer has ended it by an error, and has said nothing in it.
+    NotTaken,
     Idle,
     Forgotten,
     /// There is no way to Shadowsocks.
@@ -226,10 +228,14 @@ impl PacketSessions {
         true
     }
 
-    /// The peer has ended this session, or begins another with its id. Returns whether it is one of these.
-    pub(super) fn peer_ends(&mut self, id: u16) -> bool {
+    /// The peer has ended this session, perhaps by an `error`, or begins another with its id. Returns whether it is one
+    /// of these.
+    pub(super) fn peer_ends(&mut self, id: u16, error: bool) -> bool {
         let Some(index) = self.position(id) else { return false };
-        self.list[index].end(Over::Told);
+        let session = &mut self.list[index];
+        let nothing_came =
+            session.peer.is_some() && session.up_and_down().1 == 0 && session.incoming.is_empty();
+        session.end(if error && nothing_came { Over::NotTaken } else { Over::Told });
         true
     }
 
@@ -327,7 +333,7 @@ impl PacketSessions {
         };
         let tell = match session.over {
             // As v2ray's server does it; its client says nothing.
-            Some(Over::Told) => (!is_client).then_some(Tell::End { error: false }),
+            Some(Over::Told | Over::NotTaken) => (!is_client).then_some(Tell::End { error: false }),
             Some(Over::Refused) => Some(Tell::End { error: true }),
             _ => Some(Tell::End { error: false }),
         };

@@ -14,7 +14,7 @@ use crate::transport::framing::Framing;
 use crate::transport::grpc::{self, GrpcOpener, Hunks};
 use crate::transport::websocket::WebSocket;
 use crate::transport::{NotOpened, Stream, WebOpener};
-use crate::udp::{self, Port};
+use crate::udp::{self, Pause, Port};
 use crate::wire::mux::Encoder;
 use crate::wire::websocket::Role;
 use std::net::SocketAddr;
@@ -127,8 +127,8 @@ pub struct Pool<O: OpenLink> {
     members: Mutex<Vec<Member<O::Way>>>,
     /// No connection is given another session.
     is_retired: AtomicBool,
-    /// When a connection could not be opened, last.
-    failed: Mutex<Option<Instant>>,
+    /// Sources have no session, since the server could not be reached, or takes no UDP.
+    pause: Pause,
     /// The server does not answer pings, so their answers are not waited for.
     deaf: AtomicBool,
     /// When the latest ping was sent that was answered.
@@ -198,9 +198,9 @@ impl<W: Way> Member<W> {
 impl<O: OpenLink> Pool<O> {
     /// A pool whose connections carry at most so many sessions at a time.
     pub fn new(opener: O, most: usize, early_data: usize, timeouts: Timeouts) -> Pool<O> {
-        let (members, failed, deaf, answered) = Default::default();
+        let (members, pause, deaf, answered) = Default::default();
         let is_retired = AtomicBool::default();
-        Pool { opener, most, early_data, timeouts, members, is_retired, failed, deaf, answered }
+        Pool { opener, most, early_data, timeouts, members, is_retired, pause, deaf, answered }
     }
 
     /// Carries a session in one of the connections; makes one where none has room.
@@ -211,9 +211,8 @@ impl<O: OpenLink> Pool<O> {
     /// Carries what a source says over UDP, and hears. Packets may come at any rate, so no connection is tried for a moment
     /// after one has failed.
     pub fn carry_packets(self: &Arc<Self>, port: Port, peer: SocketAddr) {
-        const PAUSE: Duration = Duration::from_secs(1);
-        if self.failed().is_some_and(|at| at.elapsed() < PAUSE) {
-            return udp::dropped(PacketDropped::Server, 1);
+        if self.pause.drops() {
+            return;
         }
         self.carry_in(NewSession::of_packets(port, peer), None);
     }
@@ -277,7 +276,9 @@ impl<O: OpenLink> Pool<O> {
         balance::spawn(watchdog::watched(Some(peer), async move {
             let record = Record::of(Kind::Mux, ConnInfo::new(peer), Instant::now()).unlisted();
             let result = pool.serve(&mut inbox).await;
-            *pool.failed() = result.is_err().then(Instant::now);
+            if result.is_err() {
+                pool.pause.begin(PacketDropped::Server);
+            }
             match &result {
                 Ok(outcome) => record.ended(outcome),
                 // Whose session it has is told below.
@@ -337,10 +338,6 @@ impl<O: OpenLink> Pool<O> {
         Record::of(kind, ConnInfo::new(peer), began).to(target)
     }
 
-    fn failed(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn answered(&self) -> MutexGuard<'_, Option<Instant>> {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -391,6 +388,11 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
         if self.pool.ended(&self.health) {
             self.receiver.close();
         }
+    }
+
+    fn refuses_packets(&mut self) {
+        udp::dropped(PacketDropped::NotTaken, 1);
+        self.pool.pause.begin(PacketDropped::NotTaken);
     }
 
     fn is_to_be_proved(&self) -> bool {

@@ -167,6 +167,9 @@ pub(super) trait SessionSource {
 
     fn ended(&mut self) {}
 
+    /// The peer has ended a session of UDP by an error, in which it has said nothing: it takes none.
+    fn refuses_packets(&mut self) {}
+
     /// Whether the connection begins with a ping, to show that the way works.
     fn is_to_be_proved(&self) -> bool {
         false

@@ -37,7 +37,7 @@ pub fn dropped(why: PacketDropped, packets: usize) {
             warn!(packets, "UDP packets are dropped: they are longer than the other end takes")
         }
         PacketDropped::NotTaken => {
-            warn!(packets, "UDP packets are dropped: the server takes no UDP (has it the option `udp`?)");
+            warn!(packets, "UDP packets are dropped: the server takes none (has it the option `udp`?)");
         }
         PacketDropped::NotSet => {
             warn!(packets, "UDP packets of a client are dropped: this server has not the option `udp`");

@@ -18,6 +18,7 @@
 mod backend;
 mod drops;
 mod packets;
+mod pause;
 mod port;
 mod queue;
 mod socket;
@@ -26,6 +27,7 @@ mod sources;
 pub use backend::Backend;
 pub use drops::dropped;
 pub use packets::Packets;
+pub use pause::Pause;
 pub use port::{Ended, Port};
 pub use socket::{PacketSocket, Remote};
 pub use sources::{Source, Sources};
