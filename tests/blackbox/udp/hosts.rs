@@ -7,7 +7,7 @@ use crate::support::peers::{self, need};
 use crate::support::plugin::{bare, our_path};
 use crate::support::ports::free_port;
 use crate::support::proc;
-use crate::support::quic::{self, wait_bound};
+use crate::support::quic;
 use crate::support::udp::{Echo, assert_echoed, next, reach};
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{STEP, eventually, noise, secs, within};
@@ -31,9 +31,19 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Starts both, with UDP through the plugins.
+    /// Starts both, with UDP through the plugins. A host takes a TCP port for its plugin that is free, and hopes that UDP
+    /// of that number is free, too: where it is not, it ends, and is started anew, as its service manager would do it.
     #[track_caller]
     fn start(server_plugin: &Path, of_server: &str, of_client: &str, mode: &str) -> Hosts {
+        const TIMES: usize = 5;
+        let start = |_| Hosts::try_start(server_plugin, of_server, of_client, mode);
+        (0..TIMES).find_map(start).expect("hosts whose ports are free")
+    }
+
+    /// `None` if a port was taken.
+    #[track_caller]
+    fn try_start(server_plugin: &Path, of_server: &str, of_client: &str, mode: &str) -> Option<Hosts> {
+        let is_taken = |host: &Child| host.lines().iter().any(|line| line.contains("Address already in use"));
         let (public, near) = (free_port(), free_port());
         let (public_at, near_at) = (format!("127.0.0.1:{public}"), format!("127.0.0.1:{near}"));
         // Who carries TCP past the plugin has the public TCP port, which a plugin over TCP needs: no TCP there.
@@ -41,11 +51,14 @@ impl Hosts {
         let what = if both { "-U" } else { "-u" };
         let server = host("ssserver", &["-s", &public_at, what], server_plugin, of_server, mode);
         let up = || proc::port_listens(public) || proc::udp_port_bound(public);
-        assert!(eventually(STEP, up), "{}", server.show_log());
+        assert!(eventually(STEP, || up() || is_taken(&server)), "{}", server.show_log());
         let client = host("sslocal", &["-b", &near_at, "-s", &public_at, "-U"], &our_path(), of_client, mode);
-        client.wait_listening(near);
-        wait_bound(&client, near);
-        Hosts { server, client, proxy: SocketAddr::from(([127, 0, 0, 1], near)) }
+        let up = || proc::port_listens(near) && proc::udp_port_bound(near);
+        assert!(eventually(STEP, || up() || is_taken(&client)), "{}", client.show_log());
+        if is_taken(&server) || is_taken(&client) {
+            return None;
+        }
+        Some(Hosts { server, client, proxy: SocketAddr::from(([127, 0, 0, 1], near)) })
     }
 
     fn logs(&self) -> String {
