@@ -289,7 +289,8 @@ async fn a_flow_that_made_room_for_others_begins_anew() {
 
 #[tokio::test]
 async fn flows_beyond_the_limit_on_tunnels_are_dropped() {
-    let limits = LimitOptions { tunnels: Some(1), ..LimitOptions::default() };
+    // Of which half is left to TCP.
+    let limits = LimitOptions { tunnels: Some(2), ..LimitOptions::default() };
     let far = Far::new(true, limits).await;
     let near = Near::new(&far);
     let (one, two) = (socket(), socket());
