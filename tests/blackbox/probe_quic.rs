@@ -170,13 +170,14 @@ fn a_website_with_http3_is_like_itself() {
             ("handshake for a foreign name", &["CONNECTION_CLOSE: alert InternalError"]),
             ("handshake, ALPN of no protocol", &["CONNECTION_CLOSE: alert NoApplicationProtocol"]),
             ("first flight with reserved bits", &["PROTOCOL_VIOLATION"]),
-            // (on a busy machine it goes on with the handshake, else it acknowledges what it cannot read yet)
-            ("hello in two datagrams, the second first", &[]),
+            ("half a hello", &["an acknowledgement"]),
+            // (of two datagrams that begin a connection, Caddy may drop one: it comes again)
+            ("hello in two datagrams", &["ServerHello TLSv1_3"]),
+            ("hello in two datagrams, the second first", &["ServerHello TLSv1_3"]),
         ] {
             let parts = &found.probe(name)["server"]["parts"];
             let told = parts.as_array().map(|parts| parts.iter().filter_map(|part| part.as_str()));
             let told: Vec<_> = told.expect("the parts of an answer").collect();
-            assert!(!told.is_empty() && answer(&found, name) != "nothing", "{name}: {told:?}");
             for word in words {
                 assert!(told.iter().any(|part| part.contains(word)), "{name}: {word}: {told:?}");
             }

@@ -267,9 +267,9 @@ impl Client {
         self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
     }
 
-    /// Whether something has come.
-    pub fn has_heard(&self) -> bool {
-        !self.told.is_empty() || self.named_at.is_some()
+    /// Whether something has come that is more than an acknowledgement.
+    pub fn has_answer(&self) -> bool {
+        !self.told.is_empty() || self.spaces.iter().any(|space| !space.incoming.whole.is_empty())
     }
 
     fn tell(&mut self, order: Order, text: impl Into<String>) {

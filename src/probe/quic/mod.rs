@@ -20,7 +20,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-/// What was not answered is said again after so long, as QUIC does it: a datagram may be lost.
+/// What was not answered is said again after so long, as QUIC does it: a datagram may be lost, and a busy server drops one
+/// of several that begin a connection.
 const AGAIN: Duration = Duration::from_millis(1000);
 
 /// How often it is said again.
@@ -123,7 +124,7 @@ struct Run {
     socket: UdpSocket,
     client: Client,
     due: VecDeque<(Duration, Vec<u8>)>,
-    /// What is sent once more where nothing comes.
+    /// What is sent once more where no answer comes.
     again: VecDeque<(Duration, Vec<u8>)>,
     began: Instant,
     /// When something new has come, or the last of it was said.
@@ -201,9 +202,9 @@ impl Run {
         self.times += 1;
         self.said_at = Instant::now();
         self.client.say_again();
-        if !self.client.has_heard() {
+        if !self.client.has_answer() {
             let now = self.began.elapsed();
-            // (one by one, without the pauses between them)
+            // (one by one, without the pauses between them; what has come is known by its number)
             self.due.extend(self.again.iter().map(|(_, datagram)| (now, datagram.clone())));
         }
     }

@@ -102,6 +102,21 @@ fn a_first_flight_is_as_it_is_described() {
     assert_eq!(told(client), [""; 0]);
 }
 
+/// Of two datagrams one may have been acknowledged and the other dropped: an acknowledgement answers neither.
+#[test]
+fn an_acknowledgement_is_no_answer() {
+    let after = |datagram: &[u8]| {
+        let (mut client, _) = Client::of_first_flight(&flight(vec![vec![1]]), ID);
+        let is_new = client.receive(Duration::ZERO, datagram);
+        (is_new, client.has_answer())
+    };
+    assert_eq!(after(&initial(V1, ID, b"", &[2, 0, 0, 0, 0])), (true, false));
+    assert_eq!(after(&initial(V1, ID, b"", &seal::crypto(0, b"hello"))), (true, true));
+    assert_eq!(after(&initial(V1, ID, b"", &seal::close(0x178, false))), (true, true));
+    assert_eq!(after(b"\0garbage"), (true, true));
+    assert!(!Client::listening(b"", b"").has_answer());
+}
+
 #[test]
 fn what_answers_a_first_flight_is_told() {
     let client = || Client::of_first_flight(&flight(vec![vec![1]]), ID).0;
