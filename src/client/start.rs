@@ -32,7 +32,7 @@ impl Client {
         refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
         // What is asked of the sockets is for the way to the server; the host is on the same machine.
         let listeners = Listeners::bind(&config.listen, &SocketOptions::default(), handed_over)?;
-        let udp = config.udp.then(|| net::udp::bind(&config.listen)).transpose()?;
+        let udp = config.udp.then(|| net::udp::bind_soon(&config.listen)).transpose()?;
         let client = Client::new(config, tunnel, &OwnAddresses::of(&listeners))?;
         let service = Service::new(listeners, client);
         Ok(match udp {

@@ -5,6 +5,7 @@ use crate::net::addr::{Host, HostPort};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::time::Duration;
 use tracing::debug;
 
 /// What the system is asked to keep for a socket each way: what comes in some milliseconds while its thread is busy. It
@@ -72,6 +73,30 @@ pub fn bind(addresses: &[HostPort]) -> Result<Vec<UdpSocket>, ListenError> {
     Ok(sockets)
 }
 
+/// The same for ports that a host has chosen since they are free over TCP: somebody's short question may have one over UDP,
+/// which is waited for a moment.
+///
+/// # Errors
+///
+/// As above.
+pub fn bind_soon(addresses: &[HostPort]) -> Result<Vec<UdpSocket>, ListenError> {
+    const TIMES: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut tries = 1;
+    loop {
+        match bind(addresses) {
+            Err(ListenError::Udp { error, .. })
+                if error.kind() == io::ErrorKind::AddrInUse && tries < TIMES =>
+            {
+                tries += 1;
+                #[expect(clippy::disallowed_methods, reason = "nothing is served yet")]
+                std::thread::sleep(PAUSE);
+            }
+            bound => return bound,
+        }
+    }
+}
+
 fn socket(address: SocketAddr, only_v6: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -81,4 +106,25 @@ fn socket(address: SocketAddr, only_v6: bool) -> io::Result<UdpSocket> {
     enlarge_buffers(&socket);
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_given_back_soon_is_waited_for() {
+        let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = HostPort::parse(&holder.local_addr().unwrap().to_string()).unwrap();
+        assert!(bind(std::slice::from_ref(&address)).is_err());
+        let waiting = std::thread::spawn({
+            let address = address.clone();
+            move || bind_soon(&[address]).map(|sockets| sockets.len())
+        });
+        drop(holder);
+        assert_eq!(waiting.join().unwrap().unwrap(), 1);
+        let _holder = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, address.port)).unwrap();
+        let refused = bind_soon(&[address]).unwrap_err().to_string();
+        assert!(refused.contains("the next start finds another"), "{refused}");
+    }
 }

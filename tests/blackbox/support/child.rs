@@ -80,6 +80,13 @@ impl Child {
         self.log.state.lock().expect("log").lines.clone()
     }
 
+    /// Ends one that could not start, whatever it says of that: some hosts panic where their plugin ends.
+    pub fn discard(self) {
+        let _ = kill_process_group(self.rustix_pid(), Signal::KILL);
+        self.wait_streams_closed();
+        self.log.state.lock().expect("log").lines.clear();
+    }
+
     /// Waits for a line for which `wanted` holds, those already written included.
     #[track_caller]
     pub fn wait_line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {

@@ -74,6 +74,8 @@ impl Hosts {
         let up = || proc::port_listens(near) && proc::udp_port_bound(near);
         assert!(eventually(STEP, || up() || is_taken(&client)), "{}", client.show_log());
         if is_taken(&server) || is_taken(&client) {
+            client.discard();
+            server.discard();
             return None;
         }
         Some(Hosts { server, client, proxy: SocketAddr::from(([127, 0, 0, 1], near)) })
