@@ -47,7 +47,7 @@ impl fmt::Display for ClientConfig {
         f.write_str(", disguise ")?;
         self.disguise.fmt(f)?;
         f.write_str(if self.udp {
-            ", with UDP"
+            ", UDP from a host that passes it to plugins"
         } else {
             "; UDP does not go through the plugin (option `udp`)"
         })

@@ -17,6 +17,7 @@ use super::server::{self, ServerConfig};
 use super::settings::Settings;
 use super::sip003::{self, PluginOption};
 use super::tunnel::{TunnelConfig, tunnel};
+use super::udp;
 use super::values::{flag, value};
 use crate::telemetry::LogLevel;
 use std::path::PathBuf;
@@ -111,6 +112,13 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
             Half::Server(Box::new(server))
         }
     };
+    let takes_udp = match &half {
+        Half::Client(client) => client.udp,
+        Half::Server(server) => server.udp,
+    };
+    if let Some(parent) = parent.filter(|_| takes_udp) {
+        udp::warn_of_host(&options, parent);
+    }
     let process = process(&options)?;
     if let Half::Server(server) = &half {
         check_not_behind(server, process.metrics.as_ref())?;

@@ -83,7 +83,7 @@ impl fmt::Display for ServerConfig {
                 write!(f, " (failover {website})")?;
             }
             if quic.alone {
-                f.write_str(if self.udp { ", with UDP" } else { "" })?;
+                f.write_str(if self.udp { ", UDP of clients" } else { "" })?;
                 return self.limits.fmt(f);
             }
             f.write_str(", ")?;
@@ -94,7 +94,7 @@ impl fmt::Display for ServerConfig {
             write!(f, ", {route}")?;
         }
         self.fronts.fmt(f)?;
-        f.write_str(if self.udp { ", with UDP" } else { "" })?;
+        f.write_str(if self.udp { ", UDP of clients" } else { "" })?;
         self.limits.fmt(f)
     }
 }

@@ -36,6 +36,17 @@ pub(super) fn server(options: &Options, disguises: &[Disguise]) -> Result<bool, 
     if disguises.iter().any(carries) { Ok(true) } else { Err(needs_carrier(options)) }
 }
 
+/// Warns of a host that has no way to pass UDP to a plugin.
+pub(super) fn warn_of_host(options: &Options, parent: &str) {
+    const OF_LIBEV: [&str; 4] = ["ss-local", "ss-server", "ss-redir", "ss-tunnel"];
+    if OF_LIBEV.contains(&parent) {
+        options.warn(format!(
+            "option `udp`: {parent} sends its UDP past every plugin, in the open (shadowsocks-rust passes it on, with \
+             `\"plugin_mode\": \"tcp_and_udp\"`)"
+        ));
+    }
+}
+
 fn needs_carrier(options: &Options) -> ConfigError {
     let option = options.get("udp").map_or_else(|| "udp".to_owned(), ToString::to_string);
     ConfigError::needs(option, CARRIERS)

@@ -2,7 +2,7 @@
 //! the clock.
 
 use super::link::{Cursor, Event, Link, READ};
-use super::packets::{FOREIGN_LONGEST, Over, PacketSession, PacketSessions, ROUND};
+use super::packets::{ANSWER, FOREIGN_LONGEST, Longest, Over, PacketSession, PacketSessions, ROUND};
 use super::session::{Failed, Session};
 use super::sessions::{SESSIONS, Sessions};
 use super::source::{App, Backend, NewSession, SessionSource};
@@ -46,6 +46,8 @@ pub(super) struct Engine<S: RelayStream, F: Framing, I: SessionSource> {
     packets: PacketSessions,
     /// Those of UDP are asked first for what they have.
     packets_first: bool,
+    /// When the peer was asked whether it is one of ours.
+    asked_who: Option<Instant>,
     starts: Starts<I>,
     timers: Timers,
     /// What had come before the connection was ours.
@@ -80,6 +82,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             sessions: Sessions::new(I::ROLE, source.may_be_many()),
             packets: PacketSessions::default(),
             packets_first: false,
+            asked_who: None,
             starts: Starts::new(source),
             timers: Timers::new(I::ROLE, timeouts),
             received: Some(received),
@@ -193,6 +196,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             App::Packets(port) => {
                 if self.packets.is_empty() && !self.link.peer_is_ours() {
                     self.link.queue_question();
+                    self.asked_who = Some(Instant::now());
                 }
                 self.packets.add(PacketSession::of_ours(self.next_id, peer, port));
             }
@@ -284,7 +288,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             }
         };
         self.deliver(cx, input, &mut batch);
-        self.packets.flush(cx, &mut || self.starts.source.open_for_packets());
+        self.packets.flush(&mut || self.starts.source.open_for_packets());
         end
     }
 
@@ -311,7 +315,8 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                     return self.packets.begin_packet(head);
                 };
                 crate::udp::dropped(why, 1);
-                self.link.queue_frame(&mux::end(head.id, true));
+                // An error tells our clients that there is no UDP here.
+                self.link.queue_frame(&mux::end(head.id, why == PacketDropped::NotSet));
                 true
             }
         }
@@ -365,6 +370,11 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         with_scratch(|Scratch { bytes, pieces }| {
             let (buffer, link) = (&mut bytes[..ROUND], &mut self.link);
             let longest = if link.peer_is_ours() { crate::udp::LONGEST } else { FOREIGN_LONGEST };
+            // A long packet waits for the answer to the question whether it is taken.
+            let may_be_ours = !link.peer_is_ours()
+                && !link.peer_is_foreign()
+                && self.asked_who.is_some_and(|at| at.elapsed() < ANSWER);
+            let longest = Longest { taken: longest, waits: may_be_ours };
             pieces.clear();
             let frame = |encoder: &mut Encoder, frame: &mut [u8]| link.frame(encoder, frame);
             let heads = Link::<S, F>::HEADS;
@@ -382,6 +392,12 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 }
             }
         })
+    }
+
+    /// When a peer that was asked whether it is one of ours has not said so in time.
+    fn answer_due(&self) -> Option<Instant> {
+        let is_known = self.link.peer_is_ours() || self.link.peer_is_foreign();
+        self.asked_who.filter(|at| !is_known && at.elapsed() < ANSWER).map(|at| at + ANSWER)
     }
 
     /// Whether there are no sessions now.
@@ -534,7 +550,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             } else {
                 self.timers.unused_left()
             };
-            if let Some(check) = check.into_iter().chain(self.packets.next_check()).min() {
+            if let Some(check) =
+                check.into_iter().chain(self.packets.next_check()).chain(self.answer_due()).min()
+            {
                 wanted = wanted.min(check.saturating_duration_since(Instant::now()));
             }
             if self.timers.poll(cx, wanted).is_pending() {

@@ -245,7 +245,7 @@ async fn sessions_are_bounded() {
         ends.arrives().await;
     }
     ends.send(&mut Encoder::udp_client(999), b"one too many").await;
-    assert_eq!(ends.hears().await, Said::End(999, true));
+    assert_eq!(ends.hears().await, Said::End(999, false));
     ends.say(&mux::end(5, false)).await;
     assert_eq!(ends.hears().await, Said::End(5, false));
     ends.send(&mut Encoder::udp_client(1000), b"in its place").await;

@@ -5,7 +5,7 @@
 
 use super::state::Tell;
 use crate::metrics::PacketDropped;
-use crate::net::limits::{Admitting, Slot};
+use crate::net::limits::Slot;
 use crate::relay::Pieces;
 use crate::runtime::buffers;
 use crate::udp::{Backend, Ended, Packets, Port, dropped};
@@ -13,10 +13,21 @@ use crate::wire::FrameSizeError;
 use crate::wire::mux::{Encoder, Head};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest packet that a peer takes which is not known to be ours: v2ray ends the whole connection at a longer one.
 pub(super) const FOREIGN_LONGEST: usize = 2048;
+
+/// How long a packet waits that is longer than that, until it is known whose the peer is.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
+
+/// The longest packet that the peer takes, and whether longer ones are to wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Longest {
+    pub(super) taken: usize,
+    pub(super) waits: bool,
+}
 
 /// Bytes of packets that are framed at once, with their heads: at least the longest one.
 pub(super) const ROUND: usize = 72 * 1024;
@@ -28,7 +39,7 @@ const SMALL_ROUND: usize = 8 * 1024;
 const FRAMES: usize = 64;
 
 /// What a server has for sessions of UDP: the way to Shadowsocks.
-pub(super) type OpenBackend<'a> = &'a mut dyn FnMut() -> Result<(Backend, Option<Admitting>), PacketDropped>;
+pub(super) type OpenBackend<'a> = &'a mut dyn FnMut() -> Result<(Backend, Option<Slot>), PacketDropped>;
 
 /// A session of UDP.
 pub(super) struct PacketSession {
@@ -52,11 +63,7 @@ pub(super) struct PacketSession {
 enum Undisguised {
     /// Nothing has come for it yet.
     None,
-    /// It waits for its place among the tunnels that there may be.
-    Waiting(Box<Port>, Admitting),
     Open(Box<Port>),
-    /// There is none: packets are dropped.
-    Refused,
 }
 
 /// How a session has ended.
@@ -100,8 +107,8 @@ impl PacketSession {
     /// How many bytes have gone up, and down.
     pub(super) fn up_and_down(&self) -> (u64, u64) {
         match &self.port {
-            Undisguised::Open(port) | Undisguised::Waiting(port, _) => port.up_and_down(),
-            Undisguised::None | Undisguised::Refused => (0, 0),
+            Undisguised::Open(port) => port.up_and_down(),
+            Undisguised::None => (0, 0),
         }
     }
 
@@ -117,52 +124,34 @@ impl PacketSession {
     /// When it is over, if nothing passes until then.
     fn idle_at(&self) -> Instant {
         match &self.port {
-            Undisguised::Open(port) | Undisguised::Waiting(port, _) => port.idle_at(),
-            Undisguised::None | Undisguised::Refused => self.began + crate::udp::IDLE,
+            Undisguised::Open(port) => port.idle_at(),
+            Undisguised::None => self.began + crate::udp::IDLE,
         }
     }
 
     /// Sends on what has come.
-    fn flush(&mut self, cx: &mut Context<'_>, open: OpenBackend<'_>) {
+    fn flush(&mut self, open: OpenBackend<'_>) {
         if self.incoming.is_empty() {
             return;
         }
         if let Undisguised::None = self.port {
-            self.port = match open() {
-                Ok((backend, None)) => Undisguised::Open(Box::new(backend.into())),
-                Ok((backend, Some(admitting))) => Undisguised::Waiting(Box::new(backend.into()), admitting),
+            match open() {
+                Ok((backend, slot)) => {
+                    self.port = Undisguised::Open(Box::new(backend.into()));
+                    self.slot = slot.map(Box::new);
+                }
+                // Its address is not known yet, or no way leads there now: the next packet may find one.
+                Err(PacketDropped::Backend) => dropped(PacketDropped::Backend, self.incoming.len()),
                 Err(why) => {
                     dropped(why, self.incoming.len());
                     self.end(Over::Refused);
-                    Undisguised::Refused
                 }
-            };
+            }
         }
-        self.poll_admission(cx);
-        match &mut self.port {
-            Undisguised::Open(port) => port.send(&mut self.incoming),
-            Undisguised::Waiting(..) => dropped(PacketDropped::Sessions, self.incoming.len()),
-            Undisguised::None | Undisguised::Refused => {}
+        if let Undisguised::Open(port) = &mut self.port {
+            port.send(&mut self.incoming);
         }
         self.incoming.clear();
-    }
-
-    fn poll_admission(&mut self, cx: &mut Context<'_>) {
-        let Undisguised::Waiting(_, admitting) = &mut self.port else { return };
-        match admitting.as_mut().poll(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(slot)) => {
-                self.slot = Some(Box::new(slot));
-                if let Undisguised::Waiting(port, _) = std::mem::replace(&mut self.port, Undisguised::None) {
-                    self.port = Undisguised::Open(port);
-                }
-            }
-            // Which the log was told.
-            Poll::Ready(Err(_)) => {
-                self.port = Undisguised::Refused;
-                self.end(Over::Refused);
-            }
-        }
     }
 }
 
@@ -240,9 +229,9 @@ impl PacketSessions {
     }
 
     /// Sends on what has come.
-    pub(super) fn flush(&mut self, cx: &mut Context<'_>, open: OpenBackend<'_>) {
+    pub(super) fn flush(&mut self, open: OpenBackend<'_>) {
         for session in &mut self.list {
-            session.flush(cx, open);
+            session.flush(open);
         }
     }
 
@@ -254,7 +243,7 @@ impl PacketSessions {
         buffer: &mut [u8],
         frames: &mut Pieces,
         heads: usize,
-        longest: usize,
+        longest: Longest,
         mut frame: impl FnMut(&mut Encoder, &mut [u8]) -> Result<usize, FrameSizeError>,
     ) -> Result<usize, FrameSizeError> {
         let room = if buffers::are_full() { SMALL_ROUND } else { ROUND };
@@ -265,7 +254,6 @@ impl PacketSessions {
             let index = (begin + step) % len;
             self.next_to_read = (index + 1) % len;
             let session = &mut self.list[index];
-            session.poll_admission(cx);
             while let Undisguised::Open(port) = &mut session.port
                 && session.over.is_none()
             {
@@ -281,9 +269,13 @@ impl PacketSessions {
                     }
                 };
                 let mut taken = 0;
-                let mut is_full = false;
+                let (mut is_full, mut waits) = (false, false);
                 while let Some(packet) = packets.first() {
-                    if packet.len() > longest.min(room - heads) {
+                    waits = longest.waits && packet.len() > longest.taken;
+                    if waits {
+                        break;
+                    }
+                    if packet.len() > longest.taken.min(room - heads) {
                         dropped(PacketDropped::TooLong, 1);
                         packets.take(1);
                         continue;
@@ -300,7 +292,12 @@ impl PacketSessions {
                     frames.input(used + start..end);
                     (used, count) = (end, count + 1);
                 }
-                port.note_taken(taken);
+                if taken > 0 || !waits {
+                    port.note_taken(taken);
+                }
+                if waits {
+                    break;
+                }
                 if is_full {
                     break 'sessions;
                 }
@@ -334,7 +331,6 @@ impl PacketSessions {
         let tell = match session.over {
             // As v2ray's server does it; its client says nothing.
             Some(Over::Told | Over::NotTaken) => (!is_client).then_some(Tell::End { error: false }),
-            Some(Over::Refused) => Some(Tell::End { error: true }),
             _ => Some(Tell::End { error: false }),
         };
         Some((session, tell))

@@ -1,7 +1,7 @@
 //! The connections of a client, and which of them carries which session.
 
 use super::engine::Engine;
-use super::source::{NewSession, SessionSource};
+use super::source::{App, NewSession, SessionSource};
 use crate::metrics::{self, PacketDropped};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{Outcome, Timeouts};
@@ -276,9 +276,7 @@ impl<O: OpenLink> Pool<O> {
         balance::spawn(watchdog::watched(Some(peer), async move {
             let record = Record::of(Kind::Mux, ConnInfo::new(peer), Instant::now()).unlisted();
             let result = pool.serve(&mut inbox).await;
-            if result.is_err() {
-                pool.pause.begin(PacketDropped::Server);
-            }
+            let is_news = result.is_err() && pool.pause.begin(PacketDropped::Server);
             match &result {
                 Ok(outcome) => record.ended(outcome),
                 // Whose session it has is told below.
@@ -290,7 +288,14 @@ impl<O: OpenLink> Pool<O> {
                 match &result {
                     Ok(_) => pool.carry_in(session, None),
                     Err(error) => {
-                        warn!(%peer, stage = error.stage(), %error, "tunnel failed");
+                        match app {
+                            App::Stream(_) => warn!(%peer, stage = error.stage(), %error, "tunnel failed"),
+                            // (others come at any rate, and are told by their number)
+                            App::Packets(_) if is_news => {
+                                warn!(%peer, stage = error.stage(), %error, "UDP session failed");
+                            }
+                            App::Packets(_) => {}
+                        }
                         app.refuse();
                         metrics::connection_failed(error.failure());
                         pool.record(session.kind(), *peer, session.began).failed("failed", error);

@@ -4,7 +4,7 @@ use crate::metrics::PacketDropped;
 use crate::net::Dialer;
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::DialError;
-use crate::net::limits::{Admitting, SessionLimits};
+use crate::net::limits::{Admitting, SessionLimits, Slot};
 use crate::relay::{RelayStream as _, reset};
 use crate::runtime::admission::{OwnPlace, SessionPlace};
 use crate::telemetry::{Kind, Record, Target};
@@ -142,13 +142,13 @@ pub(super) trait SessionSource {
         None
     }
 
-    /// A socket to Shadowsocks for a session of UDP that the peer has begun, and the wait for its place among the tunnels
-    /// that there may be.
+    /// A socket to Shadowsocks for a session of UDP that the peer has begun, and its place among the tunnels that there may
+    /// be.
     ///
     /// # Errors
     ///
     /// Why its packets are dropped.
-    fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Admitting>), PacketDropped> {
+    fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Slot>), PacketDropped> {
         Err(PacketDropped::NotSet)
     }
 
@@ -255,7 +255,11 @@ impl SessionSource for Backend {
         Some(Record::of(kind, self.info, began).to(self.target.clone()))
     }
 
-    fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Admitting>), PacketDropped> {
+    fn open_for_packets(&mut self) -> Result<(udp::Backend, Option<Slot>), PacketDropped> {
+        let slot = match &self.limits {
+            Some(limits) => Some(limits.admit_packets().ok_or(PacketDropped::Sessions)?),
+            None => None,
+        };
         let backend = udp::Backend::open(&self.dialer).map_err(|error| match error {
             DialError::NoDescriptors => PacketDropped::Sessions,
             error => {
@@ -263,7 +267,7 @@ impl SessionSource for Backend {
                 PacketDropped::Backend
             }
         })?;
-        Ok((backend, self.limits.as_mut().map(SessionLimits::admit)))
+        Ok((backend, slot))
     }
 
     fn takes_packets(&self) -> bool {

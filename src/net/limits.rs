@@ -207,14 +207,13 @@ impl Limits {
         }
     }
 
-    /// A place for what cannot wait for it. Who gets none is told so by whoever drops what it says.
-    #[cfg(all(feature = "quic", feature = "server"))]
-    pub fn admit_now(self: &Arc<Limits>, info: &ConnInfo) -> Option<Slot> {
-        let mut arrival = Arrival::default();
-        self.note_arrival(&mut arrival, info);
+    /// A place for a session of UDP. It waits for none, and half of the tunnels are left to TCP: a source may be a new one
+    /// with each packet, and has its place until it has been silent for minutes. Whoever gets none is told of by who drops
+    /// what it says.
+    pub fn admit_packets(self: &Arc<Limits>, info: &ConnInfo) -> Option<Slot> {
         let mut slot = self.slot(info);
-        slot.take_now(arrival.too_fast).ok()?;
-        Some(slot)
+        slot.take_now(false).ok()?;
+        slot.leaves_half().then_some(slot)
     }
 
     /// A place for a session of a connection that was admitted.
@@ -282,6 +281,16 @@ impl Slot {
         Ok(())
     }
 
+    /// Whether half of the tunnels are still free, all in all and for its address.
+    pub fn leaves_half(&self) -> bool {
+        let is_half = |tunnels: &Semaphore, of: Option<u32>| {
+            tunnels.available_permits() * 2 >= of.unwrap_or(0) as usize
+        };
+        let options = &self.limits.options;
+        self.address.as_ref().is_none_or(|(_, tunnels)| is_half(tunnels, options.tunnels_per_address))
+            && self.limits.tunnels.as_ref().is_none_or(|tunnels| is_half(tunnels, options.tunnels))
+    }
+
     /// Becomes a place when there is one, in the order of those who wait.
     async fn take(&mut self, deadline: Instant) -> Result<(), Limit> {
         if let (Some((_, tunnels)), None) = (&self.address, &self.of_address) {
@@ -345,6 +354,11 @@ impl SessionLimits {
     /// Of a connection with this slot.
     pub fn new(slot: Slot, info: ConnInfo) -> SessionLimits {
         SessionLimits { limits: Arc::clone(&slot.limits), info, first: Some(slot) }
+    }
+
+    /// The slot of a session of UDP.
+    pub fn admit_packets(&self) -> Option<Slot> {
+        self.limits.admit_packets(&self.info)
     }
 
     /// The slot of the next session.

@@ -343,9 +343,11 @@ fn hint(sockets: &str, port: u16, error: &io::Error) -> String {
             String::new()
         };
         let host = if sockets == UDP {
-            "; a Shadowsocks server that is to relay UDP takes it itself: set it to TCP alone"
+            "; a Shadowsocks host that relays UDP past its plugin has its own port: `plugin_mode` is to be `tcp_and_udp` \
+             where UDP is to go through the plugin, and `mode` `tcp_only` where there is to be none; if it is the port \
+             that the host has chosen for its plugin, the next start finds another"
         } else {
-            ""
+            "; a Shadowsocks server with `plugin_mode` `udp_only` and `mode` `tcp_and_udp` has it itself"
         };
         return format!(" (another program has this port{look}{host})");
     }

@@ -48,6 +48,28 @@ pub fn is_own_listened_on(address: SocketAddr) -> Option<bool> {
     }
 }
 
+/// Whether somebody takes UDP at this port of this machine; `None` where the system does not tell.
+pub fn is_taken_over_udp(port: u16) -> Option<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let has_port = |line: &str| {
+            let address = line.split_whitespace().nth(1)?;
+            (u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok()? == port).then_some(())
+        };
+        let is_in = |file: &str| {
+            let lines = std::fs::read_to_string(file).ok()?;
+            Some(lines.lines().skip(1).any(|line| has_port(line).is_some()))
+        };
+        let of_ipv6 = is_in("/proc/thread-self/net/udp6").unwrap_or(false);
+        Some(is_in("/proc/thread-self/net/udp")? || of_ipv6)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = port;
+        None
+    }
+}
+
 /// The address and the port of a line of `/proc/net/tcp`; `None` where it is not of a socket that listens.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn listening(line: &str) -> Option<(String, u16)> {

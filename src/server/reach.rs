@@ -7,7 +7,7 @@ use crate::detect::{UpstreamId, VisitorProtocol};
 use crate::fallback::Fallback;
 use crate::net::addr::{Host, HostPort};
 use crate::net::dial::{DialError, Dialer};
-use crate::os::listening::is_listened_on;
+use crate::os::listening::{is_listened_on, is_taken_over_udp};
 use crate::wire::proxy_protocol::Version;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -55,6 +55,34 @@ struct Http2 {
     unserved: &'static str,
 }
 
+/// Tells where nobody takes the UDP that goes to Shadowsocks on this machine. Whoever set it up sees clients that have UDP
+/// all the same, past the plugin.
+pub(super) async fn ask_for_udp(backend: HostPort) {
+    let is_here = match &backend.host {
+        Host::Ip(ip) => ip.is_loopback(),
+        Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+    };
+    if !is_here {
+        return;
+    }
+    sleep(GRACE).await;
+    let mut is_told = false;
+    while is_taken_over_udp(backend.port) == Some(false) {
+        if !is_told {
+            is_told = true;
+            warn!(
+                "nobody takes UDP at {backend}: Shadowsocks is to do so with `\"mode\": \"tcp_and_udp\"` and `\"plugin_mode\": \
+                 \"tcp_and_udp\"` (shadowsocks-rust alone has that); without the latter its UDP goes past the plugin, in \
+                 the open"
+            );
+        }
+        sleep(LATER).await;
+    }
+    if is_told {
+        info!("UDP is taken at {backend} now");
+    }
+}
+
 /// What is wrong with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
@@ -73,7 +101,8 @@ pub(super) fn targets(
 ) -> Vec<Target> {
     let mut targets = vec![Target {
         what: "Shadowsocks".to_owned(),
-        otherwise: "clients are reset",
+        // (a host may have UDP alone)
+        otherwise: if config.udp { "clients are reset, but for their UDP" } else { "clients are reset" },
         address: config.backend.clone(),
         dialer: Arc::clone(backends.main()),
         http2: None,

@@ -114,8 +114,14 @@ impl Half for Server {
         }
         let to_be_asked =
             std::mem::take(&mut *self.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner));
+        // (the first of the threads does it)
+        let has_been_asked = to_be_asked.is_empty();
         let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         beside.extend(to_be_asked.into_iter().map(|target| tokio::spawn(target.ask()).abort_handle()));
+        if self.config.udp && !has_been_asked {
+            let asking = reach::ask_for_udp(self.config.backend.clone());
+            beside.push(tokio::spawn(asking).abort_handle());
+        }
         let visitors = Arc::clone(self.fallback.visitors());
         beside.push(tokio::spawn(async move { visitors.tell_in_time().await }).abort_handle());
     }

@@ -54,7 +54,8 @@ impl Server {
             }
             Accepted::Packets(open) => {
                 record.kind = Kind::Udp;
-                return Ok(limits::with_slot(slot, packets::serve(*open, backend, self.config.udp)));
+                let packets = packets::serve(*open, backend, slot.as_ref(), self.config.udp);
+                return Ok(limits::with_slot(slot, packets));
             }
         };
         let backend = match dialled {

@@ -76,11 +76,16 @@ impl Backend {
     /// Sends it packets.
     pub(super) fn send(&self, packets: &mut Packets) {
         let many = packets.len();
-        if let Err(error) = self.socket.send(packets, Remote { address: self.address, local: None }) {
-            if error.kind() != io::ErrorKind::ConnectionRefused {
-                tracing::debug!(backend = %self.address, %error, "cannot send to Shadowsocks over UDP");
+        match self.socket.send(packets, Remote { address: self.address, local: None }) {
+            Ok(0) => {}
+            Ok(refused) => {
+                self.dialer.note_refusal(self.address, &io::ErrorKind::ConnectionRefused.into());
+                super::dropped(PacketDropped::Backend, refused);
             }
-            super::dropped(PacketDropped::Backend, many.min(1));
+            Err(error) => {
+                tracing::debug!(backend = %self.address, %error, "cannot send to Shadowsocks over UDP");
+                super::dropped(PacketDropped::Backend, many);
+            }
         }
     }
 }

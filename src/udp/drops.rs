@@ -34,7 +34,11 @@ pub fn dropped(why: PacketDropped, packets: usize) {
             debug!(packets, "UDP packets are dropped: they come faster than they can go on")
         }
         PacketDropped::TooLong => {
-            warn!(packets, "UDP packets are dropped: they are longer than the other end takes")
+            warn!(
+                packets,
+                "UDP packets are dropped: they are longer than the other end takes (2,048 bytes where it is none of ours, or over \
+                                gRPC; else 65,507)"
+            )
         }
         PacketDropped::NotTaken => {
             warn!(packets, "UDP packets are dropped: the server takes none (has it the option `udp`?)");
@@ -51,7 +55,7 @@ pub fn dropped(why: PacketDropped, packets: usize) {
         PacketDropped::Backend => {
             warn!(
                 packets,
-                "UDP packets are dropped: Shadowsocks does not take them (does it listen on UDP there?)"
+                "UDP packets are dropped: Shadowsocks does not take them (are its `mode` and `plugin_mode` `tcp_and_udp`?)"
             );
         }
     }

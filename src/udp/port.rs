@@ -2,9 +2,11 @@
 
 use super::{Backend, IDLE, Packets, Remote, Source};
 use crate::metrics::{self, Direction, Flow, Open, TunnelKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{debug, info};
 
 /// Why a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,17 @@ impl From<Backend> for Port {
 
 impl Port {
     fn new(end: PortEnd) -> Port {
+        static IS_FIRST: AtomicBool = AtomicBool::new(true);
+        let source = match &end {
+            PortEnd::Source(source) => Some(source.remote().address),
+            PortEnd::Backend(_) => None,
+        };
+        // Whether a host passes UDP to its plugin is to be seen without asking for it.
+        if IS_FIRST.swap(false, Ordering::Relaxed) {
+            info!(?source, "UDP comes through the plugin: this is the first of it");
+        } else {
+            debug!(?source, "a UDP session begins");
+        }
         let open = metrics::tunnel_opened(TunnelKind::Udp, Duration::ZERO);
         Port { end, passed: Instant::now(), from: 0, to: 0, _open: open }
     }

@@ -114,24 +114,28 @@ impl PacketSocket {
         })
     }
 
-    /// Sends the packets. What the socket does not take now is dropped: nobody waits for packets.
+    /// Sends the packets. What the socket does not take now is dropped: nobody waits for packets. Returns how many that were
+    /// sent before were refused, of a socket that is connected.
     ///
     /// # Errors
     ///
     /// What the system says of one of them; those behind it are dropped.
-    pub fn send(&self, packets: &mut Packets, to: Remote) -> io::Result<()> {
-        let sent = self.try_send(packets, to);
+    pub fn send(&self, packets: &mut Packets, to: Remote) -> io::Result<usize> {
+        let mut refused = 0;
+        let sent = self.try_send(packets, to, &mut refused);
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 super::dropped(PacketDropped::Busy, packets.len());
                 packets.clear();
-                Ok(())
+                Ok(refused)
             }
-            sent => sent.inspect_err(|_| packets.clear()),
+            sent => sent.map(|()| refused).inspect_err(|_| packets.clear()),
         }
     }
 
-    fn try_send(&self, packets: &mut Packets, to: Remote) -> io::Result<()> {
+    fn try_send(&self, packets: &mut Packets, to: Remote, refused: &mut usize) -> io::Result<()> {
+        /// So often in a row the system may say that an earlier packet was refused.
+        const REFUSALS: usize = 64;
         let mut alone = self.takes_no_address;
         while let Some(run) = packets.run(if alone { 1 } else { self.state.max_gso_segments() }) {
             if run.bytes.len() > LONGEST {
@@ -156,6 +160,8 @@ impl PacketSocket {
             match sent {
                 Ok(()) => packets.take(count),
                 // The system cannot send them at once, which it has only now found out.
+                // That was one which was sent before: this one was not sent yet.
+                Err(error) if is_refusal(&error) && *refused < REFUSALS => *refused += 1,
                 Err(error) if count > 1 && error.kind() != io::ErrorKind::WouldBlock => alone = true,
                 Err(error) => return Err(error),
             }
@@ -171,6 +177,11 @@ impl PacketSocket {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
+}
+
+/// Whether the system tells that nobody takes what was sent before.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
 }
 
 #[cfg(test)]
@@ -202,7 +213,7 @@ mod tests {
             sizes.iter().zip(1..).map(|(size, fill): (&usize, u8)| vec![fill; *size]).collect();
         let mut packets = Packets::default();
         all.iter().for_each(|packet| packets.push(packet));
-        one.send(&mut packets, to).unwrap();
+        assert_eq!(one.send(&mut packets, to).unwrap(), 0);
         assert!(packets.is_empty());
         assert_eq!(received(&two, all.len()).await, all);
     }
@@ -215,7 +226,28 @@ mod tests {
         for size in [4, LONGEST + 1, 4] {
             packets.push(&vec![7; size]);
         }
-        one.send(&mut packets, to).unwrap();
+        assert_eq!(one.send(&mut packets, to).unwrap(), 0);
         assert_eq!(received(&two, 2).await, [[7; 4], [7; 4]]);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_after_a_refusal_arrives() {
+        let (one, two) = (socket(), socket());
+        let address = two.local_addr().unwrap();
+        drop(two);
+        let near: std::net::UdpSocket = one.io.into_std().unwrap();
+        near.connect(address).unwrap();
+        let one = PacketSocket::connected(near).unwrap();
+        let to = Remote { address, local: None };
+        let send = |sizes: &[usize]| {
+            let mut packets = Packets::default();
+            sizes.iter().for_each(|size| packets.push(&vec![7; *size]));
+            one.send(&mut packets, to).unwrap()
+        };
+        assert_eq!(send(&[1]), 0, "nobody has answered yet");
+        let two = PacketSocket::new(std::net::UdpSocket::bind(address).unwrap()).unwrap();
+        // Of two sizes, so that they are not sent with one call.
+        assert_eq!(send(&[1, 2, 1, 2]), 1);
+        assert_eq!(received(&two, 4).await, [&[7_u8][..], &[7, 7], &[7], &[7, 7]]);
     }
 }

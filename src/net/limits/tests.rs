@@ -201,3 +201,19 @@ async fn sessions_have_a_place_each_and_the_first_that_of_its_connection() {
     drop(second);
     assert_free(&limits);
 }
+
+#[tokio::test]
+async fn sessions_of_udp_leave_half_of_the_tunnels_to_tcp() {
+    for (all, of_address) in [(10, 0), (0, 10), (100, 10), (10, 100)] {
+        let limits = limits(all, of_address, 1);
+        let here = from("192.0.2.1");
+        // (a session is none that comes: its connection has come)
+        let held: Vec<_> = std::iter::from_fn(|| limits.admit_packets(&here)).collect();
+        assert_eq!(held.len(), 5, "of {all} and {of_address}");
+        let tunnel = come(&limits, "192.0.2.1").await.unwrap();
+        drop(held);
+        assert!(limits.admit_packets(&here).is_some());
+        drop(tunnel);
+        assert_free(&limits);
+    }
+}

@@ -102,7 +102,7 @@ impl Flows<'_> {
         let server = self.current.get();
         let info = ConnInfo::new(self.connection.peer());
         let _slot = match &server.limits {
-            Some(limits) => Some(limits.admit_now(&info).ok_or(PacketDropped::Sessions)?),
+            Some(limits) => Some(limits.admit_packets(&info).ok_or(PacketDropped::Sessions)?),
             None => None,
         };
         let (role, backend) = server.backends.of_name(self.name);

@@ -11,6 +11,7 @@ use crate::support::quic;
 use crate::support::udp::{Echo, assert_echoed, next, reach};
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::{STEP, eventually, noise, secs, within};
+use sha1::{Digest as _, Sha1};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 
@@ -36,13 +37,29 @@ impl Hosts {
     #[track_caller]
     fn start(server_plugin: &Path, of_server: &str, of_client: &str, mode: &str) -> Hosts {
         const TIMES: usize = 5;
-        let start = |_| Hosts::try_start(server_plugin, of_server, of_client, mode);
+        let start = |_| Hosts::try_start(server_plugin, of_server, of_client, mode, &[]);
+        (0..TIMES).find_map(start).expect("hosts whose ports are free")
+    }
+
+    /// The same, with a tunnel to this address in the place of a proxy.
+    #[track_caller]
+    fn with_tunnel_to(target: SocketAddr, of_server: &str, of_client: &str) -> Hosts {
+        const TIMES: usize = 5;
+        let target = target.to_string();
+        let words = ["--protocol", "tunnel", "--forward-addr", &target];
+        let start = |_| Hosts::try_start(&our_path(), of_server, of_client, "tcp_and_udp", &words);
         (0..TIMES).find_map(start).expect("hosts whose ports are free")
     }
 
     /// `None` if a port was taken.
     #[track_caller]
-    fn try_start(server_plugin: &Path, of_server: &str, of_client: &str, mode: &str) -> Option<Hosts> {
+    fn try_start(
+        server_plugin: &Path,
+        of_server: &str,
+        of_client: &str,
+        mode: &str,
+        more: &[&str],
+    ) -> Option<Hosts> {
         let is_taken = |host: &Child| host.lines().iter().any(|line| line.contains("Address already in use"));
         let (public, near) = (free_port(), free_port());
         let (public_at, near_at) = (format!("127.0.0.1:{public}"), format!("127.0.0.1:{near}"));
@@ -52,7 +69,8 @@ impl Hosts {
         let server = host("ssserver", &["-s", &public_at, what], server_plugin, of_server, mode);
         let up = || proc::port_listens(public) || proc::udp_port_bound(public);
         assert!(eventually(STEP, || up() || is_taken(&server)), "{}", server.show_log());
-        let client = host("sslocal", &["-b", &near_at, "-s", &public_at, "-U"], &our_path(), of_client, mode);
+        let words = [&["-b", &near_at, "-s", &public_at, "-U"], more].concat();
+        let client = host("sslocal", &words, &our_path(), of_client, mode);
         let up = || proc::port_listens(near) && proc::udp_port_bound(near);
         assert!(eventually(STEP, || up() || is_taken(&client)), "{}", client.show_log());
         if is_taken(&server) || is_taken(&client) {
@@ -136,6 +154,52 @@ fn between_hosts(options: impl FnOnce(&Certificate) -> [String; 2] + Send + 'sta
                 assert_echo(&socks(hosts.proxy, echo.addr), &noise(200_000, 4));
             }
         }
+    });
+}
+
+/// A page of 5 MB over HTTP/3, from a website behind a tunnel of the host's.
+fn a_page_over_http3(options: impl FnOnce(&Certificate) -> [String; 2] + Send + 'static) {
+    within(secs(120), move || {
+        need!("sslocal", "ssserver", "caddy", "python-aioquic", "openssl");
+        let certificate = Certificate::new(NAME);
+        let page = noise(5_000_000, 7);
+        let site = quic::Site::start(&certificate, NAME, &[("page", &page)]);
+        let [of_server, of_client] = options(&certificate);
+        let hosts = Hosts::with_tunnel_to(site.addr, &of_server, &of_client);
+        let cert = certificate.cert.display().to_string();
+        let said = quic::ask(&["page", &hosts.proxy.port().to_string(), NAME, &cert, "/page"]);
+        let digest = Sha1::digest(&page).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        assert_eq!(
+            said,
+            ["open h3".to_owned(), format!("page 200 {} {digest}", page.len())],
+            "{}",
+            hosts.logs()
+        );
+    });
+}
+
+#[test]
+fn mux_carries_http3() {
+    a_page_over_http3(|_| ["server;path=/p;udp", "mode=websocket;path=/p;mux=1;udp"].map(str::to_owned));
+}
+
+#[test]
+fn websocket_carries_http3() {
+    a_page_over_http3(|_| ["server;path=/p;udp", "mode=websocket;path=/p;mux=0;udp"].map(str::to_owned));
+}
+
+#[test]
+fn grpc_carries_http3() {
+    a_page_over_http3(|_| {
+        ["server;mode=grpc;serviceName=s;udp", "mode=grpc;serviceName=s;udp"].map(str::to_owned)
+    });
+}
+
+#[test]
+fn quic_carries_http3() {
+    a_page_over_http3(|certificate| {
+        let (server, client) = (quic::for_server(certificate), quic::for_client(certificate));
+        [format!("server;{server};udp"), format!("{client};udp")]
     });
 }
 

@@ -101,7 +101,8 @@ fn many_sessions_share_a_connection_and_their_ends_free_the_sockets() {
         for id in SESSIONS..300 {
             ws.send_mux(&mux::open_udp(id));
             let frame = ws.mux();
-            assert_eq!((frame.id, frame.status, frame.option), (id, END, 2), "one too many ends alone");
+            // (an error would say that there is no UDP here)
+            assert_eq!((frame.id, frame.status, frame.option), (id, END, 0), "one too many ends alone");
         }
         for id in 2..SESSIONS {
             ws.send_mux(&mux::end(id));

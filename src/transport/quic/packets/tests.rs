@@ -60,6 +60,18 @@ async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     (packet, from)
 }
 
+/// A UDP port, and the TCP port of the same number. Others have ports, too, so several are tried.
+async fn shadowsocks() -> (UdpSocket, TcpListener) {
+    const TIMES: usize = 100;
+    for _ in 0..TIMES {
+        let udp = socket();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no number is free for both");
+}
+
 /// A server, and Shadowsocks behind it.
 struct Far {
     server: SocketAddr,
@@ -69,8 +81,7 @@ struct Far {
 
 impl Far {
     async fn new(udp: bool, limits: LimitOptions) -> Far {
-        let shadowsocks = socket();
-        let tcp = TcpListener::bind(shadowsocks.local_addr().unwrap()).await.unwrap();
+        let (shadowsocks, tcp) = shadowsocks().await;
         let config = ServerConfig {
             listen: vec![host("127.0.0.1:0".parse().unwrap())],
             backend: host(shadowsocks.local_addr().unwrap()),
@@ -289,7 +300,8 @@ async fn a_flow_that_made_room_for_others_begins_anew() {
 
 #[tokio::test]
 async fn flows_beyond_the_limit_on_tunnels_are_dropped() {
-    let limits = LimitOptions { tunnels: Some(1), ..LimitOptions::default() };
+    // Of which half is left to TCP.
+    let limits = LimitOptions { tunnels: Some(2), ..LimitOptions::default() };
     let far = Far::new(true, limits).await;
     let near = Near::new(&far);
     let (one, two) = (socket(), socket());
