@@ -171,8 +171,8 @@ pub enum Frame<'a> {
         /// The piece.
         data: &'a [u8],
     },
-    /// A token for another connection.
-    NewToken,
+    /// A token, for another connection.
+    NewToken(&'a [u8]),
     /// A piece of a stream.
     Stream {
         /// Which stream.
@@ -182,8 +182,8 @@ pub enum Frame<'a> {
         /// The piece.
         data: &'a [u8],
     },
-    /// Another id for this connection.
-    NewConnectionId,
+    /// Another id for this connection, by its number.
+    NewConnectionId(u64),
     /// The connection is over.
     Close(Close<'a>),
     /// The server has seen the client's end of the handshake.
@@ -244,10 +244,7 @@ fn frame<'a>(kind: u64, reader: &mut Reader<'a>) -> Option<Option<Frame<'a>>> {
             Frame::Ack
         }
         6 => Frame::Crypto { offset: number(reader)?, data: vector(reader)? },
-        7 => {
-            vector(reader)?;
-            Frame::NewToken
-        }
+        7 => Frame::NewToken(vector(reader)?),
         8..=0xf => {
             let id = number(reader)?;
             let offset = if kind & 4 == 0 { 0 } else { number(reader)? };
@@ -255,10 +252,11 @@ fn frame<'a>(kind: u64, reader: &mut Reader<'a>) -> Option<Option<Frame<'a>>> {
             Frame::Stream { id, offset, data }
         }
         0x18 => {
-            numbers(2, reader)?;
+            let sequence = number(reader)?;
+            number(reader)?;
             reader.vector8()?;
             reader.take(16)?;
-            Frame::NewConnectionId
+            Frame::NewConnectionId(sequence)
         }
         0x1c | 0x1d => {
             let code = number(reader)?;
@@ -552,10 +550,10 @@ mod tests {
                 Frame::Ack,
                 Frame::Ack,
                 Frame::Crypto { offset: 65, data: b"hi" },
-                Frame::NewToken,
+                Frame::NewToken(b"abc"),
                 Frame::Stream { id: 3, offset: 1, data: b"yz" },
                 Frame::Other,
-                Frame::NewConnectionId,
+                Frame::NewConnectionId(1),
                 Frame::HandshakeDone,
                 close(0x178, false, b"no"),
                 close(0x100, true, b""),

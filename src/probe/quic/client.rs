@@ -23,6 +23,9 @@ const MAX_WAITING: usize = 64;
 const MAX_STREAMS: usize = 16;
 const MAX_TOLD: usize = 40;
 
+/// The most tokens, and ids, that are counted.
+const MAX_GIVEN: usize = 64;
+
 /// The packets that an acknowledgement tells of, at most.
 const MAX_ACKED: usize = 32;
 
@@ -172,8 +175,9 @@ pub struct Client {
     told: Vec<Told>,
     /// What shows the server's library.
     style: BTreeMap<&'static str, String>,
-    tokens: usize,
-    ids: usize,
+    /// What the server gives for later: tokens, and ids by their numbers.
+    tokens: BTreeSet<Vec<u8>>,
+    ids: BTreeSet<u64>,
     now: Duration,
 }
 
@@ -205,8 +209,8 @@ impl Client {
             streams: BTreeMap::new(),
             told: Vec::new(),
             style: BTreeMap::new(),
-            tokens: 0,
-            ids: 0,
+            tokens: BTreeSet::new(),
+            ids: BTreeSet::new(),
             now: Duration::ZERO,
         }
     }
@@ -432,8 +436,17 @@ impl Client {
                     stream.insert(offset, data);
                 }
             }
-            Frame::NewToken => self.tokens += 1,
-            Frame::NewConnectionId => self.ids += 1,
+            // (what may have been lost comes again)
+            Frame::NewToken(token) => {
+                if self.tokens.len() < MAX_GIVEN {
+                    self.tokens.insert(token.to_vec());
+                }
+            }
+            Frame::NewConnectionId(sequence) => {
+                if self.ids.len() < MAX_GIVEN {
+                    self.ids.insert(sequence);
+                }
+            }
             Frame::HandshakeDone => {
                 self.spaces[HANDSHAKE].outgoing.clear();
                 self.tell(Order::Inside, "the handshake is confirmed");
@@ -579,8 +592,8 @@ impl Client {
             let tickets = self.tls.as_ref().map_or(0, |tls| tls.tls13_tickets_received());
             for (what, count) in [
                 ("session tickets", tickets as usize),
-                ("tokens for other connections", self.tokens),
-                ("further connection ids", self.ids),
+                ("tokens for other connections", self.tokens.len()),
+                ("further connection ids", self.ids.len()),
             ] {
                 self.style.insert(what, count.to_string());
             }

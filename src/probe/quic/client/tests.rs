@@ -190,6 +190,24 @@ fn what_is_lost_is_said_again_and_garbage_ends_the_handshake() {
     assert!(all[1].starts_with("the visitor goes away: "), "{all:?}");
 }
 
+#[test]
+fn what_comes_again_is_counted_once() {
+    let mut client = handshaking();
+    let token = |token: &[u8]| [&[7, token.len() as u8], token].concat();
+    let id = |sequence: u8| [&[0x18, sequence, 0, 2][..], b"id0123456789abcdef"].concat();
+    let said = [token(b"one"), id(1), token(b"one"), id(1), token(b"two"), id(2)];
+    for frame in said.iter().flat_map(|bytes| quic_answer::frames(bytes)) {
+        client.frame(APPLICATION, frame);
+    }
+    assert_eq!((client.tokens.len(), client.ids.len()), (2, 2));
+    for number in 0..200 {
+        for bytes in [token(&[number]), id(number & 0x3f)] {
+            quic_answer::frames(&bytes).into_iter().for_each(|frame| client.frame(APPLICATION, frame));
+        }
+    }
+    assert_eq!((client.tokens.len(), client.ids.len()), (MAX_GIVEN, MAX_GIVEN));
+}
+
 /// A server that says ever new things.
 #[test]
 fn what_is_kept_is_bounded() {
