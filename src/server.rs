@@ -36,7 +36,6 @@ mod shared;
 mod start;
 #[cfg(any(feature = "quic", feature = "grpc"))]
 mod streams;
-mod tunnel;
 mod visitors;
 
 use error::Error;

@@ -13,7 +13,6 @@ use rand::RngExt as _;
 use std::io;
 use std::sync::LazyLock;
 use std::time::SystemTime;
-use tokio::io::AsyncWriteExt as _;
 
 /// As simple-obfs does it: some version of curl, the same for as long as the process lives.
 static USER_AGENT: LazyLock<String> = LazyLock::new(|| {
@@ -36,15 +35,6 @@ fn request(config: &RequestConfig, payload_len: Option<usize>) -> Vec<u8> {
         order: HeaderOrder::SIMPLE_OBFS,
     }
     .encode()
-}
-
-/// Grants an upgrade, with one write. `key` is its `Sec-WebSocket-Key`, and `protocol` what of
-/// `Sec-WebSocket-Protocol` is echoed.
-pub(super) async fn grant(client: &mut Stream, key: Option<&[u8]>, protocol: Option<&str>) -> io::Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "the date in an answer")]
-    let answer = switching_protocols(key, protocol, SystemTime::now());
-    client.write_all(&answer).await?;
-    client.flush().await
 }
 
 /// Opens a tunnel in which `first` is said first.
@@ -95,7 +85,9 @@ pub(super) async fn granted_tunnel(
 /// Grants a client what it asks for. Proxies in front hold the tunnel until they have seen the answer, so it does
 /// not wait for anything. `bytes` were read from the client, with its request in front.
 pub(super) async fn accept(mut client: Stream, upgrade: &Upgrade, mut bytes: Vec<u8>) -> Tunnel {
-    let granted = grant(&mut client, upgrade.key(&bytes), None).await;
+    #[expect(clippy::disallowed_methods, reason = "the date in an answer")]
+    let answer = switching_protocols(upgrade.key(&bytes), None, SystemTime::now());
+    let granted = client.say(&answer).await;
     bytes.drain(..upgrade.head_len.min(bytes.len()));
     accepted(client, granted, bytes)
 }

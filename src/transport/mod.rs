@@ -2,6 +2,7 @@
 //! client's `open` and a server's `accept`, and a row in both of the matches here.
 
 mod answer;
+mod error;
 pub mod fake_tls;
 pub mod framed;
 pub mod framing;
@@ -28,18 +29,18 @@ pub mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 pub mod tls;
-mod tunnel;
 #[cfg(any(feature = "quic", feature = "grpc"))]
 pub(crate) mod usage;
 pub mod websocket;
 #[cfg(any(feature = "quic", feature = "grpc"))]
 mod windows;
 
+pub use crate::relay::{Relaying, Tunnel};
+pub use error::{NotAccepted, NotOpened};
 pub use grpc::GrpcOpener;
 pub use mux_detector::{Accepted, OpenMux};
 pub use quic::{QuicOpener, QuicPackets};
 pub use stream::Stream;
-pub use tunnel::{NotAccepted, NotOpened, Relaying, Tunnel};
 pub use websocket::WebOpener;
 
 use crate::config::{ClientDisguise, Handshake, RequestConfig};

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A TCP connection, or TLS on one.
@@ -36,6 +36,16 @@ macro_rules! either {
 }
 
 impl Stream {
+    /// Writes this with one call, and sends it off.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken.
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes).await?;
+        self.flush().await
+    }
+
     /// The TCP connection at the bottom, where it has no other streams.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {

@@ -4,15 +4,16 @@ use super::{OpenWebSocket, PacketStream, WebSocket};
 use crate::net::Dialer;
 #[cfg(all(feature = "grpc", feature = "server"))]
 use crate::transport::h2::{Arrived, EndOf, Extended};
-use crate::transport::http::{accepted, grant};
+use crate::transport::http::accepted;
 use crate::transport::mux_detector::{Accepted, detect};
 use crate::transport::{NotAccepted, Stream};
-use crate::wire::http::Upgrade;
+use crate::wire::http::{Upgrade, switching_protocols};
 #[cfg(all(feature = "grpc", feature = "server"))]
 use crate::wire::websocket::accept_key;
 use crate::wire::websocket::{Role, decode_early_data};
 #[cfg(all(feature = "grpc", feature = "server"))]
 use h2::Reason;
+use std::time::SystemTime;
 
 /// The most early data that is taken, in bytes: as much as the longest header line carries.
 const EARLY_DATA: usize = 8192;
@@ -34,7 +35,9 @@ pub(in crate::transport) async fn accept(
     let protocol = upgrade.protocol(&bytes).and_then(|value| std::str::from_utf8(value).ok());
     let early = protocol.and_then(|value| decode_early_data(value.as_bytes(), EARLY_DATA));
     let protocol = protocol.filter(|_| early.is_some());
-    let granted = grant(&mut client, upgrade.key(&bytes), protocol).await;
+    #[expect(clippy::disallowed_methods, reason = "the date in an answer")]
+    let answer = switching_protocols(upgrade.key(&bytes), protocol, SystemTime::now());
+    let granted = client.say(&answer).await;
     let early = early.unwrap_or_default();
     let mut rest = bytes.split_off(upgrade.head_len.min(bytes.len()));
     if !upgrade.versioned {
