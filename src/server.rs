@@ -119,7 +119,8 @@ impl Server {
             let (site, reason) = match self.routes.route(layer, protocol, seen, of_certificate) {
                 Route::Tunnel(kind) => {
                     let slot = admitted.ok().flatten();
-                    let tunnel = self.tunnel(c, kind, slot, record).await.map_err(Error::NotAccepted)?;
+                    let tunnel =
+                        self.backends.tunnel(c, kind, slot, record).await.map_err(Error::NotAccepted)?;
                     record.stands(asked.elapsed());
                     return Ok(Opened::Tunnel(tunnel));
                 }

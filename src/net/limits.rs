@@ -264,6 +264,20 @@ impl Limits {
     }
 }
 
+/// A tunnel that has its slot until it ends.
+pub fn hold<T: 'static>(
+    slot: Option<Slot>,
+    tunnel: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    match slot {
+        None => tunnel,
+        Some(slot) => Box::pin(async move {
+            let _slot = slot;
+            tunnel.await
+        }),
+    }
+}
+
 impl Slot {
     /// Becomes a place, if there is one now.
     fn take_now(&mut self, too_fast: bool) -> Result<(), Limit> {

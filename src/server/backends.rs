@@ -1,15 +1,16 @@
 //! A client's tunnel, and which Shadowsocks server it leads to.
 
-use super::{Server, limits, packets};
+use super::packets;
 use crate::config::ServerConfig;
 use crate::detect::{ClientKind, Handoff};
 use crate::metrics::To;
 use crate::mux;
 use crate::net::addr::HostPort;
 use crate::net::dial::Dialer;
-use crate::net::limits::{SessionLimits, Slot};
+use crate::net::limits::{SessionLimits, Slot, hold};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
+use crate::relay::Timeouts;
 use crate::telemetry::{Kind, PathClass, Record, Target};
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
 use std::collections::HashMap;
@@ -26,11 +27,21 @@ pub(super) struct Backends {
     by_name: HashMap<String, Arc<Dialer>>,
     /// Each once.
     all: Vec<Arc<Dialer>>,
+    timeouts: Timeouts,
+    /// Whether UDP is taken.
+    udp: bool,
+    /// Whether clients of simple-obfs may ask for any path.
+    takes_any_http_path: bool,
 }
 
 impl Backends {
     /// Those of this configuration. None leads back to `own`.
-    pub(super) fn new(config: &ServerConfig, sockets: &SocketOptions, own: &OwnAddresses) -> Backends {
+    pub(super) fn new(
+        config: &ServerConfig,
+        sockets: &SocketOptions,
+        timeouts: Timeouts,
+        own: &OwnAddresses,
+    ) -> Backends {
         // One dialer for each address: it remembers what it knows of it.
         let mut dialers = HashMap::new();
         let mut dialer = |address: &HostPort| {
@@ -50,6 +61,9 @@ impl Backends {
                 .map(|(name, backend)| (name.clone(), dialer(backend)))
                 .collect(),
             all: dialers.into_values().collect(),
+            timeouts,
+            udp: config.udp,
+            takes_any_http_path: config.rules.takes_any_http_path(),
         }
     }
 
@@ -131,15 +145,6 @@ impl Backends {
         self.all.iter().map(|dialer| &**dialer)
     }
 
-    fn by_name(&self, name: &str) -> Option<&Arc<Dialer>> {
-        if self.by_name.is_empty() {
-            return None;
-        }
-        self.by_name.get(&name.trim_end_matches('.').to_ascii_lowercase())
-    }
-}
-
-impl Server {
     /// Opens a tunnel for a client, which is to be run. It has its slot, where there is one, to its end.
     pub(super) async fn tunnel(
         &self,
@@ -149,14 +154,12 @@ impl Server {
         record: &mut Record,
     ) -> Result<Relaying, NotAccepted> {
         let (io, read_buf) = c.into_parts();
-        let (role, backend) = self.backends.of(&kind, &io);
+        let (role, backend) = self.of(&kind, &io);
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.kind = transport::kind(&kind);
         record.path = match record.kind {
             Kind::FakeTls => None,
-            Kind::Http if kind.route().is_none() && self.config.rules.takes_any_http_path() => {
-                Some(PathClass::Any)
-            }
+            Kind::Http if kind.route().is_none() && self.takes_any_http_path => Some(PathClass::Any),
             _ => Some(PathClass::Ours),
         };
         record.target = Some(target.clone());
@@ -179,13 +182,13 @@ impl Server {
                 record.kind = Kind::Mux;
                 let limits = slot.map(|slot| SessionLimits::new(slot, record.info));
                 let backend = mux::Backend::new(Arc::clone(backend), dialled, limits, record.info, target)
-                    .with_udp(self.config.udp);
+                    .with_udp(self.udp);
                 return Ok(mux::serve(open, backend, self.timeouts));
             }
             Accepted::Packets(open) => {
                 record.kind = Kind::Udp;
-                let packets = packets::serve(*open, backend, slot.as_ref(), self.config.udp);
-                return Ok(limits::with_slot(slot, packets));
+                let packets = packets::serve(*open, backend, slot.as_ref(), self.udp);
+                return Ok(hold(slot, packets));
             }
         };
         let backend = match dialled {
@@ -193,12 +196,19 @@ impl Server {
             None => Box::pin(backend.connect()).await,
         };
         match backend {
-            Ok(backend) => Ok(limits::with_slot(slot, tunnel.relay(backend, self.timeouts))),
+            Ok(backend) => Ok(hold(slot, tunnel.relay(backend, self.timeouts))),
             Err(error) => {
                 // The client would take the end of the connection for that of an answer.
                 tunnel.abort();
                 Err(NotAccepted::Backend(error))
             }
         }
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Arc<Dialer>> {
+        if self.by_name.is_empty() {
+            return None;
+        }
+        self.by_name.get(&name.trim_end_matches('.').to_ascii_lowercase())
     }
 }

@@ -4,7 +4,6 @@ use super::Server;
 use crate::detect::{Detection, detect};
 use crate::net::conn_info::ConnInfo;
 use crate::net::limits::{Arrival, Refused, Slot};
-use crate::transport::Relaying;
 
 impl Server {
     /// Counts who comes, and has a client wait for a place where tunnels are limited. One that gets none is a visitor:
@@ -26,16 +25,5 @@ impl Server {
             *seen = detect(read_buf, &self.config.rules.of_visitors());
         }
         admitted.map(Some)
-    }
-}
-
-/// A tunnel that has its slot until it ends.
-pub(super) fn with_slot(slot: Option<Slot>, tunnel: Relaying) -> Relaying {
-    match slot {
-        None => tunnel,
-        Some(slot) => Box::pin(async move {
-            let _slot = slot;
-            tunnel.await
-        }),
     }
 }

@@ -8,6 +8,7 @@ use crate::fallback::Fallback;
 #[cfg(feature = "quic")]
 use crate::net::dial::Dialer;
 use crate::net::limits::Limits;
+#[cfg(feature = "quic")]
 use crate::relay::Timeouts;
 #[cfg(feature = "quic")]
 use crate::transport::quic::Settings;
@@ -26,6 +27,7 @@ pub struct Server {
     pub(super) in_the_clear: Rules,
     pub(super) backends: Backends,
     pub(super) fallback: Fallback,
+    #[cfg(feature = "quic")]
     pub(super) timeouts: Timeouts,
     pub(super) tls: Option<Acceptor>,
     /// With what QUIC connections are accepted.

@@ -56,7 +56,7 @@ impl Server {
         refuse_ourselves(&config, own)?;
         let behind = tunnel.sockets.for_upstream();
         let timeouts = Timeouts::new(tunnel.idle_timeout);
-        let backends = Backends::new(&config, &behind, own);
+        let backends = Backends::new(&config, &behind, timeouts, own);
         let routes = Routes::new(&config.failover, &config.names, tls.is_some(), config.offers_h2());
         let fallback = Fallback::new(&routes, &behind, timeouts, own, before.map(|it| &it.fallback))?;
         let (inside, in_the_clear) = (config.rules.inside_tls(), config.rules.in_the_clear());
@@ -81,6 +81,7 @@ impl Server {
             in_the_clear,
             backends,
             fallback,
+            #[cfg(feature = "quic")]
             timeouts,
             tls,
             #[cfg(feature = "quic")]

@@ -1,11 +1,11 @@
 //! Tunnels that are streams of a connection.
 
 use super::Server;
-#[cfg(feature = "quic")]
-use super::limits;
 use crate::metrics::{self, Failure};
 use crate::net::conn_info::ConnInfo;
 use crate::net::dial::Dialer;
+#[cfg(feature = "quic")]
+use crate::net::limits::hold;
 use crate::net::limits::{Arrival, Slot};
 use crate::telemetry::Record;
 #[cfg(feature = "grpc")]
@@ -32,7 +32,7 @@ impl Server {
         match Box::pin(backend.connect()).await {
             Ok(backend) => {
                 record.stands(record.began.elapsed());
-                let mut outcome = limits::with_slot(slot, tunnel.relay(backend, self.timeouts)).await;
+                let mut outcome = hold(slot, tunnel.relay(backend, self.timeouts)).await;
                 record.ended(&outcome);
                 outcome.close().await;
             }
@@ -54,7 +54,7 @@ impl Server {
         mut record: Record,
     ) {
         let tunnel = match accepted {
-            Ok(accepted) => self.relaying(accepted, slot, backend, target, &mut record).await,
+            Ok(accepted) => self.backends.relaying(accepted, slot, backend, target, &mut record).await,
             Err(error) => Err(error),
         };
         match tunnel {
