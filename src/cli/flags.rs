@@ -7,16 +7,6 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 use std::ffi::OsString;
 
-/// What the version is of, too: reports of faults need it.
-pub(super) static VERSION: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-    format!("{} ({}, {})", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
-});
-
-/// The program's name and version as `--version` shows them.
-pub(super) fn version() -> String {
-    format!("obfs-rs {}\n", VERSION.as_str())
-}
-
 /// A command line as clap reads it, or what it has printed instead.
 pub(super) fn matches(
     command: clap::Command,

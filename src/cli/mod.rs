@@ -18,6 +18,7 @@ mod probe;
 mod ready;
 mod simple_obfs;
 mod v2ray_plugin;
+mod version;
 
 pub use command::{Command, CommandError};
 

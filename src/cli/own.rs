@@ -1,7 +1,8 @@
 //! The settings as a command line of our own: every plugin option is a flag of the same name.
 
 use super::command::{self, CommandError};
-use super::flags::{self, VERSION, option_args};
+use super::flags::{self, option_args};
+use super::version::{VERSION, version};
 use super::{probe, ready};
 use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
@@ -82,7 +83,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
     let words: Vec<_> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
     match words.as_slice() {
         _ if env.has_plugin_variables() => {}
-        ["-V"] => return Ok(command::Command::Print(flags::version())),
+        ["-V"] => return Ok(command::Command::Print(version())),
         [] | ["-v"] if args.len() <= 2 => {
             return Err(CommandError::NothingSaid(command().render_help().to_string()));
         }

@@ -1,7 +1,8 @@
 //! The command lines of simple-obfs's programs, `obfs-local` and `obfs-server`.
 
 use super::command::{self, CommandError};
-use super::flags::{self, VERSION, option_args};
+use super::flags::{self, option_args};
+use super::version::VERSION;
 use crate::config::{
     Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Setting, Settings, split_address,
 };

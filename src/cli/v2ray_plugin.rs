@@ -3,7 +3,7 @@
 //! Source: v2ray-plugin 1.3.1, `main.go`, and the documentation of Go's package `flag`.
 
 use super::command::{Command, CommandError};
-use super::flags::version;
+use super::version::version;
 use crate::config::options::{self, Kind, OPTIONS};
 use crate::config::{Addresses, Dialect, PluginOption, ProcessEnv, Setting, Settings};
 use std::ffi::OsString;

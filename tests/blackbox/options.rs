@@ -314,7 +314,10 @@ fn help_and_version_are_answered() {
     within(secs(30), || {
         let (exit, text) = run(&["--version"]);
         assert_eq!(exit, Exit::Code(0));
-        assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        // What a report of a fault has to say.
+        for word in [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, "features: ", "client"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
         let (exit, text) = run(&["--help"]);
         assert_eq!(exit, Exit::Code(0));
         for word in ["client", "server", "demo", "probe"] {
