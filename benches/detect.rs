@@ -7,13 +7,13 @@ use obfs_rs::detect::{Detection, FakeTlsRule, HttpRule, Rules, detect};
 use obfs_rs::wire::fake_tls::SentHello;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// The system's allocator, and how often it was asked.
 struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: everything is handed on as it is.
 unsafe impl GlobalAlloc for Counting {
@@ -102,7 +102,7 @@ fn main() {
             black_box(detect(black_box(bytes), &rules));
         }
         let each = began.elapsed().as_nanos() / u128::from(ROUNDS);
-        let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) / u64::from(ROUNDS);
+        let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) / ROUNDS as usize;
         println!("{name:22} {:>6} {each:>8} {allocations:>12}", bytes.len());
     }
 }

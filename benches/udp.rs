@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -209,7 +209,7 @@ impl Halves {
     /// Sends so many packets at this rate.
     fn run(&self, name: &str, rate: u64, packets: u64, size: usize) -> Result<String> {
         let before = [cpu(&self.client)?, cpu(&self.server)?];
-        let (is_over, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (is_over, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let receiving = {
             let (sink, is_over, changed) =
                 (self.sink.try_clone()?, Arc::clone(&is_over), Arc::clone(&changed));
@@ -270,7 +270,7 @@ fn send(socket: &UdpSocket, rate: u64, packets: u64, size: usize) -> Result<Dura
 }
 
 /// Counts the packets that arrive, each once, until all have or nothing comes any more.
-fn receive(socket: &UdpSocket, size: usize, packets: u64, is_over: &AtomicBool, changed: &AtomicU64) -> u64 {
+fn receive(socket: &UdpSocket, size: usize, packets: u64, is_over: &AtomicBool, changed: &AtomicUsize) -> u64 {
     let mut seen = vec![false; packets as usize];
     let (mut buffer, mut wanted) = (vec![0; 65_536], vec![0; size]);
     let mut arrived = 0;

@@ -19,7 +19,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use thiserror::Error;
@@ -309,7 +309,7 @@ impl H2Website {
         *head.version_mut() = http::Version::HTTP_11;
         let ends = body.is_end_stream();
         let mut attempts = 0;
-        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (mut up, mut down) = (0, 0);
         let mut body = Some(body);
         let (response, mut upload, mut is_uploaded, _running) = loop {
             attempts += 1;
@@ -317,7 +317,7 @@ impl H2Website {
             let body = if ends { None } else { body.take() };
             let mut upload = Box::pin(async {
                 match body {
-                    Some(body) => copy_body(body, to_site, SEND_TIMEOUT, &up).await,
+                    Some(body) => copy_body(body, to_site, SEND_TIMEOUT, &mut up).await,
                     None => Ok(()),
                 }
             });
@@ -348,7 +348,7 @@ impl H2Website {
         let ends = body.is_end_stream();
         let to_visitor = respond.send_response(Response::from_parts(head, ()), ends)?;
         if !ends {
-            let mut download = pin!(copy_body(body, to_visitor, SEND_TIMEOUT, &down));
+            let mut download = pin!(copy_body(body, to_visitor, SEND_TIMEOUT, &mut down));
             loop {
                 tokio::select! {
                     biased;
@@ -364,8 +364,8 @@ impl H2Website {
                 }
             }
         }
-        let passed = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(Answered { requests: 1, up: passed(&up), down: passed(&down) })
+        drop(upload);
+        Ok(Answered { requests: 1, up, down })
     }
 
     /// Sends a request, on a connection that there is or on a new one.

@@ -8,7 +8,7 @@ use crate::detect::{Missed, UpstreamId, VisitorProtocol};
 use crate::metrics::{self, Open, VisitorClass};
 use crate::net::conn_info::ConnInfo;
 use std::fmt::{Display, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,8 +52,8 @@ fn begins_like_http(bytes: &[u8]) -> bool {
 /// A number that only grows.
 #[derive(Debug, Default)]
 struct Counter {
-    all: AtomicU64,
-    told: AtomicU64,
+    all: AtomicUsize,
+    told: AtomicUsize,
 }
 
 impl Counter {
@@ -62,7 +62,7 @@ impl Counter {
     }
 
     /// How many have come since this was asked last.
-    fn take_new(&self) -> u64 {
+    fn take_new(&self) -> usize {
         let all = self.all.load(Ordering::Relaxed);
         all.saturating_sub(self.told.swap(all, Ordering::Relaxed))
     }
@@ -195,7 +195,7 @@ impl Visitors {
 }
 
 /// Those that have grown, each with by how much, and all together.
-fn listed<'a>(counters: impl Iterator<Item = (&'a str, &'a Counter)>, all: &mut u64) -> String {
+fn listed<'a>(counters: impl Iterator<Item = (&'a str, &'a Counter)>, all: &mut usize) -> String {
     let mut list = String::new();
     for (name, counter) in counters {
         let new = counter.take_new();
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn what_was_told_is_not_told_again() {
         let (one, other) = (Counter::default(), Counter::default());
-        let told = |number: &mut u64| listed([("a", &one), ("b", &other)].into_iter(), number);
+        let told = |number: &mut usize| listed([("a", &one), ("b", &other)].into_iter(), number);
         let mut number = 0;
         assert_eq!((told(&mut number), number), (String::new(), 0));
         one.count();

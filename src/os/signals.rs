@@ -5,7 +5,7 @@
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 use std::io::{self, PipeReader, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
@@ -42,13 +42,14 @@ fn catch_with(number: i32, register: impl FnOnce() -> io::Result<()>) -> io::Res
 }
 
 /// The signals that have a handler, as bits.
-static CAUGHT: AtomicU64 = AtomicU64::new(0);
+static CAUGHT: AtomicU32 = AtomicU32::new(0);
 
 /// Those of them that have come.
-static NOTED: AtomicU64 = AtomicU64::new(0);
+static NOTED: AtomicU32 = AtomicU32::new(0);
 
-fn bit(number: i32) -> u64 {
-    1 << ((number - 1) & 63)
+/// (Those of real time, above 32, are none of ours.)
+fn bit(number: i32) -> u32 {
+    1 << ((number - 1) & 31)
 }
 
 /// Has a signal noted from now on, also by the actions that are registered later: until one is, it would be lost, since

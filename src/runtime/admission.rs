@@ -3,7 +3,7 @@
 use super::drain;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Descriptors that a connection takes: its own, and one for what is dialled for it or the file that it gets.
 const OF_CONNECTION: usize = 2;
@@ -17,7 +17,7 @@ const OF_PROCESS: u64 = 64;
 const DESCRIPTORS_OF_PIPE: usize = 4 * OF_CONNECTION;
 
 static MOST: AtomicUsize = AtomicUsize::new(usize::MAX);
-static DESCRIPTORS: AtomicU64 = AtomicU64::new(u64::MAX);
+static DESCRIPTORS: AtomicUsize = AtomicUsize::new(usize::MAX);
 static SESSIONS: AtomicUsize = AtomicUsize::new(0);
 static VISITORS: AtomicUsize = AtomicUsize::new(0);
 
@@ -114,7 +114,7 @@ impl Drop for SessionPlace {
 pub fn set_limit(descriptors: Option<u64>) {
     if let Some(number) = descriptors {
         MOST.store(most(number), Ordering::Relaxed);
-        DESCRIPTORS.store(number, Ordering::Relaxed);
+        DESCRIPTORS.store(usize::try_from(number).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) struct Full {
     open: usize,
     sessions: usize,
     visitors: usize,
-    descriptors: u64,
+    descriptors: usize,
 }
 
 impl fmt::Display for Full {

@@ -266,7 +266,7 @@ pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::thread::ThreadId;
 
@@ -344,9 +344,9 @@ mod tests {
 
     /// Turns in each of which so many bytes are moved, each told with its thread, until nobody listens.
     /// With bulk there is no time left.
-    async fn turns(bytes: Arc<AtomicU64>, told: mpsc::Sender<ThreadId>) {
+    async fn turns(bytes: Arc<AtomicUsize>, told: mpsc::Sender<ThreadId>) {
         while told.send(std::thread::current().id()).is_ok() {
-            let bytes = bytes.load(Ordering::Relaxed);
+            let bytes = bytes.load(Ordering::Relaxed) as u64;
             turn::note_moved(bytes);
             if bytes < LARGE {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -361,7 +361,7 @@ mod tests {
     }
 
     /// Starts two tasks of turns.
-    fn two(threads: &Threads, bytes: &Arc<AtomicU64>) -> [mpsc::Receiver<ThreadId>; 2] {
+    fn two(threads: &Threads, bytes: &Arc<AtomicUsize>) -> [mpsc::Receiver<ThreadId>; 2] {
         [(); 2].map(|()| {
             let (told, turn) = mpsc::channel();
             threads.spawn(turns(Arc::clone(bytes), told));
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn of_two_tasks_with_bulk_one_goes_to_the_other_thread_and_both_stay() {
         let threads = Threads::start();
-        let both = two(&threads, &Arc::new(AtomicU64::new(LARGE)));
+        let both = two(&threads, &Arc::new(AtomicUsize::new(LARGE as usize)));
         wait_until(&both, true);
         for _ in 0..2000 {
             assert_ne!(both[0].recv().unwrap(), both[1].recv().unwrap());
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn bulk_that_becomes_a_small_exchange_goes_back_to_the_first_thread() {
         let threads = Threads::start();
-        let bytes = Arc::new(AtomicU64::new(LARGE));
+        let bytes = Arc::new(AtomicUsize::new(LARGE as usize));
         let both = two(&threads, &bytes);
         wait_until(&both, true);
         bytes.store(200, Ordering::Relaxed);

@@ -11,7 +11,7 @@
 
 use crate::metrics;
 use crate::os::memory;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tracing::warn;
 
 /// What may be read at once when the limit is reached. A socket that can be written to takes that much, or nearly.
@@ -24,7 +24,7 @@ struct Account {
     limit: AtomicUsize,
     /// The limit was reached, and there has not been much room since.
     is_over: AtomicBool,
-    times_over: AtomicU64,
+    times_over: AtomicUsize,
 }
 
 static OF_PROCESS: Account = Account::new();
@@ -102,7 +102,7 @@ impl Account {
             held: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             is_over: AtomicBool::new(false),
-            times_over: AtomicU64::new(0),
+            times_over: AtomicUsize::new(0),
         }
     }
 

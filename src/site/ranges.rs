@@ -1,6 +1,6 @@
 //! Parts of a file (RFC 9110 section 14), chosen as nginx chooses them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A part of a file: from a byte to before another. It is never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn number(text: &[u8]) -> Option<u64> {
 /// Several parts in one answer (RFC 9110 section 14.6).
 #[derive(Debug, Clone, Copy)]
 pub struct Multipart {
-    boundary: u64,
+    boundary: usize,
     content_type: &'static str,
     length: u64,
 }
@@ -84,7 +84,7 @@ pub struct Multipart {
 impl Multipart {
     /// Parts of a file of this type and length. The boundaries of a process are numbered, as nginx's are.
     pub fn new(content_type: &'static str, length: u64) -> Multipart {
-        static LAST: AtomicU64 = AtomicU64::new(0);
+        static LAST: AtomicUsize = AtomicUsize::new(0);
         let boundary = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         Multipart { boundary, content_type, length }
     }

@@ -1,6 +1,6 @@
 //! How a connection is used: its tunnels, and whether something is said in them.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -17,12 +17,15 @@ static ARRIVED: Notify = Notify::const_new();
 /// Moments are counted from here.
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// In which moments are counted: 32 bits are enough of them for 16 months.
+const TICK: Duration = Duration::from_millis(10);
+
 /// How many tunnels a connection has, since when that is none, and when something was said or heard in one of them.
 #[derive(Debug)]
 pub(super) struct Usage {
     state: Mutex<State>,
-    /// In milliseconds.
-    last: AtomicU64,
+    /// In ticks.
+    last: AtomicUsize,
     /// There is a tunnel where there was none, or none any more.
     turned: Notify,
     /// How many of the tunnels are over, and something is on its way.
@@ -43,7 +46,7 @@ impl Usage {
     pub(super) fn new() -> Arc<Usage> {
         let usage = Usage {
             state: Mutex::new(State { tunnels: 0, changed: Instant::now() }),
-            last: AtomicU64::new(0),
+            last: AtomicUsize::new(0),
             turned: Notify::new(),
             arriving: AtomicUsize::new(0),
         };
@@ -94,13 +97,14 @@ impl Usage {
 
     /// Something is said, or heard, which is acknowledged.
     pub(super) fn note_activity(&self) {
-        let now = u64::try_from(BEGINNING.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
+        let now = BEGINNING.elapsed().as_millis() / TICK.as_millis();
+        self.last.store(usize::try_from(now).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// When that was last.
     pub(super) fn last_activity(&self) -> Instant {
-        *BEGINNING + Duration::from_millis(self.last.load(Ordering::Relaxed))
+        let ticks = self.last.load(Ordering::Relaxed) as u64;
+        *BEGINNING + Duration::from_millis(ticks.saturating_mul(TICK.as_millis() as u64))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::transport::h2::NoteSaid;
 use crate::transport::question::Question;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 
 /// What was said to a server was sent again so often in vain: it is dialled anew for the next tunnel. (The connection
@@ -24,19 +24,20 @@ pub struct Way {
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     question: Question,
-    received: AtomicU64,
+    /// So many bytes, as far as a number of the machine goes: it begins again then.
+    received: AtomicUsize,
 }
 
 impl NoteSaid for Traffic {
     fn note_said(&self) {
-        self.question.ask(|| self.received.load(Ordering::Relaxed));
+        self.question.ask(|| self.received.load(Ordering::Relaxed) as u64);
     }
 }
 
 impl Traffic {
     /// So many bytes have come.
     pub(super) fn note_received(&self, len: usize) {
-        self.received.fetch_add(len as u64, Ordering::Relaxed);
+        self.received.fetch_add(len, Ordering::Relaxed);
     }
 }
 
@@ -65,6 +66,6 @@ impl Way {
     pub fn answers(&self) -> bool {
         let attempts = self.tcp.as_ref().and_then(|tcp| unanswered_attempts(tcp));
         attempts.is_none_or(|attempts| attempts < ATTEMPTS)
-            && self.heard.question.is_in_time(|| self.heard.received.load(Ordering::Relaxed))
+            && self.heard.question.is_in_time(|| self.heard.received.load(Ordering::Relaxed) as u64)
     }
 }

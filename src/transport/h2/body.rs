@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -17,7 +16,7 @@ pub(crate) async fn copy_body(
     mut from: RecvStream,
     mut to: SendStream<Bytes>,
     patience: Duration,
-    passed: &AtomicU64,
+    passed: &mut u64,
 ) -> Result<(), Option<h2::Error>> {
     while let Some(chunk) = from.data().await {
         let mut chunk = chunk?;
@@ -26,7 +25,7 @@ pub(crate) async fn copy_body(
             let room = timeout(patience, room(&mut to, chunk.len())).await.map_err(|_| None)??;
             to.send_data(chunk.split_to(room), false)?;
         }
-        passed.fetch_add(len as u64, Ordering::Relaxed);
+        *passed += len as u64;
         from.flow_control().release_capacity(len)?;
     }
     match from.trailers().await? {
