@@ -63,6 +63,7 @@ mod mux_sessions;
 mod options;
 mod origin;
 mod own_site;
+mod platforms;
 mod probe;
 mod probe_h2;
 mod probe_quic;

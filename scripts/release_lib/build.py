@@ -1,0 +1,121 @@
+"""Builds the program for a target, with a C library and a linker of zig's and a standard library from source."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .targets import SMALL_FEATURES, Target
+from .tools import Missing, Tools, output, say
+
+# Where the builder's folders are in what is built.
+SOURCE, CRATES, RUST = "/obfs-rs", "/crates", "/rust"
+
+QUICK = {"LTO": "off", "OPT_LEVEL": "1", "CODEGEN_UNITS": "16"}
+SMALL = {"OPT_LEVEL": "z"}
+
+
+class Builder:
+    """Builds in one folder, as one kind: whole or small, as it is released or quickly."""
+
+    def __init__(self, root: Path, tools: Tools, *, small: bool, quick: bool, commit: str, epoch: int) -> None:
+        self.root = root
+        self.tools = tools
+        self.small = small
+        self.quick = quick
+        self.commit = commit
+        self.epoch = epoch
+        kind = "-".join(["small"] * small + ["quick"] * quick) or "whole"
+        self.folder = tools.folder.parent / "release-build" / kind
+
+    @property
+    def features(self) -> list[str]:
+        """What cargo is told of features."""
+        return ["--no-default-features", "--features", ",".join(SMALL_FEATURES)] if self.small else []
+
+    def build(self, target: Target) -> Path:
+        """The program for this target."""
+        say(f"building for {target.triple}{' (small)' if self.small else ''}")
+        command, env = self._for_macos(target) if target.system == "darwin" else self._with_zig(target)
+        if subprocess.run(command, cwd=self.root, env=env, stdin=subprocess.DEVNULL).returncode != 0:
+            raise Missing(f"{target.name}: cargo could not build it")
+        suffix = ".exe" if target.system == "windows" else ""
+        return self.folder / target.triple / "release" / f"obfs-rs{suffix}"
+
+    def _with_zig(self, target: Target) -> tuple[list[str], dict[str, str]]:
+        zig = self.tools.zig()
+        link = list(target.link)
+        if target.system == "windows":
+            link += ["-L", f"native={self._stack_protector(zig)}"]
+        std = ["-Zbuild-std=std,panic_unwind"]
+        if self.small:
+            std.append("-Zbuild-std-features=optimize_for_size")
+        command = [
+            str(zig / "cargo-zigbuild"), "rustc", "--release", "--locked", "--bin", "obfs-rs", *self.features, *std,
+            "--target", target.triple + target.libc, "--", *link,
+        ]
+        env = {
+            "PATH": f"{zig}:/usr/bin:/bin",
+            "RUSTC": "/usr/bin/rustc",
+            "CARGO": "/usr/bin/cargo",
+            # For -Zbuild-std.
+            "RUSTC_BOOTSTRAP": "1",
+        }
+        return command, self._env(target) | env
+
+    def _for_macos(self, target: Target) -> tuple[list[str], dict[str, str]]:
+        if sys.platform != "darwin":
+            raise Missing(f"{target.name} is built on macOS alone, with the toolchain that rustup has there")
+        subprocess.run(["rustup", "target", "add", target.triple], check=True)
+        command = ["cargo", "build", "--release", "--locked", "--bin", "obfs-rs", *self.features, "--target", target.triple]
+        return command, self._env(target) | {"PATH": os.environ["PATH"], "MACOSX_DEPLOYMENT_TARGET": "11.0"}
+
+    def _env(self, target: Target) -> dict[str, str]:
+        remap = self._remap()
+        flags = " ".join([target.flags, *(f"--remap-path-prefix={old}={new}" for old, new in remap)])
+        # The C and the assembler of dependencies.
+        cflags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remap)
+        env = {name: os.environ[name] for name in ("HOME", "CARGO_HOME", "TMPDIR", "LANG") if name in os.environ}
+        return env | {
+            "RUSTFLAGS": flags,
+            f"CFLAGS_{target.triple.replace('-', '_')}": cflags,
+            "CARGO_TARGET_DIR": str(self.folder),
+            "SOURCE_DATE_EPOCH": str(self.epoch),
+            "OBFS_RS_COMMIT": self.commit,
+        } | self.profile()
+
+    def profile(self) -> dict[str, str]:
+        """The profile's settings as cargo reads them from the environment."""
+        settings = (SMALL if self.small else {}) | (QUICK if self.quick else {})
+        return {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in settings.items()}
+
+    def _remap(self) -> list[tuple[str, str]]:
+        """The builder's folders, the longest last: the last that fits counts."""
+        cargo_home = os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo")
+        library = Path("/usr/lib/rustlib/src/rust")
+        rust = {(str(library), RUST), (str(library.resolve()), RUST)}
+        return sorted([(str(self.root), SOURCE), (cargo_home, CRATES), *rust], key=lambda pair: len(pair[0]))
+
+    def _stack_protector(self, zig: Path) -> Path:
+        """An empty library that zig's linker asks for on Windows, and has not."""
+        folder = self.folder / "windows"
+        folder.mkdir(parents=True, exist_ok=True)
+        library = folder / "libssp_nonshared.a"
+        if not library.exists():
+            fresh = library.with_suffix(".new")
+            subprocess.run([str(zig / "python-zig"), "ar", "rcs", str(fresh)], check=True)
+            fresh.rename(library)
+        return folder
+
+
+def commit(root: Path) -> str:
+    """The commit that is built. Changes that are not committed are told."""
+    short = output(["git", "rev-parse", "--short=12", "HEAD"], cwd=root)
+    changed = output(["git", "status", "--porcelain", "--untracked-files=no"], cwd=root)
+    return f"{short}-modified" if changed else short
+
+
+def epoch(root: Path) -> int:
+    """The time that all files have: that of the commit, unless it is set."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    return int(given) if given else int(output(["git", "log", "-1", "--format=%ct"], cwd=root))
