@@ -33,7 +33,10 @@ fn router(sdk: &Sdk) -> PathBuf {
     let names = DROP_INS.map(|(replaced, _)| format!("obfs-rs-drop-in-{replaced}"));
     let mut packages = vec![("obfs-rs", "obfs-rs-full")];
     packages.extend(names.iter().map(|name| ("obfs-rs-drop-in", name.as_str())));
-    sdk.install(&packages).join("usr/bin")
+    let bin = sdk.install(&packages).join("usr/bin");
+    std::fs::remove_file(bin.join("obfs-rs")).expect("the program's place");
+    std::os::unix::fs::symlink(our_path(), bin.join("obfs-rs")).expect("the program");
+    bin
 }
 
 /// The settings of a Shadowsocks client, as a file.
