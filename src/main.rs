@@ -6,9 +6,11 @@ use obfs_rs::exporter::Exporter;
 use obfs_rs::metrics;
 use obfs_rs::net::handed_over::HandedOver;
 use obfs_rs::os::daemon::{self, DaemonSide};
+use obfs_rs::os::parent::Parent;
 use obfs_rs::os::pid_file::PidFile;
-use obfs_rs::os::process::{self, CaughtSignals, Parent};
+use obfs_rs::os::process;
 use obfs_rs::os::service_manager::{self, ServiceManager};
+use obfs_rs::os::shutdown::CaughtSignals;
 use obfs_rs::os::stderr::print_error;
 use obfs_rs::os::{privileged, user::User};
 use obfs_rs::runtime::{admission, buffers, watchdog};
@@ -27,7 +29,11 @@ const BAD_CONFIGURATION: u8 = 23;
 fn main() -> ExitCode {
     watchdog::log_panics();
     let parent = Parent::remember();
-    let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: process::parent_name() };
+    let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: parent.name() };
+    #[cfg(windows)]
+    if env.has_plugin_variables() {
+        obfs_rs::os::windows::console::leave_own();
+    }
     let args: Vec<_> = std::env::args_os().collect();
     match cli::read(&args, &env) {
         Ok(Command::Print(text)) => {

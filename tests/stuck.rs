@@ -9,7 +9,7 @@
 )]
 #![cfg(unix)]
 
-use obfs_rs::os::process::CaughtSignals;
+use obfs_rs::os::shutdown::CaughtSignals;
 use obfs_rs::runtime::watchdog::{self, EventLoop, watched};
 use obfs_rs::telemetry::LogLevel;
 use obfs_rs::telemetry::{self, Destination};

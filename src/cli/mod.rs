@@ -33,7 +33,11 @@ use std::path::Path;
 /// The first thing that is wrong.
 pub fn read(args: &[OsString], env: &ProcessEnv) -> Result<Command, CommandError> {
     let program = args.first().and_then(|path| Path::new(path).file_stem()).unwrap_or_default();
-    let program = program.to_string_lossy();
+    let mut program = program.to_string_lossy();
+    if cfg!(windows) {
+        // There it is the same file.
+        program = program.to_lowercase().into();
+    }
     match simple_obfs::role_of(&program) {
         Some(role) => simple_obfs::read(&program, role, args, env),
         None if v2ray_plugin::is_meant(&program) => v2ray_plugin::read(args, env),

@@ -5,7 +5,7 @@
 use super::command::{Command, CommandError};
 use super::version::version;
 use crate::config::options::{self, Kind, OPTIONS};
-use crate::config::{Addresses, Dialect, PluginOption, ProcessEnv, Setting, Settings};
+use crate::config::{Addresses, Dialect, PluginOption, ProcessEnv, Setting, Settings, TEXT};
 use std::ffi::OsString;
 
 /// The names under which the program has this command line.
@@ -34,7 +34,7 @@ fn flags(args: &[OsString]) -> Result<Result<Vec<PluginOption>, String>, Command
     let mut args = args.iter().skip(1);
     while let Some(arg) = args.next() {
         let Some(arg) = arg.to_str() else {
-            return fail(format!("`{}` is not text in UTF-8", arg.to_string_lossy()));
+            return fail(format!("`{}` is not {TEXT}", arg.to_string_lossy()));
         };
         let flag = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
         let Some(flag) = flag.filter(|flag| !flag.is_empty()) else {

@@ -4,6 +4,9 @@ use super::error::ConfigError;
 use super::sip003;
 use std::ffi::OsString;
 
+/// What a variable or an argument has to be.
+pub(crate) const TEXT: &str = if cfg!(windows) { "Unicode text" } else { "text in UTF-8" };
+
 /// What the process was started with, gathered by the caller so that configuration is a pure function.
 #[derive(Debug, Default)]
 pub struct ProcessEnv {
@@ -20,8 +23,16 @@ impl ProcessEnv {
             None => Ok(None),
             Some((_, value)) => match value.to_str() {
                 Some(text) => Ok(Some(text.to_owned())),
-                None => Err(ConfigError::variable(name, &value.to_string_lossy(), "text in UTF-8")),
+                None => Err(ConfigError::variable(name, &value.to_string_lossy(), TEXT)),
             },
+        }
+    }
+
+    /// The user's own folder.
+    pub(super) fn home(&self) -> Result<Option<String>, ConfigError> {
+        match self.var("HOME")? {
+            None if cfg!(windows) => self.var("USERPROFILE"),
+            home => Ok(home),
         }
     }
 

@@ -47,6 +47,7 @@ pub use disguise::{ClientDisguise, RequestConfig};
 pub(crate) use endpoints::split_address;
 pub use endpoints::{Addresses, Setting};
 pub use env::ProcessEnv;
+pub(crate) use env::TEXT;
 pub use error::ConfigError;
 pub use features::Feature;
 pub use grpc::GrpcClientConfig;

@@ -107,7 +107,7 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
             Half::Client(Box::new(client::client(&options, remote, local, disguise)?))
         }
         Role::Server => {
-            let (home, backend) = (env.var("HOME")?, local.swap_remove(0));
+            let (home, backend) = (env.home()?, local.swap_remove(0));
             let server = server::server(&options, remote, backend, &disguises, home.as_deref())?;
             Half::Server(Box::new(server))
         }

@@ -55,6 +55,8 @@ pub(super) fn bind(address: &MetricsAddress, user: Option<&User>) -> Result<Vec<
     };
     #[cfg(not(unix))]
     let _ = user;
+    #[cfg(windows)]
+    let listeners = listeners.map_err(crate::net::refused_port::explained);
     listeners.map_err(|error| ExporterError { address: address.to_string(), error })
 }
 
@@ -67,7 +69,10 @@ fn bind_tcp(address: &HostPort) -> io::Result<Vec<Listener>> {
     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut listeners = Vec::new();
     for address in found {
+        #[cfg(not(windows))]
         let bound = std::net::TcpListener::bind(address);
+        #[cfg(windows)]
+        let bound = crate::net::exclusive::listen(address);
         match bound.and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
             Ok(listener) => listeners.push(Listener::Tcp(listener)),
             // Another program there would be taken for this one.

@@ -1,8 +1,11 @@
 //! Listening sockets, and the threads that accept from them.
 
 use super::accept::{self, LONGEST_PAUSE, TcpAcceptor};
+#[cfg(windows)]
+use super::exclusive;
 use super::gate::Part;
 use super::handed_over::{HandedOver, NotTaken};
+use super::refused_port::{self, TCP, UDP, is_low_port_refused};
 use super::room::PAUSE;
 use super::tcp;
 use crate::metrics;
@@ -27,7 +30,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// An address cannot be had.
-    #[error("cannot listen on {address}: {error}{}", hint("ltnp", address.port, error))]
+    #[error("cannot listen on {address}: {error}{}", refused_port::hint(TCP, address.port, error))]
     Address {
         /// The address as it was configured.
         address: HostPort,
@@ -35,7 +38,7 @@ pub enum ListenError {
         error: io::Error,
     },
     /// The UDP port of an address cannot be had.
-    #[error("cannot listen on UDP {address}: {error}{}", hint(UDP, address.port, error))]
+    #[error("cannot listen on UDP {address}: {error}{}", refused_port::hint(UDP, address.port, error))]
     Udp {
         /// The address as it was configured.
         address: HostPort,
@@ -287,6 +290,10 @@ pub(super) fn lacks_family(error: &io::Error) -> bool {
     if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::AFNOSUPPORT) {
         return true;
     }
+    #[cfg(windows)]
+    if error.raw_os_error() == Some(windows_sys::Win32::Networking::WinSock::WSAEAFNOSUPPORT) {
+        return true;
+    }
     error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
@@ -305,9 +312,14 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
     // option would let others take the port, and is not needed.)
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
+    #[cfg(windows)]
+    exclusive::keep_from_others(&socket);
     if only_v6 {
         // `::` would take IPv4 too, and the `0.0.0.0` beside it could not be had.
         socket.set_only_v6(true)?;
+    } else if cfg!(windows) && address.is_ipv6() {
+        // There it would not, unless it is told to.
+        tcp::tuned("IPV6_V6ONLY", socket.set_only_v6(false));
     }
     match socket.bind(&address.into()) {
         Err(error) if is_low_port_refused(address.port(), &error) && claim_low_ports() => {
@@ -323,46 +335,6 @@ fn listen(address: SocketAddr, only_v6: bool, options: &SocketOptions) -> io::Re
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-/// Whether a port was refused because it takes a right to listen there. Which ports these are is a setting
-/// on Linux.
-fn is_low_port_refused(port: u16, error: &io::Error) -> bool {
-    cfg!(unix) && port < 1024 && error.kind() == io::ErrorKind::PermissionDenied
-}
-
-/// The letters for UDP.
-const UDP: &str = "lunp";
-
-/// What helps against a port that is refused; `sockets` are the letters by which ss shows who has it.
-fn hint(sockets: &str, port: u16, error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        let look = if cfg!(any(target_os = "linux", target_os = "android")) {
-            format!(": ss -{sockets} 'sport = :{port}' shows which")
-        } else {
-            String::new()
-        };
-        let host = if sockets == UDP {
-            "; a Shadowsocks host that relays UDP past its plugin has its own port: `plugin_mode` is to be `tcp_and_udp` \
-             where UDP is to go through the plugin, and `mode` `tcp_only` where there is to be none; if it is the port \
-             that the host has chosen for its plugin, the next start finds another"
-        } else {
-            "; a Shadowsocks server with `plugin_mode` `udp_only` and `mode` `tcp_and_udp` has it itself"
-        };
-        return format!(" (another program has this port{look}{host})");
-    }
-    if !is_low_port_refused(port, error) {
-        return String::new();
-    }
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return " (ports below 1024 are root's)".to_owned();
-    }
-    let program = std::env::current_exe().unwrap_or_else(|_| "obfs-rs".into());
-    format!(
-        " (a port below 1024 takes root, or a capability of the program's file: setcap \
-         cap_net_bind_service=ep {}; under systemd, AmbientCapabilities=CAP_NET_BIND_SERVICE)",
-        program.display()
-    )
 }
 
 /// Takes up the right to listen on low ports, where the program's file gives it to the process and leaves

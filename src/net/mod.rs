@@ -5,6 +5,8 @@ pub mod addr;
 pub mod budget;
 pub mod conn_info;
 pub mod dial;
+#[cfg(windows)]
+pub(crate) mod exclusive;
 pub(crate) mod gate;
 pub mod handed_over;
 pub mod limits;
@@ -16,6 +18,7 @@ mod outgoing;
 pub mod own_addresses;
 mod protect;
 pub mod proxy;
+pub(crate) mod refused_port;
 pub(crate) mod room;
 mod tcp;
 pub mod udp;

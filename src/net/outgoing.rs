@@ -4,8 +4,7 @@ use super::{protect, tcp};
 use crate::net::options::SocketOptions;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -24,6 +23,7 @@ pub(super) async fn connect(
     options: &SocketOptions,
     first: &[u8],
 ) -> io::Result<(TcpStream, usize)> {
+    let address = reachable(address, cfg!(windows));
     let socket = open(address, options)?;
     if let Some(path) = &options.protect {
         protect::protect(path, &socket).await?;
@@ -58,9 +58,19 @@ pub(super) async fn udp_socket(
 ///
 /// What the socket was asked for cannot be had, or no way leads there.
 pub(super) fn connected_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::UdpSocket> {
+    let address = reachable(address, cfg!(windows));
     let socket = bound_udp(address, options)?;
     socket.connect(&address.into())?;
     Ok(socket.into())
+}
+
+/// Who dials "any address" gets the loopback. Windows alone refuses that.
+fn reachable(address: SocketAddr, windows: bool) -> SocketAddr {
+    let loopback = match address.ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    if windows && address.ip().is_unspecified() { SocketAddr::new(loopback, address.port()) } else { address }
 }
 
 fn bound_udp(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
@@ -172,6 +182,25 @@ async fn establish_with_data(
                 let _ = stream.try_io(tokio::io::Interest::WRITABLE, not_yet);
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_dialled_where_it_can_be() {
+        for (address, dialled) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+        ] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(reachable(address, true).to_string(), dialled);
+            assert_eq!(reachable(address, false), address);
         }
     }
 }

@@ -10,14 +10,11 @@ use tracing::{debug, warn};
 /// phones awake; longer ones outlive the memory of home routers.
 fn keepalive() -> TcpKeepalive {
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(120));
-    #[cfg(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "macos",
-        windows,
-        target_os = "freebsd"
-    ))]
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
     let keepalive = keepalive.with_interval(Duration::from_secs(30)).with_retries(4);
+    // It probes ten times, which cannot be changed before Windows 10 1703.
+    #[cfg(windows)]
+    let keepalive = keepalive.with_interval(Duration::from_secs(12));
     keepalive
 }
 
@@ -37,7 +34,7 @@ pub(super) fn prepare_for<'a>(socket: impl Into<SockRef<'a>>, peer: IpAddr) {
 }
 
 /// Takes note of whether a socket has taken an option that it works without.
-fn tuned(option: &str, result: io::Result<()>) {
+pub(super) fn tuned(option: &str, result: io::Result<()>) {
     if let Err(error) = result {
         debug!(option, %error, "a socket option was refused");
     }

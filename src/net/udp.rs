@@ -1,6 +1,7 @@
 //! UDP sockets.
 
 use super::listen::{ListenError, is_v4_wildcard, lacks_family};
+use super::tcp::tuned;
 use crate::net::addr::{Host, HostPort};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
@@ -26,13 +27,8 @@ pub(crate) fn set_buffers<'a>(socket: impl Into<SockRef<'a>>, bytes: usize) {
     {
         return;
     }
-    for (what, result) in
-        [("SO_RCVBUF", socket.set_recv_buffer_size(bytes)), ("SO_SNDBUF", socket.set_send_buffer_size(bytes))]
-    {
-        if let Err(error) = result {
-            debug!(what, %error, "a socket option was refused");
-        }
-    }
+    tuned("SO_RCVBUF", socket.set_recv_buffer_size(bytes));
+    tuned("SO_SNDBUF", socket.set_send_buffer_size(bytes));
 }
 
 /// Takes the UDP port of every address; of all addresses of a name.
@@ -104,6 +100,8 @@ fn socket(address: SocketAddr, only_v6: bool) -> io::Result<UdpSocket> {
     }
     socket.set_nonblocking(true)?;
     enlarge_buffers(&socket);
+    #[cfg(windows)]
+    super::exclusive::keep_from_others(&socket);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

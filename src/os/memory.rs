@@ -28,7 +28,9 @@ fn machine() -> Option<u64> {
         let pages = u64::try_from(pages).ok().filter(|&pages| pages > 0)?;
         pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
     }
-    #[cfg(not(unix))]
+    #[cfg(windows)]
+    return super::windows::memory::built_in();
+    #[cfg(not(any(unix, windows)))]
     None
 }
 

@@ -7,6 +7,8 @@ pub mod memory;
 #[cfg(not(unix))]
 mod not_unix;
 #[cfg(unix)]
+pub mod parent;
+#[cfg(unix)]
 pub mod pid_file;
 #[cfg(unix)]
 pub mod privileged;
@@ -14,12 +16,18 @@ pub mod process;
 #[cfg(unix)]
 pub mod service_manager;
 #[cfg(unix)]
+pub mod shutdown;
+#[cfg(unix)]
 pub mod signals;
 pub mod stderr;
 #[cfg(unix)]
 pub mod syslog;
 #[cfg(unix)]
 pub mod user;
+#[cfg(windows)]
+pub mod windows;
 
 #[cfg(not(unix))]
 pub use not_unix::{daemon, pid_file, privileged, service_manager, user};
+#[cfg(windows)]
+pub use windows::{parent, shutdown};

@@ -263,18 +263,11 @@ fn watch() {
                 info!("a thread that did not return to its event loop has returned");
             }
             if heartbeat.first {
-                set_main_thread_stuck(stuck);
+                crate::os::shutdown::set_main_thread_stuck(stuck);
             }
         }
     }
 }
-
-#[cfg(unix)]
-use crate::os::signals::set_main_thread_stuck;
-
-/// Here the system ends a process that is to end.
-#[cfg(not(unix))]
-fn set_main_thread_stuck(_: bool) {}
 
 /// Has a panic written to the log as one line, with its place and the peer whose connection it ends.
 pub fn log_panics() {

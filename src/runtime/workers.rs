@@ -122,6 +122,10 @@ fn cpu_time() -> Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     }
+    #[cfg(windows)]
+    if let Ok(times) = crate::os::windows::process::own_times() {
+        return times.cpu;
+    }
     #[cfg(not(unix))]
     {
         static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);

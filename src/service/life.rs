@@ -4,7 +4,7 @@
 use super::{Process, Run, StartError};
 use crate::metrics;
 use crate::os::listening::is_own_listened_on;
-use crate::os::process::CaughtSignals;
+use crate::os::shutdown::CaughtSignals;
 use crate::runtime::{drain, watchdog};
 use crate::telemetry;
 use std::net::SocketAddr;
