@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from . import papers
 from .build import Builder
 from .targets import GNU, find
 from .tools import Missing, debian, say
@@ -11,7 +12,7 @@ from .tools import Missing, debian, say
 # Each with what it is made with: program (or file) and its Debian package.
 PACKAGES: dict[str, dict[str, str]] = {
     "deb": {"dpkg-deb": "dpkg", "dh": "debhelper", "lintian": "lintian", "fakeroot": "fakeroot"},
-    "image": {"buildah": "buildah", "skopeo": "skopeo"},
+    "image": {"buildah": "buildah", "readelf": "binutils", "/etc/ssl/certs/ca-certificates.crt": "ca-certificates"},
     "apk": {
         "aapt": "aapt",
         "zipalign": "zipalign",
@@ -28,6 +29,8 @@ IMAGES = {
     "arm/v7": "linux-arm7",
     "riscv64": "linux-riscv64",
 }
+# Those of the image that has ssserver, too.
+WHOLE_SERVERS = ["amd64", "arm64"]
 ABIS = {"arm64-v8a": "android-arm64", "armeabi-v7a": "android-arm7", "x86_64": "android-amd64"}
 
 
@@ -52,7 +55,7 @@ def make(package: str, builder: Builder, work: Path) -> list[Path]:
         for arch, target in GNU.items():
             _run("deb", [arch, str(builder.build(target)), str(out)], builder)
     elif package == "image":
-        _run("image", [str(out), *(f"{arch}={_built(name, builder)}" for arch, name in IMAGES.items())], builder)
+        _images(builder, work, out)
     else:
         _run("apk", [str(out), *(f"{abi}={_built(name, builder)}" for abi, name in ABIS.items())], builder)
     made = sorted(path for path in out.iterdir() if path.is_file())
@@ -61,12 +64,29 @@ def make(package: str, builder: Builder, work: Path) -> list[Path]:
     return made
 
 
+def _images(builder: Builder, work: Path, out: Path) -> None:
+    """That of obfs-rs alone, and for fewer processors that of a whole server."""
+    programs = [f"{arch}={_built(name, builder)}" for arch, name in IMAGES.items()]
+    triples = {arch: find(IMAGES[arch])[0].triple for arch in WHOLE_SERVERS}
+    # (kept, like all that takes minutes to build)
+    kept = builder.folder.parent / "ssserver"
+    zig = builder.tools.zig()
+    env = {"PATH": f"{zig}:/usr/bin:/bin", "RUSTC": "/usr/bin/rustc", "CARGO": "/usr/bin/cargo"}
+    if any(not (kept / triple / "ssserver").exists() for triple in triples.values()):
+        _run("ssserver", [str(kept), *triples.values()], builder, env)
+    programs += [f"ssserver:{arch}={kept / triple / 'ssserver'}" for arch, triple in triples.items()]
+    licences = work / "licences-of-dependencies"
+    licences.write_text(papers.licences(builder.tools, builder.root, builder, find("linux-amd64")[0]))
+    texts = {"OBFS_RS_LICENSES": str(licences), "SSSERVER_LICENSES": str(kept / triples["amd64"] / "LICENSE")}
+    _run("image", [str(out), *programs], builder, texts)
+
+
 def _built(name: str, builder: Builder) -> Path:
     return builder.build(find(name)[0])
 
 
-def _run(packager: str, args: list[str], builder: Builder) -> None:
-    env = {**os.environ, "SOURCE_DATE_EPOCH": str(builder.epoch)}
+def _run(packager: str, args: list[str], builder: Builder, more: dict[str, str] | None = None) -> None:
+    env = {**os.environ, **(more or {}), "SOURCE_DATE_EPOCH": str(builder.epoch)}
     program = builder.root / "scripts/release_lib" / packager
     if subprocess.run([str(program), *args], env=env, cwd=builder.root, stdin=subprocess.DEVNULL).returncode != 0:
         raise Missing(f"{packager}: the package was not made")
