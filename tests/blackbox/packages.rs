@@ -1,6 +1,7 @@
 //! Packages: what `scripts/release` makes of finished programs, installed and run without the systems that they are for.
 
 mod container;
+mod debian;
 mod openwrt;
 
 use std::path::PathBuf;
