@@ -1,0 +1,20 @@
+//! Packages: what `scripts/release` makes of finished programs, as far as they can be looked at without the systems that
+//! they are for.
+
+mod android;
+
+use std::path::PathBuf;
+
+/// The folder of packages to test, which `OBFS_RS_DIST` names. Without it there is nothing to say, which is no success.
+#[track_caller]
+fn dist() -> PathBuf {
+    let dist = std::env::var_os("OBFS_RS_DIST")
+        .expect("OBFS_RS_DIST names the folder that scripts/release has filled");
+    let dist = PathBuf::from(dist);
+    assert!(
+        dist.is_absolute() && dist.is_dir(),
+        "OBFS_RS_DIST is no folder's whole path: {}",
+        dist.display()
+    );
+    dist
+}
