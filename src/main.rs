@@ -10,7 +10,7 @@ use obfs_rs::os::pid_file::PidFile;
 use obfs_rs::os::process::{self, CaughtSignals, Parent};
 use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::stderr::print_error;
-use obfs_rs::os::{privileged, user::User};
+use obfs_rs::os::{privileged, randomness, user::User};
 use obfs_rs::runtime::{admission, buffers, watchdog};
 use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
 use obfs_rs::telemetry::{self, AccessLogConfig, Destination};
@@ -26,6 +26,11 @@ const BAD_CONFIGURATION: u8 = 23;
 
 fn main() -> ExitCode {
     watchdog::log_panics();
+    // (before all else: even a table of the standard library needs them)
+    if let Err(error) = randomness::check() {
+        print_error(&error);
+        return ExitCode::FAILURE;
+    }
     let parent = Parent::remember();
     let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: process::parent_name() };
     let args: Vec<_> = std::env::args_os().collect();
