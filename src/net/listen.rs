@@ -3,6 +3,7 @@
 use super::accept::{self, LONGEST_PAUSE, TcpAcceptor};
 use super::gate::Part;
 use super::handed_over::{HandedOver, NotTaken};
+use super::resolve;
 use super::room::PAUSE;
 use super::tcp;
 use crate::metrics;
@@ -13,7 +14,7 @@ use crate::runtime::watchdog;
 use crate::runtime::workers::Workers;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -101,7 +102,7 @@ impl Listeners {
                     }
                 }
                 Host::Name(name) => {
-                    let found = (name.as_str(), address.port).to_socket_addrs().map_err(fail)?;
+                    let found = resolve::addresses(name, address.port).map_err(fail)?;
                     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
                     let mut any = false;
                     for address in found {

@@ -16,6 +16,7 @@ mod outgoing;
 pub mod own_addresses;
 mod protect;
 pub mod proxy;
+pub mod resolve;
 pub(crate) mod room;
 mod tcp;
 pub mod udp;
