@@ -270,7 +270,13 @@ fn send(socket: &UdpSocket, rate: u64, packets: u64, size: usize) -> Result<Dura
 }
 
 /// Counts the packets that arrive, each once, until all have or nothing comes any more.
-fn receive(socket: &UdpSocket, size: usize, packets: u64, is_over: &AtomicBool, changed: &AtomicUsize) -> u64 {
+fn receive(
+    socket: &UdpSocket,
+    size: usize,
+    packets: u64,
+    is_over: &AtomicBool,
+    changed: &AtomicUsize,
+) -> u64 {
     let mut seen = vec![false; packets as usize];
     let (mut buffer, mut wanted) = (vec![0; 65_536], vec![0; size]);
     let mut arrived = 0;
