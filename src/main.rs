@@ -12,7 +12,7 @@ use obfs_rs::os::process;
 use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::shutdown::CaughtSignals;
 use obfs_rs::os::stderr::print_error;
-use obfs_rs::os::{privileged, user::User};
+use obfs_rs::os::{privileged, randomness, user::User};
 use obfs_rs::runtime::{admission, buffers, watchdog};
 use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
 use obfs_rs::telemetry::{self, AccessLogConfig, Destination};
@@ -28,6 +28,11 @@ const BAD_CONFIGURATION: u8 = 23;
 
 fn main() -> ExitCode {
     watchdog::log_panics();
+    // (before all else: even a table of the standard library needs them)
+    if let Err(error) = randomness::check() {
+        print_error(&error);
+        return ExitCode::FAILURE;
+    }
     let parent = Parent::remember();
     let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: parent.name() };
     #[cfg(windows)]

@@ -2,10 +2,10 @@
 
 use crate::config::MetricsAddress;
 use crate::net::addr::Host;
+use crate::net::look_up;
 use crate::os::stderr::print_error;
-use crate::runtime::blocking;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -44,11 +44,7 @@ async fn connect_and_ask(address: &MetricsAddress, path: &str) -> Result<(), Str
             let port = host_port.port;
             let addresses: Vec<SocketAddr> = match &host_port.host {
                 Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
-                Host::Name(name) => {
-                    let name = name.clone();
-                    let found = move || Ok((name.as_str(), port).to_socket_addrs()?.collect());
-                    blocking::NAMES.run(found).await.and_then(|found| found).map_err(refused)?
-                }
+                Host::Name(name) => look_up(name.clone(), port).await.map_err(refused)?,
             };
             exchange(TcpStream::connect(&*addresses).await.map_err(refused)?, path).await
         }

@@ -2,9 +2,10 @@
 
 use crate::config::MetricsAddress;
 use crate::net::addr::{Host, HostPort};
+use crate::net::resolve;
 use crate::os::user::User;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -64,7 +65,7 @@ pub(super) fn bind(address: &MetricsAddress, user: Option<&User>) -> Result<Vec<
 fn bind_tcp(address: &HostPort) -> io::Result<Vec<Listener>> {
     let found: Vec<SocketAddr> = match &address.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port)],
-        Host::Name(name) => (name.as_str(), address.port).to_socket_addrs()?.collect(),
+        Host::Name(name) => resolve::addresses(name, address.port)?,
     };
     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut listeners = Vec::new();

@@ -6,6 +6,7 @@ use super::exclusive;
 use super::gate::Part;
 use super::handed_over::{HandedOver, NotTaken};
 use super::refused_port::{self, TCP, UDP, is_low_port_refused};
+use super::resolve;
 use super::room::PAUSE;
 use super::tcp;
 use crate::metrics;
@@ -16,7 +17,7 @@ use crate::runtime::watchdog;
 use crate::runtime::workers::Workers;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -104,7 +105,7 @@ impl Listeners {
                     }
                 }
                 Host::Name(name) => {
-                    let found = (name.as_str(), address.port).to_socket_addrs().map_err(fail)?;
+                    let found = resolve::addresses(name, address.port).map_err(fail)?;
                     let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
                     let mut any = false;
                     for address in found {

@@ -19,6 +19,7 @@ pub mod own_addresses;
 mod protect;
 pub mod proxy;
 pub(crate) mod refused_port;
+pub mod resolve;
 pub(crate) mod room;
 mod tcp;
 pub mod udp;

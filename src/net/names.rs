@@ -1,11 +1,12 @@
 //! Names of hosts: one look-up serves all who wait for it, and what was found is used until there is
 //! something newer, however long the name server is silent.
 
+use super::resolve;
 use crate::net::addr::{Host, HostPort};
 use crate::runtime::blocking;
 use std::collections::HashSet;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,17 +25,13 @@ const YOUNG: Duration = Duration::from_secs(1);
 /// How the system looks a name up. It blocks.
 type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-fn system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    Ok((name, port).to_socket_addrs()?.collect())
-}
-
 /// Looks one name up.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    blocking::NAMES.run(move || system(&name, port)).await?
+    blocking::NAMES.run(move || resolve::addresses(&name, port)).await?
 }
 
 /// What is known of some hosts.
@@ -62,7 +59,7 @@ struct Known {
 
 impl Names {
     pub(super) fn new(targets: Vec<HostPort>, ipv6_first: bool) -> Arc<Names> {
-        Names::with(targets, ipv6_first, system)
+        Names::with(targets, ipv6_first, resolve::addresses)
     }
 
     pub(super) fn with(targets: Vec<HostPort>, ipv6_first: bool, look_up: LookUp) -> Arc<Names> {

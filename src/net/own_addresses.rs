@@ -2,8 +2,9 @@
 
 use super::Listeners;
 use super::conn_info::canonical;
+use super::resolve;
 use crate::net::addr::{Host, HostPort};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The addresses that a half listens on, each with whether an IPv6 wildcard leaves IPv4 to others.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +37,7 @@ impl OwnAddresses {
             let addresses: Vec<SocketAddr> = match &target.host {
                 Host::Ip(ip) => vec![SocketAddr::new(*ip, target.port)],
                 Host::Name(name) if name.eq_ignore_ascii_case("localhost") => {
-                    (name.as_str(), target.port).to_socket_addrs().ok()?.collect()
+                    resolve::addresses(name, target.port).ok()?
                 }
                 Host::Name(_) => return None,
             };

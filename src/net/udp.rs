@@ -1,11 +1,12 @@
 //! UDP sockets.
 
 use super::listen::{ListenError, is_v4_wildcard, lacks_family};
+use super::resolve;
 use super::tcp::tuned;
 use crate::net::addr::{Host, HostPort};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 use tracing::debug;
 
@@ -54,7 +55,7 @@ pub fn bind(addresses: &[HostPort]) -> Result<Vec<UdpSocket>, ListenError> {
             Host::Name(name) => {
                 let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
                 let before = sockets.len();
-                for address in (name.as_str(), address.port).to_socket_addrs().map_err(fail)? {
+                for address in resolve::addresses(name, address.port).map_err(fail)? {
                     match socket(address, false) {
                         Ok(socket) => sockets.push(socket),
                         Err(error) => refused = error,

@@ -13,6 +13,7 @@ pub mod pid_file;
 #[cfg(unix)]
 pub mod privileged;
 pub mod process;
+pub mod randomness;
 #[cfg(unix)]
 pub mod service_manager;
 #[cfg(unix)]

@@ -17,7 +17,7 @@
 //! in `probe`, and over UDP in `probe_quic`. QUIC is in `quic` (the peers, ends, what is refused), `quic_life` (time, restarts, other addresses), `quic_auto`
 //! (a port that it shares with the rest and with the website's HTTP/3), `quic_tail` (what is under way at the end) and `quic_hostile`. gRPC is in `grpc` (the peers, ends, names), behind fronts in `grpc_fronts`; who comes to its port over HTTP/2 and is no client, or a WebSocket, in
 //! `h2_visitors`, and who comes to do harm in `h2_hostile`.
-//! UDP is in `udp`.
+//! UDP is in `udp`. What a phone with Android has in place of a machine's files is in `phone`.
 //! That the files of `deploy/` work as they stand is in `deploy`, and what packages are made of the program in `packages`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
@@ -64,6 +64,8 @@ mod options;
 mod origin;
 mod own_site;
 mod packages;
+
+mod phone;
 mod platforms;
 mod probe;
 mod probe_h2;

@@ -1,5 +1,6 @@
 //! Packages: what `scripts/release` makes of finished programs, installed and run without the systems that they are for.
 
+mod android;
 mod container;
 mod debian;
 mod openwrt;

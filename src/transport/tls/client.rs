@@ -15,6 +15,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
 };
+use rustls_native_certs::CertificateResult;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -104,7 +105,7 @@ pub(in crate::transport) fn verifier(
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let extra = extra_roots(config)?;
     let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
+    let found = system_roots();
     let (taken, ignored) = roots.add_parsable_certificates(found.certs);
     debug!(taken, ignored, "the system's roots");
     for root in &extra {
@@ -121,6 +122,24 @@ pub(in crate::transport) fn verifier(
         .build()
         .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
     Ok(Arc::new(Verifier { webpki, pinned: extra }))
+}
+
+/// Where Android has its roots: those that updates of the system bring, and those that it came with. The ones that a
+/// user has added are for apps that ask for them.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ANDROID: [&str; 2] = ["/apex/com.android.conscrypt/cacerts", "/system/etc/security/cacerts"];
+
+/// The roots of the system, or of the places that the variables of OpenSSL name.
+fn system_roots() -> CertificateResult {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+        let folder = ANDROID.iter().map(std::path::Path::new).find(|folder| folder.is_dir());
+        if let (false, Some(folder)) = (named, folder) {
+            return rustls_native_certs::load_certs_from_paths(None, Some(folder));
+        }
+    }
+    rustls_native_certs::load_native_certs()
 }
 
 fn extra_roots(config: &TlsClientConfig) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod link;
 pub mod netns;
 pub mod peers;
+pub mod phone;
 pub mod plugin;
 pub mod ports;
 pub mod proc;
