@@ -7,7 +7,7 @@ use crate::support::conn::{assert_echo, connect};
 use crate::support::peers::{self, need};
 use crate::support::plugin::{bare, our_path};
 use crate::support::ports::free_port;
-use crate::support::{netns, noise, secs, within};
+use crate::support::{STEP, eventually, netns, noise, secs, within};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 
@@ -110,9 +110,14 @@ fn the_examples_start_once_they_are_enabled() {
         for (instance, port) in told.instances.iter().zip([1984, 8443]) {
             let child = instance.start();
             child.wait_listening(port);
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).expect("a process");
-            let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).expect("a user");
-            assert!(!uid.split_whitespace().any(|id| id == "0"), "{}: {uid}", instance.name);
+            let is_root = || {
+                let status =
+                    std::fs::read_to_string(format!("/proc/{}/status", child.pid())).expect("a process");
+                let user =
+                    status.lines().find_map(|line| line.strip_prefix("Uid:")).expect("a user").to_owned();
+                user.split_whitespace().any(|id| id == "0")
+            };
+            assert!(eventually(STEP, || !is_root()), "{} stays root", instance.name);
             child.signal(Signal::TERM);
             assert_eq!(child.wait_exit(secs(5)), Exit::Code(0), "{}", child.show_log());
         }
