@@ -17,7 +17,7 @@
 //! in `probe`, and over UDP in `probe_quic`. QUIC is in `quic` (the peers, ends, what is refused), `quic_life` (time, restarts, other addresses), `quic_auto`
 //! (a port that it shares with the rest and with the website's HTTP/3), `quic_tail` (what is under way at the end) and `quic_hostile`. gRPC is in `grpc` (the peers, ends, names), behind fronts in `grpc_fronts`; who comes to its port over HTTP/2 and is no client, or a WebSocket, in
 //! `h2_visitors`, and who comes to do harm in `h2_hostile`.
-//! UDP is in `udp`.
+//! UDP is in `udp`. What was built for other platforms is in `platforms`.
 //! That the files of `deploy/` work as they stand is in `deploy`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
@@ -63,6 +63,7 @@ mod mux_sessions;
 mod options;
 mod origin;
 mod own_site;
+mod platforms;
 mod probe;
 mod probe_h2;
 mod probe_quic;

@@ -3,7 +3,7 @@
 //   host.exe [-c] PLUGIN [NAME=VALUE | +ARGUMENT]…
 //   host.exe -t FILE
 //
-// It sets the variables, hands over the arguments, and prints `plugin ID`. `{d800}` stands for half of a character, which
+// It sets the variables (or removes those without a value), hands over the arguments, and prints `plugin ID`. `{d800}` stands for half of a character, which
 // is no text. `-c` has Windows make a console for the plugin, as for that of a program with windows, which has none
 // itself. Then it follows the lines of its stdin:
 //
@@ -89,7 +89,7 @@ int wmain(int count, wchar_t **words)
             *equals = 0;
             value[0] = 0;
             append(value, 32768, equals + 1);
-            SetEnvironmentVariableW(words[at], value);
+            SetEnvironmentVariableW(words[at], value[0] ? value : NULL);
         }
     }
     STARTUPINFOW startup = {.cb = sizeof startup};

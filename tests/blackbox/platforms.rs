@@ -1,0 +1,3 @@
+//! The program that was built for another platform, where a stand-in for that platform can run it.
+
+mod wine;
