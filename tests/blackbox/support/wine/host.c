@@ -100,14 +100,17 @@ int wmain(int count, wchar_t **words)
         FreeConsole();
         flags |= CREATE_NEW_CONSOLE;
     } else {
-        // Ctrl-Break comes from a console that both have.
-        DWORD ids[1];
-        if (!GetConsoleProcessList(ids, 1) && !AllocConsole())
-            return fail("have a console");
         startup.dwFlags = STARTF_USESTDHANDLES;
         startup.hStdInput = NULL;
         startup.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
         startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+        // Ctrl-Break comes from a console that both have. (Wine gives who is started from Linux half of one.)
+        DWORD ids[1];
+        if (!GetConsoleProcessList(ids, 1)) {
+            FreeConsole();
+            if (!AllocConsole())
+                return fail("have a console");
+        }
     }
     if (!CreateProcessW(NULL, line, NULL, NULL, !own_console, flags, NULL, NULL, &startup, &started))
         return fail("start the plugin");
