@@ -48,6 +48,16 @@ impl Process {
             self.cpu.inc_by((cpu - self.cpu.get()).max(0.0));
             self.most_files.set(getrlimit(Resource::Nofile).current.map_or(-1, |most| most.cast_signed()));
         }
+        #[cfg(windows)]
+        {
+            let used = crate::os::windows::process::own_usage();
+            self.cpu.inc_by((used.cpu.as_secs_f64() - self.cpu.get()).max(0.0));
+            self.resident.set(used.memory.try_into().unwrap_or(i64::MAX));
+            self.open_files.set(used.handles.into());
+            // There is no limit, nor anybody who counts threads but all processes' at once.
+            self.most_files.set(-1);
+            self.threads.set(0);
+        }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             let entries = |folder| std::fs::read_dir(folder).map_or(0, Iterator::count);

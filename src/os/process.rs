@@ -1,7 +1,8 @@
 //! What the process owes the system: how many files it opens, how it keeps its memory, which signals mean nothing to it.
 
 #[cfg(unix)]
-use tracing::{debug, warn};
+use tracing::debug;
+use tracing::warn;
 
 /// The part of the memory that there is a descriptor for, in bytes.
 ///
@@ -41,13 +42,8 @@ pub fn limit_open_files(wanted: Option<u64>) -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let highest = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let by_memory = super::memory::limit().map(|bytes| (bytes / MEMORY_OF_DESCRIPTOR).max(FEWEST));
-    let wanted = wanted.map(|number| {
-        if number < FEWEST_OF_USE {
-            warn!("option `n`: {number} open files are too few to work with; {FEWEST_OF_USE} are taken");
-        }
-        number.max(FEWEST_OF_USE)
-    });
+    let by_memory = by_memory();
+    let wanted = wanted.map(of_use);
     let asked = match wanted {
         // Both limits, as simple-obfs sets them. Who may, has the hard one raised by it.
         Some(number) => Rlimit { current: Some(number), maximum: Some(number) },
@@ -68,10 +64,23 @@ pub fn limit_open_files(wanted: Option<u64>) -> Option<u64> {
     granted
 }
 
-/// Windows has no such limit.
+/// Says how many files are to be open. Windows sets no limit, but connections are counted all the same.
 #[cfg(not(unix))]
-pub fn limit_open_files(_: Option<u64>) -> Option<u64> {
-    None
+pub fn limit_open_files(wanted: Option<u64>) -> Option<u64> {
+    wanted.map(of_use).or_else(by_memory)
+}
+
+/// So many descriptors there is memory for.
+fn by_memory() -> Option<u64> {
+    super::memory::limit().map(|bytes| (bytes / MEMORY_OF_DESCRIPTOR).max(FEWEST))
+}
+
+/// The number that was asked for, or the fewest that are of use.
+fn of_use(wanted: u64) -> u64 {
+    if wanted < FEWEST_OF_USE {
+        warn!("option `n`: {wanted} open files are too few to work with; {FEWEST_OF_USE} are taken");
+    }
+    wanted.max(FEWEST_OF_USE)
 }
 
 /// Has the signals end nothing that end a process only because it does not expect them: a terminal that

@@ -8,12 +8,12 @@ use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::debug;
 use tracing::level_filters::LevelFilter;
 #[cfg(unix)]
-use tracing::{Level, Metadata};
-use tracing::{debug, warn};
-#[cfg(unix)]
+use tracing::{Level, Metadata, warn};
 use tracing_subscriber::filter::Targets;
+#[cfg(unix)]
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;

@@ -64,7 +64,6 @@ mod options;
 mod origin;
 mod own_site;
 mod packages;
-
 mod phone;
 mod platforms;
 mod probe;

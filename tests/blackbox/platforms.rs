@@ -4,6 +4,7 @@
 //! `OBFS_RS_DIST` is the folder of what `scripts/release` has made. `scripts/test --platforms` makes it, and runs these.
 
 mod linux;
+mod wine;
 
 use crate::support::plugin::{self, Plugin, Vars};
 use crate::support::ports::free_port;

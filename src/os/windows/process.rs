@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::Foundation::{FILETIME, HANDLE, WAIT_OBJECT_0};
+use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetProcessTimes, OpenProcess, PROCESS_BASIC_INFORMATION, PROCESS_NAME_WIN32,
-    PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, QueryFullProcessImageNameW, WaitForSingleObject,
+    GetCurrentProcess, GetProcessHandleCount, GetProcessTimes, OpenProcess, PROCESS_BASIC_INFORMATION,
+    PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, QueryFullProcessImageNameW,
+    WaitForSingleObject,
 };
 
 /// The times of a process.
@@ -75,6 +77,32 @@ impl OtherProcess {
         };
         (told != 0).then(|| OsString::from_wide(name.get(..length as usize).unwrap_or_default()).into())
     }
+}
+
+/// What this process uses. What the system does not tell is 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// The CPU time that it has used.
+    pub cpu: Duration,
+    /// The memory that is in use, in bytes.
+    pub memory: usize,
+    /// How many handles are open.
+    pub handles: u32,
+}
+
+/// What this process uses.
+pub fn own_usage() -> Usage {
+    let mut handles = 0;
+    let mut memory = PROCESS_MEMORY_COUNTERS::default();
+    // SAFETY: both take the number that stands for this process, and pointers to living values, of which the second is as
+    // long as is said.
+    unsafe {
+        GetProcessHandleCount(GetCurrentProcess(), &mut handles);
+        let length = size_of::<PROCESS_MEMORY_COUNTERS>() as u32;
+        K32GetProcessMemoryInfo(GetCurrentProcess(), &mut memory, length);
+    }
+    let cpu = own_times().map(|times| times.cpu).unwrap_or_default();
+    Usage { cpu, memory: memory.WorkingSetSize, handles }
 }
 
 /// The times of this process.

@@ -29,6 +29,7 @@ pub mod tls_site;
 pub mod udp;
 pub mod v2ray;
 pub mod websocket;
+pub mod wine;
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

