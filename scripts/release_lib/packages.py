@@ -11,12 +11,14 @@ from .tools import Missing, debian, say
 
 # Each with what it is made with: program (or file) and its Debian package.
 PACKAGES: dict[str, dict[str, str]] = {
-    "deb": {"dpkg-deb": "dpkg", "dh": "debhelper", "lintian": "lintian", "fakeroot": "fakeroot"},
+    "deb": {"dpkg-deb": "dpkg", "objdump": "binutils"},
     "image": {"buildah": "buildah", "readelf": "binutils", "/etc/ssl/certs/ca-certificates.crt": "ca-certificates"},
     "apk": {
         "aapt": "aapt",
         "zipalign": "zipalign",
         "apksigner": "apksigner",
+        "readelf": "binutils",
+        "keytool": "default-jre-headless",
         "/usr/share/android-framework-res/framework-res.apk": "android-framework-res",
     },
 }
