@@ -93,7 +93,12 @@ fn a_server_from_installing_to_purging() {
         // What dpkg and groupadd leave.
         let left: Vec<_> = left
             .iter()
-            .filter(|path| !matches!(path.as_str(), "/var/log/dpkg.log" | "/etc/.pwd.lock" | "/etc/group-" | "/etc/gshadow-"))
+            .filter(|path| {
+                !matches!(
+                    path.as_str(),
+                    "/var/log/dpkg.log" | "/etc/.pwd.lock" | "/etc/group-" | "/etc/gshadow-"
+                )
+            })
             .collect();
         assert!(left.is_empty(), "{left:?}");
         for file in ["/etc/group", "/etc/gshadow"] {
