@@ -143,10 +143,8 @@ fn each_package_is_for_its_processor_and_lintian_has_no_complaint() {
                 };
                 assert_eq!(program[18..20], [machine, 0], "{}", package.display());
                 let depends = field(&package, "Depends");
-                assert!(
-                    depends.starts_with("libc6 (>= 2.") && depends.contains("libgcc-s1 (>= "),
-                    "{depends}"
-                );
+                // (What zig links has the unwinder in it, and does not want libgcc-s1.)
+                assert!(depends.starts_with("libc6 (>= 2."), "{depends}");
             }
             let file = package.display().to_string();
             let said = does("lintian", &["--allow-root", "--fail-on", "error,warning", &file]);
