@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import papers
 from .build import Builder
-from .targets import GNU, find
+from .targets import GNU, Target, find
 from .tools import Missing, debian, say
 
 # Each with what it is made with: program (or file) and its Debian package.
@@ -55,7 +55,8 @@ def make(package: str, builder: Builder, work: Path) -> list[Path]:
     out.mkdir()
     if package == "deb":
         for arch, target in GNU.items():
-            _run("deb", [arch, str(builder.build(target)), str(out)], builder)
+            licences = {"LICENSES": str(_licences(builder, work, target))}
+            _run("deb", [arch, str(builder.build(target)), str(out)], builder, licences)
     elif package == "image":
         _images(builder, work, out)
     else:
@@ -77,10 +78,16 @@ def _images(builder: Builder, work: Path, out: Path) -> None:
     if any(not (kept / triple / "ssserver").exists() for triple in triples.values()):
         _run("ssserver", [str(kept), *triples.values()], builder, env)
     programs += [f"ssserver:{arch}={kept / triple / 'ssserver'}" for arch, triple in triples.items()]
-    licences = work / "licences-of-dependencies"
-    licences.write_text(papers.licences(builder.tools, builder.root, builder, find("linux-amd64")[0]))
+    licences = _licences(builder, work, find("linux-amd64")[0])
     texts = {"OBFS_RS_LICENSES": str(licences), "SSSERVER_LICENSES": str(kept / triples["amd64"] / "LICENSE")}
     _run("image", [str(out), *programs], builder, texts)
+
+
+def _licences(builder: Builder, work: Path, target: Target) -> Path:
+    """A file with the licences of what the packages of this target are made of."""
+    out = work / f"licences-{target.name}.txt"
+    out.write_text(papers.licences(builder.tools, builder.root, builder, target))
+    return out
 
 
 def _built(name: str, builder: Builder) -> Path:
