@@ -5,7 +5,6 @@ use crate::support::child::{Child, Exit};
 use crate::support::conn::{assert_echo, connect, recv_to_end};
 use crate::support::plugin::{self, Ours, Vars};
 use crate::support::ports::free_port;
-use crate::support::quic;
 use crate::support::v2ray::{Certificate, NAME};
 use crate::support::wine::{Host, Wine, client_vars, option_path, server_vars};
 use crate::support::{STEP, eventually, noise, proc, secs, within};
@@ -87,16 +86,6 @@ fn both_halves_on_windows_carry_in_tls() {
         carries(wine.client(server.addr, &of_client).addr);
         let server = plugin::server(Ours, backend.addr, &native.0);
         carries(wine.client(server.addr, &of_client).addr);
-    });
-}
-
-#[test]
-fn a_client_on_windows_carries_over_quic() {
-    within(secs(LIMIT), || {
-        let (wine, backend, certificate) = (Wine::start(), Backend::echo(), Certificate::new(NAME));
-        let options = format!("mode=quic;host={NAME};cert={}", option_path(&certificate.cert));
-        let server = quic::our_server(backend.addr, &quic::for_server(&certificate));
-        carries(wine.client(server.addr, &options).addr);
     });
 }
 
