@@ -238,7 +238,7 @@ fn first_flights(context: &mut ProbeContext) -> Vec<Probe> {
     let token = noise.bytes(64);
     let garbage = noise.bytes(200);
     let (start, rest) = hello.split_at(hello.len() / 2);
-    let at = start.len();
+    let at = start.len() as u64;
     let whole = || flight(vec![crypto(0, &hello)]);
     let only = |frames: &[u8]| flight(vec![frames.to_vec()]);
     let lie: Vec<u8> = rest.iter().map(|byte| !byte).collect();

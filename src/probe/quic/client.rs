@@ -523,7 +523,7 @@ impl Client {
             let mut frames = if owes_ack { space.ack().unwrap_or_default() } else { Vec::new() };
             let outgoing = if due { space.outgoing.clone() } else { Vec::new() };
             for (number, piece) in outgoing.chunks(PIECE).enumerate() {
-                frames.extend(seal::crypto(number * PIECE, piece));
+                frames.extend(seal::crypto((number * PIECE) as u64, piece));
                 datagrams.extend(self.seal(level, &std::mem::take(&mut frames)));
             }
             if !frames.is_empty() {

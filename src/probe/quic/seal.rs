@@ -31,9 +31,9 @@ fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A CRYPTO frame.
-pub fn crypto(offset: usize, data: &[u8]) -> Vec<u8> {
+pub fn crypto(offset: u64, data: &[u8]) -> Vec<u8> {
     let mut frame = vec![6];
-    put_number(&mut frame, offset as u64);
+    put_number(&mut frame, offset);
     put_vector(&mut frame, data);
     frame
 }

@@ -240,7 +240,7 @@ proptest::proptest! {
                 let datagram = match kind {
                     0 => bytes.clone(),
                     1 => head.seal(&keys.remote, number, bytes, 0).unwrap(),
-                    2 => head.seal(&keys.remote, number, &seal::crypto(usize::from(bytes.len() as u8), bytes), 0).unwrap(),
+                    2 => head.seal(&keys.remote, number, &seal::crypto(u64::from(bytes.len() as u8), bytes), 0).unwrap(),
                     _ => seal::seal_short(&keys.remote, b"clients.", number, bytes).unwrap(),
                 };
                 client.receive(Duration::from_millis(number.into()), &datagram);
