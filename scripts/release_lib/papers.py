@@ -25,7 +25,7 @@ def documents(root: Path, folder: Path, target: Target) -> None:
 
 def licences(tools: Tools, root: Path, builder: Builder, target: Target) -> str:
     """The licences of all that is in the program, each with those whose it is."""
-    about = tools.crate("cargo-about", ABOUT)
+    about = tools.crate("cargo-about", ABOUT, "cli")
     command = [
         str(about), "generate", "--offline", "--locked", "--fail", "--config", str(root / "scripts/release_lib/about.toml"),
         *builder.features, "--target", target.triple, str(root / "scripts/release_lib/about.hbs"),

@@ -94,14 +94,15 @@ class Tools:
             whole.touch()
         return venv / "bin"
 
-    def crate(self, name: str, version: str) -> Path:
+    def crate(self, name: str, version: str, *features: str) -> Path:
         """The program of a crate, built once."""
         root = self.folder / f"{name}-{version}"
         program = root / "bin" / name
         if not program.exists():
             say(f"building {name} {version}")
             # Not optimised: that would take longer than it saves.
-            command = ["cargo", "install", "--quiet", "--locked", "--debug", "--root", str(root), f"{name}@{version}"]
+            command = ["cargo", "install", "--quiet", "--locked", "--debug", "--root", str(root)]
+            command += ["--features", ",".join(features), f"{name}@{version}"]
             if subprocess.run(command, stdin=subprocess.DEVNULL, env=crate_env(self.folder)).returncode != 0:
                 raise Missing(f"missing: the crate {name} {version}, which cargo could not install")
         return program

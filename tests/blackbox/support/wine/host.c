@@ -105,12 +105,11 @@ int wmain(int count, wchar_t **words)
         startup.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
         startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
         // Ctrl-Break comes from a console that both have. (Wine gives who is started from Linux half of one.)
-        DWORD ids[1];
-        if (!GetConsoleProcessList(ids, 1)) {
-            FreeConsole();
-            if (!AllocConsole())
-                return fail("have a console");
-        }
+        FreeConsole();
+        if (!AllocConsole())
+            return fail("have a console");
+        SetStdHandle(STD_OUTPUT_HANDLE, startup.hStdOutput);
+        SetStdHandle(STD_ERROR_HANDLE, startup.hStdError);
     }
     if (!CreateProcessW(NULL, line, NULL, NULL, !own_console, flags, NULL, NULL, &startup, &started))
         return fail("start the plugin");
