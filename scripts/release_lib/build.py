@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from .targets import SMALL_FEATURES, Target
@@ -28,10 +29,19 @@ class Builder:
         kind = "-".join(["small"] * small + ["quick"] * quick) or "whole"
         self.folder = tools.folder.parent / "release-build" / kind
 
-    @property
-    def features(self) -> list[str]:
+    def features(self, target: Target) -> list[str]:
         """What cargo is told of features."""
-        return ["--no-default-features", "--features", ",".join(SMALL_FEATURES)] if self.small else []
+        if self.small:
+            features = list(SMALL_FEATURES)
+        elif target.without:
+            features = [feature for feature in self._default_features() if feature not in target.without]
+        else:
+            return []
+        return ["--no-default-features", "--features", ",".join(features)]
+
+    def _default_features(self) -> list[str]:
+        with (self.root / "Cargo.toml").open("rb") as file:
+            return tomllib.load(file)["features"]["default"]
 
     def build(self, target: Target) -> Path:
         """The program for this target."""
@@ -51,7 +61,7 @@ class Builder:
         if self.small:
             std.append("-Zbuild-std-features=optimize_for_size")
         command = [
-            str(zig / "cargo-zigbuild"), "rustc", "--release", "--locked", "--bin", "obfs-rs", *self.features, *std,
+            str(zig / "cargo-zigbuild"), "rustc", "--release", "--locked", "--bin", "obfs-rs", *self.features(target), *std,
             "--target", target.triple + target.libc, "--", *link,
         ]
         env = {
@@ -67,7 +77,7 @@ class Builder:
         if sys.platform != "darwin":
             raise Missing(f"{target.name} is built on macOS alone, with the toolchain that rustup has there")
         subprocess.run(["rustup", "target", "add", target.triple], check=True)
-        command = ["cargo", "build", "--release", "--locked", "--bin", "obfs-rs", *self.features, "--target", target.triple]
+        command = ["cargo", "build", "--release", "--locked", "--bin", "obfs-rs", *self.features(target), "--target", target.triple]
         return command, self._env(target) | {"PATH": os.environ["PATH"], "MACOSX_DEPLOYMENT_TARGET": "11.0"}
 
     def _env(self, target: Target) -> dict[str, str]:

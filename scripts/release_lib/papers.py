@@ -28,7 +28,7 @@ def licences(tools: Tools, root: Path, builder: Builder, target: Target) -> str:
     about = tools.crate("cargo-about", ABOUT, "cli")
     command = [
         str(about), "generate", "--offline", "--locked", "--fail", "--config", str(root / "scripts/release_lib/about.toml"),
-        *builder.features, "--target", target.triple, str(root / "scripts/release_lib/about.hbs"),
+        *builder.features(target), "--target", target.triple, str(root / "scripts/release_lib/about.hbs"),
     ]
     done = subprocess.run(command, cwd=root, env=_cargo_env(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
@@ -67,7 +67,7 @@ def sbom(tools: Tools, root: Path, builder: Builder, target: Target) -> bytes:
                 (beside / entry.name).symlink_to(entry)
         command = [
             str(cyclonedx), "cyclonedx", "--format", "json", "--spec-version", "1.5", "--target", target.triple,
-            *builder.features, "--override-filename", "obfs-rs.cdx",
+            *builder.features(target), "--override-filename", "obfs-rs.cdx",
         ]
         env = {**_cargo_env(), "SOURCE_DATE_EPOCH": str(builder.epoch), "CARGO_NET_OFFLINE": "true"}
         done = subprocess.run(command, cwd=beside, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 # Where zig brings the C library, rustc's own start files would be a second set.
 ZIG_LIBC = "-C link-self-contained=no"
 
+PIE = ("-C", "link-arg=-pie")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -13,10 +15,12 @@ class Target:
     name: str
     triple: str
     # Arguments for the last crate alone.
-    link: tuple[str, ...] = ("-C", "link-arg=-pie")
+    link: tuple[str, ...] = PIE
     flags: str = ZIG_LIBC
     # The version of the C library that it is linked to at its start, as zig is told it.
     libc: str = ""
+    # Features that it cannot have.
+    without: tuple[str, ...] = ()
     # In the archive.
     program: str = "obfs-rs"
     # What runs it on a Linux machine of x86_64: a program, or None for the machine itself, or "" for nothing.
@@ -36,13 +40,22 @@ def _windows(arch: str, triple: str, runner: str) -> Target:
 
 
 def _mips(name: str, triple: str, runner: str) -> Target:
-    # As a position-independent one it dies at its start.
-    return Target(name, triple, ("-C", "link-arg=-no-pie"), f"{ZIG_LIBC} -C relocation-model=static", runner=runner)
+    return Target(
+        name,
+        triple,
+        # As a position-independent one it dies at its start.
+        ("-C", "link-arg=-no-pie"),
+        f"{ZIG_LIBC} -C relocation-model=static",
+        # prometheus counts in 64 bits, for which a 32-bit MIPS has no atomic operation.
+        without=("metrics",),
+        runner=runner,
+    )
 
 
 # Static and position-independent, which bionic's linker asks for and Linux likes, unless said otherwise.
 _LINUX = [
-    Target("linux-amd64", "x86_64-unknown-linux-musl"),
+    # (with the pages of 16 KiB that Android may have)
+    Target("linux-amd64", "x86_64-unknown-linux-musl", (*PIE, "-C", "link-arg=-Wl,-z,max-page-size=16384")),
     Target("linux-386", "i686-unknown-linux-musl"),
     Target("linux-arm64", "aarch64-unknown-linux-musl", runner="qemu-aarch64-static"),
     # Hard float, as every 32-bit Raspberry Pi since the second one.
@@ -57,7 +70,7 @@ _LINUX = [
 
 def _android(name: str, linux: str) -> Target:
     same = next(target for target in _LINUX if target.name == linux)
-    return Target(name, same.triple, same.link, same.flags, "libobfs-rs.so", same.runner)
+    return Target(name, same.triple, same.link, same.flags, program="libobfs-rs.so", runner=same.runner)
 
 
 TARGETS = [
