@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from .build import Builder
 from .targets import Target
-from .tools import ABOUT, CYCLONEDX, Missing, Tools
+from .tools import CYCLONEDX, Missing, Tools, output
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"]
 
@@ -24,16 +25,58 @@ def documents(root: Path, folder: Path, target: Target) -> None:
 
 
 def licences(tools: Tools, root: Path, builder: Builder, target: Target) -> str:
-    """The licences of all that is in the program, each with those whose it is."""
-    about = tools.crate("cargo-about", ABOUT, "cli")
+    """The licences of all that is in the program: the texts that its crates have, each once, with those that have it.
+
+    (cargo-about does this, too; it compares each text with all that there are, which takes minutes a target.)
+    """
+    holders: dict[str, list[str]] = {}
+    without = []
+    for package in _packages(root, builder, target):
+        crate = f"{package['name']} {package['version']} ({package['license']})"
+        files = _licence_files(Path(package["manifest_path"]).parent)
+        if not files:
+            without.append(crate)
+        for file in files:
+            holders.setdefault(file.read_text(errors="replace").strip(), []).append(crate)
+    parts = [f"obfs-rs for {target.triple} is made of what stands here, each under the licence below its name.\n\n"]
+    if without:
+        parts.append(f"Without a text of their own, under the same licences: {', '.join(without)}.\n\n")
+    for text, crates in holders.items():
+        parts.append(_section(", ".join(crates), text))
+    return "".join(parts) + _of_the_toolchain(tools, target)
+
+
+def _packages(root: Path, builder: Builder, target: Target) -> list[dict[str, Any]]:
+    """The crates that are in the program, each once."""
+    cargo = "cargo" if target.system == "darwin" else "/usr/bin/cargo"
     command = [
-        str(about), "generate", "--offline", "--locked", "--fail", "--config", str(root / "scripts/release_lib/about.toml"),
-        *builder.features(target), "--target", target.triple, str(root / "scripts/release_lib/about.hbs"),
+        cargo, "metadata", "--format-version", "1", "--locked", "--filter-platform", target.triple,
+        *builder.features(target),
     ]
-    done = subprocess.run(command, cwd=root, env=_cargo_env(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise Missing(f"{target.name}: cargo-about found no licences: {done.stderr.strip()}")
-    return done.stdout + _of_the_toolchain(tools, target)
+    metadata = json.loads(output(command, cwd=root, env=_cargo_env()))
+    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    reached: set[str] = set()
+    todo = [metadata["resolve"]["root"]]
+    while todo:
+        package = todo.pop()
+        if package not in reached:
+            reached.add(package)
+            # What is for builds and tests alone is not in it.
+            todo += [
+                dep["pkg"] for dep in nodes[package]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])
+            ]
+    return sorted((p for p in metadata["packages"] if p["id"] in reached), key=lambda p: (p["name"], p["version"]))
+
+
+def _licence_files(folder: Path) -> list[Path]:
+    names = ("license", "licence", "copying", "copyright", "notice", "unlicense")
+    found = [path for path in folder.iterdir() if path.is_file() and path.name.lower().startswith(names)]
+    return sorted(path for path in found if path.suffix not in (".rs", ".toml"))
+
+
+def _section(title: str, text: str) -> str:
+    line = "=" * 80
+    return f"{line}\n{title}\n{line}\n\n{text}\n\n"
 
 
 def _of_the_toolchain(tools: Tools, target: Target) -> str:
@@ -50,10 +93,7 @@ def _of_the_toolchain(tools: Tools, target: Target) -> str:
         texts.append(("musl, the C library", zig / "lib/libc/musl/COPYRIGHT"))
     if target.system == "windows":
         texts.append(("mingw-w64, the C library's beginning", zig / "lib/libc/mingw/COPYING"))
-    line = "=" * 80
-    return "".join(
-        f"{line}\n{name}\n{line}\n\n{text.read_text(errors='replace').strip()}\n\n" for name, text in texts
-    )
+    return "".join(_section(name, text.read_text(errors="replace").strip()) for name, text in texts)
 
 
 def sbom(tools: Tools, root: Path, builder: Builder, target: Target) -> bytes:

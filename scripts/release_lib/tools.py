@@ -9,7 +9,6 @@ from pathlib import Path
 ZIG = "0.17.1"
 ZIGBUILD = "0.24.1"
 CYCLONEDX = "0.5.9"
-ABOUT = "0.9.3"
 
 # A current Rust with the source of its standard library, for targets that no toolchain has one for.
 RUST = {"/usr/bin/rustc": "rustc-web", "/usr/bin/cargo": "cargo-web", "/usr/lib/rustlib/src/rust/library": "rust-web-src"}
@@ -94,15 +93,14 @@ class Tools:
             whole.touch()
         return venv / "bin"
 
-    def crate(self, name: str, version: str, *features: str) -> Path:
+    def crate(self, name: str, version: str) -> Path:
         """The program of a crate, built once."""
         root = self.folder / f"{name}-{version}"
         program = root / "bin" / name
         if not program.exists():
             say(f"building {name} {version}")
             # Not optimised: that would take longer than it saves.
-            command = ["cargo", "install", "--quiet", "--locked", "--debug", "--root", str(root)]
-            command += ["--features", ",".join(features), f"{name}@{version}"]
+            command = ["cargo", "install", "--quiet", "--locked", "--debug", "--root", str(root), f"{name}@{version}"]
             if subprocess.run(command, stdin=subprocess.DEVNULL, env=crate_env(self.folder)).returncode != 0:
                 raise Missing(f"missing: the crate {name} {version}, which cargo could not install")
         return program
