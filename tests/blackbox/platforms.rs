@@ -8,6 +8,7 @@ mod wine;
 
 use crate::support::plugin::{self, Plugin, Vars};
 use crate::support::ports::free_port;
+use crate::support::quic;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,9 @@ pub const DISGUISES: [(&str, &str, &str); 8] = [
 #[track_caller]
 pub fn server(name: &str, program: &Path, backend: SocketAddr, options: &str) -> Plugin {
     let port = free_port();
+    if options.starts_with("mode=quic") {
+        return quic::start_server(name, program.to_owned(), port, backend, &format!("server;{options}"));
+    }
     let local = (backend.ip().to_string(), backend.port());
     let vars = Vars { remote: ("127.0.0.1".to_owned(), port), local, options: format!("server;{options}") };
     plugin::start(name, program.to_owned(), &vars, port)
