@@ -12,7 +12,6 @@ use super::tempdir::TempDir;
 use super::{STEP, digest, eventually, proc};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -137,19 +136,19 @@ impl Wine {
 
     /// A host on Windows, which starts this program with these variables and these words for it (see `host.c`).
     #[track_caller]
-    pub fn host(&self, flags: &[&str], plugin: &str, vars: &Vars, words: &[&str]) -> Host {
-        self.host_named("host.exe", flags, plugin, vars, words)
+    pub fn host(&self, plugin: &str, vars: &Vars, words: &[&str]) -> Host {
+        self.host_named("host.exe", plugin, vars, words)
     }
 
     /// The same under another name.
     #[track_caller]
-    pub fn host_named(&self, name: &str, flags: &[&str], plugin: &str, vars: &Vars, words: &[&str]) -> Host {
+    pub fn host_named(&self, name: &str, plugin: &str, vars: &Vars, words: &[&str]) -> Host {
         let copy = self.folder().join(name);
         if !copy.exists() {
             std::fs::copy(self.folder().join("host.exe"), copy).expect("a copy of a program");
         }
         let mut command = self.command(name);
-        command.args(flags).arg(windows_path(&self.folder().join(plugin)));
+        command.arg(windows_path(&self.folder().join(plugin)));
         command.args([
             format!("SS_REMOTE_HOST={}", vars.remote.0),
             format!("SS_REMOTE_PORT={}", vars.remote.1),
@@ -162,23 +161,6 @@ impl Wine {
         let mut inner = command.spawn().expect("start a host");
         let commands = inner.stdin.take();
         Host { child: Child::started("the host on Windows", inner), commands }
-    }
-
-    /// Has Windows trust a certificate.
-    #[track_caller]
-    pub fn trust(&self, certificate: &Path) {
-        let der = self.dir.path().join("trusted.der");
-        let made = Command::new(peers::path("openssl"))
-            .args(["x509", "-outform", "DER", "-in"])
-            .arg(certificate)
-            .arg("-out")
-            .arg(&der)
-            .status();
-        assert!(made.expect("run openssl").success());
-        let mut command = self.command("host.exe");
-        command.arg("-t").arg(windows_path(&der));
-        let child = Child::spawn("trust a certificate", command);
-        child.wait_text("trusted");
     }
 
     /// How many of Linux's processes run a program of this Windows with that name.
@@ -211,13 +193,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// Tells it to do something.
-    #[track_caller]
-    pub fn tell(&mut self, command: &str) {
-        let commands = self.commands.as_mut().expect("it is listened to");
-        writeln!(commands, "{command}").expect("tell the host");
-    }
-
     /// Has it end, which leaves its plugin behind.
     pub fn end(&mut self) {
         self.commands = None;
@@ -296,7 +271,7 @@ fn make(folder: &Path) {
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     };
     compile(RANDOM, "bcryptprimitives.dll", &["-shared", "-ladvapi32"]);
-    compile(HOST, "host.exe", &["-municode", "-lcrypt32"]);
+    compile(HOST, "host.exe", &["-municode"]);
     let prefix = folder.join("prefix");
     std::fs::create_dir(&prefix).expect("a folder");
     for (program, argument) in [("wine64", "wineboot"), ("wineserver64", "-w")] {
