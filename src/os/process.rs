@@ -84,7 +84,7 @@ fn of_use(wanted: u64) -> u64 {
 }
 
 /// Has the signals end nothing that end a process only because it does not expect them: a terminal that
-/// closes (SIGHUP, until [`CaughtSignals`] has it), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
+/// closes (SIGHUP, until [`CaughtSignals`](super::shutdown::CaughtSignals) has it), what administrators send to daemons of other kinds (SIGUSR1), timers and limits that
 /// were inherited. A background job that writes to its terminal goes on as well (SIGTTOU). SIGTERM,
 /// SIGINT, SIGQUIT and a terminal's stop mean what they always do.
 pub fn ignore_unexpected_signals() {
