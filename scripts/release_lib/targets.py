@@ -45,7 +45,7 @@ def _mips(name: str, triple: str, runner: str) -> Target:
         triple,
         # As a position-independent one it dies at its start.
         ("-C", "link-arg=-no-pie"),
-        f"{ZIG_LIBC} -C relocation-model=static",
+        f"{ZIG_LIBC} -C relocation-model=static -C target-feature=+crt-static",
         # prometheus counts in 64 bits, for which a 32-bit MIPS has no atomic operation.
         without=("metrics",),
         runner=runner,

@@ -20,6 +20,8 @@ pub mod service_manager;
 pub mod shutdown;
 #[cfg(unix)]
 pub mod signals;
+#[cfg(all(target_arch = "mips", target_env = "musl", target_feature = "crt-static"))]
+mod static_mips;
 pub mod stderr;
 #[cfg(unix)]
 pub mod syslog;
