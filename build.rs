@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
+    // A program for Windows has this time in it.
+    println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=OBFS_RS_COMMIT");
     let target = env::var("TARGET").expect("cargo says the target");

@@ -1,6 +1,7 @@
 """Builds the program for a target, with a C library and a linker of zig's and a standard library from source."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,11 @@ from .tools import Missing, Tools, output, say
 
 # Where the builder's folders are in what is built.
 SOURCE, CRATES, RUST = "/obfs-rs", "/crates", "/rust"
+
+# Of the environment: where things are, and how the registry is reached.
+KEPT = ["HOME", "CARGO_HOME", "RUSTUP_HOME", "TMPDIR", "CARGO_BUILD_JOBS", "SSL_CERT_FILE", "SSL_CERT_DIR"]
+KEPT += [name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (proxy, proxy.lower())]
+KEPT += [name for name in os.environ if name.startswith(("CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_"))]
 
 QUICK = {"LTO": "off", "OPT_LEVEL": "1", "CODEGEN_UNITS": "16"}
 SMALL = {"OPT_LEVEL": "z"}
@@ -50,7 +56,17 @@ class Builder:
         if subprocess.run(command, cwd=self.root, env=env, stdin=subprocess.DEVNULL).returncode != 0:
             raise Missing(f"{target.name}: cargo could not build it")
         suffix = ".exe" if target.system == "windows" else ""
-        return self.folder / target.triple / "release" / f"obfs-rs{suffix}"
+        program = self.folder / target.triple / "release" / f"obfs-rs{suffix}"
+        self._check_paths(program)
+        return program
+
+    def _check_paths(self, program: Path) -> None:
+        """Makes sure that a file says nothing of the machine that it was built on."""
+        content = program.read_bytes()
+        for path in {str(self.root), str(Path.home()), str(self.folder), cargo_home()} - {"/"}:
+            # (the end of another path is none)
+            if re.search(rb"(?<![\w./-])" + re.escape(path.encode()) + rb"/", content):
+                raise Missing(f"{program.name} names a folder of this machine: {path}")
 
     def _with_zig(self, target: Target) -> tuple[list[str], dict[str, str]]:
         zig = self.tools.zig()
@@ -85,7 +101,7 @@ class Builder:
         flags = " ".join([target.flags, *(f"--remap-path-prefix={old}={new}" for old, new in remap)])
         # The C and the assembler of dependencies.
         cflags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remap)
-        env = {name: os.environ[name] for name in ("HOME", "CARGO_HOME", "TMPDIR", "LANG") if name in os.environ}
+        env = {name: os.environ[name] for name in KEPT if name in os.environ}
         return env | {
             "RUSTFLAGS": flags,
             f"CFLAGS_{target.triple.replace('-', '_')}": cflags,
@@ -101,10 +117,9 @@ class Builder:
 
     def _remap(self) -> list[tuple[str, str]]:
         """The builder's folders, the longest last: the last that fits counts."""
-        cargo_home = os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo")
         library = Path("/usr/lib/rustlib/src/rust")
         rust = {(str(library), RUST), (str(library.resolve()), RUST)}
-        return sorted([(str(self.root), SOURCE), (cargo_home, CRATES), *rust], key=lambda pair: len(pair[0]))
+        return sorted([(str(self.root), SOURCE), (cargo_home(), CRATES), *rust], key=lambda pair: len(pair[0]))
 
     def _stack_protector(self, zig: Path) -> Path:
         """An empty library that zig's linker asks for on Windows, and has not."""
@@ -118,6 +133,11 @@ class Builder:
         return folder
 
 
+def cargo_home() -> str:
+    """Where cargo keeps the crates."""
+    return os.path.normpath(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+
+
 def commit(root: Path) -> str:
     """The commit that is built. Changes that are not committed are told."""
     short = output(["git", "rev-parse", "--short=12", "HEAD"], cwd=root)
@@ -128,4 +148,7 @@ def commit(root: Path) -> str:
 def epoch(root: Path) -> int:
     """The time that all files have: that of the commit, unless it is set."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
+    # (a ZIP ends in 2107)
+    if given and not (re.fullmatch("[0-9]{1,10}", given) and int(given) < 4_354_819_200):
+        raise Missing(f"SOURCE_DATE_EPOCH is no number of seconds since 1970: {given}")
     return int(given) if given else int(output(["git", "log", "-1", "--format=%ct"], cwd=root))

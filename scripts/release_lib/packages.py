@@ -38,14 +38,13 @@ ABIS = {"arm64-v8a": "android-arm64", "armeabi-v7a": "android-arm7", "x86_64": "
 
 def version(root: Path) -> str:
     """That of Cargo.toml."""
-    lines = (root / "Cargo.toml").read_text().splitlines()
+    lines = (root / "Cargo.toml").read_text(encoding="utf-8").splitlines()
     return next(line.split('"')[1] for line in lines if line.startswith("version"))
 
 
 def check(wanted: list[str]) -> None:
     """Makes sure of the tools before anything is built, which takes long."""
-    for package in wanted:
-        debian(PACKAGES[package])
+    debian({program: package for name in wanted for program, package in PACKAGES[name].items()})
 
 
 def make(package: str, builder: Builder, work: Path) -> list[Path]:
@@ -75,8 +74,7 @@ def _images(builder: Builder, work: Path, out: Path) -> None:
     kept = builder.folder.parent / "ssserver"
     zig = builder.tools.zig()
     env = {"PATH": f"{zig}:/usr/bin:/bin", "RUSTC": "/usr/bin/rustc", "CARGO": "/usr/bin/cargo"}
-    if any(not (kept / triple / "ssserver").exists() for triple in triples.values()):
-        _run("ssserver", [str(kept), *triples.values()], builder, env)
+    _run("ssserver", [str(kept), *triples.values()], builder, env)
     programs += [f"ssserver:{arch}={kept / triple / 'ssserver'}" for arch, triple in triples.items()]
     licences = _licences(builder, work, find("linux-amd64")[0])
     texts = {"OBFS_RS_LICENSES": str(licences), "SSSERVER_LICENSES": str(kept / triples["amd64"] / "LICENSE")}
@@ -86,7 +84,7 @@ def _images(builder: Builder, work: Path, out: Path) -> None:
 def _licences(builder: Builder, work: Path, target: Target) -> Path:
     """A file with the licences of what the packages of this target are made of."""
     out = work / f"licences-{target.name}.txt"
-    out.write_text(papers.licences(builder.tools, builder.root, builder, target))
+    out.write_text(papers.licences(builder.tools, builder.root, builder, target), encoding="utf-8")
     return out
 
 

@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from .build import Builder
 from .targets import Target
-from .tools import CYCLONEDX, Missing, Tools, output
+from .tools import CYCLONEDX, ROOT, Missing, Tools, output
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"]
 
@@ -37,7 +38,7 @@ def licences(tools: Tools, root: Path, builder: Builder, target: Target) -> str:
         if not files:
             without.append(crate)
         for file in files:
-            holders.setdefault(file.read_text(errors="replace").strip(), []).append(crate)
+            holders.setdefault(file.read_text(encoding="utf-8", errors="replace").strip(), []).append(crate)
     parts = [f"obfs-rs for {target.triple} is made of what stands here, each under the licence below its name.\n\n"]
     if without:
         parts.append(f"Without a text of their own, under the same licences: {', '.join(without)}.\n\n")
@@ -84,8 +85,10 @@ def _of_the_toolchain(tools: Tools, target: Target) -> str:
     if target.system == "darwin":
         return ""
     zig = next(tools.zig().parent.glob("lib/python3*/site-packages/ziglang"))
+    rust = Path("/usr/lib/rustlib/src/rust")
     texts = [
-        ("Rust's standard library", Path("/usr/lib/rustlib/src/rust/COPYRIGHT")),
+        ("Rust's standard library", rust / "COPYRIGHT"),
+        ("Apache License, of Rust's standard library and its crates", ROOT / "LICENSE-APACHE"),
         ("libunwind, of LLVM", zig / "lib/libunwind/LICENSE.TXT"),
         ("compiler-rt, of zig", zig / "LICENSE"),
     ]
@@ -93,7 +96,13 @@ def _of_the_toolchain(tools: Tools, target: Target) -> str:
         texts.append(("musl, the C library", zig / "lib/libc/musl/COPYRIGHT"))
     if target.system == "windows":
         texts.append(("mingw-w64, the C library's beginning", zig / "lib/libc/mingw/COPYING"))
-    return "".join(_section(name, text.read_text(errors="replace").strip()) for name, text in texts)
+    # Debian has them without their texts. Not all of them are for this system.
+    crates = []
+    for manifest in sorted((rust / "library/vendor").glob("*/Cargo.toml")):
+        package = tomllib.loads(manifest.read_text(encoding="utf-8"))["package"]
+        crates.append(f"{package['name']} {package['version']} ({package.get('license', 'see its package')})")
+    standard = _section("Rust's standard library is made of these crates, too", ", ".join(crates))
+    return standard + "".join(_section(name, text.read_text(encoding="utf-8", errors="replace").strip()) for name, text in texts)
 
 
 def sbom(tools: Tools, root: Path, builder: Builder, target: Target) -> bytes:
@@ -113,7 +122,7 @@ def sbom(tools: Tools, root: Path, builder: Builder, target: Target) -> bytes:
         done = subprocess.run(command, cwd=beside, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             raise Missing(f"{target.name}: cargo-cyclonedx made no SBOM: {done.stderr.strip()}")
-        text = (beside / "obfs-rs.cdx.json").read_text().replace(f"path+file://{beside}", "path+file:///obfs-rs")
+        text = (beside / "obfs-rs.cdx.json").read_text(encoding="utf-8").replace(f"path+file://{beside}", "path+file:///obfs-rs")
     bom = json.loads(text)
     bom.pop("serialNumber", None)
     return (json.dumps(bom, indent=2, sort_keys=True) + "\n").encode()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 ZIG = "0.17.1"
 ZIGBUILD = "0.24.1"
 CYCLONEDX = "0.5.9"
@@ -71,7 +73,7 @@ class Tools:
         debian({**RUST, "git": "git", "cc": "gcc", "/usr/include/stdlib.h": "libc6-dev"})
         version = output(["/usr/bin/rustc", "--version"])
         wanted = next(
-            line.split('"')[1] for line in Path("Cargo.toml").read_text().splitlines() if line.startswith("rust-version")
+            line.split('"')[1] for line in (ROOT / "Cargo.toml").read_text(encoding="utf-8").splitlines() if line.startswith("rust-version")
         )
         number = tuple(int(part) for part in version.split()[1].split("-")[0].split("."))
         if number < tuple(int(part) for part in wanted.split(".")):

@@ -131,6 +131,8 @@ fn the_image_is_built_from_all_that_it_needs() {
     assert!(ignore.lines().any(|line| line == "*"));
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("the file");
     assert_eq!(manifest.contains("[[bench]]"), taken.contains(&"benches"));
+    // Cargo finds it by its name.
+    assert_eq!(root.join("build.rs").exists(), taken.contains(&"build.rs"));
     let mut folders = vec![root.join("src")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder") {

@@ -126,8 +126,8 @@ fn what_is_built_from_is_whole() {
         for name in dockerignore.lines().filter_map(|line| line.strip_prefix('!')) {
             assert!(folder.join(name).exists(), "{name}");
         }
-        for license in ["LICENSE-MIT", "LICENSE-APACHE"] {
-            assert!(folder.join(license).is_file(), "{license}");
+        for file in ["LICENSE-MIT", "LICENSE-APACHE", "build.rs"] {
+            assert!(folder.join(file).is_file(), "{file}");
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut metadata = std::process::Command::new(cargo);
