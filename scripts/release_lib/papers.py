@@ -96,10 +96,14 @@ def _of_the_toolchain(tools: Tools, target: Target) -> str:
         texts.append(("musl, the C library", zig / "lib/libc/musl/COPYRIGHT"))
     if target.system == "windows":
         texts.append(("mingw-w64, the C library's beginning", zig / "lib/libc/mingw/COPYING"))
-    # Debian has them without their texts. Not all of them are for this system.
+    # Debian has them without their texts.
+    others = ("fortanix-", "hermit-", "moto-", "r-efi", "vex-", "wasi", "wit-", "unwinding", "dlmalloc")
     crates = []
     for manifest in sorted((rust / "library/vendor").glob("*/Cargo.toml")):
         package = tomllib.loads(manifest.read_text(encoding="utf-8"))["package"]
+        # Those are for systems that there are no files for.
+        if package["name"].startswith(others):
+            continue
         crates.append(f"{package['name']} {package['version']} ({package.get('license', 'see its package')})")
     standard = _section("Rust's standard library is made of these crates, too", ", ".join(crates))
     return standard + "".join(_section(name, text.read_text(encoding="utf-8", errors="replace").strip()) for name, text in texts)
