@@ -227,6 +227,7 @@ fn what_only_root_may_is_told_and_tunnels_are_served() {
         let place = held.local_addr().expect("its address").to_string();
         let (public, echo) = (nobody_there(), Backend::echo());
         let server = half("a server", "server", public, echo.addr, &place, ";a=nobody");
+        server.wait_listening(public.port());
         let client = client(Ours, public, "obfs=http");
         server.wait_text("in use");
         assert_echo(&connect(client.addr), b"served");
