@@ -90,9 +90,10 @@ MACOS = [
     Target("darwin-amd64", "x86_64-apple-darwin", link=(), flags=""),
 ]
 
-# With the C library of Debian 11, Ubuntu 20.04 and what came since: for packages, which are to have no second one.
+# With the C library of Debian 12, Ubuntu 22.04 and what came since (2.34 has the threads in it, which Debian counts from): for
+# packages, which are to have no second one.
 GNU = {
-    arch: Target(f"gnu-{arch}", triple, link=(), flags="", libc=".2.31")
+    arch: Target(f"gnu-{arch}", triple, link=(), flags="", libc=".2.34")
     for arch, triple in [("amd64", "x86_64-unknown-linux-gnu"), ("arm64", "aarch64-unknown-linux-gnu")]
 }
 
