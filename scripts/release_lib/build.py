@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from .targets import SMALL_FEATURES, Target
-from .tools import Missing, Tools, output, say
+from .tools import ZIG, Missing, Tools, output, say
 
 # Where the builder's folders are in what is built.
 SOURCE, CRATES, RUST = "/obfs-rs", "/crates", "/rust"
@@ -33,7 +33,8 @@ class Builder:
         self.commit = commit
         self.epoch = epoch
         kind = "-".join(["small"] * small + ["quick"] * quick) or "whole"
-        self.folder = tools.folder.parent / "release-build" / kind
+        # (cargo does not know by which zig the C of a dependency was compiled)
+        self.folder = tools.folder.parent / "release-build" / f"{kind}-zig-{ZIG}"
 
     def features(self, target: Target) -> list[str]:
         """What cargo is told of features."""

@@ -1,5 +1,6 @@
 """Packages, each made by a program of its own beside this file, of files that are built here."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -59,7 +60,8 @@ def make(package: str, builder: Builder, work: Path) -> list[Path]:
     elif package == "image":
         _images(builder, work, out)
     else:
-        _run("apk", [str(out), *(f"{abi}={_built(name, builder)}" for abi, name in ABIS.items())], builder)
+        licences = {"OBFS_RS_LICENSES": str(_licences(builder, work, find("android-arm64")[-1]))}
+        _run("apk", [str(out), *(f"{abi}={_built(name, builder)}" for abi, name in ABIS.items())], builder, licences)
     made = sorted(path for path in out.iterdir() if path.is_file())
     if not made:
         raise Missing(f"{package}: nothing was made")
@@ -76,8 +78,11 @@ def _images(builder: Builder, work: Path, out: Path) -> None:
     env = {"PATH": f"{zig}:/usr/bin:/bin", "RUSTC": "/usr/bin/rustc", "CARGO": "/usr/bin/cargo"}
     _run("ssserver", [str(kept), *triples.values()], builder, env)
     programs += [f"ssserver:{arch}={kept / triple / 'ssserver'}" for arch, triple in triples.items()]
-    licences = _licences(builder, work, find("linux-amd64")[0])
-    texts = {"OBFS_RS_LICENSES": str(licences), "SSSERVER_LICENSES": str(kept / triples["amd64"] / "LICENSE")}
+    target = find("linux-amd64")[0]
+    crates = json.loads((kept / target.triple / "crates.json").read_text(encoding="utf-8"))
+    of_ssserver = work / "licences-ssserver.txt"
+    of_ssserver.write_text(papers.licences_of("ssserver", papers.linked(crates), target), encoding="utf-8")
+    texts = {"OBFS_RS_LICENSES": str(_licences(builder, work, target)), "SSSERVER_LICENSES": str(of_ssserver)}
     _run("image", [str(out), *programs], builder, texts)
 
 

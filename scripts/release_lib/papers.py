@@ -13,38 +13,50 @@ from .build import Builder
 from .targets import Target
 from .tools import CYCLONEDX, ROOT, Missing, Tools, output
 
-DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"]
+
+# The texts, and the files that they lead to.
+DOCUMENTS = [":(glob)*.md", "LICENSE-*", "docs", "deploy", ":(glob)packaging/*/README.md"]
 
 
 def documents(root: Path, folder: Path, target: Target) -> None:
-    """The texts, and where they are of use manual pages and completions."""
-    for name in DOCUMENTS:
-        shutil.copyfile(root / name, folder / name)
-    if target.system == "linux":
-        for name in ["man", "completions"]:
-            shutil.copytree(root / "docs" / name, folder / name, copy_function=shutil.copyfile)
+    """The texts; where they are of use, manual pages and completions, in folders of their own."""
+    for name in output(["git", "ls-files", "-z", "--", *DOCUMENTS], cwd=root).strip("\0").split("\0"):
+        path = Path(name)
+        if path.parts[:2] in (("docs", "man"), ("docs", "completions")):
+            if target.system != "linux":
+                continue
+            path = path.relative_to("docs")
+        to = folder / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, to)
 
 
 def licences(tools: Tools, root: Path, builder: Builder, target: Target) -> str:
-    """The licences of all that is in the program: the texts that its crates have, each once, with those that have it.
+    """The licences of all that is in the program.
 
     (cargo-about does this, too; it compares each text with all that there are, which takes minutes a target.)
     """
+    of_crates = licences_of("obfs-rs", _packages(root, builder, target), target)
+    return of_crates + _of_the_toolchain(tools, target)
+
+
+def licences_of(program: str, packages: list[dict[str, Any]], target: Target) -> str:
+    """The texts that the crates of a program have, each once, with those that have it."""
     holders: dict[str, list[str]] = {}
     without = []
-    for package in _packages(root, builder, target):
+    for package in packages:
         crate = f"{package['name']} {package['version']} ({package['license']})"
         files = _licence_files(Path(package["manifest_path"]).parent)
         if not files:
             without.append(crate)
         for file in files:
             holders.setdefault(file.read_text(encoding="utf-8", errors="replace").strip(), []).append(crate)
-    parts = [f"obfs-rs for {target.triple} is made of what stands here, each under the licence below its name.\n\n"]
+    parts = [f"{program} for {target.triple} is made of what stands here, each under the licence below its name.\n\n"]
     if without:
         parts.append(f"Without a text of their own, under the same licences: {', '.join(without)}.\n\n")
     for text, crates in holders.items():
         parts.append(_section(", ".join(crates), text))
-    return "".join(parts) + _of_the_toolchain(tools, target)
+    return "".join(parts)
 
 
 def _packages(root: Path, builder: Builder, target: Target) -> list[dict[str, Any]]:
@@ -54,7 +66,11 @@ def _packages(root: Path, builder: Builder, target: Target) -> list[dict[str, An
         cargo, "metadata", "--format-version", "1", "--locked", "--filter-platform", target.triple,
         *builder.features(target),
     ]
-    metadata = json.loads(output(command, cwd=root, env=_cargo_env()))
+    return linked(json.loads(output(command, cwd=root, env=_cargo_env())))
+
+
+def linked(metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of what cargo says of dependencies: what is in the program, the program itself among it."""
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     reached: set[str] = set()
     todo = [metadata["resolve"]["root"]]
@@ -129,6 +145,10 @@ def sbom(tools: Tools, root: Path, builder: Builder, target: Target) -> bytes:
         text = (beside / "obfs-rs.cdx.json").read_text(encoding="utf-8").replace(f"path+file://{beside}", "path+file:///obfs-rs")
     bom = json.loads(text)
     bom.pop("serialNumber", None)
+    # With others, other files would come out.
+    bom["metadata"]["properties"] = bom["metadata"].get("properties", []) + [
+        {"name": f"obfs-rs:build:{name}", "value": value} for name, value in sorted(tools.versions(target).items())
+    ]
     return (json.dumps(bom, indent=2, sort_keys=True) + "\n").encode()
 
 

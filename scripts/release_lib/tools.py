@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .targets import Target
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 ZIG = "0.17.1"
@@ -78,6 +80,12 @@ class Tools:
         number = tuple(int(part) for part in version.split()[1].split("-")[0].split("."))
         if number < tuple(int(part) for part in wanted.split(".")):
             raise Missing(f"missing: Rust {wanted} or newer in /usr/bin (Debian package rustc-web); there is {version}")
+
+    def versions(self, target: Target) -> dict[str, str]:
+        """What a program was built with."""
+        if target.system == "darwin":
+            return {"rustc": output(["rustc", "--version"])}
+        return {"rustc": output(["/usr/bin/rustc", "--version"]), "zig": ZIG, "cargo-zigbuild": ZIGBUILD}
 
     def zig(self) -> Path:
         """The folder of zig's and cargo-zigbuild's programs."""

@@ -4,6 +4,7 @@ mod android;
 mod container;
 mod debian;
 mod openwrt;
+mod release;
 
 use std::path::PathBuf;
 
