@@ -20,8 +20,9 @@ fn main() {
         }
         Err(_) => None,
     };
+    // (of a name of its own: what the environment has is seen by the compiler, too)
     if let Some(commit) = commit.filter(|commit| is_plain(commit)) {
-        println!("cargo:rustc-env=OBFS_RS_COMMIT={commit}");
+        println!("cargo:rustc-env=OBFS_RS_BUILT_COMMIT={commit}");
     }
 }
 

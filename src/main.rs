@@ -27,6 +27,8 @@ use tracing::{info, warn};
 const BAD_CONFIGURATION: u8 = 23;
 
 fn main() -> ExitCode {
+    #[cfg(all(target_os = "linux", target_env = "musl", any(target_arch = "arm", target_arch = "x86")))]
+    obfs_rs::os::unknown_calls::fail();
     watchdog::log_panics();
     // (before all else: even a table of the standard library needs them)
     if let Err(error) = randomness::check() {
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     let env = ProcessEnv { vars: std::env::vars_os().collect(), parent: parent.name() };
     #[cfg(windows)]
     if env.has_plugin_variables() {
-        obfs_rs::os::windows::console::leave_own();
+        obfs_rs::os::windows::console::leave_own(parent.name().as_deref());
     }
     let args: Vec<_> = std::env::args_os().collect();
     match cli::read(&args, &env) {

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -54,14 +55,14 @@ class Builder:
         """The program for this target."""
         say(f"building for {target.triple}{' (small)' if self.small else ''}")
         command, env = self._for_macos(target) if target.system == "darwin" else self._with_zig(target)
-        if subprocess.run(command, cwd=self.root, env=env, stdin=subprocess.DEVNULL).returncode != 0:
+        if _run(command, self.root, env) != 0:
             raise Missing(f"{target.name}: cargo could not build it")
         suffix = ".exe" if target.system == "windows" else ""
         program = self.folder / target.triple / "release" / f"obfs-rs{suffix}"
-        self._check_paths(program)
+        self.check_paths(program)
         return program
 
-    def _check_paths(self, program: Path) -> None:
+    def check_paths(self, program: Path) -> None:
         """Makes sure that a file says nothing of the machine that it was built on."""
         content = program.read_bytes()
         for path in {str(self.root), str(Path.home()), str(self.folder), cargo_home()} - {"/"}:
@@ -132,6 +133,27 @@ class Builder:
             subprocess.run([str(zig / "python-zig"), "ar", "rcs", str(fresh)], check=True)
             fresh.rename(library)
         return folder
+
+
+def _run(command: list[str], folder: Path, env: dict[str, str]) -> int:
+    """Runs it in a group of its own, which ends with this: cargo leaves its compilers behind when it is killed alone."""
+    with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def check_cargo_config(root: Path) -> None:
+    """Makes sure that nobody's settings of cargo change what is built. (Where crates come from may be set there.)"""
+    places = [Path(cargo_home()), *(folder / ".cargo" for folder in [root, *root.parents])]
+    for path in [place / name for place in places for name in ("config.toml", "config")]:
+        if path.is_file():
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+            odd = [name for name in ("profile", "target", "env", "unstable", "patch") if name in settings]
+            if odd:
+                raise Missing(f"{path} changes what is built, by [{'], ['.join(odd)}]; a release is built without it")
 
 
 def cargo_home() -> str:

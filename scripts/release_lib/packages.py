@@ -37,6 +37,10 @@ WHOLE_SERVERS = ["amd64", "arm64"]
 ABIS = {"arm64-v8a": "android-arm64", "armeabi-v7a": "android-arm7", "x86_64": "android-amd64"}
 
 
+# Of the environment, what would change a build.
+BUILD_SETTINGS = ("CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CFLAGS", "CXXFLAGS")
+
+
 def version(root: Path) -> str:
     """That of Cargo.toml."""
     lines = (root / "Cargo.toml").read_text(encoding="utf-8").splitlines()
@@ -44,7 +48,13 @@ def version(root: Path) -> str:
 
 
 def check(wanted: list[str]) -> None:
-    """Makes sure of the tools before anything is built, which takes long."""
+    """Makes sure of the tools, and of the APK's key, before anything is built, which takes long."""
+    if "apk" in wanted and (keystore := os.environ.get("OBFS_RS_KEYSTORE")):
+        # (what is no name of a file may be the key itself, and is not to be shown)
+        if not Path(keystore).is_file():
+            raise Missing("apk: OBFS_RS_KEYSTORE names no file that is there")
+        if not os.environ.get("OBFS_RS_KEYSTORE_PASS"):
+            raise Missing("apk: OBFS_RS_KEYSTORE_PASS is not set")
     debian({program: package for name in wanted for program, package in PACKAGES[name].items()})
 
 
@@ -77,6 +87,8 @@ def _images(builder: Builder, work: Path, out: Path) -> None:
     zig = builder.tools.zig()
     env = {"PATH": f"{zig}:/usr/bin:/bin", "RUSTC": "/usr/bin/rustc", "CARGO": "/usr/bin/cargo"}
     _run("ssserver", [str(kept), *triples.values()], builder, env)
+    for triple in triples.values():
+        builder.check_paths(kept / triple / "ssserver")
     programs += [f"ssserver:{arch}={kept / triple / 'ssserver'}" for arch, triple in triples.items()]
     target = find("linux-amd64")[0]
     crates = json.loads((kept / target.triple / "crates.json").read_text(encoding="utf-8"))
@@ -98,7 +110,8 @@ def _built(name: str, builder: Builder) -> Path:
 
 
 def _run(packager: str, args: list[str], builder: Builder, more: dict[str, str] | None = None) -> None:
-    env = {**os.environ, **(more or {}), "SOURCE_DATE_EPOCH": str(builder.epoch)}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(BUILD_SETTINGS)}
+    env = {**plain, **(more or {}), "SOURCE_DATE_EPOCH": str(builder.epoch)}
     program = builder.root / "scripts/release_lib" / packager
     if subprocess.run([str(program), *args], env=env, cwd=builder.root, stdin=subprocess.DEVNULL).returncode != 0:
         raise Missing(f"{packager}: the package was not made")

@@ -16,6 +16,7 @@ from .tools import CYCLONEDX, ROOT, Missing, Tools, output
 
 # The texts, and the files that they lead to.
 DOCUMENTS = [":(glob)*.md", "LICENSE-*", "docs", "deploy", ":(glob)packaging/*/README.md"]
+DOCUMENTS += ["packaging/container/config.json", "packaging/debian/obfs-rs/README.Debian"]
 
 
 def documents(root: Path, folder: Path, target: Target) -> None:

@@ -50,7 +50,7 @@ pub(super) fn hint(kind: Kind, port: u16, error: &io::Error) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "obfs-rs".into());
     format!(
         " (a port below 1024 takes root, or a capability of the program's file: setcap \
-         cap_net_bind_service=ep {}; under systemd, AmbientCapabilities=CAP_NET_BIND_SERVICE)",
+         cap_net_bind_service=p {}; under systemd, AmbientCapabilities=CAP_NET_BIND_SERVICE)",
         program.display()
     )
 }
@@ -71,7 +71,7 @@ fn of_windows(kind: Kind, port: Option<u16>, code: Option<i32>) -> Option<String
     const WSAEADDRINUSE: i32 = 10048;
     let Kind { name, .. } = kind;
     let port = port.map(|port| format!(" | findstr :{port}")).unwrap_or_default();
-    let who = format!("netstat -ano -p {name}{port}");
+    let who = format!("netstat -ano{port}");
     match code? {
         WSAEACCES => Some(format!(
             " (this port is reserved by Windows; see netsh interface ipv4 show excludedportrange protocol={name}; if it \
@@ -93,7 +93,7 @@ mod tests {
         assert!(reserved.contains("netsh interface ipv4 show excludedportrange protocol=tcp"), "{reserved}");
         let taken = of_windows(UDP, Some(50_000), Some(10048)).unwrap();
         assert!(taken.contains("another program has this port"), "{taken}");
-        assert!(taken.contains("netstat -ano -p udp | findstr :50000"), "{taken}");
+        assert!(taken.contains("netstat -ano | findstr :50000"), "{taken}");
         assert_eq!(of_windows(TCP, Some(50_000), Some(10049)), None);
         assert_eq!(of_windows(TCP, None, None), None);
     }

@@ -25,6 +25,8 @@ mod static_mips;
 pub mod stderr;
 #[cfg(unix)]
 pub mod syslog;
+#[cfg(all(target_os = "linux", target_env = "musl", any(target_arch = "arm", target_arch = "x86")))]
+pub mod unknown_calls;
 #[cfg(unix)]
 pub mod user;
 #[cfg(windows)]

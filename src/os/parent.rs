@@ -123,7 +123,7 @@ fn open_pidfd(pid: rustix::process::Pid) -> io::Result<AsyncFd<std::os::fd::Owne
 
 /// Whether a seccomp filter is on this process.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_filtered() -> bool {
+pub fn is_filtered() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
     mode.is_some_and(|mode| mode.trim() != "0")

@@ -47,7 +47,7 @@ pub(super) struct Resolver {
 impl Resolver {
     /// That of the system, if this is Android.
     pub(super) fn of_android() -> Option<Resolver> {
-        let is_android = !Path::new(RESOLV_CONF).exists() && Path::new(SOCKET).exists();
+        let is_android = !may_be(RESOLV_CONF) && may_be(SOCKET);
         is_android.then(|| Resolver { socket: SOCKET.into(), patience: PATIENCE })
     }
 
@@ -73,6 +73,11 @@ impl Resolver {
         (&socket).write_all(question.as_bytes()).map_err(in_words)?;
         answer(&mut BufReader::new(Until { socket, until }))
     }
+}
+
+/// Whether a file is not known to be missing. An app may speak to netd's socket and may not look at it.
+fn may_be(path: &str) -> bool {
+    Path::new(path).try_exists().unwrap_or(true)
 }
 
 /// A socket that is read from no longer than until then.

@@ -13,9 +13,15 @@ use windows_sys::Win32::System::Console::{
 /// is another process; and who calls for windows is not told any more that the system shuts down. So it is seen for a
 /// moment.
 ///
+/// shadowsocks-windows says that there is to be none, but for when its user has asked to see what plugins write: that one
+/// stays.
+///
 /// A console without a window stays: a host that asked for such a one may send Ctrl-Break there. So does one that others
 /// have, too, such as the shell that started the host.
-pub fn leave_own() {
+pub fn leave_own(parent: Option<&str>) {
+    if parent == Some("shadowsocks") {
+        return;
+    }
     let mut processes = [0; 2];
     // SAFETY: the pointer and the length are those of a living array, which is written to.
     let together = unsafe { GetConsoleProcessList(processes.as_mut_ptr(), processes.len() as u32) };

@@ -1,6 +1,6 @@
 //! The program that started this one.
 
-use super::process::{OtherProcess, own_times, parent_id};
+use super::process::{OtherProcess, now, own_times, parent_id};
 use std::ffi::c_void;
 use std::io;
 use std::sync::Arc;
@@ -75,8 +75,10 @@ fn find() -> io::Result<State> {
         }
         opened => opened?,
     };
-    // Who began after us has not started us, but got the id of the one who did.
-    if process.times()?.began > own_times()?.began {
+    // Who began after us has not started us, but got the id of the one who did. (Nobody begins later than now: there the
+    // clock was set back since.)
+    let (began, ours) = (process.times()?.began, own_times()?.began);
+    if began > ours && began <= now() {
         return Ok(State::Gone);
     }
     Ok(State::Known(process))

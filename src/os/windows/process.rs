@@ -9,6 +9,7 @@ use std::time::Duration;
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::Foundation::{FILETIME, HANDLE, WAIT_OBJECT_0};
 use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
+use windows_sys::Win32::System::SystemInformation::GetSystemTimeAsFileTime;
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetProcessHandleCount, GetProcessTimes, OpenProcess, PROCESS_BASIC_INFORMATION,
     PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, QueryFullProcessImageNameW,
@@ -115,13 +116,24 @@ pub fn own_times() -> io::Result<Times> {
     times(unsafe { GetCurrentProcess() })
 }
 
+/// The time, as processes have it.
+pub fn now() -> u64 {
+    let mut now = FILETIME::default();
+    // SAFETY: the pointer is that of a living value, which is written to.
+    unsafe { GetSystemTimeAsFileTime(&mut now) };
+    steps(now)
+}
+
+fn steps(time: FILETIME) -> u64 {
+    u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime)
+}
+
 fn times(process: HANDLE) -> io::Result<Times> {
     let [mut began, mut ended, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: the handle is open, and the pointers are those of four living values, which are written to.
     if unsafe { GetProcessTimes(process, &mut began, &mut ended, &mut kernel, &mut user) } == 0 {
         return Err(io::Error::last_os_error());
     }
-    let steps = |time: FILETIME| u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime);
     let steps_of_cpu = steps(kernel).saturating_add(steps(user));
     Ok(Times { began: steps(began), cpu: Duration::from_nanos(steps_of_cpu.saturating_mul(100)) })
 }

@@ -121,7 +121,12 @@ pub(in crate::transport) fn verifier(
     let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider())
         .build()
         .map_err(|error| TlsError::Rustls(rustls::Error::General(error.to_string())))?;
-    Ok(Arc::new(Verifier { webpki, pinned: extra }))
+    Ok(Arc::new(Verifier {
+        webpki,
+        pinned: extra,
+        #[cfg(windows)]
+        windows: rustls_platform_verifier::Verifier::new(provider::provider())?,
+    }))
 }
 
 /// Where Android has its roots: those that updates of the system bring, and those that it came with. The ones that a
@@ -167,6 +172,9 @@ fn extra_roots(config: &TlsClientConfig) -> Result<Vec<CertificateDer<'static>>,
 struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
     pinned: Vec<CertificateDer<'static>>,
+    /// Windows itself. It fetches many authorities only when it is asked of a certificate of theirs.
+    #[cfg(windows)]
+    windows: rustls_platform_verifier::Verifier,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -189,6 +197,11 @@ impl ServerCertVerifier for Verifier {
                 rustls::client::verify_server_name(&parsed, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
+            #[cfg(windows)]
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => self
+                .windows
+                .verify_server_cert(certificate, intermediates, server_name, ocsp_response, now)
+                .or(usual),
             usual => usual,
         }
     }

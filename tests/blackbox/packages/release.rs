@@ -5,6 +5,7 @@ mod twice;
 
 use crate::support::child::Exit;
 use crate::support::peers::need;
+use crate::support::tempdir::TempDir;
 use crate::support::{netns, secs, within};
 use made_up::{Bench, Cargo};
 use rustix::process::Signal;
@@ -62,8 +63,10 @@ fn what_is_made_is_whole_and_has_a_sum() {
         );
         // Every page of the project that a page in the archive leads to is in it.
         let folder = bench.unpacked(&archives[0]);
-        for page in ["README.md", "docs/packages.md"] {
-            made_up::assert_links(&folder, page);
+        let pages = made_up::pages(&folder);
+        assert!(pages.len() > 10, "{pages:?}");
+        for page in pages {
+            made_up::assert_links(&page);
         }
         // A second one makes the same, and a file that is not of this version is told.
         std::fs::write(bench.dist().join("obfs-rs-linux-386-v0.0.1.tar.gz"), "of before").expect("a file");
@@ -72,6 +75,11 @@ fn what_is_made_is_whole_and_has_a_sum() {
         assert_eq!(run.wait_exit(QUICKLY), Exit::Code(0), "{}", run.show_log());
         assert!(bench.content(&archives[0]) == before, "two runs differ");
         run.wait_text("obfs-rs-linux-386-v0.0.1.tar.gz is not of this version");
+        // What was made of another commit does not stand beside this one's.
+        std::fs::write(bench.dist().join(".commit"), "another").expect("a file");
+        let run = bench.release(&["linux-386"]);
+        assert_eq!(run.wait_exit(QUICKLY), Exit::Code(0), "{}", run.show_log());
+        assert_eq!(bench.made(), ["SHA256SUMS", &archives[0], "obfs-rs-linux-386-v0.0.1.tar.gz"]);
     });
 }
 
@@ -87,6 +95,27 @@ fn what_cannot_be_built_leaves_what_was_made_before() {
             "sh",
             &["-c", &format!("cd {} && sha256sum --check --strict SHA256SUMS", bench.dist().display())],
         );
+    });
+}
+
+#[test]
+fn settings_of_cargo_that_change_what_is_built_are_refused() {
+    within(secs(120), || {
+        let home = TempDir::new("cargo-home");
+        home.write("config.toml", "[profile.release]\nopt-level = 0\n");
+        let bench = Bench::new(Cargo::Builds).with("CARGO_HOME", &home.path().display().to_string());
+        refused(&bench, &["linux-386"], &["config.toml", "[profile]"]);
+    });
+}
+
+#[test]
+fn a_key_that_is_not_there_is_told_first() {
+    within(secs(120), || {
+        let bench = Bench::new(Cargo::Builds).with("OBFS_RS_KEYSTORE", "a secret in the place of a name");
+        let run = bench.release(&["apk"]);
+        assert_eq!(run.wait_exit(QUICKLY), Exit::Code(2), "{}", run.show_log());
+        assert!(!run.show_log().contains("a secret"), "{}", run.show_log());
+        assert_eq!(bench.made(), [""; 0]);
     });
 }
 
@@ -123,7 +152,7 @@ fn one_run_at_a_time_and_one_that_is_ended_leaves_nothing() {
         second.wait_text("another run makes files in");
         first.signal(Signal::TERM);
         assert_eq!(first.wait_exit(QUICKLY), Exit::Code(143), "{}", first.show_log());
-        assert_eq!(bench.everything(), [".lock"]);
+        assert_eq!(bench.everything(), [".commit", ".lock"]);
     });
 }
 

@@ -1,4 +1,5 @@
 # What a package's Makefile takes from OpenWrt's rules.mk.
+comma:=,
 INCLUDE_DIR:=$(TOPDIR)/include
 INSTALL_DIR:=install -d -m0755
 INSTALL_BIN:=install -m0755
