@@ -10,6 +10,7 @@ from .targets import Target
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+# (those of zig.txt)
 ZIG = "0.17.1"
 ZIGBUILD = "0.24.1"
 CYCLONEDX = "0.5.9"
@@ -97,7 +98,10 @@ class Tools:
                 debian({"/usr/share/doc/python3-venv": "python3-venv"})
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
             packages = [f"ziglang=={ZIG}", f"cargo-zigbuild=={ZIGBUILD}"]
-            pip = [str(venv / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+            pinned = Path(__file__).with_name("zig.txt")
+            assert all(f"{package} " in pinned.read_text(encoding="utf-8") for package in packages)
+            options = ["-q", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:", "-r", str(pinned)]
+            pip = [str(venv / "bin/python"), "-m", "pip", "install", *options]
             if subprocess.run(pip, stdin=subprocess.DEVNULL).returncode != 0:
                 raise Missing(f"missing: {' and '.join(packages)} (Python packages, which pip could not install)")
             whole.touch()
