@@ -13,7 +13,9 @@ fn assert_known(command: &str, block: &Block) {
         "obfs-rs" | "ss-server" | "ss-local" | "sslocal" | "ssserver" => true,
         // By `tests/blackbox/readme`, which runs the recommended set-up.
         "apt" | "certbot" | "curl" => block.page.starts_with("README"),
-        "cargo" => ["cargo run --release -- ", "cargo build --release"].iter().any(|start| command.starts_with(start)),
+        "cargo" => ["cargo run --release -- ", "cargo build --release"]
+            .iter()
+            .any(|start| command.starts_with(start)),
         script if script.starts_with("scripts/") => root().join(script).is_file(),
         variable => command.contains(" scripts/install") && variable.starts_with("BINARY="),
     };
@@ -73,10 +75,13 @@ fn the_files_of_the_recommended_set_up_are_those_of_deploy() {
 /// A line of Quantumult X and one of Surge: what they send is what the server takes.
 #[test]
 fn the_lines_of_closed_apps_have_the_servers_path_and_name() {
-    let found: Vec<_> = blocks("docs/clients.md").into_iter().filter(|block| block.language == "ini").collect();
+    let found: Vec<_> =
+        blocks("docs/clients.md").into_iter().filter(|block| block.language == "ini").collect();
     assert_eq!(found.len(), 2);
     for block in found {
-        for part in ["obfs-host=www.example.com", "obfs-uri=/a-path-of-your-own", "password=a-password-of-your-own"] {
+        for part in
+            ["obfs-host=www.example.com", "obfs-uri=/a-path-of-your-own", "password=a-password-of-your-own"]
+        {
             assert!(block.text.contains(part), "{} lacks {part}", block.at());
         }
     }

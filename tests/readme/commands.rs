@@ -51,7 +51,8 @@ fn every_command_line_is_read() {
 fn the_first_recipe_is_a_true_one() {
     for page in ["README.md", "README.zh-CN.md"] {
         let found = blocks(page);
-        let first = found.iter().flat_map(|block| block.quoted("\"plugin_opts\": \"")).next().expect("a recipe");
+        let first =
+            found.iter().flat_map(|block| block.quoted("\"plugin_opts\": \"")).next().expect("a recipe");
         for part in ["mode=websocket;tls;", "path=/", "failover-tls=127.0.0.1:"] {
             assert!(first.contains(part), "{page}: {first} lacks {part}");
         }

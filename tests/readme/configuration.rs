@@ -28,7 +28,8 @@ fn the_example_is_read() {
         std::fs::write(&path, &file.text).expect("a file");
         let path = path.display().to_string();
         let (block, words) = command_with(&found, name);
-        let words: Vec<_> = words.iter().map(|word| if word == name { path.as_str() } else { word }).collect();
+        let words: Vec<_> =
+            words.iter().map(|word| if word == name { path.as_str() } else { word }).collect();
         let Command::Run(config) = commands::check(&words, block) else { panic!("{words:?} runs nothing") };
         assert!(config.unknown.is_empty(), "{}: {:?}", file.at(), config.unknown);
         halves.push(match config.half {

@@ -21,8 +21,9 @@ fn tables(page: &str) -> Vec<usize> {
 fn code_in_tables(page: &str) -> Vec<String> {
     let text = read(page);
     let rows = text.lines().filter(|line| line.starts_with('|'));
-    let mut words: Vec<_> =
-        rows.flat_map(|row| row.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect();
+    let mut words: Vec<_> = rows
+        .flat_map(|row| row.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
     words.sort();
     words
 }
@@ -55,9 +56,16 @@ fn both_have_the_same_tables() {
     assert_eq!(code_in_tables(ENGLISH), code_in_tables(CHINESE));
     let numbers = |page| {
         let text = read(page);
-        let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains("Gbit") || line.contains("**obfs-rs"));
-        rows.flat_map(|row| row.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|n| n.len() > 1).map(str::to_owned).collect::<Vec<_>>())
-            .collect::<Vec<_>>()
+        let rows = text
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.contains("Gbit") || line.contains("**obfs-rs"));
+        rows.flat_map(|row| {
+            row.split(|c: char| !c.is_ascii_digit() && c != '.')
+                .filter(|n| n.len() > 1)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect::<Vec<_>>()
     };
     assert_eq!(numbers(ENGLISH), numbers(CHINESE));
 }

@@ -53,7 +53,8 @@ fn every_link_leads_somewhere() {
     for page in all_pages() {
         for target in targets(&page) {
             let (file, fragment) = target.split_once('#').unwrap_or((&target, ""));
-            let file = if file.is_empty() { PathBuf::from(&page) } else { Path::new(&page).with_file_name(file) };
+            let file =
+                if file.is_empty() { PathBuf::from(&page) } else { Path::new(&page).with_file_name(file) };
             let file = plain(&file);
             let name = file.display().to_string();
             if !root().join(&file).exists() && COMING.contains(&name.as_str()) {
@@ -62,7 +63,10 @@ fn every_link_leads_somewhere() {
             assert!(root().join(&file).exists(), "{page} links to {target}");
             if !fragment.is_empty() {
                 let anchors: Vec<_> = headings(&name).iter().map(|(_, heading)| anchor(heading)).collect();
-                assert!(anchors.iter().any(|known| known == fragment), "{page}: {target} is none of {anchors:?}");
+                assert!(
+                    anchors.iter().any(|known| known == fragment),
+                    "{page}: {target} is none of {anchors:?}"
+                );
             }
             links += 1;
         }
@@ -75,7 +79,9 @@ fn every_link_leads_somewhere() {
 fn every_page_is_linked_from_the_readme() {
     for readme in ["README.md", "README.zh-CN.md"] {
         let linked = targets(readme);
-        for page in pages().into_iter().filter(|page| page.starts_with("docs/") && !page.ends_with(".zh-CN.md")) {
+        for page in
+            pages().into_iter().filter(|page| page.starts_with("docs/") && !page.ends_with(".zh-CN.md"))
+        {
             let translated = page.replace(".md", ".zh-CN.md");
             let found = linked.iter().any(|target| *target == page || *target == translated);
             assert!(found, "{readme} does not link to {page}");

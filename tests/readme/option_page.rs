@@ -25,7 +25,11 @@ fn quoted(cell: &str) -> Vec<&str> {
 fn rows(text: &str) -> Vec<Vec<&str>> {
     let tables = text.split("| option | half | also | meaning | default |\n").skip(1);
     let rows = tables.flat_map(|table| table.lines().skip(1).take_while(|line| line.starts_with('|')));
-    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+    rows.map(|row| {
+        let cells = row.strip_prefix('|').and_then(|row| row.strip_suffix('|')).expect("bars at both ends");
+        cells.split('|').map(str::trim).collect()
+    })
+    .collect()
 }
 
 #[test]
@@ -42,7 +46,9 @@ fn the_page_has_every_option_and_no_other() {
         assert!(before.is_none(), "{key} stands there twice");
     }
     for spec in OPTIONS {
-        let Some((shown, half_shown, also, _)) = found.remove(spec.name) else { panic!("{} is not there", spec.name) };
+        let Some((shown, half_shown, also, _)) = found.remove(spec.name) else {
+            panic!("{} is not there", spec.name)
+        };
         assert_eq!(half_shown, half(spec), "{}", spec.name);
         assert_eq!(also, spec.aliases, "{}", spec.name);
         let with_value = matches!(spec.kind, Kind::Value(_) | Kind::Values(_));
@@ -69,13 +75,29 @@ fn no_page_has_options_that_do_not_exist() {
     let known = |name: &str| OPTIONS.iter().any(|spec| spec.name == name || spec.aliases.contains(&name));
     // Keys of other programs' files, which look the same.
     let foreign = [
-        "proxy_pass", "idle_timeout", "timeout", "listen", "obfs-hosts", "udp_over_tcp", "PREFIX", "DESTDIR", "BINARY", "DROP_IN",
-        "CAPABILITY", "SocketProtocol", "TimeoutStopSec", "AmbientCapabilities", "plugin", "ProxyPass", "peer",
+        "proxy_pass",
+        "idle_timeout",
+        "timeout",
+        "listen",
+        "obfs-hosts",
+        "udp_over_tcp",
+        "PREFIX",
+        "DESTDIR",
+        "BINARY",
+        "DROP_IN",
+        "CAPABILITY",
+        "SocketProtocol",
+        "TimeoutStopSec",
+        "AmbientCapabilities",
+        "plugin",
+        "ProxyPass",
+        "peer",
     ];
     let mut seen = 0;
     for page in crate::PAGES {
         let text = read(page);
-        let words = text.split('`').skip(1).step_by(2).filter(|word| !word.contains(['\n', ' ', '$', '"', '{']));
+        let words =
+            text.split('`').skip(1).step_by(2).filter(|word| !word.contains(['\n', ' ', '$', '"', '{']));
         for word in words.flat_map(|word| word.split(';')) {
             let Some((name, _)) = word.split_once('=') else { continue };
             if foreign.contains(&name) || name.starts_with('-') || name.is_empty() {
