@@ -11,6 +11,7 @@ const COMING: &[&str] = &[
     "docs/recipes.md",
     "docs/recipes.zh-CN.md",
     "docs/share.md",
+    "docs/transports.md",
     "docs/troubleshooting.md",
     "docs/troubleshooting.zh-CN.md",
 ];

@@ -41,6 +41,7 @@ const ELSEWHERE: &[&str] = &[
     "docs/recipes.md",
     "docs/recipes.zh-CN.md",
     "docs/share.md",
+    "docs/transports.md",
     "docs/troubleshooting.md",
     "docs/troubleshooting.zh-CN.md",
 ];

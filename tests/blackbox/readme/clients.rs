@@ -35,13 +35,14 @@ fn with_server(body: impl FnOnce(&Machine) + Send + 'static) {
     });
 }
 
-/// 2 MB come through the app's SOCKS port.
+/// 2 MB come through the app's SOCKS port, from a name that the server knows and the app cannot look up.
 #[track_caller]
 fn assert_carries(machine: &Machine, app: &Child) {
+    machine.name("127.0.0.1", "shop.example.com");
     let big = "0123456789abcdef".repeat(128 * 1024);
     machine.put("/var/www/html/big.txt", &big);
     for (path, wanted) in [("", PAGE), ("big.txt", big.as_str())] {
-        let got = curl(&["-x", "socks5h://127.0.0.1:1080", &format!("http://127.0.0.1/{path}")]);
+        let got = curl(&["-x", "socks5h://127.0.0.1:1080", &format!("http://shop.example.com/{path}")]);
         assert!(got.body == wanted.as_bytes(), "{} bytes\n{}", got.body.len(), app.show_log());
     }
 }
@@ -50,8 +51,9 @@ fn assert_carries(machine: &Machine, app: &Child) {
 fn mihomo_is_served_as_written() {
     with_server(|machine| {
         let proxies = under("mihomo (Clash)", "yaml").text;
-        let config =
-            format!("socks-port: 1080\nmode: rule\nlog-level: debug\n{proxies}rules:\n  - MATCH,obfs-rs\n");
+        // It reads no /etc/hosts for its servers.
+        let before = format!("socks-port: 1080\nmode: rule\nlog-level: debug\nhosts:\n  {NAME}: 127.0.0.1\n");
+        let config = format!("{before}{proxies}rules:\n  - MATCH,obfs-rs\n");
         let file = machine.path().join("config.yaml");
         std::fs::write(&file, config).expect("a file");
         let [folder, file] = [machine.path(), file.as_path()].map(|path| path.display().to_string());
