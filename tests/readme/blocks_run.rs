@@ -12,7 +12,9 @@ fn assert_known(command: &str, block: &Block) {
         // Here, in `commands` and `strings`.
         "obfs-rs" | "ss-server" | "ss-local" | "sslocal" | "ssserver" => true,
         // By `tests/blackbox/readme`, which runs the recommended set-up.
-        "apt" | "certbot" | "curl" => block.page.starts_with("README"),
+        "apt" | "certbot" => block.page.starts_with("README"),
+        "curl" => block.page.starts_with("README") || block.page == "docs/metrics.md",
+        "sha256sum" | "tar" | "install" | "setcap" => block.page == "docs/packages.md",
         "cargo" => ["cargo run --release -- ", "cargo build --release"]
             .iter()
             .any(|start| command.starts_with(start)),
@@ -85,4 +87,52 @@ fn the_lines_of_closed_apps_have_the_servers_path_and_name() {
             assert!(block.text.contains(part), "{} lacks {part}", block.at());
         }
     }
+}
+
+/// What the release script is told to make is what it can make.
+#[test]
+fn every_release_target_is_one() {
+    let list =
+        std::process::Command::new(root().join("scripts/release")).arg("--list").output().expect("a script");
+    let list = String::from_utf8(list.stdout).expect("text");
+    let known: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(known.len() > 10, "{list}");
+    let mut seen = 0;
+    for block in blocks("docs/packages.md") {
+        for command in block.commands() {
+            let command = command.split(" # ").next().unwrap_or_default();
+            let Some(words) = command.strip_prefix("scripts/release") else { continue };
+            for word in words.split_whitespace().filter(|word| !word.starts_with("--")) {
+                assert!(known.contains(&word), "{}: {word}", block.at());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+    // The page's table of names is that list.
+    let page = read("docs/packages.md");
+    for name in known.iter().filter(|name| name.contains('-')) {
+        let short = name.trim_start_matches("android");
+        assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{short}`")), "{name}");
+    }
+}
+
+/// The features that the page names are those of `Cargo.toml`, and what is built with some of them names no other.
+#[test]
+fn every_feature_is_one() {
+    let manifest = read("Cargo.toml");
+    let (_, default) = manifest.split_once("\ndefault = [").expect("features");
+    let default: Vec<_> =
+        default.split(']').next().unwrap_or_default().split('"').skip(1).step_by(2).collect();
+    let page = read("docs/packages.md");
+    let (_, said) = page.split_once("The features ").expect("features");
+    let said: Vec<_> =
+        said.split(" are on").next().unwrap_or_default().split('`').skip(1).step_by(2).collect();
+    assert_eq!(said, default);
+    let blocks = blocks("docs/packages.md");
+    let commands: Vec<_> =
+        blocks.iter().flat_map(Block::commands).filter(|line| line.contains("--features")).collect();
+    assert_eq!(commands.len(), 1);
+    let chosen = commands[0].rsplit(' ').next().expect("features");
+    assert!(chosen.split(',').all(|feature| default.contains(&feature)), "{chosen}");
 }

@@ -3,10 +3,13 @@
 
 use super::{PAGE, command_of, nginx};
 use crate::blocks::{Block, blocks};
+use crate::support::backend::Backend;
 use crate::support::child::{Child, Exit};
 use crate::support::deployed::{Machine, NAME, PASSWORD, file};
 use crate::support::hosts::curl;
 use crate::support::peers::need;
+use crate::support::plugin::our_path;
+use crate::support::ports::free_port;
 use crate::support::{STEP, secs};
 
 #[test]
@@ -84,5 +87,58 @@ fn logrotates_script_signals_the_plugin() {
         let sent = machine.start("postrotate", &["sh", "-ec", script]);
         assert_eq!(sent.wait_exit(STEP), Exit::Code(0), "{}", sent.show_log());
         assert_eq!(plugin.wait_exit(STEP), Exit::Code(7));
+    });
+}
+
+/// The two ways to ask a half how it is.
+#[test]
+fn metrics_are_asked_for_as_written() {
+    Machine::with(secs(30), |machine| {
+        need!("curl");
+        let backend = Backend::echo();
+        let halves = ["/run/obfs-rs/metrics.sock", "127.0.0.1:9180"].map(|metrics| {
+            machine.put("/run/obfs-rs/a-folder", "");
+            let port = free_port();
+            let (listen, backend) = (format!("127.0.0.1:{port}"), backend.addr.to_string());
+            let words =
+                ["obfs-rs", "server", "--listen", &listen, "--backend", &backend, "--metrics", metrics];
+            machine.serve("server", &[port], &words)
+        });
+        for block in written_in("docs/metrics.md", "sh") {
+            let asked = machine.start("asked", &["sh", "-ec", &block.text]);
+            assert_eq!(
+                asked.wait_exit(STEP),
+                Exit::Code(0),
+                "{}\n{}",
+                asked.show_log(),
+                halves[0].show_log()
+            );
+            if block.text.starts_with("curl") {
+                asked.wait_text("obfs_rs_");
+            }
+        }
+    });
+}
+
+/// A file of a release: its sum, and what is in it, installed.
+#[test]
+fn a_release_is_installed_as_written() {
+    Machine::with(secs(30), |machine| {
+        need!("tar", "setcap");
+        let (folder, bin) = (machine.path().join("files"), machine.path().join("bin"));
+        let name = "obfs-rs-linux-amd64-v0.1.0";
+        std::fs::create_dir_all(folder.join(name)).expect("a folder");
+        std::fs::create_dir_all(&bin).expect("a folder");
+        std::fs::copy(our_path(), folder.join(name).join("obfs-rs")).expect("the program");
+        let pack = format!("tar -czf {name}.tar.gz {name} && rm -r {name} && sha256sum *.gz >SHA256SUMS");
+        super::script(machine, "sudo", "exec \"$@\"\n");
+        let found =
+            written_in("docs/packages.md", "sh").into_iter().find(|block| block.text.contains("sha256sum"));
+        // The machine has the program in `/usr/local/bin` already.
+        let steps = found.expect("the steps").text.replace("/usr/local/bin", &bin.display().to_string());
+        let all = format!("cd {}\n{pack}\n{steps}{}/obfs-rs --version\n", folder.display(), bin.display());
+        let done = machine.start("the steps", &["sh", "-ec", &all]);
+        assert_eq!(done.wait_exit(STEP), Exit::Code(0), "{}", done.show_log());
+        done.wait_text("obfs-rs 0.1.0");
     });
 }
