@@ -1,7 +1,7 @@
 //! The configurations of apps in `docs/clients.md`, each run by the app.
 
 use super::{PAGE, assert_website, file_of, nginx};
-use crate::blocks::{Block, blocks};
+use crate::blocks::{Block, blocks, read};
 use crate::support::child::Child;
 use crate::support::deployed::{Machine, NAME, PASSWORD, PATH};
 use crate::support::hosts::curl;
@@ -47,17 +47,35 @@ fn assert_carries(machine: &Machine, app: &Child) {
     }
 }
 
+/// mihomo with these proxies, listening for SOCKS.
+#[track_caller]
+fn mihomo(machine: &Machine, proxies: &str) -> Child {
+    // It reads no /etc/hosts for its servers.
+    let before = format!("socks-port: 1080\nmode: rule\nlog-level: debug\nhosts:\n  {NAME}: 127.0.0.1\n");
+    let file = machine.path().join("config.yaml");
+    std::fs::write(&file, format!("{before}{proxies}rules:\n  - MATCH,obfs-rs\n")).expect("a file");
+    let [folder, file] = [machine.path(), file.as_path()].map(|path| path.display().to_string());
+    machine.serve("mihomo", &[1080], &["mihomo", "-d", &folder, "-f", &file])
+}
+
+/// sing-box with this outbound, listening for SOCKS.
+#[track_caller]
+fn sing_box(machine: &Machine, outbound: &Value) -> Child {
+    let config = json!({
+        "dns": {"servers": [{"type": "local", "tag": "local"}]},
+        "route": {"default_domain_resolver": "local"},
+        "inbounds": [{"type": "socks", "listen": "127.0.0.1", "listen_port": 1080}],
+        "outbounds": [outbound],
+    });
+    let file = machine.path().join("config.json");
+    std::fs::write(&file, config.to_string()).expect("a file");
+    machine.serve("sing-box", &[1080], &["sing-box", "run", "-c", &file.display().to_string()])
+}
+
 #[test]
 fn mihomo_is_served_as_written() {
     with_server(|machine| {
-        let proxies = under("mihomo (Clash)", "yaml").text;
-        // It reads no /etc/hosts for its servers.
-        let before = format!("socks-port: 1080\nmode: rule\nlog-level: debug\nhosts:\n  {NAME}: 127.0.0.1\n");
-        let config = format!("{before}{proxies}rules:\n  - MATCH,obfs-rs\n");
-        let file = machine.path().join("config.yaml");
-        std::fs::write(&file, config).expect("a file");
-        let [folder, file] = [machine.path(), file.as_path()].map(|path| path.display().to_string());
-        let app = machine.serve("mihomo", &[1080], &["mihomo", "-d", &folder, "-f", &file]);
+        let app = mihomo(machine, &under("mihomo (Clash)", "yaml").text);
         assert_carries(machine, &app);
     });
 }
@@ -65,17 +83,54 @@ fn mihomo_is_served_as_written() {
 #[test]
 fn sing_box_is_served_as_written() {
     with_server(|machine| {
-        let outbound: Value = serde_json::from_str(&under("sing-box", "json").text).expect("JSON");
-        let config = json!({
-            "dns": {"servers": [{"type": "local", "tag": "local"}]},
-            "route": {"default_domain_resolver": "local"},
-            "inbounds": [{"type": "socks", "listen": "127.0.0.1", "listen_port": 1080}],
-            "outbounds": [outbound],
-        });
-        let file = machine.path().join("config.json");
-        std::fs::write(&file, config.to_string()).expect("a file");
-        let app = machine.serve("sing-box", &[1080], &["sing-box", "run", "-c", &file.display().to_string()]);
+        let outbound = serde_json::from_str(&under("sing-box", "json").text).expect("JSON");
+        assert_carries(machine, &sing_box(machine, &outbound));
+    });
+}
+
+/// The code in the text of a section that begins so.
+#[track_caller]
+fn said(heading: &str, start: &str) -> String {
+    let page = read(CLIENTS);
+    let (_, section) =
+        page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let found = section.split('`').skip(1).step_by(2).find(|code| code.starts_with(start));
+    found.unwrap_or_else(|| panic!("{heading} has no `{start}`")).to_owned()
+}
+
+/// With `obfs=http`, as the text beside says: what stands in place of the block's plugin.
+#[test]
+fn apps_are_served_over_obfs_http_as_written() {
+    Machine::with(secs(60), |machine| {
+        need!("nginx", "ssserver", "mihomo", "sing-box", "curl");
+        machine.put(
+            "/etc/nginx/sites-enabled/default",
+            "server { listen 127.0.0.1:8080; root /var/www/html; }\n",
+        );
+        let _nginx = nginx(machine, &[8080]);
+        let options = "obfs=http;failover=127.0.0.1:8080";
+        let server =
+            ["-s", "0.0.0.0:80", "-k", PASSWORD, "-m", "aes-256-gcm", "--plugin", "obfs-rs", "--plugin-opts"];
+        let _server = machine.serve("ssserver", &[80], &[&["ssserver"], &server[..], &[options]].concat());
+
+        let proxy = under("mihomo (Clash)", "yaml").text.replace("443", "80");
+        let (before, _) = proxy.split_once("    plugin:").expect("a plugin");
+        let parts = ["plugin: ", "plugin-opts: "].map(|start| said("mihomo (Clash)", start));
+        let app = mihomo(machine, &format!("{before}    {}\n    {}\n", parts[0], parts[1]));
         assert_carries(machine, &app);
+        drop(app);
+
+        let mut outbound: Value = serde_json::from_str(&under("sing-box", "json").text).expect("JSON");
+        outbound["server_port"] = json!(80);
+        for key in ["plugin", "plugin_opts"] {
+            let part: Value =
+                serde_json::from_str(&format!("{{{}}}", said("sing-box", &format!("\"{key}\": "))))
+                    .expect("JSON");
+            outbound[key] = part[key].clone();
+        }
+        assert_eq!(outbound["plugin"], "obfs-local");
+        assert_carries(machine, &sing_box(machine, &outbound));
     });
 }
 

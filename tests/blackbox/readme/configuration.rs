@@ -130,7 +130,9 @@ fn a_release_is_installed_as_written() {
         std::fs::create_dir_all(folder.join(name)).expect("a folder");
         std::fs::create_dir_all(&bin).expect("a folder");
         std::fs::copy(our_path(), folder.join(name).join("obfs-rs")).expect("the program");
-        let pack = format!("tar -czf {name}.tar.gz {name} && rm -r {name} && sha256sum *.gz >SHA256SUMS");
+        let pack = format!(
+            "tar -I 'gzip -1' -cf {name}.tar.gz {name} && rm -r {name} && sha256sum *.gz >SHA256SUMS"
+        );
         super::script(machine, "sudo", "exec \"$@\"\n");
         let found =
             written_in("docs/packages.md", "sh").into_iter().find(|block| block.text.contains("sha256sum"));
