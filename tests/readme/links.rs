@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Pages that are written in the same breath as these.
 const COMING: &[&str] = &[
+    "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/benchmark.md",
     "docs/check.md",
     "docs/migrating.md",
