@@ -18,7 +18,7 @@
 //! (a port that it shares with the rest and with the website's HTTP/3), `quic_tail` (what is under way at the end) and `quic_hostile`. gRPC is in `grpc` (the peers, ends, names), behind fronts in `grpc_fronts`; who comes to its port over HTTP/2 and is no client, or a WebSocket, in
 //! `h2_visitors`, and who comes to do harm in `h2_hostile`.
 //! UDP is in `udp`. What a phone with Android has in place of a machine's files is in `phone`.
-//! That the files of `deploy/` work as they stand is in `deploy`, and what packages are made of the program in `packages`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
+//! That the files of `deploy/` work as they stand is in `deploy`, that what the README and the pages of `docs` tell to do works is in `readme`, and what packages are made of the program in `packages`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
 #![expect(
@@ -27,6 +27,8 @@
     reason = "real peers have the system's clock"
 )]
 
+#[path = "../common/blocks.rs"]
+mod blocks;
 mod support;
 
 mod access_log;
@@ -77,6 +79,7 @@ mod quic_auto;
 mod quic_hostile;
 mod quic_life;
 mod quic_tail;
+mod readme;
 mod refused;
 mod reload;
 mod rest;
