@@ -33,6 +33,9 @@ fn pages() -> Vec<String> {
     pages
 }
 
+/// Pages that are written in the same breath as these, by their paths: links to them are not compared until they are there.
+const COMING: [&str; 4] = ["docs/concealment.md", "docs/options.md", "docs/server.md", "docs/udp.md"];
+
 /// What a forge makes of a heading: small letters, digits, `-` and `_`; spaces become `-`, everything else goes.
 fn anchor(heading: &str) -> String {
     let mut text = String::new();
@@ -100,7 +103,11 @@ fn wrong(page: &str, target: &str) -> Option<String> {
         "" => PathBuf::from(page),
         file => plain(&Path::new(page).with_file_name("").join(file)),
     };
-    if !root().join(&at).exists() {
+    let is_there = root().join(&at).exists();
+    if !is_there && COMING.iter().any(|page| at == Path::new(page)) {
+        return None;
+    }
+    if !is_there {
         return Some(format!("{page} links to {target}: there is no {}", at.display()));
     }
     let fragment = fragment?;
@@ -129,6 +136,39 @@ fn every_link_of_every_page_leads_somewhere() {
     }
     assert!(links > 100, "{links} links");
     assert!(wrongs.is_empty(), "{}", wrongs.join("\n"));
+}
+
+/// What `ARCHITECTURE.md` says of files is true of the tree: each file, folder and module that it names is there.
+#[test]
+fn every_file_of_the_architecture_is_there() {
+    fn below(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let files = entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path.display().to_string()] });
+        files.filter(|file| !file.contains("/target/")).collect()
+    }
+    let files: Vec<_> = ["src", "tests", "fuzz/src"].iter().flat_map(|folder| below(&root().join(folder))).collect();
+    let is_there = |name: &str| root().join(name).exists() || files.iter().any(|file| file.ends_with(&format!("/{name}")));
+    let text = read("ARCHITECTURE.md");
+    let mut names = 0;
+    for name in text.split('`').skip(1).step_by(2) {
+        let is_plain = name.chars().all(|letter| letter.is_ascii_lowercase() || "_./0123456789:".contains(letter));
+        if !is_plain || COMING.contains(&name) {
+            continue;
+        }
+        if name.ends_with(".rs") || name.ends_with(".md") {
+            assert!(is_there(name), "there is no {name}");
+            names += 1;
+        } else if let Some((module, item)) = name.rsplit_once("::") {
+            // A module, or an item of one.
+            let [as_module, parent] = [name, module].map(|path| format!("src/{}", path.replace("::", "/")));
+            let found = [&as_module, &parent].iter().any(|path| {
+                root().join(path).exists() || root().join(format!("{path}.rs")).exists()
+            });
+            assert!(found && !item.is_empty(), "there is no {name}");
+            names += 1;
+        }
+    }
+    assert!(names > 60, "{names} names");
 }
 
 #[test]

@@ -11,12 +11,12 @@ use obfs_rs::config::{Half, ProcessEnv};
 
 /// The pages, each with the least number of its blocks.
 const PAGES: [(&str, usize); 8] = [
-    ("docs/recipes.md", 45),
-    ("docs/recipes.zh-CN.md", 45),
+    ("docs/recipes.md", 40),
+    ("docs/recipes.zh-CN.md", 40),
     ("docs/troubleshooting.md", 25),
     ("docs/troubleshooting.zh-CN.md", 25),
     ("docs/migrating.md", 5),
-    ("docs/transports.md", 6),
+    ("docs/transports.md", 3),
     ("docs/benchmark.md", 1),
     ("CONTRIBUTING.md", 3),
 ];
@@ -119,7 +119,7 @@ fn every_configuration_has_options_that_the_program_reads() {
         assert_ne!(is_of_a_server(parent, options[0], &block.at()), is_client, "{}", block.at());
         if is_client { seen.1 += 1 } else { seen.0 += 1 }
     }
-    assert!(seen.0 >= 10 && seen.1 >= 5, "{seen:?}");
+    assert!(seen.0 >= 10 && seen.1 >= 4, "{seen:?}");
 }
 
 /// The commands that a file's comments tell, without the words for their reader.
@@ -223,7 +223,7 @@ fn every_option_string_in_the_text_works_as_written() {
             seen += 1;
         }
     }
-    assert!(seen >= 8, "{seen}");
+    assert!(seen >= 5, "{seen}");
 }
 
 /// A page in Chinese has the headings and the blocks of the one in English.

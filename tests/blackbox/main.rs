@@ -27,6 +27,8 @@
     reason = "real peers have the system's clock"
 )]
 
+#[path = "../common/blocks.rs"]
+mod blocks;
 mod support;
 
 mod access_log;

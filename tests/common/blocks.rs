@@ -127,10 +127,11 @@ impl Block {
         format!("{}:{}", self.page, self.line)
     }
 
-    /// The file that the line above names: its first word in backticks that is a path, or a name with an ending.
+    /// The file that the line above names: its first word in backticks that is a path, or a name with an ending (and no
+    /// address).
     pub fn file(&self) -> Option<&str> {
         let words = self.intro.split('`').skip(1).step_by(2);
-        let mut names = words.filter(|word| !word.contains(char::is_whitespace));
+        let mut names = words.filter(|word| !word.contains(|c: char| c.is_whitespace() || c == ':'));
         names.find(|word| word.starts_with('/') || word.contains('.'))
     }
 
