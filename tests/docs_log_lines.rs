@@ -98,7 +98,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let below = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
     // (tests quote lines, too)
-    below.filter(|path| !path.components().any(|part| part.as_os_str().to_string_lossy().contains("tests"))).collect()
+    below
+        .filter(|path| !path.components().any(|part| part.as_os_str().to_string_lossy().contains("tests")))
+        .collect()
 }
 
 /// All that the program may say, in pieces.
@@ -113,6 +115,8 @@ fn said() -> Vec<String> {
     for code in [libc_code::ADDRESS_IN_USE, libc_code::PERMISSION_DENIED] {
         pieces.push(std::io::Error::from_raw_os_error(code).to_string());
     }
+    pieces.sort();
+    pieces.dedup();
     pieces
 }
 
@@ -143,7 +147,8 @@ fn quoted(page: &str) -> Vec<(String, String, String)> {
     let log = blocks(page).into_iter().filter(|block| block.language == "log");
     log.flat_map(|block| {
         let of_line = |line: &str| {
-            let (who, what) = line.split_once(": ").unwrap_or_else(|| panic!("{}: who says `{line}`?", block.at()));
+            let (who, what) =
+                line.split_once(": ").unwrap_or_else(|| panic!("{}: who says `{line}`?", block.at()));
             (who.to_owned(), what.to_owned(), block.at())
         };
         block.text.lines().map(of_line).collect::<Vec<_>>()
@@ -161,7 +166,8 @@ fn each_quoted_line_is_one_of_the_programs() {
         for (who, line, at) in lines {
             match who.as_str() {
                 "client" | "server" | "plugin" => {
-                    let pieces: Vec<_> = line.split('…').map(str::trim).filter(|piece| !piece.is_empty()).collect();
+                    let pieces: Vec<_> =
+                        line.split('…').map(str::trim).filter(|piece| !piece.is_empty()).collect();
                     let telling = pieces.iter().map(|piece| piece.len()).sum::<usize>() >= TELLING;
                     if !telling || !pieces.iter().all(|piece| may_be_said(piece, &said)) {
                         wrong.push(format!("{at}: {line}"));

@@ -50,7 +50,9 @@ fn hosted(parent: &str, options: &str) -> Result<Half, String> {
         parent: Some(parent.to_owned()),
     };
     match cli::read(&["obfs-rs".into()], &env) {
-        Ok(Command::Run(config)) if config.unknown.is_empty() && config.warnings.is_empty() => Ok(config.half),
+        Ok(Command::Run(config)) if config.unknown.is_empty() && config.warnings.is_empty() => {
+            Ok(config.half)
+        }
         Ok(Command::Run(config)) => Err(format!("{options}: {:?} {:?}", config.unknown, config.warnings)),
         other => Err(format!("{options}: {other:?}")),
     }
@@ -179,7 +181,8 @@ fn every_command_is_one_that_is_run() {
             let words: Vec<_> = plain.split_whitespace().collect();
             match words[0] {
                 "ss-server" | "ss-local" => {
-                    let options = plain.split("--plugin-opts \"").nth(1).and_then(|rest| rest.split('"').next());
+                    let options =
+                        plain.split("--plugin-opts \"").nth(1).and_then(|rest| rest.split('"').next());
                     let options = options.unwrap_or_else(|| panic!("{at}: no options"));
                     assert_eq!(is_of_a_server(words[0], options, &at), words[0] == "ss-server", "{at}");
                 }
@@ -212,7 +215,10 @@ fn every_option_string_in_the_text_works_as_written() {
             for span in paragraph.split('`').skip(1).step_by(2) {
                 let is_options = span.contains(';') && span.contains('=') && !span.contains([' ', '…', '\n']);
                 if is_options && names(span) {
-                    let read = ["sslocal", "ssserver"].map(|parent| hosted(parent, span));
+                    // (a certificate may be told elsewhere)
+                    let with_certificate = format!("{span};cert=/c.pem;key=/c.key");
+                    let read = [("sslocal", span), ("ssserver", span), ("ssserver", &with_certificate)]
+                        .map(|(parent, options)| hosted(parent, options));
                     assert!(read.iter().any(Result::is_ok), "{page}: {read:?}");
                     seen += 1;
                 }
@@ -233,13 +239,16 @@ fn the_pages_in_chinese_are_those_in_english() {
         let [english, chinese] = ["", ".zh-CN"].map(|end| format!("docs/{name}{end}.md"));
         let depths = |page| headings(page).into_iter().map(|(depth, _)| depth).collect::<Vec<_>>();
         assert_eq!(depths(&english), depths(&chinese), "{name}: the headings");
-        let of = |page: &str| blocks(page).into_iter().map(|block| (block.language, block.text)).collect::<Vec<_>>();
+        let of = |page: &str| {
+            blocks(page).into_iter().map(|block| (block.language, block.text)).collect::<Vec<_>>()
+        };
         for (one, other) in of(&english).into_iter().zip(of(&chinese)) {
             assert_eq!(one, other, "{name}");
         }
         assert_eq!(of(&english).len(), of(&chinese).len(), "{name}: the blocks");
         // As many items and rows of tables.
-        let count = |page: &str, begins: &str| read(page).lines().filter(|line| line.starts_with(begins)).count();
+        let count =
+            |page: &str, begins: &str| read(page).lines().filter(|line| line.starts_with(begins)).count();
         for begins in ["- ", "| ", "1. ", "2. ", "3. ", "4. ", "5. "] {
             assert_eq!(count(&english, begins), count(&chinese, begins), "{name}: lines with `{begins}`");
         }
