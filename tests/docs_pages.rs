@@ -232,6 +232,27 @@ fn every_option_string_in_the_text_works_as_written() {
     assert!(seen >= 5, "{seen}");
 }
 
+/// The form for bugs asks for all that helps to find one, and each form has what a forge wants of it.
+#[test]
+fn the_forms_for_issues_ask_for_what_helps() {
+    let form = |name: &str| read(&format!(".github/ISSUE_TEMPLATE/{name}.yml"));
+    for words in [
+        "`obfs-rs --version`",
+        "`obfs-rs check",
+        "secrets removed",
+        "log of both halves",
+        "docs/troubleshooting.md",
+    ] {
+        assert!(form("bug").contains(words), "the form for bugs lacks {words}");
+    }
+    assert!(form("detection").contains("SECURITY.md") && form("detection").contains("`obfs-rs probe`"));
+    for name in ["bug", "detection", "feature"] {
+        for key in ["name: ", "description: ", "body:"] {
+            assert!(form(name).lines().any(|line| line.starts_with(key)), "{name} lacks {key}");
+        }
+    }
+}
+
 /// A page in Chinese has the headings and the blocks of the one in English.
 #[test]
 fn the_pages_in_chinese_are_those_in_english() {
