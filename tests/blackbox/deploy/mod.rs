@@ -25,6 +25,7 @@ mod instance;
 mod instances;
 mod kubernetes;
 mod nginx;
+mod pages;
 mod prometheus;
 mod systemd;
 mod web_front;
