@@ -60,11 +60,17 @@ impl Format {
 /// What an app is given for a profile: the text, or why there is none.
 pub(super) type Entry = Result<String, String>;
 
-/// The first offer that an app knows as `plugin` says it.
+/// The first offer that an app knows. Where the server takes clients in TLS, one in the clear is only taken where it was
+/// asked for: everybody on the way would read the path.
 fn first<T>(offers: &[Offer], app: &str, known: impl Fn(&Offer) -> Option<T>) -> Result<T, String> {
-    offers.iter().find_map(known).ok_or_else(|| {
-        let taken: Vec<_> = offers.iter().map(describe).collect();
-        format!("{app} has none of what this server takes: {}", taken.join(", "))
+    let has_tls = offers.iter().any(|offer| offer.tls);
+    let good = || offers.iter().filter(|offer| offer.tls || !has_tls);
+    good().find_map(&known).ok_or_else(|| {
+        let taken: Vec<_> = good().map(describe).collect();
+        let clear = offers.iter().find(|offer| known(offer).is_some());
+        let clear =
+            clear.map(|offer| format!("; in the clear it has {offer} (--disguise {})", offer.kind.name()));
+        format!("{app} has none of what this server takes: {}{}", taken.join(", "), clear.unwrap_or_default())
     })
 }
 
@@ -85,6 +91,11 @@ pub(super) fn plugin_for(offers: &[Offer], plugins: &[Plugin]) -> Result<(Plugin
     })
 }
 
+/// The options of the program that is this plugin.
+pub(super) fn program_options(offers: &[Offer], plugin: Plugin) -> Entry {
+    first(offers, plugin.name(), |offer| plugin.program_options(offer))
+}
+
 /// Lines of JSON, in this order.
 fn object(fields: &[(&str, String)]) -> String {
     let lines: Vec<_> = fields.iter().map(|(key, value)| format!("    {}: {value}", quoted(key))).collect();
@@ -94,7 +105,7 @@ fn object(fields: &[(&str, String)]) -> String {
 /// The configuration of shadowsocks-rust's and -libev's client, with this plugin.
 pub(super) fn json(profile: &Profile, offers: &[Offer], plugin: Plugin) -> Entry {
     let (offer, options) =
-        first(offers, plugin.name(), |offer| Some((offer.clone(), plugin.options(offer)?)))?;
+        first(offers, plugin.name(), |offer| Some((offer.clone(), plugin.program_options(offer)?)))?;
     let mut fields = vec![
         ("server", quoted(&profile.bare_host())),
         ("server_port", profile.port.to_string()),
@@ -122,8 +133,9 @@ fn is_plain_http(offer: &Offer) -> bool {
 pub(super) fn mihomo(profile: &Profile, offers: &[Offer]) -> Entry {
     let (plugin, options) = first(offers, "mihomo", |offer| {
         let host = || ("host", quoted(&offer.host));
-        let web = |more: Option<(&'static str, String)>| {
+        let web = |more: &[(&'static str, &str)]| {
             let all = [("mode", "websocket".to_owned()), ("tls", offer.tls.to_string()), host()];
+            let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
             (
                 "v2ray-plugin",
                 all.into_iter().chain([("path", quoted(&offer.path))]).chain(more).collect::<Vec<_>>(),
@@ -132,8 +144,8 @@ pub(super) fn mihomo(profile: &Profile, offers: &[Offer]) -> Entry {
         match offer.kind {
             // One option is the name in the hello and in the request.
             Kind::WebSocket | Kind::HttpUpgrade if offer.tls && offer.host != offer.server_name => None,
-            Kind::WebSocket => Some(web(Some(("mux", "true".to_owned())))),
-            Kind::HttpUpgrade => Some(web(Some(("v2ray-http-upgrade", "true".to_owned())))),
+            Kind::WebSocket => Some(web(&[("mux", "true")])),
+            Kind::HttpUpgrade => Some(web(&[("mux", "false"), ("v2ray-http-upgrade", "true")])),
             Kind::Http if is_plain_http(offer) => Some(("obfs", vec![("mode", "http".to_owned()), host()])),
             Kind::FakeTls => {
                 Some(("obfs", vec![("mode", "tls".to_owned()), ("host", quoted(&offer.server_name))]))

@@ -149,7 +149,9 @@ impl Maker<'_> {
         let grpc = rules.grpc.as_ref().filter(|_| !by_path).and_then(|rule| rule.services.first());
         if in_tls {
             all.extend(websocket.map(|rule| self.web(Kind::WebSocket, true, rule)));
-            all.extend(grpc.map(|service| self.grpc(true, &service.tun)));
+            // Our own TLS has HTTP/2 only where somebody answers its visitors.
+            let h2 = front || self.server.offers_h2();
+            all.extend(grpc.filter(|_| h2).map(|service| self.grpc(true, &service.tun)));
             if self.server.quic.is_some() && !front && !by_path {
                 all.push(self.offer(Kind::Quic, true));
             }

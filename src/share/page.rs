@@ -80,7 +80,16 @@ fn page(shared: &Shared, plugin: Option<Plugin>, terminal: bool) -> String {
         Ok(text) => page.push_str(&format!("\n## {title}\n\n{}\n", text.trim_end_matches('\n'))),
         Err(why) => page.push_str(&format!("\n## {title}\n\n{why}.\n")),
     };
-    section("Link (SIP002)", link_of(shared, plugin));
+    let link = link_of(shared, plugin);
+    let only_some =
+        link.as_ref().is_ok_and(|link| link.contains("plugin=obfs-local%3B") && link.contains("obfs-uri"));
+    let title = match only_some {
+        true => {
+            "Link (SIP002), for apps that have a path in obfs=http: simple-obfs and shadowsocks-android have none"
+        }
+        false => "Link (SIP002)",
+    };
+    section(title, link);
     if terminal {
         section("QR code of the link", code(shared, plugin, true));
     }
@@ -93,10 +102,14 @@ fn page(shared: &Shared, plugin: Option<Plugin>, terminal: bool) -> String {
     section("sing-box, in `outbounds`", of(Format::SingBox));
     section("Surge, in [Proxy]", of(Format::Surge));
     section("Quantumult X, in [server_local]", of(Format::QuantumultX));
-    let more: Vec<_> = offers.iter().skip(1).filter_map(|offer| Plugin::ObfsRs.options(offer)).collect();
+    let more: Vec<_> = offers
+        .iter()
+        .skip(1)
+        .filter_map(|offer| Some(format!("{offer}: {}", Plugin::ObfsRs.options(offer)?)))
+        .collect();
     if !more.is_empty() {
         section(
-            "What obfs-rs may have instead in `plugin_opts` (choose with --disguise)",
+            "What obfs-rs may have instead in plugin_opts (for all apps: --disguise)",
             Ok(more.join("\n")),
         );
     }
@@ -114,8 +127,8 @@ fn page(shared: &Shared, plugin: Option<Plugin>, terminal: bool) -> String {
 fn others(Shared { offers, .. }: &Shared) -> apps::Entry {
     let lines: Vec<_> = OF_APPS
         .iter()
-        .map(|&plugin| match apps::plugin_for(offers, &[plugin]) {
-            Ok((plugin, options)) => format!("{}: {options}", plugin.name()),
+        .map(|&plugin| match apps::program_options(offers, plugin) {
+            Ok(options) => format!("{}: {options}", plugin.name()),
             Err(why) => format!("{why}."),
         })
         .collect();

@@ -39,6 +39,13 @@ impl Plugin {
             Plugin::V2rayPlugin => v2ray_plugin(offer),
         }
     }
+
+    /// The same for the program of this name, where apps that have it built in may know more of it: simple-obfs's own
+    /// client asks for no path but `/`.
+    pub(super) fn program_options(self, offer: &Offer) -> Option<String> {
+        let lacking = self == Plugin::ObfsLocal && offer.kind == Kind::Http && offer.path != "/";
+        self.options(offer).filter(|_| !lacking)
+    }
 }
 
 /// Options in SIP003's grammar.
@@ -107,7 +114,7 @@ fn obfs_local(offer: &Offer) -> Option<String> {
     match offer.kind {
         Kind::Http if offer.method == "GET" => {
             let options = options.value("obfs", "http").value("obfs-host", &offer.host);
-            // simple-obfs's own client has no such option, and passes over it; some apps have it.
+            // (simple-obfs's own client has no such option, and passes over it)
             Some(options.value_if("obfs-uri", &offer.path, offer.path != "/").0)
         }
         Kind::FakeTls => Some(options.value("obfs", "tls").value("obfs-host", &offer.server_name).0),

@@ -79,7 +79,9 @@ fn a_client_of_each_disguise() {
 #[test]
 fn a_server_for_every_client_offers_the_best_first() {
     assert_eq!(
-        options(&request(&format!("{TLS};quic;path=/x;serviceName=s3;obfs-tls-host=c.example;udp"))),
+        options(&request(&format!(
+            "{TLS};quic;path=/x;serviceName=s3;obfs-tls-host=c.example;udp;failover-h2=127.0.0.1:1"
+        ))),
         [
             "mode=websocket;tls;host=www.example.com;path=/x;udp",
             "mode=grpc;tls;host=www.example.com;serviceName=s3;udp",
@@ -92,6 +94,9 @@ fn a_server_for_every_client_offers_the_best_first() {
             "obfs=tls;obfs-host=c.example",
         ]
     );
+    // Without a website for HTTP/2 there is no gRPC in TLS.
+    let without = options(&request(&format!("{TLS};path=/x;serviceName=s3")));
+    assert!(!without.iter().any(|options| options.starts_with("mode=grpc;tls")), "{without:?}");
     // Nothing in the clear.
     let only = options(&request("mode=auto;tls=only;cert=/c.pem;key=/k.pem;path=/x"));
     assert!(only.iter().all(|options| options.contains(";tls;")), "{only:?}");
@@ -179,6 +184,24 @@ fn texts_for_websocket_in_tls() {
     );
 }
 
+/// In the clear the path could be read: that is not chosen where there is TLS, but by hand.
+#[test]
+fn an_app_without_tls_is_not_sent_in_the_clear_unasked() {
+    let mut request = request(&format!("{TLS};path=/x"));
+    for format in [Format::Surge, Format::Link] {
+        request.plugin = Some(Plugin::ObfsLocal);
+        let why = entry(&request, format).unwrap_err();
+        assert!(
+            why.ends_with("HTTPUpgrade in TLS; in the clear it has obfs=http (--disguise http)"),
+            "{why}"
+        );
+    }
+    request.disguise = Some(Kind::Http);
+    assert!(
+        entry(&request, Format::Surge).unwrap().contains("obfs=http, obfs-host=www.example.com, obfs-uri=/x")
+    );
+}
+
 #[test]
 fn texts_for_http() {
     let mut request = request("obfs=http;obfs-uri=/x");
@@ -193,6 +216,12 @@ fn texts_for_http() {
         let why = entry(&request, format).unwrap_err();
         assert!(why.ends_with("has none of what this server takes: obfs=http with a path"), "{why}");
     }
+    // Nor does simple-obfs's own client; some apps with its name do.
+    request.plugin = Some(Plugin::ObfsLocal);
+    assert!(entry(&request, Format::Json).unwrap_err().starts_with("obfs-local has none"));
+    assert!(entry(&request, Format::Link).unwrap().contains("obfs-uri%3D%2Fx"));
+    request.plugin = None;
+    assert!(entry(&request, Format::All).unwrap().contains("for apps that have a path in obfs=http"));
     request.options = Some("obfs=http".into());
     let yaml = entry(&request, Format::Mihomo).unwrap();
     assert!(
@@ -310,6 +339,16 @@ fn lines_that_know_no_escapes_are_refused_what_they_cannot_hold() {
     }
     let request = Request { method: Some("aes-192-gcm".into()), ..request("mode=websocket") };
     assert!(entry(&request, Format::QuantumultX).unwrap_err().contains("aes-192-gcm with WebSocket"));
+}
+
+/// The page of the documentation shows what is printed.
+#[test]
+fn the_example_of_the_page_is_true() {
+    let page = include_str!("../../docs/share.md");
+    let options = page.split("`\"plugin_opts\": \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let request = Request { name: Some("home".into()), ..request(options) };
+    let shown = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(shown.trim_end(), entry(&request, Format::All).unwrap().trim_end());
 }
 
 /// The link read back, by the grammar of SIP002 and nothing of ours.

@@ -19,7 +19,7 @@
 //! `h2_visitors`, and who comes to do harm in `h2_hostile`.
 //! UDP is in `udp`. What a phone with Android has in place of a machine's files is in `phone`.
 //! That the files of `deploy/` work as they stand is in `deploy`, and what packages are made of the program in `packages`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
-//! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
+//! `service_manager`. What users of a server are told to enter is in `share`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
 #![expect(
     clippy::disallowed_types,
@@ -83,6 +83,7 @@ mod rest;
 mod roles;
 mod routes;
 mod service_manager;
+mod share;
 mod shortage;
 mod simple_obfs;
 mod simple_obfs_options;
