@@ -15,7 +15,7 @@ const ABOUT: &str =
 const EXPLANATION: &str = "\
 Print what a server's users enter: the link, a QR code, and the configuration of each app.\n\n\
 It reads what the server was configured with: the file of the Shadowsocks server (shadowsocks-rust's or -libev's, with \
-the server half's options in it), or flags and the server half's OPTIONS. What clients need follows from that: the \
+the server half's options in it), or flags and SERVER-OPTIONS. What clients need follows from that: the \
 disguise, the name, the path. What is only the server's (keys, files, websites) is not told. Where the server takes \
 several disguises, each app is given the best one that it knows; where it knows none, that is said.\n\n\
 The address 0.0.0.0 says nothing to a client: --host gives the public one. The output has the password in it. A \
@@ -47,7 +47,7 @@ pub(super) fn command() -> Command {
         .after_help(StyledStr::from(EXAMPLES))
         .arg(
             Arg::new("options")
-                .value_name("OPTIONS")
+                .value_name("SERVER-OPTIONS")
                 .help("The server half's options, as in --plugin-opts; by default those of the file."),
         )
         .arg(

@@ -63,6 +63,10 @@ pub struct Share {
 pub fn prepare(request: &Request, dialect_of: fn(&str) -> Option<Dialect>) -> Result<Share, ConfigError> {
     let entries = match &request.file {
         Some((path, text)) => config_file::parse(path, text)?,
+        None if request.options.is_none() => {
+            let expected = "the Shadowsocks server's file, or the server half's options with --host, --port and --method";
+            return Err(missing("--config (or SERVER-OPTIONS)", expected));
+        }
         None => vec![Entry::default()],
     };
     let mut warnings = Vec::new();
@@ -101,7 +105,10 @@ fn one_server(
         Some(password) => password.clone(),
         None if matches!(&**method, "none" | "plain") => String::new(),
         None => {
-            return Err(missing("the password", "it in the file, --password-file FILE or OBFS_RS_PASSWORD"));
+            return Err(missing(
+                "Shadowsocks's password",
+                "`password` in the file, --password-file FILE or OBFS_RS_PASSWORD",
+            ));
         }
     };
     let config = server_half(request, entry, dialect_of)?;
@@ -164,7 +171,10 @@ fn server_half(
         })?,
         (None, Some(_)) => Dialect::Own,
         (None, None) => {
-            return Err(missing("the server's options", "them in the file (plugin_opts), or OPTIONS"));
+            return Err(missing(
+                "`plugin` (or SERVER-OPTIONS)",
+                "obfs-rs in the file, or the server half's options",
+            ));
         }
     };
     let options = request.options.as_ref().or(entry.plugin_opts.as_ref()).map_or("", String::as_str);
