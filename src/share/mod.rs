@@ -1,7 +1,7 @@
 //! `obfs-rs share`: from what a server is configured with to what its users enter into their apps.
 //!
-//! Shadowsocks's part of that is a [`Profile`]: address, method and password. Each disguise that the server takes is an
-//! [`Offer`], read off its configuration, not off its option string: what is only the server's (keys, files, websites)
+//! Shadowsocks's part of that is a `Profile`: address, method and password. Each disguise that the server takes is an
+//! `Offer`, read off its configuration, not off its option string: what is only the server's (keys, files, websites)
 //! is not in it. An app is given the first offer that it knows, in its own syntax, or it is said that it knows none.
 
 mod apps;
