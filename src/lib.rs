@@ -30,6 +30,8 @@ pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;
+#[cfg(feature = "share")]
+pub mod share;
 #[cfg(feature = "site")]
 pub mod site;
 #[cfg(all(feature = "server", not(feature = "site")))]

@@ -59,6 +59,8 @@ fn main() -> ExitCode {
             obfs_rs::probe::run(*config),
         )
         .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
+        #[cfg(feature = "share")]
+        Ok(Command::Share(share)) => obfs_rs::share::run(&share),
         #[cfg(feature = "metrics")]
         Ok(Command::Ready { address, live }) => obfs_rs::runtime::block_on(
             tokio::runtime::Builder::new_current_thread(),

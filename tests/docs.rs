@@ -3,7 +3,7 @@
 //! ```sh
 //! UPDATE_DOCS=1 cargo test --test docs
 //! ```
-#![cfg(all(feature = "probe", feature = "metrics"))]
+#![cfg(all(feature = "probe", feature = "metrics", feature = "share"))]
 
 use clap_complete::Shell;
 use obfs_rs::cli::{manuals, programs};
@@ -54,6 +54,7 @@ fn manual_pages_are_true() {
         ("obfs-rs.1", &["obfs\\-rs", "demo"][..]),
         ("obfs-rs-probe.1", &["obfs\\-rs probe", "\\-\\-site"]),
         ("obfs-rs-ready.1", &["obfs\\-rs ready", "\\-\\-live"]),
+        ("obfs-rs-share.1", &["obfs\\-rs share", "\\-\\-format"]),
         ("obfs-rs-client.1", &["obfs\\-rs client", "\\-\\-handshake", "\\-\\-remote"]),
         ("obfs-rs-server.1", &["obfs\\-rs server", "\\-\\-failover", "\\-\\-backend"]),
         ("obfs-local.1", &["obfs\\-local", "\\-\\-obfs\\-host", "\\fB\\-l\\fR"]),

@@ -34,6 +34,9 @@ _obfs__rs() {
             obfs__rs,server)
                 cmd="obfs__rs__subcmd__server"
                 ;;
+            obfs__rs,share)
+                cmd="obfs__rs__subcmd__share"
+                ;;
             obfs__rs__subcmd__help,client)
                 cmd="obfs__rs__subcmd__help__subcmd__client"
                 ;;
@@ -52,6 +55,9 @@ _obfs__rs() {
             obfs__rs__subcmd__help,server)
                 cmd="obfs__rs__subcmd__help__subcmd__server"
                 ;;
+            obfs__rs__subcmd__help,share)
+                cmd="obfs__rs__subcmd__help__subcmd__share"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +65,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --quic --quic-congestion --cert --cert-raw --certRaw --key --mux --service-name --serviceName --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --udp --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe ready help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --quic --quic-congestion --cert --cert-raw --certRaw --key --mux --service-name --serviceName --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --udp --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe ready share help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -709,7 +715,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__help)
-            opts="client server demo probe ready help"
+            opts="client server demo probe ready share help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -793,6 +799,20 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__help__subcmd__server)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        obfs__subcmd__rs__subcmd__help__subcmd__share)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1167,6 +1187,105 @@ _obfs__rs() {
                     ;;
                 --metrics)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        obfs__subcmd__rs__subcmd__share)
+            opts="-c -h --config --server --host --port --method --password --password-file --name --tls --disguise --route --format --plugin --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                -c)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --method)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disguise)
+                    COMPREPLY=($(compgen -W "websocket httpupgrade http tls quic grpc" -- "${cur}"))
+                    return 0
+                    ;;
+                --route)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "all link qr json mihomo sing-box surge quantumult-x" -- "${cur}"))
+                    return 0
+                    ;;
+                --plugin)
+                    COMPREPLY=($(compgen -W "obfs-rs obfs-local v2ray-plugin" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -94,6 +94,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "server" -d 'The ser
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "demo" -d 'Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "probe" -d 'Show whether visitors can tell a server from the website behind it: visit both, and compare.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "ready" -d 'Ask a half that runs whether it is ready: for a health check.'
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "share" -d 'Print what a server\'s users enter: the link, a QR code, and the configuration of each app.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l listen -d 'Where plain connections come in (SS_LOCAL_HOST, SS_LOCAL_PORT).' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand client" -l remote -d 'The server half; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT).' -r -f -a "(__fish_print_hostnames)"
@@ -236,9 +237,37 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s v -l verbose -
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand ready" -l live -d 'Ask only whether it goes on (/healthz): also where it drains, or Shadowsocks is away.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand ready" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "server" -d 'The server half: takes disguised connections for Shadowsocks, hands all others to a website.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "demo" -d 'Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "probe" -d 'Show whether visitors can tell a server from the website behind it: visit both, and compare.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "ready" -d 'Ask a half that runs whether it is ready: for a health check.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -s c -l config -d 'The configuration of the Shadowsocks server; - is standard input.' -r -F
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l host -l server -d 'The name or address that clients connect to.' -r -f -a "(__fish_print_hostnames)"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l port -d 'The port that clients connect to.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l method -d 'Shadowsocks\'s method.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l password -d 'Shadowsocks\'s password: everybody on this machine sees it here.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l password-file -d 'A file with the password on its first line; - is standard input.' -r -F
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l name -d 'What users see in their lists (default: the host).' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l disguise -d 'Of the disguises that the server takes, only this one.' -r -f -a "websocket\t''
+httpupgrade\t''
+http\t''
+tls\t''
+quic\t''
+grpc\t''"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l route -d 'For the users of a route: its path, or its name.' -r
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l format -d 'Print this alone (default: all; the QR code only on a terminal).' -r -f -a "all\t''
+link\t''
+qr\t''
+json\t''
+mihomo\t''
+sing-box\t''
+surge\t''
+quantumult-x\t''"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l plugin -d 'The client\'s plugin in links and JSON (default: obfs-rs in JSON).' -r -f -a "obfs-rs\t''
+obfs-local\t''
+v2ray-plugin\t''"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l tls -d 'TLS ends in front of the server, at a web server or a CDN; --port is the port there.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "server" -d 'The server half: takes disguised connections for Shadowsocks, hands all others to a website.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "demo" -d 'Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "probe" -d 'Show whether visitors can tell a server from the website behind it: visit both, and compare.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "ready" -d 'Ask a half that runs whether it is ready: for a health check.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "share" -d 'Print what a server\'s users enter: the link, a QR code, and the configuration of each app.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready share help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -5,6 +5,8 @@ use crate::config::MetricsAddress;
 use crate::config::{Config, ConfigError, ProcessEnv, Settings};
 #[cfg(feature = "probe")]
 use crate::probe::ProbeConfig;
+#[cfg(feature = "share")]
+use crate::share::Share;
 use thiserror::Error;
 
 /// What the program is to do.
@@ -26,6 +28,9 @@ pub enum Command {
         /// Only whether it goes on.
         live: bool,
     },
+    /// Print what the users of a server enter.
+    #[cfg(feature = "share")]
+    Share(Box<Share>),
     /// Print this text and end well: `--help`, `--version`.
     Print(String),
 }

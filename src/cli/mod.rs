@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `obfs-local`, `obfs-server` | simple-obfs's (`simple_obfs`) |
 //! | `v2ray-plugin` and its like | v2ray-plugin's (`v2ray_plugin`) |
-//! | any other | our own (`own`), with `probe` (`probe`) and `ready` (`ready`) among the subcommands |
+//! | any other | our own (`own`), with `probe` (`probe`), `ready` (`ready`) and `share` (`share`) among the subcommands |
 //!
 //! Each fills [`Settings`](crate::config::Settings), and [`config`](crate::config) makes a configuration of
 //! them, with the environment and the file.
@@ -16,6 +16,8 @@ mod own;
 mod probe;
 #[cfg_attr(not(feature = "metrics"), path = "no_ready.rs")]
 mod ready;
+#[cfg_attr(not(feature = "share"), path = "no_share.rs")]
+mod share;
 mod simple_obfs;
 mod v2ray_plugin;
 mod version;
@@ -53,7 +55,8 @@ pub fn manuals() -> Vec<(String, clap::Command)> {
         (page.clone(), command.bin_name(format!("obfs-rs {name}")).display_name(page))
     };
     let halves = [Role::Client, Role::Server];
-    [subcommand("probe", probe::command()), subcommand("ready", ready::command())]
+    [("probe", probe::command()), ("ready", ready::command()), ("share", share::command())]
+        .map(|(name, command)| subcommand(name, command))
         .into_iter()
         .chain(halves.map(|role| subcommand(&role.to_string(), own::half(role))))
         .chain(programs())

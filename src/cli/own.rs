@@ -3,7 +3,7 @@
 use super::command::{self, CommandError};
 use super::flags::{self, option_args};
 use super::version::{VERSION, version};
-use super::{probe, ready};
+use super::{probe, ready, share};
 use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
@@ -47,6 +47,7 @@ pub(super) fn command() -> Command {
         ))
         .subcommand(probe::command())
         .subcommand(ready::command())
+        .subcommand(share::command())
 }
 
 pub(super) fn half(role: Role) -> Command {
@@ -97,6 +98,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         Some(("demo", _)) => return demo(),
         Some(("probe", found)) => return probe::read(found),
         Some(("ready", found)) => return ready::read(found),
+        Some(("share", found)) => return share::read(found, env),
         Some(("client", found)) => (found, Some(Role::Client)),
         Some(("server", found)) => (found, Some(Role::Server)),
         _ => (&matches, None),

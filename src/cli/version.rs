@@ -11,7 +11,7 @@ pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The features of the program, as `Cargo.toml` has them, and whether they are in it.
-const FEATURES: [(&str, bool); 8] = [
+const FEATURES: [(&str, bool); 9] = [
     ("server", cfg!(feature = "server")),
     ("client", cfg!(feature = "client")),
     ("tls", cfg!(feature = "tls")),
@@ -20,6 +20,7 @@ const FEATURES: [(&str, bool); 8] = [
     ("probe", cfg!(feature = "probe")),
     ("site", cfg!(feature = "site")),
     ("metrics", cfg!(feature = "metrics")),
+    ("share", cfg!(feature = "share")),
 ];
 
 /// The program's name and version as `--version` shows them.

@@ -21,6 +21,8 @@ pub enum Feature {
     Site,
     /// Metrics for Prometheus.
     Metrics,
+    /// `obfs-rs share`.
+    Share,
 }
 
 impl Feature {
@@ -35,6 +37,7 @@ impl Feature {
             Feature::Probe => cfg!(feature = "probe"),
             Feature::Site => cfg!(feature = "site"),
             Feature::Metrics => cfg!(feature = "metrics"),
+            Feature::Share => cfg!(feature = "share"),
         }
     }
 
@@ -49,6 +52,7 @@ impl Feature {
             Feature::Probe => "probe",
             Feature::Site => "website of its own",
             Feature::Metrics => "metrics",
+            Feature::Share => "share",
         }
     }
 }
@@ -65,6 +69,7 @@ impl fmt::Display for Feature {
             Feature::Probe => "probe",
             Feature::Site => "site",
             Feature::Metrics => "metrics",
+            Feature::Share => "share",
         })
     }
 }

