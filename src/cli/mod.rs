@@ -17,6 +17,7 @@ mod probe;
 #[cfg_attr(not(feature = "metrics"), path = "no_ready.rs")]
 mod ready;
 mod simple_obfs;
+mod suggest;
 mod v2ray_plugin;
 mod version;
 

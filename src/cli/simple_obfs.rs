@@ -18,6 +18,23 @@ pub(super) fn role_of(program: &str) -> Option<Role> {
     }
 }
 
+/// What `-h` shows of the option table: what simple-obfs's own usage text has.
+const COMMON: &[&str] = &[
+    "obfs",
+    "obfs-host",
+    "obfs-uri",
+    "http-method",
+    "failover",
+    "a",
+    "f",
+    "t",
+    "c",
+    "n",
+    "v",
+    "fast-open",
+    "mptcp",
+];
+
 /// Reads the command line of a program of this name, which is this half.
 pub(super) fn read(
     program: &str,
@@ -29,6 +46,9 @@ pub(super) fn read(
         Ok(matches) => matches,
         Err(printed) => return Ok(printed),
     };
+    if let Some(text) = flags::short_help(&matches, command(role), COMMON) {
+        return Ok(command::Command::Print(text));
+    }
     let settings = Settings {
         dialect: Dialect::SimpleObfs,
         role: Some((role, RoleReason::ProgramName(program.to_owned()))),
@@ -81,6 +101,8 @@ pub(super) fn command(role: Role) -> Command {
         // As getopt has it: a name may be cut where it is clear all the same.
         .infer_long_args(true)
         .disable_version_flag(true)
+        .disable_help_flag(true)
+        .args(flags::help_args())
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version."))
         .arg(host.action(ArgAction::Append))
         .arg(port.overrides_with("port"));

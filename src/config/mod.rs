@@ -17,6 +17,7 @@ mod features;
 pub mod file;
 mod grpc;
 mod host;
+mod json;
 mod left_out;
 mod limits;
 mod metrics;

@@ -5,7 +5,7 @@
 
 mod table;
 
-pub use table::{Kind, OPTIONS, OptionSpec};
+pub use table::{Group, Kind, OPTIONS, OptionSpec};
 
 use super::error::{ConfigError, one_line};
 use super::role::{Role, RoleReason};
@@ -188,6 +188,7 @@ impl Options {
             let names: Vec<_> = unknown().map(|option| format!("`{}`", one_line(&option.key))).collect();
             return fail(match (names.as_slice(), string.first().and_then(|option| nearest(&option.key))) {
                 ([name], Some(nearest)) => format!("{name} is no option: did you mean `{nearest}`?"),
+                ([name], None) => format!("{name} is no option of obfs-rs: is it another plugin's?"),
                 _ => format!(
                     "none of {} is an option of obfs-rs: are they another plugin's?",
                     names.join(", ")
@@ -271,7 +272,7 @@ fn may_mean(option: &PluginOption) -> Option<&'static str> {
 }
 
 /// The known name nearest to one that is not known.
-fn nearest(name: &str) -> Option<&'static str> {
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     OPTIONS
         .iter()
@@ -361,7 +362,7 @@ mod tests {
             ("websocket;host=a.com", "did you mean `mode=websocket`"),
             ("tsl;host=a.com", "did you mean `tls`"),
             ("tls=1;moed=grpc", "did you mean `mode`"),
-            ("zzz", "none of `zzz` is an option"),
+            ("zzz", "`zzz` is no option of obfs-rs: is it another plugin's?"),
             ("UID=x;PublicKey=y;ServerName=z", "none of `UID`, `PublicKey`, `ServerName`"),
             ("obfs-hots=a.com", "did you mean `obfs-host`"),
         ] {

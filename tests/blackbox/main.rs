@@ -35,6 +35,8 @@ mod auto;
 mod auto_tls;
 mod bench;
 mod client_wire;
+mod command_line;
+mod demo;
 mod deploy;
 mod disk;
 mod drain;
