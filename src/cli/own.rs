@@ -14,7 +14,7 @@ const ABOUT: &str = "A Shadowsocks plugin (SIP003) that makes connections look l
 
 const TOP_HELP: &str = "\
 A Shadowsocks program starts it, with options in one string:
-  ss-server … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine;failover=127.0.0.1:8080\"
+  ss-server … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine;failover=127.0.0.1:80\"
   ss-local  … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine\"
 The options are the flags of `obfs-rs help server` and `obfs-rs help client`, without dashes.
 To see it work on this machine: obfs-rs demo";
@@ -81,7 +81,7 @@ pub(super) fn command() -> Command {
 
 fn demo_command() -> Command {
     Command::new("demo")
-        .about("Show on this machine that it works: website, server and client in one process, 100 MB through them.")
+        .about("Show on this machine that it works: website, server and client, 100 MB through them.")
         .arg(Arg::new("stay").long("stay").action(ArgAction::SetTrue).help(
             "Then go on, so that a browser can look at the website behind the server; Enter ends it, and so does the \
              end of standard input.",
@@ -113,7 +113,7 @@ pub(super) fn half(role: Role) -> Command {
             ),
         ),
         Role::Server => (
-            "The server half: takes disguised connections for Shadowsocks, hands all others to a website.",
+            "The server half: takes disguised connections, passes all others on to a website.",
             SERVER_EXAMPLE,
             address(
                 "listen",

@@ -33,6 +33,9 @@ const COMMON: &[&str] = &[
     "v",
     "fast-open",
     "mptcp",
+    "b",
+    "6",
+    "d",
 ];
 
 /// Reads the command line of a program of this name, which is this half.
@@ -102,7 +105,6 @@ pub(super) fn command(role: Role) -> Command {
         .infer_long_args(true)
         .disable_version_flag(true)
         .disable_help_flag(true)
-        .args(flags::help_args())
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version."))
         .arg(host.action(ArgAction::Append))
         .arg(port.overrides_with("port"));
@@ -122,12 +124,13 @@ pub(super) fn command(role: Role) -> Command {
             .arg(given("local-port", 'l', "PORT", "Taken for old command lines.").hide(true)),
     };
     // The client's -b is where it listens.
-    command.args(option_args(Some(role)).map(move |arg| match (role, arg.get_short()) {
+    let options = option_args(Some(role)).map(move |arg| match (role, arg.get_short()) {
         (Role::Client, Some('b')) => arg.short(None),
         // The one name that simple-obfs spells so.
         _ if arg.get_id() == "reverse-proxy" => arg.alias("reverse_proxy"),
         _ => arg,
-    }))
+    });
+    command.args(options).args(flags::help_args())
 }
 
 fn addresses(matches: &ArgMatches, role: Role) -> Result<Addresses, ConfigError> {

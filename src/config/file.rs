@@ -336,8 +336,8 @@ mod tests {
             ("{\"server\": {\"a\": 1}}", "f.json:1: key `server`: expected"),
             ("{'obfs': 1}", "f.json:1:2: single-quoted texts are not allowed: use double quotes"),
             ("{obfs: 1}", "f.json:1:2: expected a key in double quotes"),
-            ("{\"obfs\" \"http\"}", "f.json:1:2: expected `:` behind the key"),
-            ("{\"obfs\": http}", "f.json:1:10: unexpected word"),
+            ("{\"obfs\" \"http\"}", "f.json:1:9: expected `:` behind the key"),
+            ("{\"obfs\": http}", "f.json:1:10: unexpected character or word: texts stand in double quotes"),
             ("{} {}", "f.json:1:4: unexpected text behind"),
         ] {
             let message = problem(text);

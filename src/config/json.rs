@@ -13,6 +13,7 @@ pub(super) fn problem(kind: &ParseErrorKind) -> String {
         ParseErrorKind::ExpectedStringObjectProperty => "expected a key in double quotes",
         ParseErrorKind::ExpectedColonAfterObjectKey => "expected `:` behind the key",
         ParseErrorKind::UnexpectedWord => "unexpected word: texts stand in double quotes",
+        ParseErrorKind::UnexpectedToken => "unexpected character or word: texts stand in double quotes",
         ParseErrorKind::SingleQuotedStringsNotAllowed => {
             "single-quoted texts are not allowed: use double quotes"
         }

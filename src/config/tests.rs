@@ -214,6 +214,11 @@ fn every_wrong_value_is_told_with_its_name() {
         ("failover-h2=a:1", &["option `failover-h2=a:1` needs `tls`"]),
         ("mode=grpc;serviceName=a\tb", &["serviceName", r"a\tb", "service"]),
         ("trusted=10.0.0.0/99", &["is not a network", "0 to 32"]),
+        ("trusted=localhost", &["`localhost` is not an address or a network (ADDRESS or ADDRESS/PREFIX"]),
+        (
+            "failover=status:404;failover-h2=same",
+            &["`failover-h2=same` needs `failover=HOST:PORT`: the built-in"],
+        ),
         ("server;client", &["options `server` and `client` exclude each other"]),
         ("server;mode=websocket;tls;cert=/c", &["`tls` on a server needs `key=FILE` beside", "`host=NAME`"]),
         ("path=/\r\nX: y", &["path", r"/\r\nX: y"]),
@@ -241,7 +246,8 @@ fn every_wrong_variable_is_told_with_its_name() {
         ("203.0.113.1:80", "127.0.0.1:65536", &["SS_LOCAL_PORT", "65536"]),
         ("a b:80", "127.0.0.1:1984", &["SS_REMOTE_HOST", "a b"]),
         ("203.0.113.1|:80", "127.0.0.1:1984", &["SS_REMOTE_HOST", "203.0.113.1|"]),
-        ("203.0.113.1:80", ":1984", &["SS_LOCAL_HOST"]),
+        ("203.0.113.1:80", ":1984", &["SS_LOCAL_HOST is empty: expected an address"]),
+        ("203.0.113.1:80", "127.0.0.1:", &["SS_LOCAL_PORT is empty: expected a port"]),
     ] {
         let message = complaint(&hosted(remote, local, ""));
         for word in words {

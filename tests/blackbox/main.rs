@@ -57,6 +57,7 @@ mod life;
 mod limits;
 mod log;
 mod log_faults;
+mod log_resets;
 mod machine;
 mod memory;
 mod metrics;
