@@ -1,6 +1,7 @@
 //! What a wrong word on the command line may have meant, where clap does not know it: a flag of another subcommand, and
 //! the subcommand behind `help`.
 
+use crate::config::options::closest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ pub(super) fn meant(error: &Error, command: &Command, args: &[OsString]) -> Opti
         }
         ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
             let names = visible(command).map(Command::get_name);
-            let (_, name) = nearest(text(ContextKind::InvalidSubcommand)?, names)?;
+            let (_, name) = closest(text(ContextKind::InvalidSubcommand)?, names)?;
             Some(format!(": a similar subcommand exists: '{name}'"))
         }
         _ => None,
@@ -50,9 +51,9 @@ fn flag_elsewhere(flag: &str, command: &Command, used: Option<&Command>) -> Opti
     if !owners.is_empty() {
         return Some(format!(": it is a flag of {}", owners.join(" and ")));
     }
-    let own = nearest(flag, flags(here));
+    let own = closest(flag, flags(here));
     let other = others()
-        .filter_map(|other| nearest(flag, flags(other)).map(|(far, known)| (far, other.get_name(), known)))
+        .filter_map(|other| closest(flag, flags(other)).map(|(far, known)| (far, other.get_name(), known)))
         .min_by_key(|(far, _, _)| *far);
     match (own, other) {
         (Some((far, known)), Some((further, _, _))) if far <= further => Some(similar(known)),
@@ -65,12 +66,4 @@ fn flag_elsewhere(flag: &str, command: &Command, used: Option<&Command>) -> Opti
 
 fn similar(flag: &str) -> String {
     format!(": a similar argument exists: '--{flag}'")
-}
-
-/// The name that is at most two slips away, and how many.
-fn nearest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
-    names
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .filter(|(far, name)| *far <= 2.min(name.len() / 3 + 1))
-        .min_by_key(|(far, _)| *far)
 }

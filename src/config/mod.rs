@@ -22,6 +22,7 @@ mod left_out;
 mod limits;
 mod metrics;
 pub mod names;
+mod no_effect;
 pub mod options;
 mod process;
 mod proxy;

@@ -3,8 +3,10 @@
 //! Plugin options, the command line, `--help` and the "did you mean" of an unknown name all read
 //! this one table, so that none of them can know an option that another does not.
 
+mod nearest;
 mod table;
 
+pub(crate) use nearest::{closest, nearest};
 pub use table::{Group, Kind, OPTIONS, OptionSpec};
 
 use super::error::{ConfigError, one_line};
@@ -269,20 +271,6 @@ fn may_mean(option: &PluginOption) -> Option<&'static str> {
     };
     // One slip of the finger, and a value that fits.
     DISGUISE.iter().copied().find(|meant| strsim::damerau_levenshtein(&name, meant) == 1 && fits(meant))
-}
-
-/// The known name nearest to one that is not known.
-pub(crate) fn nearest(name: &str) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase();
-    OPTIONS
-        .iter()
-        .flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases))
-        .filter(|known| known.len() > 1)
-        .map(|known| (strsim::damerau_levenshtein(&name, &known.to_ascii_lowercase()), *known))
-        // Two slips of the finger, or one in three letters of a short name.
-        .filter(|(distance, known)| *distance <= 2.min(known.len() / 3 + 1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

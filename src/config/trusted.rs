@@ -21,7 +21,7 @@ pub(super) fn trusted_proxies(options: &Options) -> Result<TrustedProxies, Confi
                     Some(bits) => &format!("a network (ADDRESS/PREFIX): the prefix is 0 to {bits}"),
                     None => expected,
                 };
-                ConfigError::option(&option.key, text, expected)
+                ConfigError::option(&option.key, if network.is_empty() { text } else { network }, expected)
             })?);
         }
     }
