@@ -1,5 +1,5 @@
 //! `obfs-rs demo`: a website, an echo in the place of Shadowsocks, a server half and a client half in
-//! one process, on loopback; what goes through is checked and told.
+//! one process, on loopback; what goes through is checked and told. With `--stay` it goes on until somebody has looked.
 
 use crate::client::Client;
 use crate::config::{
@@ -13,15 +13,18 @@ use crate::net::handed_over::HandedOver;
 use crate::net::limits::LimitOptions;
 use crate::net::network::TrustedProxies;
 use crate::os::process;
+use crate::os::shutdown::CaughtSignals;
 use crate::server::Server;
 use crate::service::Run as _;
 use std::error::Error;
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 /// What goes up through the tunnel, and comes down again, in bytes.
@@ -32,34 +35,92 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Runs the demonstration and prints what it saw. Success only if all of it held.
-pub async fn run() -> ExitCode {
+/// A visitor of the website that says nothing for so long is left.
+const VISIT: Duration = Duration::from_secs(30);
+
+/// Says a line to whoever looks, if anybody still does (`| head`).
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Runs the demonstration and prints what it saw; goes on behind it if it is to `stay`. Success only if all of it held.
+pub async fn run(stay: bool) -> ExitCode {
     process::limit_open_files(None);
-    println!(
-        "obfs-rs {} demo: everything on loopback, nothing leaves this machine\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    match timeout(PATIENCE, demonstrate()).await {
-        Ok(Ok(true)) => {
-            println!("\nAll of it held.");
-            ExitCode::SUCCESS
-        }
-        Ok(Ok(false)) => {
-            println!("\nNot all of it held.");
-            ExitCode::FAILURE
-        }
+    say(format_args!(
+        "obfs-rs {} demo: everything on loopback, nothing leaves this machine\n\n\
+         It starts a website, an echo server in the place of Shadowsocks, and both halves of the plugin. It sends {} MB\n\
+         through the tunnel and back and compares every byte, then visits the server as a browser would.\n\
+         That takes seconds, at most {}.\n",
+        env!("CARGO_PKG_VERSION"),
+        VOLUME / 1_000_000,
+        PATIENCE.as_secs()
+    ));
+    let seen = match timeout(PATIENCE, demonstrate()).await {
+        Ok(Ok(seen)) => seen,
         Ok(Err(error)) => {
-            println!("\nThe demonstration broke off: {error}");
-            ExitCode::FAILURE
+            say(format_args!("\nThe demonstration broke off: {error}"));
+            return ExitCode::FAILURE;
         }
         Err(_) => {
-            println!("\nThe demonstration did not end within {} s.", PATIENCE.as_secs());
-            ExitCode::FAILURE
+            say(format_args!("\nThe demonstration did not end within {} s.", PATIENCE.as_secs()));
+            return ExitCode::FAILURE;
         }
+    };
+    if !seen.held {
+        say("\nNot all of it held.");
+        return ExitCode::FAILURE;
+    }
+    say("\nAll of it held.");
+    if stay && let Err(error) = stay_until_told(seen.server).await {
+        say(format_args!("\nThe demonstration cannot stay: {error}"));
+        return ExitCode::FAILURE;
+    }
+    say_what_is_next(stay);
+    ExitCode::SUCCESS
+}
+
+/// Serves on until Enter, the end of standard input, or a signal that asks for the end.
+async fn stay_until_told(server: SocketAddr) -> io::Result<()> {
+    let (mut signals, _) = CaughtSignals::catch()?.listen()?;
+    let (enter, entered) = oneshot::channel();
+    // It may never return, and ends with the process.
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let _ = io::stdin().lock().bytes().take_while(|byte| !matches!(byte, Ok(b'\n') | Err(_))).last();
+        let _ = enter.send(());
+    })?;
+    say(format_args!(
+        "\nOpen http://{server}/ in a browser: the server half answers, and shows the website behind it.\n\
+         Press Enter to end."
+    ));
+    tokio::select! {
+        _ = entered => Ok(()),
+        signal = signals.recv() => signal.map(|_| ()),
     }
 }
 
-async fn demonstrate() -> Result<bool> {
+/// Says what to do next.
+fn say_what_is_next(stayed: bool) {
+    let program = std::env::args_os().next().unwrap_or_else(|| "obfs-rs".into());
+    let program = program.to_string_lossy().escape_debug().to_string();
+    say("\nNext:");
+    if !stayed {
+        say(format_args!("  {program} demo --stay   the same, and a page to look at in a browser"));
+    }
+    say(format_args!("  {program} help server   the options of a server"));
+    say(
+        "  README.md   a server and a client of your own; docs/recipes.md   the same behind nginx, Caddy and others",
+    );
+}
+
+/// What the demonstration has seen.
+struct Seen {
+    /// All of it was as it should be.
+    held: bool,
+    /// Where the server half listens.
+    server: SocketAddr,
+}
+
+async fn demonstrate() -> Result<Seen> {
     let site = start(answer_as_site).await?;
     let echo = start(echo).await?;
     let tunnel = TunnelConfig::default();
@@ -112,27 +173,27 @@ async fn demonstrate() -> Result<bool> {
     let client_address = *client.addresses().first().ok_or("the client half listens nowhere")?;
     tokio::spawn(async move { client.run().await });
 
-    println!("  website                     {site}");
-    println!("  server half, the open port  {server_address}");
-    println!("  client half, for the app    {client_address}\n");
+    say(format_args!("  website                     {site}"));
+    say(format_args!("  server half, the open port  {server_address}"));
+    say(format_args!("  client half, for the app    {client_address}\n"));
 
     let echoed = push(client_address).await?;
-    println!(
+    say(format_args!(
         "  through the tunnel and back  {} MB each way, {}, {:.2} Gbit/s each way",
         echoed.bytes / 1_000_000,
         if echoed.intact { "every byte as it was sent" } else { "DAMAGED" },
         echoed.bytes as f64 * 8.0 / echoed.took.as_secs_f64() / 1e9,
-    );
+    ));
 
     let from_site = visit(site).await?;
     let from_server = visit(server_address).await?;
     let same = from_site == from_server;
-    println!(
+    say(format_args!(
         "  a visitor at the open port   {} bytes, {}",
         from_server.len(),
         if same { "equal to the website's own answer" } else { "NOT what the website answers" }
-    );
-    Ok(echoed.intact && echoed.bytes == VOLUME && same)
+    ));
+    Ok(Seen { held: echoed.intact && echoed.bytes == VOLUME && same, server: server_address })
 }
 
 fn loopback(port: u16) -> HostPort {
@@ -159,7 +220,7 @@ where
 async fn answer_as_site(mut visitor: TcpStream) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < 8192 {
-        if visitor.read_buf(&mut head).await? == 0 {
+        if timeout(VISIT, visitor.read_buf(&mut head)).await?? == 0 {
             return Ok(());
         }
     }
@@ -226,7 +287,11 @@ async fn push(client: SocketAddr) -> Result<Echoed> {
         let (Some(block), Some(wanted)) = (block.get_mut(..part), wanted.get(..part)) else { break };
         from.read_exact(block).await?;
         intact &= block == wanted;
+        let quarters = bytes * 4 / VOLUME;
         bytes += part as u64;
+        if bytes * 4 / VOLUME > quarters && bytes < VOLUME {
+            say(format_args!("  {} of {} MB", bytes / 1_000_000, VOLUME / 1_000_000));
+        }
     }
     let took = began.elapsed();
     sender.await??;

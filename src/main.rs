@@ -49,8 +49,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         #[cfg(all(feature = "client", feature = "server"))]
-        Ok(Command::Demo) => {
-            obfs_rs::runtime::block_on(tokio::runtime::Builder::new_multi_thread(), obfs_rs::demo::run())
+        Ok(Command::Demo { stay }) => {
+            obfs_rs::runtime::block_on(tokio::runtime::Builder::new_multi_thread(), obfs_rs::demo::run(stay))
                 .unwrap_or_else(|error| fail(&StartError::Runtime(error)))
         }
         #[cfg(feature = "probe")]
@@ -72,11 +72,10 @@ fn main() -> ExitCode {
             start(*config, &parent, read).unwrap_or_else(|error| fail(&error))
         }
         Err(error) => {
-            // Behind an error there may be a help text of ours, which has lines.
-            let text = error.to_string();
-            let (first, help) = text.split_once("\n\n").unwrap_or((&text, ""));
-            print_error(&first);
-            let _ = std::io::stderr().write_all(help.as_bytes());
+            print_error(&error);
+            if let CommandError::NothingSaid(help) = error {
+                let _ = std::io::stdout().write_all(help.as_bytes());
+            }
             ExitCode::from(BAD_CONFIGURATION)
         }
     }

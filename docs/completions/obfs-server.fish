@@ -2,66 +2,67 @@ complete -c obfs-server -s s -d 'Listen on this address (default: all); may be g
 complete -c obfs-server -s p -d 'Listen on this port.' -r
 complete -c obfs-server -s r -d 'Where Shadowsocks listens.' -r
 complete -c obfs-server -s l -d 'Taken for old command lines.' -r
-complete -c obfs-server -l obfs -d 'What the connections look like: http (a client\'s default), an HTTP upgrade, or tls, a look-alike of a TLS session, both as simple-obfs makes them; websocket (or ws) is mode=websocket. A server may take both: http,tls.' -r
-complete -c obfs-server -l mode -d 'websocket or quic, as v2ray-plugin makes them, httpupgrade, as v2ray and xray have it, or grpc, as its fork has it; a server takes both websocket and httpupgrade where it takes one. A server\'s default is auto: every kind of client on one port, quic among them where the option quic is set.' -r
-complete -c obfs-server -l host -d 'The name whose certificate acme.sh has; requests are not compared with it.' -r
-complete -c obfs-server -l sni -l peer -d 'TLS for this name, or for all names below it (*.example.com), goes raw to HOST:PORT; may be given several times.' -r
-complete -c obfs-server -l tls -d 'TLS around WebSocket or HTTPUpgrade; a server with mode=websocket or mode=httpupgrade then takes nothing in the clear. With mode=auto, also where that is the default, it takes both; with tls=only, nothing in the clear either.' -r
-complete -c obfs-server -l quic-congestion -d 'With QUIC: how fast to send, cubic (the default) by what is lost, or bbr by what arrives, which is experimental.' -r
-complete -c obfs-server -l cert -d 'Its certificate chain (default: acme.sh\'s for host); it is read anew when it changes.' -r
-complete -c obfs-server -l certRaw -l cert-raw -d 'The same as cert, as the text between the lines of a PEM file.' -r
-complete -c obfs-server -l key -d 'The certificate\'s key, in PEM (default: acme.sh\'s for host).' -r
-complete -c obfs-server -l mux -d 'WebSocket and gRPC client: so many sessions share a connection, or a stream of one (default: 1, with gRPC 0); 0 is no Mux.Cool. A server always takes both.' -r
-complete -c obfs-server -l serviceName -l service-name -d 'gRPC: the service that a client asks for, and that a server takes (default: GunService); with a leading slash, a whole path. A server may be given several, and takes gRPC beside every other kind of client where one is given.' -r
-complete -c obfs-server -l header -d 'WebSocket and HTTPUpgrade client: one more header of the request; may be given several times.' -r
-complete -c obfs-server -l user-agent -d 'WebSocket and HTTPUpgrade client: what the request\'s User-Agent says (default: Go-http-client/1.1).' -r
-complete -c obfs-server -l proxy -d 'Reach the server through a proxy, which looks its name up: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded (default port: 1080).' -r
-complete -c obfs-server -l keepalive -l keep-alive -d 'WebSocket client: send a ping on a connection on which nothing was sent, or nothing has come, for nearly so long, for proxies in front that end idle ones (default: 45); 0 sends none.' -r
-complete -c obfs-server -l fwmark -d 'Mark outgoing packets (SO_MARK on Linux).' -r
-complete -c obfs-server -l localAddr -l local-addr -d 'In SS_LOCAL_HOST\'s place; several hosts with `|`.' -r
-complete -c obfs-server -l localPort -l local-port -d 'In SS_LOCAL_PORT\'s place.' -r
-complete -c obfs-server -l remoteAddr -l remote-addr -d 'In SS_REMOTE_HOST\'s place; several hosts with `|`.' -r
-complete -c obfs-server -l remotePort -l remote-port -d 'In SS_REMOTE_PORT\'s place.' -r
-complete -c obfs-server -l obfs-host -d 'Take only connections that ask for this name (default: any).' -r
-complete -c obfs-server -l obfs-tls-host -d 'Take the hellos of obfs=tls for these names alone, several with a comma. With tls they are taken for no others: who asks for one of these names finds the tunnel, so it is to be none of the website\'s.' -r
-complete -c obfs-server -l obfs-uri -d 'Take only requests for this path (default: that of path, or any).' -r
-complete -c obfs-server -l path -d 'The same for WebSocket and HTTPUpgrade (default: that of obfs-uri, or /).' -r
-complete -c obfs-server -l route -d '/PATH:HOST:PORT: requests for this path, of WebSocket, HTTPUpgrade and obfs=http, go to the Shadowsocks server at HOST:PORT. NAME:HOST:PORT: so do clients with TLS whose hello asks for this name, which is one of the certificate\'s; the path goes before the name. May be given several times.' -r
-complete -c obfs-server -l http-method -d 'The method of the request that is sent, or taken (default: GET).' -r
-complete -c obfs-server -l handshake -d 'eager: the first bytes travel with the request, as simple-obfs sends them (default). standard: they wait for the answer, which costs a round trip and passes every front proxy.' -r
-complete -c obfs-server -l failover -l fallback -d 'The website behind the server: whatever is not a tunnel goes there, untouched. HOST:PORT, or one that is served from here, as nginx would: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER for everything.' -r
-complete -c obfs-server -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS, where it is another one than failover. With tls: where TLS goes that is not for the server\'s own name, or that no client of ours would speak. Always an address.' -r
-complete -c obfs-server -l failover-http -l fallback-http -d 'With tls: the website for visitors who come without TLS (default: with mode=auto that of failover; else failover-tls, or a page that says that this is a port for HTTPS).' -r
-complete -c obfs-server -l failover-h2 -l fallback-h2 -d 'With tls: offer HTTP/2 to visitors, and hand those who take it to this port, which speaks HTTP/2 in the clear; `same` is the port of failover. Where gRPC is taken in the clear: visitors who speak HTTP/2 there go there, too.' -r
-complete -c obfs-server -l failover-quic -l fallback-quic -d 'With mode=quic, or quic: the website\'s HTTP/3, to which every QUIC connection goes that is not for the server\'s own name, or that offers the protocol h3. Without it, nobody answers these.' -r
-complete -c obfs-server -l failover-proxy -l fallback-proxy -d 'Tell the websites with a PROXY header who came: v1, a line of text, or v2, binary. They must expect one.' -r
-complete -c obfs-server -l proxy-protocol -d 'in: connections from the addresses in trusted begin with a PROXY header, version 1 or 2, that says where the visitor came from; without one they are closed.' -r
-complete -c obfs-server -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, several with a comma: their word is taken about where a visitor came from, by proxy-protocol and, for the log, in X-Forwarded-For.' -r
-complete -c obfs-server -l limit-tunnels -d 'The most tunnels that are open at a time; with mux each session is one. A client too many waits for 5 s and then meets the website (default: no limit).' -r
-complete -c obfs-server -l limit-tunnels-per-address -d 'The same for each address, of IPv6 for each network of 64 bits; behind a proxy in trusted the visitor\'s own.' -r
-complete -c obfs-server -l limit-rate-per-address -d 'The new connections of an address in a second that may become tunnels, and at once as many as in two seconds. Visitors count and are not limited.' -r
-complete -c obfs-server -l limit-buffers -d 'The most that waits in the process, in MiB, for those who do not take it; beyond it nothing more is read for them (default: a quarter of the memory).' -r
-complete -c obfs-server -s t -l timeout -d 'End a tunnel on which nothing moved for so long (default: 7200).' -r
-complete -c obfs-server -s i -l interface -d 'Send what is dialled out of this network interface (not what stays on this machine).' -r
-complete -c obfs-server -s b -l source-address -l bind-address -d 'Dial from this address of this machine; only addresses of its family are dialled then.' -r
-complete -c obfs-server -s d -l nameserver -d 'Taken for old configurations and not followed, as simple-obfs does not follow it: names are looked up the way the system is set up. A line in the log says so.' -r
-complete -c obfs-server -s c -l config -d 'Read options from this JSON file, with the names they have here or in simple-obfs. Options and variables that are given otherwise win.' -r
-complete -c obfs-server -s a -l user -d 'Once it listens, go on as this user (name or number) with the user\'s groups. A second process keeps the right to read cert and key, for their renewal.' -r
-complete -c obfs-server -s f -l pid-file -d 'Once it listens, write the process id into this file and go on in the background, logging to syslog; under a Shadowsocks program, which watches its plugin, in the foreground.' -r
-complete -c obfs-server -s n -l nofile -d 'The most files and connections that may be open (default: as many as the system allows, and one for each 48 KiB of memory).' -r
-complete -c obfs-server -l drain -d 'On SIGTERM, close the port and let open tunnels go on until they end, for up to so long (at most 86400); a second SIGTERM ends at once. Default: all end with the first.' -r
-complete -c obfs-server -l loglevel -d 'What is logged: error, warning, info (default), debug or none.' -r
-complete -c obfs-server -l access-log -d 'A line for each connection when it has ended, at the end of the file; SIGHUP opens it anew.' -r
-complete -c obfs-server -l access-log-format -d 'How these lines look: json (default) or text.' -r
-complete -c obfs-server -l metrics -d 'Metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them (default: none). An address of this machine for itself (127.0.0.1:9180), or the path of a Unix socket (/run/obfs-rs.sock).' -r
+complete -c obfs-server -l route -d 'Another Shadowsocks server behind the same port. /PATH:HOST:PORT sends websocket, httpupgrade and obfs=http requests for this path to HOST:PORT. NAME:HOST:PORT does so for TLS clients that ask for this name of the certificate. The path is looked at first. May be given several times. [server only]' -r
+complete -c obfs-server -l proxy -d 'Reach the server through this proxy: socks5://[USER:PASSWORD@]HOST[:PORT] or http://[USER:PASSWORD@]HOST[:PORT], user and password percent-encoded. The proxy looks up the server\'s name. Default: no proxy; default port: 1080. [client only]' -r
+complete -c obfs-server -l mode -d 'The disguise, by v2ray-plugin\'s names: websocket, httpupgrade, quic or grpc. websocket takes httpupgrade as well, and the other way round; quic listens on UDP alone. Default: auto, which takes every kind of client on one port (QUIC if quic is set, gRPC if serviceName is set).' -r
+complete -c obfs-server -l obfs -d 'The disguise, by simple-obfs\'s names: http is an HTTP upgrade, tls looks like a TLS session but is none, websocket (or ws) is the same as mode=websocket. Several are separated by commas: http,tls. Default: as mode says.' -r
+complete -c obfs-server -l host -d 'The name by which acme.sh\'s certificate is found. Requests for other names are taken, too.' -r
+complete -c obfs-server -l path -d 'websocket and httpupgrade: take only requests for this path. Default: that of obfs-uri, or /.' -r
+complete -c obfs-server -l obfs-host -d 'Take only clients that ask for this name. Default: any name.' -r
+complete -c obfs-server -l obfs-uri -d 'obfs=http: take only requests for this path. Default: that of path, or any path.' -r
+complete -c obfs-server -l obfs-tls-host -d 'obfs=tls: take only clients that ask for one of these names, separated by commas. With tls, no other clients of obfs=tls are taken: use names that the website does not have. Default: with tls none, otherwise as obfs-host says. [server only]' -r
+complete -c obfs-server -l http-method -d 'The method of the request, such as GET or POST. The one to take. Default: GET.' -r
+complete -c obfs-server -l handshake -d 'obfs=http and httpupgrade: eager sends the first bytes together with the request, as simple-obfs does. standard sends them after the answer: one round trip more, and every proxy in front passes it. Default: eager; with httpupgrade standard. [client only]' -r
+complete -c obfs-server -l mux -d 'websocket and grpc: how many sessions share a connection (Mux.Cool). No effect: a server takes clients with it and without.' -r
+complete -c obfs-server -l serviceName -l service-name -d 'grpc: the name of the service; with a leading slash, the whole path. May be given several times. With mode=auto, gRPC is taken only if this is set. Default with mode=grpc: GunService.' -r
+complete -c obfs-server -l header -d 'websocket and httpupgrade: one more header of the request. May be given several times. [client only]' -r
+complete -c obfs-server -l user-agent -d 'websocket, httpupgrade and grpc: the User-Agent of the request. Default: that of Go, as in v2ray-plugin. [client only]' -r
+complete -c obfs-server -l tls -d 'TLS around websocket, httpupgrade or grpc. With mode=auto, clients with TLS and without are taken; tls=only takes none without. With another mode, none without are taken. Default: no TLS.' -r
+complete -c obfs-server -l cert -d 'The certificate chain in PEM; it is read again when the file changes. Default: acme.sh\'s for host.' -r
+complete -c obfs-server -l key -d 'The private key of cert, in PEM; it is read again when the file changes. Default: acme.sh\'s for host. [server only]' -r
+complete -c obfs-server -l certRaw -l cert-raw -d 'One more certificate to trust: the text between the first and the last line of a PEM file. [client only]' -r
+complete -c obfs-server -l sni -l peer -d 'NAME:HOST:PORT passes TLS for this name, or for all names below it (*.example.com), unopened to HOST:PORT. May be given several times.' -r
+complete -c obfs-server -l quic-congestion -d 'QUIC\'s congestion control: cubic, which goes by lost packets, or bbr, which goes by the rate of delivery and is experimental. Default: cubic.' -r
+complete -c obfs-server -l failover -l fallback -d 'The website behind the port: everything that is no tunnel goes there unchanged. HOST:PORT, or a built-in website: redirect:URL, dir:PATH (the files of a folder) or status:NUMBER (one answer to everything). Default: answers like an nginx without a website. [server only]' -r
+complete -c obfs-server -l failover-tls -l fallback-tls -d 'The website for visitors who speak TLS. With tls: for TLS with another name than the server\'s own, and for hellos that no client of ours sends. Default: as failover, if that is HOST:PORT; with tls none. [server only]' -r
+complete -c obfs-server -l failover-http -l fallback-http -d 'With tls: the website for visitors without TLS. Default: with mode=auto that of failover; otherwise that of failover-tls, or a page that says that this is a port for HTTPS. [server only]' -r
+complete -c obfs-server -l failover-h2 -l fallback-h2 -d 'The website for HTTP/2, at a port that speaks HTTP/2 without TLS; same means the port of failover. With tls, HTTP/2 is then offered to visitors. Where grpc is taken without TLS, visitors with HTTP/2 go there, too. Default: HTTP/2 is offered only with mode=grpc. [server only]' -r
+complete -c obfs-server -l failover-quic -l fallback-quic -d 'With mode=quic or quic: the website\'s HTTP/3, for QUIC with another name than the server\'s own and for QUIC that offers h3. Default: these get no answer. [server only]' -r
+complete -c obfs-server -l failover-proxy -l fallback-proxy -d 'Tell the websites each visitor\'s address in a PROXY header: v1 (text) or v2 (binary). The websites must expect it. Default: no header. [server only]' -r
+complete -c obfs-server -l trusted -d 'The proxies in front, ADDRESS or ADDRESS/PREFIX, separated by commas. They are believed when they say where a visitor comes from: in a PROXY header (proxy-protocol=in), and for the log in X-Forwarded-For. Default: none. [server only]' -r
+complete -c obfs-server -l proxy-protocol -d 'in: connections from the addresses in trusted must begin with a PROXY header, version 1 or 2, and are closed if they do not. Default: no header is expected. [server only]' -r
+complete -c obfs-server -l keepalive -l keep-alive -d 'websocket: send a ping before a connection has been silent for this time, so that no proxy ends it as idle. In seconds, 0 sends none. Default: 45. [client only]' -r
+complete -c obfs-server -s t -l timeout -d 'Close a tunnel after this time without data, in seconds. Default: 7200.' -r
+complete -c obfs-server -l limit-tunnels -d 'The most tunnels at a time; with mux each session is one. A client over the limit waits for 5 s and then gets the website. Default: no limit. [server only]' -r
+complete -c obfs-server -l limit-tunnels-per-address -d 'The most tunnels at a time for each address (IPv6: each network of 64 bits). Behind a proxy in trusted, the visitor\'s address counts. Default: no limit. [server only]' -r
+complete -c obfs-server -l limit-rate-per-address -d 'The most new connections per second of an address that may become tunnels; twice as many at once. Visitors count and are not limited. Default: no limit. [server only]' -r
+complete -c obfs-server -l limit-buffers -d 'The most memory for data that waits for slow receivers, in MiB. Beyond it, no more is read for them. Default: a quarter of the memory.' -r
+complete -c obfs-server -s n -l nofile -d 'The most open files, connections among them. Default: as many as the system allows, but at most one for each 48 KiB of memory.' -r
+complete -c obfs-server -s i -l interface -d 'Dial through this network interface; connections within this machine are not affected. Default: the system chooses.' -r
+complete -c obfs-server -s b -l source-address -l bind-address -d 'Dial from this address of this machine, and only to addresses of its family. Default: the system chooses.' -r
+complete -c obfs-server -l fwmark -d 'Mark outgoing packets with this number (SO_MARK, Linux). Default: no mark.' -r
+complete -c obfs-server -s c -l config -d 'Read more options from this JSON file. What is given elsewhere wins.' -r
+complete -c obfs-server -l loglevel -d 'What to log: error, warning, info, debug or none. Default: info.' -r
+complete -c obfs-server -l access-log -d 'Write one line for each connection when it has ended, to stdout or to the end of a file; SIGHUP opens the file again. Default: off.' -r
+complete -c obfs-server -l access-log-format -d 'The form of these lines: json or text. Default: json.' -r
+complete -c obfs-server -l metrics -d 'Serve metrics for Prometheus at http://ADDRESS/metrics, with /healthz and /readyz beside them: a loopback address (127.0.0.1:9180) or the path of a Unix socket (/run/obfs-rs.sock). Default: off.' -r
+complete -c obfs-server -l drain -d 'On SIGTERM, stop listening and let open tunnels go on for up to this time, in seconds, at most 86400; a second SIGTERM ends at once. Default: end at once.' -r
+complete -c obfs-server -s a -l user -d 'Once it listens, go on as this user, by name or number, with the user\'s groups. A second process keeps the right to read cert and key when they are renewed. Default: the user who starts it.' -r
+complete -c obfs-server -s f -l pid-file -d 'Once it listens, write the process id to this file, go into the background and log to syslog. Under a Shadowsocks program, which watches its plugin, it stays in the foreground. Default: off.' -r
+complete -c obfs-server -l localAddr -l local-addr -d 'In place of SS_LOCAL_HOST; several hosts are separated by `|`.' -r
+complete -c obfs-server -l localPort -l local-port -d 'In place of SS_LOCAL_PORT.' -r
+complete -c obfs-server -l remoteAddr -l remote-addr -d 'In place of SS_REMOTE_HOST; several hosts are separated by `|`.' -r
+complete -c obfs-server -l remotePort -l remote-port -d 'In place of SS_REMOTE_PORT.' -r
+complete -c obfs-server -s d -l nameserver -d 'Has no effect, as in simple-obfs: names are looked up as the system does it.' -r
 complete -c obfs-server -l version -d 'Print the version.'
-complete -c obfs-server -l quic -d 'With mode=auto and tls: take QUIC as well, on UDP of the same port. (mode=quic takes it alone, and leaves TCP of the port to others.)'
-complete -c obfs-server -l reverse-proxy -d 'Answer the upgrade at once, as proxies in front need it. The server always does; taken for old configurations.'
-complete -c obfs-server -l udp -d 'Carry UDP, too, in mode=websocket, quic or grpc: a client takes it at its local port, a server sends it to Shadowsocks\'s. For hosts that pass it through plugins: shadowsocks-rust with plugin_mode=tcp_and_udp (or udp_only). Both halves need it; v2ray-plugin\'s server has it already.'
-complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open) where the system has it.'
-complete -c obfs-server -l mptcp -d 'Use Multipath TCP between the halves where the system has it, TCP where it has not.'
-complete -c obfs-server -s 6 -l ipv6-first -d 'Of a name\'s addresses, try IPv6 first (default: the order of the system).'
-complete -c obfs-server -s V -l android-vpn -d 'On Android: have every socket exempted from the VPN before it dials, by whoever listens on protect_path in the working directory.'
+complete -c obfs-server -l udp -d 'websocket, quic and grpc: carry UDP, too. Both halves need it, and a Shadowsocks program that passes UDP to its plugin: shadowsocks-rust with plugin_mode=tcp_and_udp. Default: UDP does not go through the plugin.'
+complete -c obfs-server -l quic -d 'With mode=auto and tls: take QUIC, too, on the same port of UDP. (mode=quic takes QUIC alone.) Default: no QUIC. [server only]'
+complete -c obfs-server -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open), where the system can. Default: off.'
+complete -c obfs-server -l mptcp -d 'Use Multipath TCP between the halves, where the system can. Default: off.'
+complete -c obfs-server -s 6 -l ipv6-first -d 'If a name has addresses of both families, try IPv6 first. Default: the system\'s order.'
 complete -c obfs-server -s v -l verbose -d 'The same as loglevel=debug.'
-complete -c obfs-server -l metrics-public -d 'Take an address for metrics that others reach, too.'
-complete -c obfs-server -s h -l help -d 'Print help'
+complete -c obfs-server -l metrics-public -d 'Allow an address for metrics that other machines can reach. Default: off.'
+complete -c obfs-server -s V -l android-vpn -d 'Android: have each outgoing socket exempted from the VPN, through the socket protect_path in the working directory. Default: off.'
+complete -c obfs-server -l reverse-proxy -d 'Has no effect: the server always answers the upgrade at once. [server only]'
+complete -c obfs-server -s h -d 'Print the options that are used most.'
+complete -c obfs-server -l help -d 'Print all options.'

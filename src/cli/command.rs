@@ -16,7 +16,10 @@ pub enum Command {
     Run(Box<Config>),
     /// Show on this machine that it works.
     #[cfg(all(feature = "client", feature = "server"))]
-    Demo,
+    Demo {
+        /// Go on until somebody has looked at the website.
+        stay: bool,
+    },
     /// Compare a server with the website behind it.
     #[cfg(feature = "probe")]
     Probe(Box<ProbeConfig>),
@@ -52,6 +55,9 @@ pub enum CommandError {
     #[error("command line: {0} (see --help)")]
     CommandLine(String),
     /// Nothing was said at all. The text says how the program is used.
-    #[error("SS_REMOTE_HOST is not set: this is a plugin, which a Shadowsocks program starts\n\n{0}")]
+    ///
+    /// For somebody at a prompt it is the help that was wanted. A service, a container or a host that passes no
+    /// variables must not take it for a success: to them it is a configuration that cannot work.
+    #[error("SS_REMOTE_HOST is not set: this is a plugin, which a Shadowsocks program starts")]
     NothingSaid(String),
 }

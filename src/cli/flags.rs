@@ -1,6 +1,7 @@
 //! The table of options as flags, and what all command lines that clap reads have in common.
 
 use super::command::{Command, CommandError};
+use super::suggest;
 use crate::config::options::{Kind, OPTIONS, OptionSpec};
 use crate::config::{PluginOption, Role};
 use clap::error::ErrorKind;
@@ -9,16 +10,49 @@ use std::ffi::OsString;
 
 /// A command line as clap reads it, or what it has printed instead.
 pub(super) fn matches(
-    command: clap::Command,
+    mut command: clap::Command,
     args: &[OsString],
 ) -> Result<Result<ArgMatches, Command>, CommandError> {
-    match command.try_get_matches_from(args) {
+    match command.try_get_matches_from_mut(args) {
         Ok(matches) => Ok(Ok(matches)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Err(Command::Print(error.render().to_string())))
         }
-        Err(error) => Err(one_line_error(&error)),
+        Err(error) => Err(one_line_error(&error, &command, args)),
     }
+}
+
+/// The name of the flag `-h` among the matches of a command with [`help_args`].
+const SHORT_HELP: &str = "short-help";
+
+/// `-h` for what is used most, `--help` for everything.
+pub(super) fn help_args() -> [Arg; 2] {
+    const HEADING: &str = "Help";
+    [
+        Arg::new(SHORT_HELP)
+            .short('h')
+            .action(ArgAction::SetTrue)
+            .help("Print the options that are used most."),
+        Arg::new("help").long("help").action(ArgAction::HelpShort).help("Print all options."),
+    ]
+    .map(|arg| arg.help_heading(HEADING))
+}
+
+/// The short help of a command with [`help_args`], if it is asked for: of the options in the table, the `common` ones.
+pub(super) fn short_help(
+    matches: &ArgMatches,
+    mut command: clap::Command,
+    common: &[&str],
+) -> Option<String> {
+    let is_left_out = |arg: &Arg| {
+        let id = arg.get_id().as_str();
+        OPTIONS.iter().any(|spec| spec.name == id) && !common.contains(&id)
+    };
+    let asked_for = matches.get_flag(SHORT_HELP);
+    asked_for.then(|| {
+        command = command.mut_args(|arg| if is_left_out(&arg) { arg.hide(true) } else { arg });
+        command.render_help().to_string()
+    })
 }
 
 /// The options that can be flags: a subcommand says which half it is.
@@ -32,7 +66,7 @@ pub(super) fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
     known(role).map(move |spec| {
         let other = role.is_some() && spec.half.is_some() && spec.half != role;
         let mut arg =
-            Arg::new(spec.name).help(help_for(spec.help, role)).help_heading(spec.heading()).hide(other);
+            Arg::new(spec.name).help(help(spec, role)).help_heading(spec.group.heading()).hide(other);
         if !matches!(spec.kind, Kind::Values(_)) {
             arg = arg.overrides_with(spec.name);
         }
@@ -56,13 +90,21 @@ pub(super) fn option_args(role: Option<Role>) -> impl Iterator<Item = Arg> {
     })
 }
 
-/// What a half's `--help` says of an option: of a text for both halves, only what is about this one.
+/// What a half's `--help` says of an option, and whether the other half has it, too: one string of options is often
+/// handed to both.
+fn help(spec: &OptionSpec, role: Option<Role>) -> String {
+    let text = help_for(spec.help, role);
+    match spec.half {
+        Some(half) if role.is_some() => format!("{text} [{half} only]"),
+        _ => text,
+    }
+}
+
+/// Of a text for both halves, only what is about this one.
 pub(super) fn help_for(help: &'static str, role: Option<Role>) -> String {
+    const CLIENT: &str = "Client: ";
     const SERVER: &str = "Server: ";
-    let client = ["WebSocket client: ", "Client: "]
-        .iter()
-        .filter_map(|mark| Some((help.find(mark)?, help.find(mark)? + mark.len())))
-        .next();
+    let client = help.find(CLIENT).map(|start| (start, start + CLIENT.len()));
     let (Some(role), Some((start, end)), Some(server)) = (role, client, help.find(SERVER)) else {
         return help.to_owned();
     };
@@ -70,9 +112,7 @@ pub(super) fn help_for(help: &'static str, role: Option<Role>) -> String {
         Role::Client => help.get(end..server),
         Role::Server => help.get(server + SERVER.len()..),
     };
-    let mut chars = part.unwrap_or(help).trim().chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{}{first}{}", help.get(..start).unwrap_or_default(), chars.as_str())
+    format!("{}{}", help.get(..start).unwrap_or_default(), part.unwrap_or(help).trim())
 }
 
 /// The options among the flags.
@@ -97,13 +137,15 @@ pub(super) fn options(matches: &ArgMatches, role: Option<Role>) -> Vec<PluginOpt
 }
 
 /// clap explains itself on several lines; a host's log wants one.
-fn one_line_error(error: &clap::Error) -> CommandError {
+fn one_line_error(error: &clap::Error, command: &clap::Command, args: &[OsString]) -> CommandError {
     let text = error.render().to_string();
     // What is wrong may be listed below the line that says so; an empty line ends it. What may have been
     // meant stands below that.
     let mut lines = text.lines().map(str::trim);
     let what: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
-    let tips = lines.filter_map(|line| line.strip_prefix("tip: ")).map(|tip| format!(": {tip}"));
-    let tips: String = tips.collect();
-    CommandError::CommandLine(format!("{}{tips}", what.join(" ").trim_start_matches("error: ")))
+    let meant = suggest::meant(error, command, args).unwrap_or_else(|| {
+        let tips = lines.filter_map(|line| line.strip_prefix("tip: "));
+        tips.map(|tip| format!(": {tip}")).collect()
+    });
+    CommandError::CommandLine(format!("{}{meant}", what.join(" ").trim_start_matches("error: ")))
 }

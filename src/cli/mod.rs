@@ -19,6 +19,7 @@ mod ready;
 #[cfg_attr(not(feature = "share"), path = "no_share.rs")]
 mod share;
 mod simple_obfs;
+mod suggest;
 mod v2ray_plugin;
 mod version;
 

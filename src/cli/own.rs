@@ -4,6 +4,7 @@ use super::command::{self, CommandError};
 use super::flags::{self, option_args};
 use super::version::{VERSION, version};
 use super::{probe, ready, share};
+use crate::config::options::Group;
 use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
@@ -12,23 +13,47 @@ use std::ffi::OsString;
 const ABOUT: &str = "A Shadowsocks plugin (SIP003) that makes connections look like web traffic.";
 
 const TOP_HELP: &str = "\
-As a plugin it is started by the Shadowsocks program, which passes its settings in SS_* variables:
-  ss-local  … --plugin obfs-rs --plugin-opts \"obfs=http;obfs-uri=/a-path-of-your-own\"
-  ss-server … --plugin obfs-rs --plugin-opts \"obfs=http;obfs-uri=/a-path-of-your-own;failover=127.0.0.1:8080\"
-The options in --plugin-opts have the names of the flags in `obfs-rs client --help` and
-`obfs-rs server --help`. To see it work on this machine: obfs-rs demo";
+A Shadowsocks program starts it, with options in one string:
+  ss-server … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine;failover=127.0.0.1:80\"
+  ss-local  … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine\"
+The options are the flags of `obfs-rs help server` and `obfs-rs help client`, without dashes.
+To see it work on this machine: obfs-rs demo";
 
 const CLIENT_EXAMPLE: &str = "\
 Example: disguise what comes in on port 1984 and send it to a server half:
-  obfs-rs client --listen 127.0.0.1:1984 --remote server.example.com:80 --obfs http --obfs-uri /path
+  obfs-rs client --listen 127.0.0.1:1984 --remote example.com:80 --mode websocket --path /mine
 The same with a file (-c FILE):
-  {\"server\": \"server.example.com\", \"server_port\": 80, \"local_port\": 1984, \"obfs\": \"http\", \"obfs-uri\": \"/path\"}";
+  {\"server\": \"example.com\", \"server_port\": 80, \"local_port\": 1984,
+   \"mode\": \"websocket\", \"path\": \"/mine\"}";
 
 const SERVER_EXAMPLE: &str = "\
 Example: take tunnels on port 80 for the Shadowsocks server on port 9000, with a website behind:
-  obfs-rs server --listen 0.0.0.0:80 --backend 127.0.0.1:9000 --obfs http --obfs-uri /path --failover 127.0.0.1:8080
+  obfs-rs server --listen [::]:80 --backend 127.0.0.1:9000 --path /mine --failover 127.0.0.1:8080
 The same with a file (-c FILE):
-  {\"server\": \"0.0.0.0\", \"server_port\": 80, \"dst_addr\": \"127.0.0.1:9000\", \"failover\": \"127.0.0.1:8080\"}";
+  {\"server\": \"::\", \"server_port\": 80, \"dst_addr\": \"127.0.0.1:9000\",
+   \"path\": \"/mine\", \"failover\": \"127.0.0.1:8080\"}";
+
+/// What `-h` of a half shows of the option table.
+const COMMON: &[&str] = &[
+    "mode",
+    "obfs",
+    "host",
+    "path",
+    "obfs-host",
+    "obfs-uri",
+    "tls",
+    "cert",
+    "key",
+    "sni",
+    "failover",
+    "failover-tls",
+    "trusted",
+    "mux",
+    "udp",
+    "proxy",
+    "c",
+    "loglevel",
+];
 
 /// The whole command line, from which `--help`, manual pages and completions are made.
 pub(super) fn command() -> Command {
@@ -37,35 +62,66 @@ pub(super) fn command() -> Command {
         .about(ABOUT)
         .after_help(TOP_HELP)
         .disable_version_flag(true)
-        .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version."))
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .action(ArgAction::Version)
+                .help("Print the version, the target and the features (also: -V alone)."),
+        )
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print this help."))
         // Some hosts append arguments to a plugin's command: its options are taken there too.
         .args(option_args(None).map(|arg| arg.hide(true)))
         .subcommand(half(Role::Client))
         .subcommand(half(Role::Server))
-        .subcommand(Command::new("demo").about(
-            "Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.",
-        ))
+        .subcommand(demo_command())
         .subcommand(probe::command())
         .subcommand(ready::command())
         .subcommand(share::command())
 }
 
+fn demo_command() -> Command {
+    Command::new("demo")
+        .about("Show on this machine that it works: website, server and client, 100 MB through them.")
+        .arg(Arg::new("stay").long("stay").action(ArgAction::SetTrue).help(
+            "Then go on, so that a browser can look at the website behind the server; Enter ends it, and so does the \
+             end of standard input.",
+        ))
+}
+
 pub(super) fn half(role: Role) -> Command {
     let address = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("HOST:PORT").value_hint(ValueHint::Hostname).help(help)
+        Arg::new(name)
+            .long(name)
+            .value_name("HOST:PORT")
+            .value_hint(ValueHint::Hostname)
+            .help(help)
+            .help_heading(Group::Addresses.heading())
     };
     let (about, example, listen, far) = match role {
         Role::Client => (
             "The client half: takes plain connections, sends them disguised to a server half.",
             CLIENT_EXAMPLE,
-            address("listen", "Where plain connections come in (SS_LOCAL_HOST, SS_LOCAL_PORT)."),
-            address("remote", "The server half; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT)."),
+            address(
+                "listen",
+                "Listen here for plain connections. Default: SS_LOCAL_HOST and SS_LOCAL_PORT, which a Shadowsocks \
+                 program sets.",
+            ),
+            address(
+                "remote",
+                "The address of the server half; several hosts are separated by `|`. Default: SS_REMOTE_HOST and \
+                 SS_REMOTE_PORT.",
+            ),
         ),
         Role::Server => (
-            "The server half: takes disguised connections for Shadowsocks, hands all others to a website.",
+            "The server half: takes disguised connections, passes all others on to a website.",
             SERVER_EXAMPLE,
-            address("listen", "The public address; several hosts with `|` (SS_REMOTE_HOST, SS_REMOTE_PORT)."),
-            address("backend", "Where Shadowsocks listens (SS_LOCAL_HOST, SS_LOCAL_PORT)."),
+            address(
+                "listen",
+                "Listen on this public address; several hosts are separated by `|`. Default: SS_REMOTE_HOST and \
+                 SS_REMOTE_PORT, which a Shadowsocks program sets.",
+            ),
+            address("backend", "The address of Shadowsocks. Default: SS_LOCAL_HOST and SS_LOCAL_PORT."),
         ),
     };
     Command::new(match role {
@@ -74,8 +130,10 @@ pub(super) fn half(role: Role) -> Command {
     })
     .about(about)
     .after_help(StyledStr::from(example))
+    .disable_help_flag(true)
     .args([listen, far])
     .args(option_args(Some(role)))
+    .args(flags::help_args())
 }
 
 /// Reads the command line.
@@ -95,7 +153,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         Err(printed) => return Ok(printed),
     };
     let (matches, role) = match matches.subcommand() {
-        Some(("demo", _)) => return demo(),
+        Some(("demo", found)) => return demo(found.get_flag("stay")),
         Some(("probe", found)) => return probe::read(found),
         Some(("ready", found)) => return ready::read(found),
         Some(("share", found)) => return share::read(found, env),
@@ -103,6 +161,12 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         Some(("server", found)) => (found, Some(Role::Server)),
         _ => (&matches, None),
     };
+    if let Some(role) = role {
+        let command = half(role).bin_name(format!("obfs-rs {role}"));
+        if let Some(text) = flags::short_help(matches, command, COMMON) {
+            return Ok(command::Command::Print(text));
+        }
+    }
     let settings = Settings {
         dialect: Dialect::Own,
         role: role.map(|role| (role, RoleReason::Subcommand)),
@@ -113,13 +177,13 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
 }
 
 #[cfg(all(feature = "client", feature = "server"))]
-fn demo() -> Result<command::Command, CommandError> {
-    Ok(command::Command::Demo)
+fn demo(stay: bool) -> Result<command::Command, CommandError> {
+    Ok(command::Command::Demo { stay })
 }
 
 /// It is of both halves.
 #[cfg(not(all(feature = "client", feature = "server")))]
-fn demo() -> Result<command::Command, CommandError> {
+fn demo(_: bool) -> Result<command::Command, CommandError> {
     use crate::config::Feature;
     let missing = if cfg!(feature = "client") { Feature::Server } else { Feature::Client };
     Err(ConfigError::LeftOut { asked: "demo".to_owned(), feature: missing }.into())
@@ -144,13 +208,15 @@ mod tests {
 
     #[test]
     fn each_half_reads_of_itself() {
-        let help = |role| flags::help_for("As ever. Client: the one. Server: the other.", role);
+        let help = |role| flags::help_for("As ever. Client: The one. Server: The other.", role);
         assert_eq!(help(Some(Role::Client)), "As ever. The one.");
         assert_eq!(help(Some(Role::Server)), "As ever. The other.");
         assert_eq!(flags::help_for("Both: all of it.", Some(Role::Server)), "Both: all of it.");
         for (role, not) in [(Role::Client, "Server: "), (Role::Server, "Client: ")] {
             let shown = half(role).render_help().to_string();
-            for heading in ["Disguise:", "TLS:", "Connections:", "Process:"] {
+            for heading in
+                ["Addresses:", "Disguise:", "TLS and QUIC:", "Tuning:", "Process and log:", "Compatibility:"]
+            {
                 assert!(shown.contains(heading), "{shown}");
             }
             assert!(!shown.contains(not), "{shown}");

@@ -18,6 +18,26 @@ pub(super) fn role_of(program: &str) -> Option<Role> {
     }
 }
 
+/// What `-h` shows of the option table: what simple-obfs's own usage text has.
+const COMMON: &[&str] = &[
+    "obfs",
+    "obfs-host",
+    "obfs-uri",
+    "http-method",
+    "failover",
+    "a",
+    "f",
+    "t",
+    "c",
+    "n",
+    "v",
+    "fast-open",
+    "mptcp",
+    "b",
+    "6",
+    "d",
+];
+
 /// Reads the command line of a program of this name, which is this half.
 pub(super) fn read(
     program: &str,
@@ -29,6 +49,9 @@ pub(super) fn read(
         Ok(matches) => matches,
         Err(printed) => return Ok(printed),
     };
+    if let Some(text) = flags::short_help(&matches, command(role), COMMON) {
+        return Ok(command::Command::Print(text));
+    }
     let settings = Settings {
         dialect: Dialect::SimpleObfs,
         role: Some((role, RoleReason::ProgramName(program.to_owned()))),
@@ -81,6 +104,7 @@ pub(super) fn command(role: Role) -> Command {
         // As getopt has it: a name may be cut where it is clear all the same.
         .infer_long_args(true)
         .disable_version_flag(true)
+        .disable_help_flag(true)
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version."))
         .arg(host.action(ArgAction::Append))
         .arg(port.overrides_with("port"));
@@ -100,12 +124,13 @@ pub(super) fn command(role: Role) -> Command {
             .arg(given("local-port", 'l', "PORT", "Taken for old command lines.").hide(true)),
     };
     // The client's -b is where it listens.
-    command.args(option_args(Some(role)).map(move |arg| match (role, arg.get_short()) {
+    let options = option_args(Some(role)).map(move |arg| match (role, arg.get_short()) {
         (Role::Client, Some('b')) => arg.short(None),
         // The one name that simple-obfs spells so.
         _ if arg.get_id() == "reverse-proxy" => arg.alias("reverse_proxy"),
         _ => arg,
-    }))
+    });
+    command.args(options).args(flags::help_args())
 }
 
 fn addresses(matches: &ArgMatches, role: Role) -> Result<Addresses, ConfigError> {

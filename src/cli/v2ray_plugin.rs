@@ -4,7 +4,7 @@
 
 use super::command::{Command, CommandError};
 use super::version::version;
-use crate::config::options::{self, Kind, OPTIONS};
+use crate::config::options::{self, Kind, OPTIONS, OptionSpec};
 use crate::config::{Addresses, Dialect, PluginOption, ProcessEnv, Setting, Settings, TEXT};
 use std::ffi::OsString;
 
@@ -50,7 +50,9 @@ fn flags(args: &[OsString]) -> Result<Result<Vec<PluginOption>, String>, Command
             _ => {}
         }
         let Some(spec) = options::find(name) else {
-            return fail(format!("unknown flag `-{name}`"));
+            let meant = options::nearest(name);
+            let meant = meant.map_or(String::new(), |meant| format!(": did you mean `-{meant}`?"));
+            return fail(format!("unknown flag `-{name}`{meant}"));
         };
         if value.is_none() && matches!(spec.kind, Kind::Value(_) | Kind::Values(_)) {
             match args.next().and_then(|value| value.to_str()) {
@@ -86,19 +88,53 @@ fn settings(mut options: Vec<PluginOption>) -> Settings {
     Settings { dialect: Dialect::V2rayPlugin, role: None, options, addresses }
 }
 
-/// The flags, as Go lists them.
+/// The flags that v2ray-plugin itself has.
+const OWN: &[&str] = &[
+    "V",
+    "cert",
+    "certRaw",
+    "fast-open",
+    "fwmark",
+    "host",
+    "key",
+    "localAddr",
+    "localPort",
+    "loglevel",
+    "mode",
+    "mux",
+    "path",
+    "remoteAddr",
+    "remotePort",
+    "server",
+    "tls",
+];
+
+/// The flags as Go lists them: v2ray-plugin's own in the order of their names, then ours.
 fn help() -> String {
     let mut text = "Usage of v2ray-plugin, as obfs-rs plays it:\n".to_owned();
-    for spec in OPTIONS {
-        let value = match spec.kind {
-            Kind::Flag => String::new(),
-            Kind::FlagOr(word) => format!("[={word}]"),
-            Kind::Value(name) | Kind::Values(name) => format!(" {name}"),
-        };
-        text.push_str(&format!("  -{}{value}\n    \t{}\n", spec.name, spec.help));
+    for spec in OWN.iter().filter_map(|name| options::find(name)) {
+        text.push_str(&flag_help(spec));
     }
     text.push_str("  -version\n    \tPrint the version.\n");
+    text.push_str("\nFlags that v2ray-plugin does not have:\n");
+    let mut group = None;
+    for spec in OPTIONS.iter().filter(|spec| !OWN.contains(&spec.name)) {
+        if group.replace(spec.group) != Some(spec.group) {
+            text.push_str(&format!("\n{}:\n", spec.group));
+        }
+        text.push_str(&flag_help(spec));
+    }
     text
+}
+
+fn flag_help(spec: &OptionSpec) -> String {
+    let value = match spec.kind {
+        Kind::Flag => String::new(),
+        Kind::FlagOr(word) => format!("[={word}]"),
+        Kind::Value(name) | Kind::Values(name) => format!(" {name}"),
+    };
+    let half = spec.half.map_or(String::new(), |half| format!("({half}) "));
+    format!("  -{}{value}\n    \t{half}{}\n", spec.name, spec.help)
 }
 
 #[cfg(test)]
@@ -144,6 +180,27 @@ mod tests {
         for line in ["p -nonsense", "p word", "p -host", "p -"] {
             let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert!(flags(&args).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_begins_with_the_flags_of_v2ray_plugin() {
+        let text = help();
+        let (own, ours) = text.split_once("does not have").unwrap();
+        for name in OWN {
+            assert!(own.contains(&format!("\n  -{name}")), "{name}: {own}");
+        }
+        assert!(own.contains("\n  -key FILE\n    \t(server) "), "{own}");
+        assert!(ours.contains("\nWebsite:\n  -failover WEBSITE\n"), "{ours}");
+        assert!(OPTIONS.iter().all(|spec| text.matches(&format!("\n  -{}", spec.name)).count() >= 1));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        for (flag, meant) in [("-locaPort", "`-localPort`"), ("--hots", "`-host`")] {
+            let args = ["v2ray-plugin", flag].map(OsString::from);
+            let error = flags(&args).unwrap_err().to_string();
+            assert!(error.contains(meant), "{error}");
         }
     }
 

@@ -103,7 +103,7 @@ pub(super) fn routes(
     passed: &[NameRoute],
     tls: bool,
 ) -> Result<BackendRoutes, ConfigError> {
-    let expected = "a path or a name and where it goes (/PATH:HOST:PORT or NAME:HOST:PORT, such as \
+    let expected = "a route (/PATH:HOST:PORT or NAME:HOST:PORT, such as \
                     /a-path:127.0.0.1:8389 or a.example.com:[::1]:8389)";
     let mut routes = BackendRoutes::default();
     let mut seen = HashSet::new();
@@ -120,7 +120,7 @@ pub(super) fn routes(
         } else {
             let name = name(from).ok_or_else(|| fail(expected))?;
             if !tls {
-                let needs = "`tls`, where it is for a name; a path begins with a slash";
+                let needs = "`tls` for a route by name (a path begins with a slash)";
                 return Err(ConfigError::needs(&option.key, needs));
             }
             if passed.iter().any(|route| route.pattern.matches(name.as_bytes())) {

@@ -7,6 +7,7 @@ use super::error::ConfigError;
 use super::grpc::{self, GrpcClientConfig};
 use super::host::{host_header, http_host, name_of};
 use super::names;
+use super::no_effect;
 use super::options::Options;
 use super::quic::{self, QuicClientConfig};
 use super::role::Role;
@@ -219,10 +220,10 @@ pub(super) fn client(
     match disguise {
         Disguise::WebSocket => {}
         Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
-        Disguise::FakeTls => web::warn_of_no_pings(options, "obfs=tls")?,
+        Disguise::FakeTls => no_effect::obfs_tls(options)?,
         Disguise::Quic => web::warn_of_no_pings(options, "mode=quic")?,
         Disguise::Grpc => web::warn_of_no_pings(options, "mode=grpc")?,
-        Disguise::Http | Disguise::Auto => web::warn_of_no_pings(options, "obfs=http")?,
+        Disguise::Http | Disguise::Auto => no_effect::obfs_http(options)?,
     }
     Ok(match disguise {
         Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),

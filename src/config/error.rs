@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// An option has a value that it cannot have.
-    #[error("option `{name}`{}", wrong(value, expected))]
+    #[error("{}{}", option(name), wrong(value, expected))]
     Option {
         /// The option's name.
         name: String,
@@ -20,7 +20,7 @@ pub enum ConfigError {
         expected: String,
     },
     /// A variable, or the flag that stands for it, has a value that it cannot have.
-    #[error("{name}: `{value}` is not {expected}")]
+    #[error("{name}{}", wrong_variable(value, expected))]
     Variable {
         /// The variable or flag.
         name: String,
@@ -75,7 +75,7 @@ pub enum ConfigError {
         meant: &'static str,
     },
     /// Something that is needed was not given at all.
-    #[error("{name} is not set: expected {expected} (see obfs-rs --help)")]
+    #[error("{name} is not set: expected {expected} (see --help)")]
     Missing {
         /// The variable, and the flag that would do.
         name: String,
@@ -125,6 +125,14 @@ impl ConfigError {
     }
 }
 
+/// An option by its name; one that stands in a file has its place in front.
+fn option(name: &str) -> String {
+    match name.rsplit_once(": ") {
+        Some((place, name)) => format!("configuration file {place}: option `{name}`"),
+        None => format!("option `{name}`"),
+    }
+}
+
 /// What is wrong with an option's value, or with an option that has none.
 fn wrong(value: &str, expected: &str) -> String {
     match value {
@@ -137,6 +145,14 @@ fn wrong(value: &str, expected: &str) -> String {
         _ if (value.starts_with("http://") || value.starts_with("https://")) && !expected.contains("URL") => {
             format!(": `{value}` is not {expected}: leave out what a URL has beside it")
         }
+        _ => format!(": `{value}` is not {expected}"),
+    }
+}
+
+/// What is wrong with the value of a variable or a flag.
+fn wrong_variable(value: &str, expected: &str) -> String {
+    match value {
+        "" => format!(" is empty: expected {expected}"),
         _ => format!(": `{value}` is not {expected}"),
     }
 }
@@ -183,16 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_empty_is_told_as_such() {
+        let message = ConfigError::variable("SS_REMOTE_PORT", "", "a port").to_string();
+        assert_eq!(message, "SS_REMOTE_PORT is empty: expected a port");
+        assert_eq!(
+            ConfigError::option("obfs", "", "a disguise").to_string(),
+            "option `obfs` has no value: expected a disguise"
+        );
+    }
+
+    #[test]
     fn a_log_has_no_path_and_no_host() {
-        for (name, shown) in [
-            ("path", "…"),
-            ("/etc/c.json:3: obfs_uri", "…"),
-            ("Route", "…"),
-            ("obfs", "/s3cret"),
-            ("failover", "/s3cret"),
+        for (name, option, shown) in [
+            ("path", "option `path`", "…"),
+            ("/etc/c.json:3: obfs_uri", "configuration file /etc/c.json:3: option `obfs_uri`", "…"),
+            ("Route", "option `Route`", "…"),
+            ("obfs", "option `obfs`", "/s3cret"),
+            ("failover", "option `failover`", "/s3cret"),
         ] {
             let message = ConfigError::option(name, "/s3cret", "fit").without_secret().to_string();
-            assert_eq!(message, format!("option `{name}`: `{shown}` is not fit"));
+            assert_eq!(message, format!("{option}: `{shown}` is not fit"));
         }
     }
 }

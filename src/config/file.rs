@@ -4,6 +4,7 @@
 
 use super::endpoints::{Addresses, Setting, split_address};
 use super::error::{ConfigError, one_line};
+use super::json;
 use super::options::{Kind, find, same_name};
 use super::role::Role;
 use super::sip003::PluginOption;
@@ -136,7 +137,7 @@ impl File {
             }
             ConfigError::File {
                 place: format!("{path}:{}:{}", error.line_display(), error.column_display()),
-                problem: lower_first(&error.kind().to_string()),
+                problem: json::problem(error.kind()),
             }
         })?;
         let object = match parsed.value {
@@ -253,11 +254,6 @@ fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
 }
 
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,15 +326,19 @@ mod tests {
             ("", "f.json:1: the file is empty: expected a JSON object"),
             ("[]", "f.json:1: expected a JSON object {…}"),
             ("[\"obfs\"]", "f.json:1: expected a JSON object {…}"),
-            ("{\n \"timeout\": 60\n \"obfs\": 1}", "f.json:2:15: expected comma"),
+            ("{\n \"timeout\": 60\n \"obfs\": 1}", "f.json:2:15: expected a comma before this"),
             ("{\n\n \"timeout\": sixty}", "f.json:3:13: unexpected"),
             ("{\n \"obfs\": {}}", "f.json:2: key `obfs`: expected a text, a number, true or false"),
             ("{\"obfs\": \"ht", "f.json:1:10: unterminated string"),
             ("{\"obfs\":\"http\",\n", "f.json:1: the file ends too early, after line 1"),
             ("{\"obfs\":\n", "f.json:1: the file ends too early, after line 1"),
-            ("{\"obfs\":}", "f.json:1:9: unexpected close brace"),
+            ("{\"obfs\":}", "f.json:1:9: unexpected `}`"),
             ("{\"server\": {\"a\": 1}}", "f.json:1: key `server`: expected"),
-            ("{'obfs': 1}", "f.json:1:2: single-quoted"),
+            ("{'obfs': 1}", "f.json:1:2: single-quoted texts are not allowed: use double quotes"),
+            ("{obfs: 1}", "f.json:1:2: expected a key in double quotes"),
+            ("{\"obfs\" \"http\"}", "f.json:1:9: expected `:` behind the key"),
+            ("{\"obfs\": http}", "f.json:1:10: unexpected character or word: texts stand in double quotes"),
+            ("{} {}", "f.json:1:4: unexpected text behind"),
         ] {
             let message = problem(text);
             assert!(message.contains(wanted) && !message.contains('\n'), "{text:?}: {message}");

@@ -79,7 +79,7 @@ fn is_route(option: &PluginOption) -> bool {
 pub(super) fn routes(options: &Options) -> Result<Vec<NameRoute>, ConfigError> {
     /// More are better kept in the configuration of a proxy that is made for it.
     const MOST: usize = 256;
-    let expected = "a name and where it goes (NAME:HOST:PORT, such as *.example.com:127.0.0.1:8443)";
+    let expected = "a route (NAME:HOST:PORT, such as *.example.com:127.0.0.1:8443)";
     let mut routes = Vec::new();
     for option in options.all("sni").filter(|option| is_route(option)) {
         let text = option.value.as_deref().unwrap_or_default();

@@ -3,9 +3,11 @@
 //! Plugin options, the command line, `--help` and the "did you mean" of an unknown name all read
 //! this one table, so that none of them can know an option that another does not.
 
+mod nearest;
 mod table;
 
-pub use table::{Kind, OPTIONS, OptionSpec};
+pub(crate) use nearest::{closest, nearest};
+pub use table::{Group, Kind, OPTIONS, OptionSpec};
 
 use super::error::{ConfigError, one_line};
 use super::role::{Role, RoleReason};
@@ -188,6 +190,7 @@ impl Options {
             let names: Vec<_> = unknown().map(|option| format!("`{}`", one_line(&option.key))).collect();
             return fail(match (names.as_slice(), string.first().and_then(|option| nearest(&option.key))) {
                 ([name], Some(nearest)) => format!("{name} is no option: did you mean `{nearest}`?"),
+                ([name], None) => format!("{name} is no option of obfs-rs: is it another plugin's?"),
                 _ => format!(
                     "none of {} is an option of obfs-rs: are they another plugin's?",
                     names.join(", ")
@@ -270,20 +273,6 @@ fn may_mean(option: &PluginOption) -> Option<&'static str> {
     DISGUISE.iter().copied().find(|meant| strsim::damerau_levenshtein(&name, meant) == 1 && fits(meant))
 }
 
-/// The known name nearest to one that is not known.
-fn nearest(name: &str) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase();
-    OPTIONS
-        .iter()
-        .flat_map(|spec| std::iter::once(&spec.name).chain(spec.aliases))
-        .filter(|known| known.len() > 1)
-        .map(|known| (strsim::damerau_levenshtein(&name, &known.to_ascii_lowercase()), *known))
-        // Two slips of the finger, or one in three letters of a short name.
-        .filter(|(distance, known)| *distance <= 2.min(known.len() / 3 + 1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,7 +350,7 @@ mod tests {
             ("websocket;host=a.com", "did you mean `mode=websocket`"),
             ("tsl;host=a.com", "did you mean `tls`"),
             ("tls=1;moed=grpc", "did you mean `mode`"),
-            ("zzz", "none of `zzz` is an option"),
+            ("zzz", "`zzz` is no option of obfs-rs: is it another plugin's?"),
             ("UID=x;PublicKey=y;ServerName=z", "none of `UID`, `PublicKey`, `ServerName`"),
             ("obfs-hots=a.com", "did you mean `obfs-host`"),
         ] {

@@ -55,7 +55,7 @@ pub(super) fn tls(options: &Options) -> Result<Option<Tls>, ConfigError> {
     }
     match truth(Some(value)) {
         Some(set) => Ok(set.then_some(Tls::On)),
-        None => Err(ConfigError::option(&option.key, value, "a flag's value (true or false) or only")),
+        None => Err(ConfigError::option(&option.key, value, "true, false or only")),
     }
 }
 

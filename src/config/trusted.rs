@@ -12,7 +12,7 @@ pub(super) fn trusted_proxies(options: &Options) -> Result<TrustedProxies, Confi
     for option in options.all("trusted") {
         let text = option.value.as_deref().unwrap_or_default();
         for network in text.split([',', '|']).map(str::trim) {
-            let expected = "addresses of proxies in front (ADDRESS or ADDRESS/PREFIX, such as 10.0.0.0/8)";
+            let expected = "an address or a network (ADDRESS or ADDRESS/PREFIX, such as 10.0.0.0/8)";
             let parsed = Network::parse(network);
             trusted.push(parsed.ok_or_else(|| {
                 // An address with something behind it: only that can be wrong.
@@ -21,7 +21,7 @@ pub(super) fn trusted_proxies(options: &Options) -> Result<TrustedProxies, Confi
                     Some(bits) => &format!("a network (ADDRESS/PREFIX): the prefix is 0 to {bits}"),
                     None => expected,
                 };
-                ConfigError::option(&option.key, text, expected)
+                ConfigError::option(&option.key, if network.is_empty() { text } else { network }, expected)
             })?);
         }
     }

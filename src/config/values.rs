@@ -72,9 +72,7 @@ pub(super) fn truth(value: Option<&str>) -> Option<bool> {
 pub(super) fn flag(options: &Options, name: &str) -> Result<bool, ConfigError> {
     let Some(option) = options.get(name) else { return Ok(false) };
     let value = option.value.as_deref();
-    truth(value).ok_or_else(|| {
-        ConfigError::option(&option.key, value.unwrap_or_default(), "a flag's value (true or false)")
-    })
+    truth(value).ok_or_else(|| ConfigError::option(&option.key, value.unwrap_or_default(), "true or false"))
 }
 
 /// The names of `obfs-tls-host`, in lower case.

@@ -76,7 +76,7 @@ pub(super) fn client(
         return Err(ConfigError::conflict(
             option,
             format_args!("mode={mode}"),
-            "frames come behind the answer",
+            "its frames follow the answer: leave `handshake` out",
         ));
     }
     let mux = mux(options, 1)?;

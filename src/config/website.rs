@@ -124,7 +124,7 @@ pub(super) fn failover(
             None if plain.is_some() => {
                 return Err(ConfigError::needs(
                     option,
-                    "an address: `failover` is none whose port it could take",
+                    "`failover=HOST:PORT`: the built-in website has no port",
                 ));
             }
             None => return Err(ConfigError::needs(option, "`failover`")),

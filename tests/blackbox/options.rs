@@ -6,7 +6,6 @@ use crate::support::conn::{assert_echo, connect, recv_head, send};
 use crate::support::plugin::{Ours, Vars, client, ours, server};
 use crate::support::ports::free_port;
 use crate::support::{proc, secs, within};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 /// Exit code of a configuration error, so that a service manager can tell it from a crash.
@@ -183,20 +182,6 @@ fn a_variable_that_is_no_text_is_refused() {
     });
 }
 
-/// Started by hand, with nothing: says what is missing, and how it is used.
-#[test]
-fn nothing_at_all_is_refused() {
-    within(secs(30), || {
-        for (arguments, code) in [(&[][..], CONFIG_ERROR), (&["-v"], CONFIG_ERROR), (&["-V"], 0)] {
-            let (exit, text) = run(arguments);
-            assert_eq!(exit, Exit::Code(code), "{arguments:?}: {text}");
-            let words: &[&str] =
-                if code == 0 { &["obfs-rs 0."] } else { &["SS_REMOTE_HOST", "Usage:", "demo"] };
-            assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text}");
-        }
-    });
-}
-
 /// Each unknown option is warned about with the nearest known name, and everything else works.
 #[test]
 fn unknown_options_are_warned_about_with_the_nearest_name() {
@@ -296,115 +281,5 @@ fn loglevel_decides_what_is_written() {
             assert_eq!(!lines.is_empty(), expect_any, "{options}: {lines:?}");
             assert_eq!(lines.iter().any(|l| l.contains(&from)), expect_tunnel, "{options}: {lines:?}");
         }
-    });
-}
-
-// ---- the command line
-
-fn run(arguments: &[&str]) -> (Exit, String) {
-    let mut command = ours();
-    command.args(arguments);
-    let child = Child::spawn(&format!("{arguments:?}"), command);
-    let exit = child.wait_exit(secs(5));
-    (exit, child.lines().join("\n"))
-}
-
-#[test]
-fn help_and_version_are_answered() {
-    within(secs(30), || {
-        let (exit, text) = run(&["--version"]);
-        assert_eq!(exit, Exit::Code(0));
-        // What a report of a fault has to say.
-        for word in [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, "features: ", "client"] {
-            assert!(text.contains(word), "{word}: {text}");
-        }
-        let (exit, text) = run(&["--help"]);
-        assert_eq!(exit, Exit::Code(0));
-        for word in ["client", "server", "demo", "probe"] {
-            assert!(text.contains(word), "{word}: {text}");
-        }
-        for arguments in [&["help"][..], &["help", "server"]] {
-            let (exit, text) = run(arguments);
-            assert_eq!(exit, Exit::Code(0), "{text}");
-            assert!(text.contains("Usage: obfs-rs"), "{arguments:?}: {text}");
-        }
-        // An example for each, and the options by their names.
-        for (role, words) in [
-            ("client", ["obfs-rs client --", "--obfs-host", "--handshake"]),
-            ("server", ["obfs-rs server --", "--failover", "--obfs-uri"]),
-        ] {
-            let (exit, text) = run(&[role, "--help"]);
-            assert_eq!(exit, Exit::Code(0));
-            for word in words {
-                assert!(text.contains(word), "{role}, {word}: {text}");
-            }
-        }
-    });
-}
-
-#[test]
-fn a_bad_command_line_is_refused() {
-    within(secs(30), || {
-        for (arguments, words) in [
-            (
-                &["server", "--listen", "127.0.0.1:1", "--backend", "127.0.0.1:2", "--failover", "nowhere"][..],
-                &["failover", "nowhere"][..],
-            ),
-            (&["client", "--no-such-flag"], &["--no-such-flag"]),
-            (&["clinet"], &["clinet", "client"]),
-            (&["serve"], &["serve", "'server'"]),
-            (&["client", "--lisen", "127.0.0.1:1"], &["--lisen", "'--listen'"]),
-            (&["client", "--listen", "127.0.0.1:1", "--remote", "127.0.0.1"], &["remote", "127.0.0.1"]),
-        ] {
-            let (exit, text) = run(arguments);
-            assert_eq!(exit, Exit::Code(CONFIG_ERROR), "{arguments:?}: {text}");
-            for word in words {
-                assert!(text.contains(word), "{arguments:?} lacks {word}: {text}");
-            }
-        }
-    });
-}
-
-/// Without a host: both halves by the command line alone.
-#[test]
-fn both_halves_run_from_the_command_line() {
-    within(secs(60), || {
-        let echo = Backend::echo();
-        let (public, local) = (free_port(), free_port());
-        let mut command = ours();
-        command.args(["server", "--listen", &format!("127.0.0.1:{public}")]);
-        command.args(["--backend", &echo.addr.to_string(), "--obfs", "http", "--obfs-uri", "/s"]);
-        let server = Child::spawn("server by command line", command);
-        server.wait_listening(public);
-        let mut command = ours();
-        command.args(["client", "--listen", &format!("127.0.0.1:{local}")]);
-        command.args(["--remote", &format!("127.0.0.1:{public}"), "--obfs-uri", "/s"]);
-        command.args(["--obfs-host", "www.bing.com"]);
-        let client = Child::spawn("client by command line", command);
-        client.wait_listening(local);
-        assert_echo(&connect(SocketAddr::from(([127, 0, 0, 1], local))), b"hello");
-    });
-}
-
-/// Both given: the command line wins, and what it does not say comes from the environment.
-#[test]
-fn the_command_line_beats_the_environment() {
-    within(secs(60), || {
-        let (remote, connections) = Backend::manual();
-        let port = free_port();
-        let mut command = ours();
-        Vars {
-            remote: ("127.0.0.1".into(), remote.addr.port()),
-            local: ("127.0.0.1".into(), port),
-            options: "obfs=http;obfs-host=environment.example;obfs-uri=/kept".into(),
-        }
-        .put(&mut command);
-        command.args(["client", "--obfs-host", "command.example"]);
-        let child = Child::spawn("client", command);
-        child.wait_listening(port);
-        let app = connect(SocketAddr::from(([127, 0, 0, 1], port)));
-        send(&app, b"x");
-        let head = recv_head(&next(&connections));
-        assert!(head.starts_with("GET /kept HTTP/1.1\r\nHost: command.example:"), "{head}");
     });
 }

@@ -219,7 +219,7 @@ fn help_has_every_option_of_simple_obfs() {
         let dir = TempDir::new("drop-in");
         for name in ["obfs-local", "obfs-server"] {
             let options = |program: PathBuf| -> BTreeSet<String> {
-                let (exit, lines) = ended(command(program, "--help"));
+                let (exit, lines) = ended(command(program, "-h"));
                 assert_eq!(exit, Exit::Code(0), "{name}");
                 let text = lines.join("\n");
                 assert!(text.contains(name), "{text}");
@@ -233,7 +233,7 @@ fn help_has_every_option_of_simple_obfs() {
             // The server's -l stands in its usage text and does nothing.
             let missing: Vec<_> =
                 theirs.difference(&ours).filter(|o| !(name == "obfs-server" && *o == "-l")).collect();
-            assert!(missing.is_empty(), "{name} --help lacks {missing:?}");
+            assert!(missing.is_empty(), "{name} -h lacks {missing:?}");
             assert!(theirs.len() > 10, "{theirs:?}");
         }
     });
@@ -402,7 +402,7 @@ fn bad_input_is_refused_with_one_line() {
         let cases: Vec<(String, Vec<&str>)> = vec![
             (format!("-c {missing}"), vec![&missing]),
             (format!("-c {folder}"), vec![&folder]),
-            (format!("-c {no_comma}"), vec![&no_comma, ":2:", "expected comma"]),
+            (format!("-c {no_comma}"), vec![&no_comma, ":2:", "expected a comma"]),
             (format!("-c {no_value}"), vec![&no_value, ":3:", "unexpected"]),
             (format!("{base} -c {no_number}"), vec![&no_number, ":3", "timeout", "soon"]),
             (format!("{base} -c {no_flag}"), vec![&no_flag, ":2", "fast_open", "perhaps"]),

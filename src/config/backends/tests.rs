@@ -73,7 +73,7 @@ fn wrong_ones_are_told() {
         "a.example:1:127.0.0.1:8388",
     ] {
         let error = read(&[wrong]).expect_err(wrong);
-        let expected = if wrong.is_empty() { "no value" } else { "is not a path or a name" };
+        let expected = if wrong.is_empty() { "no value" } else { "is not a route (" };
         assert!(error.starts_with("option `route`") && error.contains(expected), "{wrong}: {error}");
     }
 }
