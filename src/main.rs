@@ -57,6 +57,11 @@ fn main() -> ExitCode {
             obfs_rs::probe::run(*config),
         )
         .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
+        Ok(Command::Check(config, said)) => obfs_rs::runtime::block_on(
+            tokio::runtime::Builder::new_current_thread(),
+            obfs_rs::check::run(*config, said),
+        )
+        .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
         #[cfg(feature = "metrics")]
         Ok(Command::Ready { address, live }) => obfs_rs::runtime::block_on(
             tokio::runtime::Builder::new_current_thread(),

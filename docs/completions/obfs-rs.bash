@@ -16,6 +16,9 @@ _obfs__rs() {
             ",$1")
                 cmd="obfs__rs"
                 ;;
+            obfs__rs,check)
+                cmd="obfs__rs__subcmd__check"
+                ;;
             obfs__rs,client)
                 cmd="obfs__rs__subcmd__client"
                 ;;
@@ -33,6 +36,9 @@ _obfs__rs() {
                 ;;
             obfs__rs,server)
                 cmd="obfs__rs__subcmd__server"
+                ;;
+            obfs__rs__subcmd__help,check)
+                cmd="obfs__rs__subcmd__help__subcmd__check"
                 ;;
             obfs__rs__subcmd__help,client)
                 cmd="obfs__rs__subcmd__help__subcmd__client"
@@ -59,7 +65,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --quic --quic-congestion --cert --cert-raw --certRaw --key --mux --service-name --serviceName --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --udp --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo probe ready help"
+            opts="-t -i -b -6 -d -V -c -a -f -n -v -h --version --obfs --mode --host --peer --sni --tls --quic --quic-congestion --cert --cert-raw --certRaw --key --mux --service-name --serviceName --header --user-agent --proxy --keep-alive --keepalive --fwmark --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --obfs-host --obfs-tls-host --obfs-uri --path --route --http-method --handshake --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --proxy-protocol --trusted --reverse-proxy --udp --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --timeout --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --nameserver --android-vpn --config --user --pid-file --nofile --drain --loglevel --access-log --access-log-format --verbose --metrics --metrics-public --server --client --help client server demo check probe ready help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -362,6 +368,32 @@ _obfs__rs() {
                     return 0
                     ;;
                 --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        obfs__subcmd__rs__subcmd__check)
+            opts="-h --client --server --remote --listen --backend --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --remote)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --backend)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -709,8 +741,22 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__help)
-            opts="client server demo probe ready help"
+            opts="client server demo check probe ready help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        obfs__subcmd__rs__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -92,6 +92,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s h -l help -d 'Print hel
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "server" -d 'The server half: takes disguised connections for Shadowsocks, hands all others to a website.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "demo" -d 'Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.'
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "check" -d 'Dry run: say what options ask for and what is odd, and try what they need.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "probe" -d 'Show whether visitors can tell a server from the website behind it: visit both, and compare.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "ready" -d 'Ask a half that runs whether it is ready: for a health check.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -224,6 +225,12 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s v -l verbose 
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l metrics-public -d 'Take an address for metrics that others reach, too.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l remote -d 'A client\'s: the server half; several hosts with `|`.' -r -f -a "(__fish_print_hostnames)"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l listen -d 'Where the half listens; several hosts with `|`.' -r -f -a "(__fish_print_hostnames)"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l backend -d 'A server\'s: where Shadowsocks listens.' -r -f -a "(__fish_print_hostnames)"
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l client -d 'They are a client\'s.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l server -d 'They are a server\'s.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l site -d 'The website that it must not be told from.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l name -d 'The name that is asked for, in Host and in TLS hellos (default: the server\'s HOST; hellos name no addresses).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l path -d 'The tunnel\'s path (path=, obfs-uri=). Upgrades that miss it narrowly are sent, and none that the server would have to grant (default: upgrades go to a random path).' -r
@@ -236,9 +243,10 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s v -l verbose -
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand ready" -l live -d 'Ask only whether it goes on (/healthz): also where it drains, or Shadowsocks is away.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand ready" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "server" -d 'The server half: takes disguised connections for Shadowsocks, hands all others to a website.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "demo" -d 'Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "probe" -d 'Show whether visitors can tell a server from the website behind it: visit both, and compare.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "ready" -d 'Ask a half that runs whether it is ready: for a health check.'
-complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo probe ready help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "server" -d 'The server half: takes disguised connections for Shadowsocks, hands all others to a website.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "demo" -d 'Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "check" -d 'Dry run: say what options ask for and what is odd, and try what they need.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "probe" -d 'Show whether visitors can tell a server from the website behind it: visit both, and compare.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "ready" -d 'Ask a half that runs whether it is ready: for a health check.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

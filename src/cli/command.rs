@@ -2,7 +2,7 @@
 
 #[cfg(feature = "metrics")]
 use crate::config::MetricsAddress;
-use crate::config::{Config, ConfigError, ProcessEnv, Settings};
+use crate::config::{Config, ConfigError, ProcessEnv, SaidAddresses, Settings};
 #[cfg(feature = "probe")]
 use crate::probe::ProbeConfig;
 use thiserror::Error;
@@ -26,6 +26,8 @@ pub enum Command {
         /// Only whether it goes on.
         live: bool,
     },
+    /// Look whether a half could start and work, without being it.
+    Check(Box<Config>, SaidAddresses),
     /// Print this text and end well: `--help`, `--version`.
     Print(String),
 }

@@ -3,7 +3,7 @@
 use super::command::{self, CommandError};
 use super::flags::{self, option_args};
 use super::version::{VERSION, version};
-use super::{probe, ready};
+use super::{check, probe, ready};
 use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
@@ -45,6 +45,7 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("demo").about(
             "Show that it works: site, echo, server and client in one process, 100 MB through the tunnel.",
         ))
+        .subcommand(check::command())
         .subcommand(probe::command())
         .subcommand(ready::command())
 }
@@ -95,6 +96,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
     };
     let (matches, role) = match matches.subcommand() {
         Some(("demo", _)) => return demo(),
+        Some(("check", found)) => return check::read(found, env),
         Some(("probe", found)) => return probe::read(found),
         Some(("ready", found)) => return ready::read(found),
         Some(("client", found)) => (found, Some(Role::Client)),

@@ -108,7 +108,7 @@ fn of_certificate(error: &CertificateError) -> String {
 }
 
 /// The names that a certificate has; as many as a line has room for, and harmless ones.
-fn names(presented: &[String]) -> String {
+pub(super) fn names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "one without names (subjectAltName)".to_owned();
     }
