@@ -12,6 +12,7 @@ use crate::net::dial::DialError;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::{End, Outcome, Side, Timeouts};
+use crate::service::StartError;
 use crate::transport::{NotOpened, Opener};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,6 +56,7 @@ pub(super) async fn check(
     let own = if said.local { OwnAddresses::to_be(&config.listen) } else { OwnAddresses::default() };
     let (opener, names) = match Client::opener(&config, tunnel, &own) {
         Ok(opener) => opener,
+        Err(error @ StartError::Tls(_)) => return report.fails("tls", error),
         Err(error) => return report.fails("server", error),
     };
     report.odd_ones("options");
@@ -93,7 +95,7 @@ async fn resolve(names: &Arc<Names>, report: &mut Report) -> bool {
 /// Goes the way of a tunnel in which nothing is said.
 async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, report: &mut Report) {
     let mut progress = Progress::new(config);
-    let opened = match progress.to_end(opener.open(Vec::new()), report).await {
+    let opened = match progress.follow_to_end(opener.open(Vec::new()), report).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return tell_error(&error, &progress, report),
         Err(Late) => return report.fails(progress.next().name(), silence(progress.next())),
@@ -105,12 +107,20 @@ async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, repo
     let mut relaying = opened.relay(near, Timeouts::new(tunnel.idle_timeout));
     let mut outcome = None;
     if !progress.is_granted() && progress.next() == Step::Upgrade && !is_quic(config) {
-        let late = late_answer(&config.disguise);
+        let mut late = late_answer(&config.disguise);
         let patience = late.map_or(STEP, |_| LATE_ANSWER);
-        match (progress.to_grant(&mut relaying, patience, report).await, late) {
+        let mut went = progress.follow_to_grant(&mut relaying, patience, report).await;
+        if went.is_err() && is_grpc(config) && !progress.speaks_http2() {
+            // A server says its settings at once.
+            late = None;
+            went = progress.follow_to_grant(&mut relaying, STEP - LATE_ANSWER, report).await;
+        }
+        match (went, late) {
             (Ok(None), _) => {}
             (Ok(Some(ended)), _) => {
-                report.fails("upgrade", end(&ended));
+                // What the connection of many streams has come to is told by another than the stream.
+                let said = report.take_warnings().into_iter().next().filter(|_| is_grpc(config));
+                report.fails("upgrade", said.unwrap_or_else(|| end(&ended)));
                 outcome = Some(ended);
             }
             (Err(Late), Some(why)) => report.unknown("upgrade", why),
@@ -130,7 +140,12 @@ async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, repo
     if let Some(farewell) = opener.farewell() {
         let _ = timeout(FAREWELL, farewell).await;
     }
-    report.forget_warnings();
+    // (lines of this report say it)
+    drop(report.take_warnings());
+}
+
+fn is_grpc(config: &ClientConfig) -> bool {
+    matches!(config.disguise, ClientDisguise::Grpc(_))
 }
 
 fn is_quic(config: &ClientConfig) -> bool {
@@ -149,7 +164,7 @@ fn late_answer(disguise: &ClientDisguise) -> Option<&'static str> {
              cannot be known without a password",
         ),
         ClientDisguise::Grpc(_) => Some(
-            "the server has not refused the stream; v2ray's answers with the first bytes of Shadowsocks, and more cannot be \
+            "the server has not refused the stream; v2ray's server answers with the first bytes of Shadowsocks, and more cannot be \
              known without a password",
         ),
         ClientDisguise::Web(_) | ClientDisguise::Quic(_) => None,
@@ -158,16 +173,10 @@ fn late_answer(disguise: &ClientDisguise) -> Option<&'static str> {
 
 /// Tells at which step there was an error.
 fn tell_error(error: &NotOpened, progress: &Progress, report: &mut Report) {
-    report.forget_warnings();
+    drop(report.take_warnings());
     let step = match error {
         NotOpened::Dial(DialError::Lookup(_)) => "resolve",
-        NotOpened::Dial(DialError::Proxy(..)) => Step::Proxy.name(),
-        NotOpened::Dial(_) if progress.next() == Step::Quic => Step::Quic.name(),
-        NotOpened::Dial(_) => Step::Connect.name(),
-        NotOpened::Tls(_) => Step::Tls.name(),
-        NotOpened::Quic(_) | NotOpened::Grpc(_) | NotOpened::Upgrade(_) | NotOpened::Malformed(_) => {
-            Step::Upgrade.name()
-        }
+        _ => progress.next().name(),
     };
     report.fails(step, error);
 }

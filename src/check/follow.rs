@@ -36,6 +36,7 @@ impl Step {
 pub(super) struct Progress {
     next: Step,
     granted: bool,
+    speaks_http2: bool,
     has_proxy: bool,
     /// The name that the certificate must have, where there is TLS.
     tls_name: Option<String>,
@@ -55,6 +56,7 @@ impl Progress {
         Progress {
             next: if is_quic { Step::Quic } else { Step::Connect },
             granted: false,
+            speaks_http2: false,
             has_proxy: config.proxy.is_some(),
             tls_name: tls_name(&config.disguise).map(str::to_owned),
             is_quic,
@@ -73,8 +75,13 @@ impl Progress {
         self.granted
     }
 
+    /// Whether the server has shown that it speaks HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.speaks_http2
+    }
+
     /// Does a part of the way to its end, for as long as none of its steps takes longer than [`STEP`].
-    pub(super) async fn to_end<T>(
+    pub(super) async fn follow_to_end<T>(
         &mut self,
         work: impl Future<Output = T>,
         report: &mut Report,
@@ -100,7 +107,7 @@ impl Progress {
     }
 
     /// Does work that goes on, until the server has granted the tunnel (`None`) or the work is over.
-    pub(super) async fn to_grant<T>(
+    pub(super) async fn follow_to_grant<T>(
         &mut self,
         work: impl Future<Output = T>,
         patience: Duration,
@@ -142,6 +149,10 @@ impl Progress {
             Reached::Tls(version) => {
                 self.next = Step::Upgrade;
                 report.ok("tls", format!("{version}; the server's certificate is valid for {name}"));
+            }
+            Reached::Http2 => {
+                self.speaks_http2 = true;
+                report.ok("http2", "the server speaks HTTP/2");
             }
             Reached::Granted => {
                 self.granted = true;

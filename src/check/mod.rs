@@ -22,8 +22,12 @@ mod report;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "metrics")]
+use crate::config::MetricsAddress;
 use crate::config::{Config, Half, SaidAddresses};
 use crate::net::check_device;
+#[cfg(feature = "metrics")]
+use crate::net::options::SocketOptions;
 use crate::os::user::User;
 use crate::service::log_warnings;
 use crate::telemetry::keep_warnings;
@@ -48,6 +52,11 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     }
     if let Some(Err(error)) = config.process.user.as_deref().map(User::find) {
         report.fails("user", error);
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(MetricsAddress::Tcp(address)) = &config.process.metrics {
+        let addresses = std::slice::from_ref(address);
+        port::check(addresses, port::Transport::Tcp, &SocketOptions::default(), &mut report);
     }
     match config.half {
         #[cfg(feature = "client")]

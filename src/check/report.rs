@@ -71,9 +71,9 @@ impl Report {
         }
     }
 
-    /// Leaves out what has been warned of meanwhile: lines of this report say it.
-    pub(super) fn forget_warnings(&mut self) {
-        drop(self.warnings.take());
+    /// What has been warned of meanwhile, to be left out where a line of this report says it.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        self.warnings.take()
     }
 
     fn line(&mut self, verdict: Verdict, step: &str, found: &dyn Display) {
@@ -162,14 +162,14 @@ mod tests {
 
     #[test]
     fn what_is_warned_of_is_told_once_or_not_at_all() {
-        let mut warnings = KeptWarnings::default();
+        let warnings = KeptWarnings::default();
         let paper = Paper::default();
         let mut report = Report::to(warnings.clone(), Box::new(paper.clone()));
-        writeln!(warnings, "a warning").unwrap();
+        warnings.keep("a warning".to_owned());
         report.odd_ones("options");
         report.odd_ones("options");
-        writeln!(warnings, "another").unwrap();
-        report.forget_warnings();
+        warnings.keep("another".to_owned());
+        assert_eq!(report.take_warnings(), ["another"]);
         report.odd_ones("options");
         assert_eq!(paper.0.lock().unwrap().as_slice(), b"odd      options: a warning\n");
     }

@@ -50,6 +50,10 @@ pub(super) async fn check(
         report.ok("website", text);
     }
     behind(&config, &server, said, report).await;
+    if config.quic.as_ref().is_some_and(|quic| quic.website.is_some()) {
+        report
+            .unknown("the website of the option `failover-quic`", "whether it answers over UDP is not asked");
+    }
 }
 
 /// What there is to say of a website that is served from here.
@@ -87,7 +91,8 @@ async fn behind(config: &ServerConfig, server: &Server, said: SaidAddresses, rep
             *slot = Some((what, visited, lacks_udp));
         }
     }
-    report.forget_warnings();
+    // (what a visit has said stands in its line)
+    drop(report.take_warnings());
     for (what, visited, lacks_udp) in found.into_iter().flatten() {
         match visited {
             Visited::Fine(text) => report.ok(&what, text),

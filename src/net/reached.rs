@@ -12,6 +12,8 @@ pub enum Reached {
     Joined(String),
     /// There is TLS, of this version.
     Tls(String),
+    /// The server speaks HTTP/2.
+    Http2,
     /// The server has granted the tunnel.
     Granted,
 }
@@ -26,6 +28,11 @@ tokio::task_local! {
 /// Does the work, and tells the follower what its connections reach, as far as that is in the same task.
 pub async fn followed<T>(follower: Follower, work: impl Future<Output = T>) -> T {
     FOLLOWER.scope(follower, work).await
+}
+
+/// Who follows this task, for another task that works for it.
+pub(crate) fn follower() -> Option<Follower> {
+    FOLLOWER.try_with(Arc::clone).ok()
 }
 
 /// Tells whoever follows this task.

@@ -78,9 +78,7 @@ pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
 /// [`init`].
 pub fn keep_warnings() -> KeptWarnings {
     let kept = KeptWarnings::default();
-    let log = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_level(false);
-    let log = log.log_internal_errors(false).without_time().with_writer(kept.clone());
-    start(LogLevel::Warning, log);
+    start(LogLevel::Warning, kept.clone());
     kept
 }
 
