@@ -45,13 +45,12 @@ pub(super) async fn check(
             false => "does not go through the plugin (option `udp`)",
         },
     );
+    // (a host chooses the local port of its plugin)
     if said.local {
         port::check(&config.listen, Transport::Tcp, &SocketOptions::default(), report);
         if config.udp {
             port::check(&config.listen, Transport::Udp, &SocketOptions::default(), report);
         }
-    } else {
-        report.unknown("listen", "no local address is given (`--listen HOST:PORT`); a host chooses one");
     }
     let own = if said.local { OwnAddresses::to_be(&config.listen) } else { OwnAddresses::default() };
     let (opener, names) = match Client::opener(&config, tunnel, &own) {

@@ -42,7 +42,8 @@ pub const STEP: Duration = Duration::from_secs(11);
 /// nothing fails.
 pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     let mut report = Report::new(keep_warnings());
-    report.ok("role", format!("{} ({})", config.role(), config.role_reason));
+    let reason = config.role_reason.to_string();
+    report.ok("role", format!("{} ({})", config.role(), reason.strip_prefix("role ").unwrap_or(&reason)));
     log_warnings(&config);
     report.odd_ones("options");
     if let Some(name) = &config.tunnel.sockets.interface
@@ -65,7 +66,7 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
         Half::Server(server) => server::check(*server, &config.tunnel, said, &mut report).await,
         // The configuration refuses a half that was left out.
         #[cfg(not(all(feature = "client", feature = "server")))]
-        Half::Client(_) | Half::Server(_) => {
+        _ => {
             let _ = said;
         }
     }

@@ -31,6 +31,7 @@ pub async fn followed<T>(follower: Follower, work: impl Future<Output = T>) -> T
 }
 
 /// Who follows this task, for another task that works for it.
+#[cfg(feature = "grpc")]
 pub(crate) fn follower() -> Option<Follower> {
     FOLLOWER.try_with(Arc::clone).ok()
 }

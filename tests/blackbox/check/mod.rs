@@ -124,10 +124,9 @@ fn what_is_odd_is_told_and_is_no_failure() {
         checked.says("odd", "options", "unknown option `obsf`: did you mean `obfs`? It is ignored");
         checked.says("odd", "options", "the name server 192.0.2.1 is not asked");
         checked.says("odd", "options", "failover");
-        checked.says("ok", "role", "client (role from the options)");
+        checked.says("ok", "role", "client (from the options)");
         checked.says("ok", "disguise", "websocket");
         checked.says("unknown", "server", "--remote");
-        checked.says("unknown", "listen", "--listen");
         let checked = check(&["--server", "obfs=http"]);
         checked.is_well();
         checked.says("unknown", "listen", "--listen").says("unknown", "Shadowsocks", "--backend");
