@@ -104,7 +104,8 @@ fn of_certificate(error: &CertificateError) -> String {
         }
         // One of the same name that has been made anew looks so.
         CertificateError::BadSignature => {
-            "it is signed with another key than that of the certificate which is trusted for it: has the server another              certificate than the file of the option `cert`?"
+            "it is signed with another key than that of the certificate which is trusted for it: has the server another \
+             certificate than the file of the option `cert`?"
                 .to_owned()
         }
         CertificateError::Revoked => "it has been revoked".to_owned(),
