@@ -29,12 +29,20 @@ pub(super) fn check(addresses: &[HostPort], over: Transport, sockets: &SocketOpt
     let udp = if over == Transport::Udp { "UDP " } else { "" };
     match bound {
         Ok(()) => report.ok(STEP, format!("{udp}{shown} can be had")),
-        Err(ListenError::Address { address, error } | ListenError::Udp { address, error })
-            if error.kind() == io::ErrorKind::AddrInUse =>
-        {
-            taken(&address, over, &ListenError::Address { address: address.clone(), error }, report);
+        Err(error) => match in_use(&error) {
+            Some(address) => taken(address, over, &error, report),
+            None => report.fails(STEP, error),
+        },
+    }
+}
+
+/// The address that somebody else has, where that is the reason.
+fn in_use(error: &ListenError) -> Option<&HostPort> {
+    match error {
+        ListenError::Address { address, error } | ListenError::Udp { address, error } => {
+            (error.kind() == io::ErrorKind::AddrInUse).then_some(address)
         }
-        Err(error) => report.fails(STEP, error),
+        ListenError::HandedOver(_) => None,
     }
 }
 
