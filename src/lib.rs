@@ -5,6 +5,7 @@
 #[cfg(not(any(feature = "client", feature = "server")))]
 compile_error!("a program without a half does nothing: it takes the feature `client` or `server`");
 
+pub mod check;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;

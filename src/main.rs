@@ -61,6 +61,11 @@ fn main() -> ExitCode {
         .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
         #[cfg(feature = "share")]
         Ok(Command::Share(share)) => obfs_rs::share::run(&share),
+        Ok(Command::Check(config, said)) => obfs_rs::runtime::block_on(
+            tokio::runtime::Builder::new_current_thread(),
+            obfs_rs::check::run(*config, said),
+        )
+        .unwrap_or_else(|error| fail(&StartError::Runtime(error))),
         #[cfg(feature = "metrics")]
         Ok(Command::Ready { address, live }) => obfs_rs::runtime::block_on(
             tokio::runtime::Builder::new_current_thread(),

@@ -39,6 +39,7 @@ mod streams;
 mod visitors;
 
 use error::Error;
+pub use reach::{Target, Visited};
 pub use shared::Server;
 
 impl Serve for Server {

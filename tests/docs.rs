@@ -52,6 +52,7 @@ fn manual_pages_are_true() {
     let pages: BTreeMap<_, _> = manuals().into_iter().map(page).collect();
     for (page, words) in [
         ("obfs-rs.1", &["obfs\\-rs", "demo"][..]),
+        ("obfs-rs-check.1", &["obfs\\-rs check", "\\-\\-remote", "plugin_opts"]),
         ("obfs-rs-probe.1", &["obfs\\-rs probe", "\\-\\-site"]),
         ("obfs-rs-ready.1", &["obfs\\-rs ready", "\\-\\-live"]),
         ("obfs-rs-share.1", &["obfs\\-rs share", "\\-\\-format"]),

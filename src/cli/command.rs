@@ -2,7 +2,7 @@
 
 #[cfg(feature = "metrics")]
 use crate::config::MetricsAddress;
-use crate::config::{Config, ConfigError, ProcessEnv, Settings};
+use crate::config::{Config, ConfigError, ProcessEnv, SaidAddresses, Settings};
 #[cfg(feature = "probe")]
 use crate::probe::ProbeConfig;
 #[cfg(feature = "share")]
@@ -34,6 +34,8 @@ pub enum Command {
     /// Print what the users of a server enter.
     #[cfg(feature = "share")]
     Share(Box<Share>),
+    /// Look whether a half could start and work, without being it.
+    Check(Box<Config>, SaidAddresses),
     /// Print this text and end well: `--help`, `--version`.
     Print(String),
 }

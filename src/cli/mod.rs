@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | `obfs-local`, `obfs-server` | simple-obfs's (`simple_obfs`) |
 //! | `v2ray-plugin` and its like | v2ray-plugin's (`v2ray_plugin`) |
-//! | any other | our own (`own`), with `probe` (`probe`), `ready` (`ready`) and `share` (`share`) among the subcommands |
+//! | any other | our own (`own`), with `check`, `probe`, `ready` and `share` among the subcommands, each in a file of its own |
 //!
 //! Each fills [`Settings`](crate::config::Settings), and [`config`](crate::config) makes a configuration of
 //! them, with the environment and the file.
 
+mod check;
 mod command;
 mod flags;
 mod own;
@@ -56,12 +57,17 @@ pub fn manuals() -> Vec<(String, clap::Command)> {
         (page.clone(), command.bin_name(format!("obfs-rs {name}")).display_name(page))
     };
     let halves = [Role::Client, Role::Server];
-    [("probe", probe::command()), ("ready", ready::command()), ("share", share::command())]
-        .map(|(name, command)| subcommand(name, command))
-        .into_iter()
-        .chain(halves.map(|role| subcommand(&role.to_string(), own::half(role))))
-        .chain(programs())
-        .collect()
+    [
+        ("check", check::command()),
+        ("probe", probe::command()),
+        ("ready", ready::command()),
+        ("share", share::command()),
+    ]
+    .map(|(name, command)| subcommand(name, command))
+    .into_iter()
+    .chain(halves.map(|role| subcommand(&role.to_string(), own::half(role))))
+    .chain(programs())
+    .collect()
 }
 
 /// Every program whose command line a shell can complete.

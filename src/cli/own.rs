@@ -3,7 +3,7 @@
 use super::command::{self, CommandError};
 use super::flags::{self, option_args};
 use super::version::{VERSION, version};
-use super::{probe, ready, share};
+use super::{check, probe, ready, share};
 use crate::config::options::Group;
 use crate::config::{Addresses, ConfigError, Dialect, ProcessEnv, Role, RoleReason, Settings, split_address};
 use clap::builder::StyledStr;
@@ -75,6 +75,7 @@ pub(super) fn command() -> Command {
         .subcommand(half(Role::Client))
         .subcommand(half(Role::Server))
         .subcommand(demo_command())
+        .subcommand(check::command())
         .subcommand(probe::command())
         .subcommand(ready::command())
         .subcommand(share::command())
@@ -154,6 +155,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
     };
     let (matches, role) = match matches.subcommand() {
         Some(("demo", found)) => return demo(found.get_flag("stay")),
+        Some(("check", found)) => return check::read(found, env),
         Some(("probe", found)) => return probe::read(found),
         Some(("ready", found)) => return ready::read(found),
         Some(("share", found)) => return share::read(found, env),

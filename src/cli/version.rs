@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 /// The version as `--version` shows it behind the program's name.
 pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let commit = option_env!("OBFS_RS_BUILT_COMMIT").map_or(String::new(), |commit| format!(", commit {commit}"));
+    let commit =
+        option_env!("OBFS_RS_BUILT_COMMIT").map_or(String::new(), |commit| format!(", commit {commit}"));
     let features: Vec<_> = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     let features = if features.is_empty() { "none".to_owned() } else { features.join(" ") };
     format!("{} ({}{commit})\nfeatures: {features}", env!("CARGO_PKG_VERSION"), env!("OBFS_RS_TARGET"),)

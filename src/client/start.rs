@@ -4,12 +4,12 @@ use super::udp::Carrier;
 use super::{Client, Opening};
 use crate::config::{self, ClientConfig, ClientDisguise, TunnelConfig};
 use crate::mux::Pool;
-use crate::net;
 use crate::net::dial::Dialer;
 use crate::net::handed_over::HandedOver;
 use crate::net::listen::Listeners;
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
+use crate::net::{self, Names};
 use crate::relay::Timeouts;
 use crate::service::{Half, Service, StartError};
 #[cfg(feature = "grpc")]
@@ -41,6 +41,23 @@ impl Client {
         })
     }
 
+    /// What opens its tunnels, each in a connection of its own, for one who does not listen, and what is known of the
+    /// names that it dials.
+    ///
+    /// # Errors
+    ///
+    /// A server leads back to the `own` addresses, or the roots for TLS cannot be had.
+    pub fn opener(
+        config: &ClientConfig,
+        tunnel: &TunnelConfig,
+        own: &OwnAddresses,
+    ) -> Result<(Opener, Arc<Names>), StartError> {
+        refuse_ourselves(config, own)?;
+        let dialer = dialer(config, tunnel, own);
+        let names = Arc::clone(dialer.names());
+        Ok((Opener::new(config.disguise.clone(), dialer, has_unknown_cuts(config, tunnel))?, names))
+    }
+
     /// A client that listens at its `own` addresses.
     pub(super) fn new(
         config: ClientConfig,
@@ -48,22 +65,13 @@ impl Client {
         own: &OwnAddresses,
     ) -> Result<Client, StartError> {
         refuse_ourselves(&config, own)?;
-        let ClientConfig { servers, proxy, disguise, udp, .. } = config;
-        // Nobody knows where a proxy cuts what it passes on.
-        let unknown_cuts = tunnel.sockets.fast_open || proxy.is_some();
-        let dialer = || {
-            let (servers, sockets) = (servers.clone(), tunnel.sockets.clone());
-            let dialer = match &proxy {
-                Some(proxy) => Dialer::through(proxy.clone(), servers, sockets),
-                None => Dialer::new(servers, sockets),
-            };
-            dialer.without(own.clone())
-        };
         let timeouts = Timeouts::new(tunnel.idle_timeout);
-        let udp = udp.then(|| Carrier::new(&disguise, dialer(), timeouts)).transpose()?;
-        let dialer = dialer();
+        let unknown_cuts = has_unknown_cuts(&config, tunnel);
+        let carrier = || Carrier::new(&config.disguise, dialer(&config, tunnel, own), timeouts);
+        let udp = config.udp.then(carrier).transpose()?;
+        let dialer = dialer(&config, tunnel, own);
         let names = Arc::clone(dialer.names());
-        let opener = match disguise {
+        let opener = match config.disguise {
             ClientDisguise::Web(web) if web.mux > 0 => {
                 let (most, early_data) = (web.mux, web.early_data);
                 let opener = WebOpener::new(web, dialer)?;
@@ -79,6 +87,21 @@ impl Client {
         };
         Ok(Client { opener, udp, timeouts, names })
     }
+}
+
+/// What dials the servers.
+fn dialer(config: &ClientConfig, tunnel: &TunnelConfig, own: &OwnAddresses) -> Dialer {
+    let (servers, sockets) = (config.servers.clone(), tunnel.sockets.clone());
+    let dialer = match &config.proxy {
+        Some(proxy) => Dialer::through(proxy.clone(), servers, sockets),
+        None => Dialer::new(servers, sockets),
+    };
+    dialer.without(own.clone())
+}
+
+/// Nobody knows where a proxy cuts what it passes on.
+fn has_unknown_cuts(config: &ClientConfig, tunnel: &TunnelConfig) -> bool {
+    tunnel.sockets.fast_open || config.proxy.is_some()
 }
 
 /// Makes sure that no server leads back.

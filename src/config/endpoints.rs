@@ -9,6 +9,9 @@ use super::sip003;
 use super::values::value;
 use crate::net::addr::{Host, HostPort, parse_port};
 
+/// Where a setting comes from that nobody has written.
+const DEFAULT: &str = "default";
+
 /// A setting and the name under which the user gave it.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -80,7 +83,7 @@ impl Addresses {
 
     /// What each program takes where nothing is said, and what simple-obfs takes where its file says nothing.
     pub(super) fn defaults(dialect: Dialect, role: Role, file: bool) -> Addresses {
-        let default = |value: &str| Some(Setting::new("default", value));
+        let default = |value: &str| Some(Setting::new(DEFAULT, value));
         let loopback = "127.0.0.1";
         let (remote_host, remote_port, local_host, local_port) = match (dialect, role) {
             (Dialect::V2rayPlugin, Role::Client) => {
@@ -119,6 +122,41 @@ impl Addresses {
         )?;
         Ok((remote, local))
     }
+}
+
+impl Addresses {
+    /// Puts stand-ins where nobody says an address, so that everything else can be read all the same. Returns which
+    /// addresses were said.
+    pub(super) fn fill_in(&mut self, role: Role) -> SaidAddresses {
+        // A name that no resolver has (RFC 2606 section 2).
+        let remote = match role {
+            Role::Client => ("server.invalid", "443"),
+            Role::Server => ("0.0.0.0", "443"),
+        };
+        SaidAddresses {
+            remote: !fill_in(&mut self.remote_host, &mut self.remote_port, remote),
+            local: !fill_in(&mut self.local_host, &mut self.local_port, ("127.0.0.1", "8388")),
+        }
+    }
+}
+
+/// Which of the two addresses of a half were said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SaidAddresses {
+    /// What a client half dials, what a server half listens on.
+    pub remote: bool,
+    /// Where a client half listens for its host, what a server half dials.
+    pub local: bool,
+}
+
+/// Fills an address in of which nothing was said. (A host alone that nobody has written is nothing.)
+fn fill_in(host: &mut Option<Setting>, port: &mut Option<Setting>, instead: (&str, &str)) -> bool {
+    let lacks = port.is_none() && host.as_ref().is_none_or(|host| host.name == DEFAULT);
+    if lacks {
+        *host = Some(Setting::new(DEFAULT, instead.0));
+        *port = Some(Setting::new(DEFAULT, instead.1));
+    }
+    lacks
 }
 
 /// `host|host:port` as a host and a port.

@@ -3,7 +3,7 @@
 use super::client::{self, ClientConfig};
 use super::dialect::Dialect;
 use super::disguise::{Disguise, disguises};
-use super::endpoints::Addresses;
+use super::endpoints::{Addresses, SaidAddresses};
 use super::env::ProcessEnv;
 use super::error::ConfigError;
 use super::evidence::{self, Evidence};
@@ -69,6 +69,20 @@ impl Config {
         self.certificate_files().into_iter().chain(self.file.clone()).collect()
     }
 
+    /// Everything that is odd and taken all the same, in words.
+    pub fn all_warnings(&self) -> Vec<String> {
+        let unknown = self.unknown.iter().map(|unknown| match unknown.nearest {
+            Some(nearest) => {
+                format!("unknown option `{}`: did you mean `{nearest}`? It is ignored", unknown.name)
+            }
+            None => format!("unknown option `{}`: it is ignored", unknown.name),
+        });
+        let nameserver = self.nameserver.iter().map(|server| {
+            format!("the name server {server} is not asked: names are looked up the way the system is set up")
+        });
+        unknown.chain(self.warnings.iter().cloned()).chain(nameserver).collect()
+    }
+
     /// The half this is for.
     pub fn role(&self) -> Role {
         match self.half {
@@ -84,6 +98,24 @@ impl Config {
 ///
 /// The first thing that is wrong.
 pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError> {
+    read_with(settings, env, false).map(|(config, _)| config)
+}
+
+/// The same for one who only looks at it: an address that nobody says is none to complain of. Returns which were said;
+/// in the place of the others are stand-ins.
+///
+/// # Errors
+///
+/// As above.
+pub fn read_to_check(settings: Settings, env: &ProcessEnv) -> Result<(Config, SaidAddresses), ConfigError> {
+    read_with(settings, env, true)
+}
+
+fn read_with(
+    settings: Settings,
+    env: &ProcessEnv,
+    may_lack_addresses: bool,
+) -> Result<(Config, SaidAddresses), ConfigError> {
     let Settings { dialect, role: command_line, options, addresses } = settings;
     let (options, file) = gather(options, dialect, env)?;
     // v2ray-plugin's options of the same meaning go before the variables.
@@ -100,7 +132,12 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
     let defaults = Addresses::defaults(dialect, role, file.is_some());
     let of_file = file.map(|file| file.addresses(role)).transpose()?.unwrap_or_default();
     let disguises = disguises(&options, role, dialect)?;
-    let (remote, mut local) = addresses.or(of_file).or(defaults).endpoints(dialect, role)?;
+    let mut addresses = addresses.or(of_file).or(defaults);
+    let mut said = SaidAddresses { remote: true, local: true };
+    if may_lack_addresses {
+        said = addresses.fill_in(role);
+    }
+    let (remote, mut local) = addresses.endpoints(dialect, role)?;
     let half = match role {
         Role::Client => {
             let disguise = disguises.first().copied().unwrap_or(Disguise::Auto);
@@ -123,7 +160,7 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
     if let Half::Server(server) = &half {
         check_not_behind(server, process.metrics.as_ref())?;
     }
-    Ok(Config {
+    let config = Config {
         half,
         tunnel: tunnel(&options)?,
         process,
@@ -134,7 +171,8 @@ pub fn read(settings: Settings, env: &ProcessEnv) -> Result<Config, ConfigError>
         file: value(&options, "c", "the name of a file")?.map(|(_, path)| PathBuf::from(path)),
         warnings: options.take_warnings(),
         unknown: options.unknown,
-    })
+    };
+    Ok((config, said))
 }
 
 /// All options, in the order in which they count: the first of a name wins, so those of the command line

@@ -73,33 +73,47 @@ impl ServerConfig {
 impl fmt::Display for ServerConfig {
     /// What the start-up line says of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "backend {}, {}disguise ", self.backend, self.routes)?;
-        if self.auto {
+        write!(f, "backend {}, {}disguise {}", self.backend, self.routes, self.disguises())
+    }
+}
+
+/// What a server takes, and where visitors go.
+struct Disguises<'a>(&'a ServerConfig);
+
+impl fmt::Display for Disguises<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Disguises(it) = self;
+        if it.auto {
             f.write_str("auto: ")?;
         }
-        if let Some(quic) = &self.quic {
+        if let Some(quic) = &it.quic {
             f.write_str("quic")?;
             if let Some(website) = &quic.website {
                 write!(f, " (failover {website})")?;
             }
             if quic.alone {
-                f.write_str(if self.udp { ", UDP of clients" } else { "" })?;
-                return self.limits.fmt(f);
+                f.write_str(if it.udp { ", UDP of clients" } else { "" })?;
+                return it.limits.fmt(f);
             }
             f.write_str(", ")?;
         }
-        disguise::fmt_rules(&self.rules, self.tls.is_some(), f)?;
-        self.failover.fmt(f)?;
-        for route in &self.names {
+        disguise::fmt_rules(&it.rules, it.tls.is_some(), f)?;
+        it.failover.fmt(f)?;
+        for route in &it.names {
             write!(f, ", {route}")?;
         }
-        self.fronts.fmt(f)?;
-        f.write_str(if self.udp { ", UDP of clients" } else { "" })?;
-        self.limits.fmt(f)
+        it.fronts.fmt(f)?;
+        f.write_str(if it.udp { ", UDP of clients" } else { "" })?;
+        it.limits.fmt(f)
     }
 }
 
 impl ServerConfig {
+    /// What the start-up line says of what it takes, and of where visitors go.
+    pub fn disguises(&self) -> impl fmt::Display {
+        Disguises(self)
+    }
+
     /// Whether HTTP/2 is offered inside TLS: to visitors who have a website that speaks it, and to clients of gRPC.
     pub fn offers_h2(&self) -> bool {
         self.failover.h2.is_some() || self.grpc_alone

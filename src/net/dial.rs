@@ -6,6 +6,7 @@ use super::names::Names;
 use super::outgoing;
 use super::own_addresses::OwnAddresses;
 use super::proxy::{Proxy, Through};
+use super::reached::{self, Reached};
 use crate::metrics;
 use crate::net::addr::HostPort;
 use crate::net::options::SocketOptions;
@@ -185,6 +186,7 @@ impl Dialer {
             match proxy.join(stream, server, first.get(sent..).unwrap_or_default()).await {
                 Ok(stream) => {
                     through.reached(number);
+                    reached::note(|| Reached::Joined(server.to_string()));
                     return Ok(stream);
                 }
                 Err(error) if error.is_for_all() => return Err(error.to_string()),
@@ -244,6 +246,7 @@ impl Dialer {
                     memory.dead.remove(&address);
                     memory.dead.extend(running.iter().map(|(slow, _)| (*slow, Instant::now())));
                     metrics::dialled(self.to, began.elapsed());
+                    reached::note(|| Reached::Connected(address));
                     return Ok(connection);
                 }
                 Err(error) => self.note_failure(address, &error, &mut failures),
@@ -270,6 +273,7 @@ impl Dialer {
         let mut memory = self.memory();
         memory.preferred = Some(address);
         memory.dead.remove(&address);
+        reached::note(|| Reached::Connected(address));
         Ok((stream, sent))
     }
 

@@ -18,6 +18,7 @@ mod outgoing;
 pub mod own_addresses;
 mod protect;
 pub mod proxy;
+pub mod reached;
 pub(crate) mod refused_port;
 pub mod resolve;
 pub(crate) mod room;

@@ -92,6 +92,22 @@ impl Names {
         (!addresses.is_empty()).then_some(addresses)
     }
 
+    /// Looks all of them up, where that is new. Returns, for each host, its addresses or what was said instead.
+    pub async fn found(
+        self: &Arc<Names>,
+        most: Duration,
+    ) -> Vec<(HostPort, Result<Vec<SocketAddr>, String>)> {
+        self.refresh();
+        self.all_answers(most).await;
+        let known = self.known.borrow();
+        let found = |known: &Known| match (known.addresses.is_empty(), &known.error) {
+            (false, _) => Ok(known.addresses.clone()),
+            (true, Some(error)) => Err(error.clone()),
+            (true, None) => Err(format!("no answer within {} s", most.as_secs())),
+        };
+        self.targets.iter().cloned().zip(known.iter().map(found)).collect()
+    }
+
     /// Whether there is a name among them, so that a question may bring something new.
     pub(super) fn any(&self) -> bool {
         self.targets.iter().any(|target| matches!(target.host, Host::Name(_)))

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 pub mod daemon;
+pub mod holders;
 pub mod listening;
 pub mod memory;
 #[cfg(not(unix))]

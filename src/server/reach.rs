@@ -17,6 +17,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 mod http2;
+mod visit;
+
+pub use visit::Visited;
 
 /// How long it may not answer before that is told. Hosts start their plugin before they listen, and where a
 /// machine starts, so does everything on it.
@@ -36,7 +39,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// One of those behind the server.
 #[derive(Debug)]
-pub(super) struct Target {
+pub struct Target {
     what: String,
     /// What becomes of connections as long as it does not answer.
     otherwise: &'static str,
@@ -44,6 +47,19 @@ pub(super) struct Target {
     dialer: Arc<Dialer>,
     /// It is to speak HTTP/2.
     http2: Option<Http2>,
+    /// What else is spoken to it.
+    speech: Speech,
+}
+
+/// What is spoken to one behind the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    /// Shadowsocks, which answers nobody who does not know its key.
+    Shadowsocks,
+    /// HTTP/1, behind the PROXY header that it is told with who came.
+    Http1(Option<Version>),
+    /// TLS, in the same manner.
+    Tls(Option<Version>),
 }
 
 /// A website that is to speak HTTP/2 in the clear.
@@ -55,14 +71,18 @@ struct Http2 {
     unserved: &'static str,
 }
 
+/// Whether this is an address of this machine for certain.
+fn is_here(address: &HostPort) -> bool {
+    match &address.host {
+        Host::Ip(ip) => ip.is_loopback(),
+        Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+    }
+}
+
 /// Tells where nobody takes the UDP that goes to Shadowsocks on this machine. Whoever set it up sees clients that have UDP
 /// all the same, past the plugin.
 pub(super) async fn ask_for_udp(backend: HostPort) {
-    let is_here = match &backend.host {
-        Host::Ip(ip) => ip.is_loopback(),
-        Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
-    };
-    if !is_here {
+    if !is_here(&backend) {
         return;
     }
     sleep(GRACE).await;
@@ -70,17 +90,21 @@ pub(super) async fn ask_for_udp(backend: HostPort) {
     while is_taken_over_udp(backend.port) == Some(false) {
         if !is_told {
             is_told = true;
-            warn!(
-                "nobody takes UDP at {backend}: Shadowsocks is to do so with `\"mode\": \"tcp_and_udp\"` and `\"plugin_mode\": \
-                 \"tcp_and_udp\"` (shadowsocks-rust alone has that); without the latter its UDP goes past the plugin, in \
-                 the open"
-            );
+            warn!("{}", lacks_udp(&backend));
         }
         sleep(LATER).await;
     }
     if is_told {
         info!("UDP is taken at {backend} now");
     }
+}
+
+/// What there is to say where nobody takes UDP at this address of this machine.
+fn lacks_udp(backend: &HostPort) -> String {
+    format!(
+        "nobody takes UDP at {backend}: Shadowsocks is to do so with `\"mode\": \"tcp_and_udp\"` and `\"plugin_mode\": \
+         \"tcp_and_udp\"` (shadowsocks-rust alone has that); without the latter its UDP goes past the plugin, in the open"
+    )
 }
 
 /// What is wrong with one.
@@ -106,6 +130,7 @@ pub(super) fn targets(
         address: config.backend.clone(),
         dialer: Arc::clone(backends.main()),
         http2: None,
+        speech: Speech::Shadowsocks,
     }];
     for (address, dialer) in backends.of_routes(config) {
         if targets.iter().all(|target| target.address != *address) {
@@ -115,6 +140,7 @@ pub(super) fn targets(
                 address: address.clone(),
                 dialer: Arc::clone(dialer),
                 http2: None,
+                speech: Speech::Shadowsocks,
             });
         }
     }
@@ -137,7 +163,11 @@ pub(super) fn targets(
                 false => "visitors over HTTP/2 are not served",
             };
             let http2 = is_http2.then_some(Http2 { proxy_header: upstream.proxy_header, unserved });
-            targets.push(Target { what, otherwise, address: address.clone(), dialer, http2 });
+            let speech = match upstream.http1 && !upstream.tls {
+                true => Speech::Http1(upstream.proxy_header),
+                false => Speech::Tls(upstream.proxy_header),
+            };
+            targets.push(Target { what, otherwise, address: address.clone(), dialer, http2, speech });
         }
     }
     targets

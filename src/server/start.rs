@@ -1,7 +1,7 @@
 //! How the server half starts.
 
 use super::backends::Backends;
-use super::{Server, reach};
+use super::{Server, Target, reach};
 use crate::config::{self, Routes, ServerConfig, TunnelConfig};
 use crate::fallback::Fallback;
 #[cfg(feature = "quic")]
@@ -15,7 +15,7 @@ use crate::relay::Timeouts;
 use crate::service::{Half, Service, StartError};
 #[cfg(feature = "quic")]
 use crate::transport::quic::Settings;
-use crate::transport::tls::Acceptor;
+use crate::transport::tls::{Acceptor, TlsError};
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{info, warn};
 
@@ -30,7 +30,7 @@ impl Server {
         tunnel: &TunnelConfig,
         handed_over: HandedOver,
     ) -> Result<Service<Server>, StartError> {
-        let tls = config.tls.as_ref().map(|tls| Acceptor::new(tls, config.offers_h2())).transpose()?;
+        let tls = Server::acceptor(&config)?;
         refuse_ourselves(&config, &OwnAddresses::to_be(&config.listen))?;
         let on_tcp = if config.quic.as_ref().is_some_and(|quic| quic.alone) { &[] } else { &*config.listen };
         let listeners = Listeners::bind(on_tcp, &tunnel.sockets, handed_over)?;
@@ -43,6 +43,34 @@ impl Server {
             return Ok(service.with_udp(sockets));
         }
         Ok(service)
+    }
+
+    /// What takes TLS connections, where the server does.
+    ///
+    /// # Errors
+    ///
+    /// The certificate cannot be had.
+    pub fn acceptor(config: &ServerConfig) -> Result<Option<Acceptor>, TlsError> {
+        config.tls.as_ref().map(|tls| Acceptor::new(tls, config.offers_h2())).transpose()
+    }
+
+    /// A server that listens nowhere, to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// Something behind it leads back to the `own` addresses.
+    pub fn unbound(
+        config: ServerConfig,
+        tunnel: &TunnelConfig,
+        tls: Option<Acceptor>,
+        own: &OwnAddresses,
+    ) -> Result<Server, StartError> {
+        Server::new(config, tunnel, tls, own, None)
+    }
+
+    /// All that is behind it, each once. To be taken before it starts.
+    pub fn targets(&self) -> Vec<Target> {
+        std::mem::take(&mut *self.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A server that listens at its `own` addresses, in the place of the one `before`.
@@ -113,8 +141,7 @@ impl Half for Server {
         if let Some(tls) = &self.tls {
             tls.watch_files();
         }
-        let to_be_asked =
-            std::mem::take(&mut *self.to_be_asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let to_be_asked = self.targets();
         // (the first of the threads does it)
         let has_been_asked = to_be_asked.is_empty();
         let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);

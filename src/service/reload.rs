@@ -102,18 +102,7 @@ fn renew(half: &dyn Renew, before: &Config, read: &ReadConfig) -> Result<Config,
 
 /// Warns of options that change nothing.
 pub fn log_warnings(config: &Config) {
-    for unknown in &config.unknown {
-        match unknown.nearest {
-            Some(nearest) => {
-                warn!("unknown option `{}`: did you mean `{nearest}`? It is ignored", unknown.name);
-            }
-            None => warn!("unknown option `{}`: it is ignored", unknown.name),
-        }
-    }
-    for warning in &config.warnings {
+    for warning in config.all_warnings() {
         warn!("{warning}");
-    }
-    if let Some(server) = &config.nameserver {
-        warn!("the name server {server} is not asked: names are looked up the way the system is set up");
     }
 }

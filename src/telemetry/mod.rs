@@ -20,12 +20,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
 pub mod access_log;
+mod kept;
 mod level;
 mod limit;
 mod prefix;
 mod record;
 
 pub use access_log::{AccessLogConfig, AccessLogError};
+pub use kept::KeptWarnings;
 pub use level::LogLevel;
 pub use limit::{
     report as report_suppressed, report_rest as report_rest_of_suppressed, start as start_limiting,
@@ -70,6 +72,14 @@ pub fn init(level: LogLevel, destination: Destination, half: impl Display) {
         #[cfg(not(unix))]
         Destination::Syslog => start(level, log.with_timer(prefix).with_writer(|| Stderr)),
     }
+}
+
+/// From now on what is warned of is kept for one who asks, in place of a log. To be called once, and not beside
+/// [`init`].
+pub fn keep_warnings() -> KeptWarnings {
+    let kept = KeptWarnings::default();
+    start(LogLevel::Warning, kept.clone());
+    kept
 }
 
 /// Starts a log of which no more is written than this level, until that is changed.

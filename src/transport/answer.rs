@@ -3,6 +3,7 @@
 //! Where a tunnel waits for an answer before it begins, its error says so; the others have begun by then.
 
 use super::Stream;
+use crate::net::reached::{self, Reached};
 use crate::relay::RelayStream;
 use crate::wire::http::{UpgradeAnswer, first_line};
 use std::io::{self, IoSlice};
@@ -114,7 +115,10 @@ pub(super) async fn awaited(
             note_answer();
             match UpgradeAnswer::read(&bytes, key) {
                 UpgradeAnswer::NeedMore => bytes.reserve(1024),
-                UpgradeAnswer::Switched(head_len) => return Ok(bytes.split_off(head_len)),
+                UpgradeAnswer::Switched(head_len) => {
+                    reached::note(|| Reached::Granted);
+                    return Ok(bytes.split_off(head_len));
+                }
                 UpgradeAnswer::Refused(line) => return Err(UpgradeError::Refused { line }),
             }
         }

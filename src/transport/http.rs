@@ -4,6 +4,7 @@ use super::answer::{Unanswered, UpgradeError, awaited};
 use super::{NotOpened, Stream, Tunnel};
 use crate::config::{Handshake, RequestConfig};
 use crate::net::Dialer;
+use crate::net::reached::{self, Reached};
 use crate::relay::{Direction, Flows, Identity, Pieces, Protocol, ProtocolError};
 use crate::wire::http::{
     HeaderOrder, Upgrade, UpgradeAnswer, UpgradeRequest, first_line, switching_protocols,
@@ -130,6 +131,7 @@ impl Protocol for StripAnswer {
                 let payload_len = payload.len();
                 out.input(payload);
                 self.switched = true;
+                reached::note(|| Reached::Granted);
                 self.head = Vec::new();
                 Ok(payload_len)
             }

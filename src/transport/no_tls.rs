@@ -11,6 +11,7 @@ use crate::net::conn_info::ConnInfo;
 use crate::relay::RelayStream;
 use std::borrow::Cow;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use thiserror::Error;
@@ -63,9 +64,22 @@ impl Acceptor {
         match *self {}
     }
 
+    pub fn facts(&self) -> Option<CertificateFacts> {
+        match *self {}
+    }
+
     pub fn has_name(&self, _: &[u8]) -> bool {
         match *self {}
     }
+}
+
+/// What stands in no certificate.
+#[derive(Debug)]
+pub struct CertificateFacts {
+    pub file: PathBuf,
+    pub names: String,
+    pub begin: Option<u64>,
+    pub end: Option<u64>,
 }
 
 /// Nothing makes TLS connections.
@@ -97,6 +111,10 @@ impl UpstreamTls {
     }
 
     pub async fn connect(&self, _: TcpStream, _: &TlsStream) -> io::Result<TlsStream> {
+        match *self {}
+    }
+
+    pub async fn connect_as(&self, _: TcpStream, _: Option<&str>) -> io::Result<TlsStream> {
         match *self {}
     }
 }

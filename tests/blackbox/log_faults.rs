@@ -375,7 +375,7 @@ fn a_refusal_names_the_options_to_look_at() {
 }
 
 /// A certificate of these dates, for [`NAME`].
-fn dated(dir: &TempDir, from: &str, to: &str) -> Certificate {
+pub fn dated(dir: &TempDir, from: &str, to: &str) -> Certificate {
     let file = |name: &str| dir.path().join(name);
     let openssl = |arguments: &[&str]| {
         let mut command = Command::new(peers::path("openssl"));

@@ -13,7 +13,7 @@
 //! WebSocket port takes (`websocket_frames`, `mux_sessions`, `websocket_library`), also behind fronts
 //! (`web_fronts`, and where these end idle tunnels: `keep_alive`) and in TLS (`tls_certificates`); that one port takes every kind of client (`auto`), and who
 //! answers which TLS there (`auto_tls`); that several backends share a port (`routes`); how many threads work (`threads`); and that it knows, and tells the website, where visitors came from
-//! (`origin`), and what it tells of itself (`metrics`). A client behind a proxy is in `proxy`, the operator's own scanner
+//! (`origin`), and what it tells of itself (`metrics`). The dry run of either half is in `check`. A client behind a proxy is in `proxy`, the operator's own scanner
 //! in `probe`, and over UDP in `probe_quic`. QUIC is in `quic` (the peers, ends, what is refused), `quic_life` (time, restarts, other addresses), `quic_auto`
 //! (a port that it shares with the rest and with the website's HTTP/3), `quic_tail` (what is under way at the end) and `quic_hostile`. gRPC is in `grpc` (the peers, ends, names), behind fronts in `grpc_fronts`; who comes to its port over HTTP/2 and is no client, or a WebSocket, in
 //! `h2_visitors`, and who comes to do harm in `h2_hostile`.
@@ -38,6 +38,7 @@ mod apps;
 mod auto;
 mod auto_tls;
 mod bench;
+mod check;
 mod client_wire;
 mod command_line;
 mod demo;

@@ -41,7 +41,7 @@ pub(super) async fn is_spoken(mut site: TcpStream, proxy_header: Option<Version>
 }
 
 /// Our own connection, as those of visitors are told.
-fn header(site: &TcpStream, version: Version) -> io::Result<Vec<u8>> {
+pub(super) fn header(site: &TcpStream, version: Version) -> io::Result<Vec<u8>> {
     let (source, destination) = (site.local_addr()?, site.peer_addr()?);
     Ok(Addresses { source, destination }.encode(version))
 }

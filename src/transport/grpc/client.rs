@@ -7,6 +7,7 @@ use super::hunks::Hunks;
 use super::way::Way;
 use crate::config::GrpcClientConfig;
 use crate::net::Dialer;
+use crate::net::reached::{self, Reached};
 use crate::relay::Direction;
 use crate::transport::answer::{SILENCE, note_answer, tell_silence};
 use crate::transport::framed::Framed;
@@ -194,6 +195,7 @@ impl Connections {
             let refusal = match judged {
                 Ok(receive) => {
                     note_answer();
+                    reached::note(|| Reached::Granted);
                     return Ok(transport_h2::Answered { receive, instead });
                 }
                 Err(refusal) => refusal,

@@ -1,6 +1,7 @@
 //! Tells when a server has said how it begins.
 
 use super::way::Traffic;
+use crate::net::reached::{self, Follower, Reached};
 use crate::transport::Stream;
 use crate::wire::h2::{FrameHead, PREFACE, frame, kind};
 use crate::wire::http::first_line;
@@ -21,6 +22,7 @@ pub(super) struct Heard {
     traffic: Arc<Traffic>,
     first: Arc<FirstBytes>,
     flight: Option<Flight>,
+    follower: Option<Follower>,
 }
 
 /// What is said first, up to the first request, goes out in one piece: a server that is a website's, too, knows at once
@@ -86,7 +88,8 @@ enum State {
 impl Heard {
     /// `told` is notified once what the server says first is known.
     pub(super) fn new(io: Stream, told: Arc<Notify>, traffic: Arc<Traffic>, first: Arc<FirstBytes>) -> Heard {
-        Heard { io, state: State::Silent(told), traffic, first, flight: Some(Flight::default()) }
+        let (state, flight) = (State::Silent(told), Some(Flight::default()));
+        Heard { io, state, traffic, first, flight, follower: reached::follower() }
     }
 
     /// Writes what is said first, once it is whole. Ready where there is nothing more of it.
@@ -123,6 +126,11 @@ impl AsyncRead for Heard {
         {
             let _ = self.first.0.set(new[..new.len().min(FIRST)].to_vec());
             self.state = State::Spoke(Arc::clone(told));
+            if let Some(follower) = self.follower.take()
+                && self.first.complaint().is_none()
+            {
+                follower(Reached::Http2);
+            }
         }
         read
     }

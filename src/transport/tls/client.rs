@@ -5,6 +5,7 @@ use super::provider::{self, CLIENT_ALPN};
 use super::tickets::Tickets;
 use super::{ConnectError, TlsError, TlsStream};
 use crate::config::{ExtraRoot, TlsClientConfig};
+use crate::net::reached::{self, Reached};
 use crate::runtime::watchdog;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -12,8 +13,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_native_certs::CertificateResult;
 use std::sync::Arc;
@@ -74,7 +75,16 @@ impl Connector {
         let stream = TlsStream::new(tcp, connection).handshake().await.map_err(explain)?;
         let (kind, version) = (stream.connection.handshake_kind(), stream.connection.protocol_version());
         debug!(?kind, ?version, "TLS");
+        reached::note(|| Reached::Tls(version.map_or_else(String::new, version_name)));
         Ok(stream)
+    }
+}
+
+fn version_name(version: ProtocolVersion) -> String {
+    match version {
+        ProtocolVersion::TLSv1_2 => "TLS 1.2".to_owned(),
+        ProtocolVersion::TLSv1_3 => "TLS 1.3".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

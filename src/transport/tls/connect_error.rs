@@ -102,13 +102,19 @@ fn of_certificate(error: &CertificateError) -> String {
                 names(presented)
             )
         }
+        // One of the same name that has been made anew looks so.
+        CertificateError::BadSignature => {
+            "it is signed with another key than that of the certificate which is trusted for it: has the server another \
+             certificate than the file of the option `cert`?"
+                .to_owned()
+        }
         CertificateError::Revoked => "it has been revoked".to_owned(),
         other => other.to_string(),
     }
 }
 
 /// The names that a certificate has; as many as a line has room for, and harmless ones.
-fn names(presented: &[String]) -> String {
+pub(super) fn names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "one without names (subjectAltName)".to_owned();
     }
@@ -194,6 +200,7 @@ mod tests {
                 rustls(rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)),
                 "TLS 1.2 and 1.3",
             ),
+            (rustls(rustls::Error::InvalidCertificate(CertificateError::BadSignature)), "`cert`"),
             (explain(io::ErrorKind::UnexpectedEof.into()).to_string(), "closed the connection"),
             (explain(io::ErrorKind::ConnectionReset.into()).to_string(), "was reset"),
             (explain(io::ErrorKind::TimedOut.into()).to_string(), "more than 10 s"),

@@ -40,6 +40,11 @@ impl Files {
         Files { seen: files.stamp().ok(), ..files }
     }
 
+    /// The certificate's.
+    pub(super) fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
     fn stamp(&self) -> Result<[FileStamp; 2], TlsError> {
         let stamp = |path: &Path| -> Result<FileStamp, TlsError> {
             let metadata = metadata(path).map_err(|error| TlsError::file(path, error))?;

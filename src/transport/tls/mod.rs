@@ -4,6 +4,7 @@ mod certificate;
 mod client;
 mod connect_error;
 mod error;
+mod facts;
 mod files;
 mod provider;
 mod server;
@@ -18,6 +19,7 @@ pub use connect_error::ConnectError;
 #[cfg(feature = "quic")]
 pub(super) use connect_error::explain;
 pub use error::TlsError;
+pub use facts::CertificateFacts;
 pub use server::Acceptor;
 pub use stream::TlsStream;
 pub use upstream::{NoCertificateVerification, UpstreamTls};

@@ -2,7 +2,7 @@
 
 use super::files::{self, Files};
 use super::provider::{self, H2, SERVER_ALPN};
-use super::{TlsError, TlsStream};
+use super::{CertificateFacts, TlsError, TlsStream};
 use crate::config::TlsServerConfig;
 use crate::detect::Handoff;
 use crate::net::budget::Budget;
@@ -192,6 +192,12 @@ impl Acceptor {
     /// Whether this name is ours.
     pub fn is_for(&self, name: &[u8]) -> bool {
         self.name.as_ref().is_some_and(|own| name.eq_ignore_ascii_case(own.as_bytes())) || self.has_name(name)
+    }
+
+    /// What stands in the certificate that is served now.
+    pub fn facts(&self) -> Option<CertificateFacts> {
+        let file = self.pair.files.certificate().to_owned();
+        self.pair.now().end_entity_cert().ok().map(|certificate| CertificateFacts::of(certificate, file))
     }
 
     /// Whether the certificate that is served now has this name, or address.

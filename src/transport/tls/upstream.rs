@@ -48,9 +48,27 @@ impl UpstreamTls {
     ///
     /// The handshake failed, or took too long.
     pub async fn connect(&self, tcp: TcpStream, visitor: &TlsStream) -> io::Result<TlsStream> {
+        self.shake_hands(tcp, visitor.asked_name(), visitor.protocol()).await
+    }
+
+    /// The same as a visitor who asks for this name would, and for no protocol.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub async fn connect_as(&self, tcp: TcpStream, name: Option<&str>) -> io::Result<TlsStream> {
+        self.shake_hands(tcp, name, None).await
+    }
+
+    async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+        name: Option<&str>,
+        protocol: Option<&[u8]>,
+    ) -> io::Result<TlsStream> {
         let mut config = ClientConfig::clone(&self.config);
-        config.alpn_protocols = visitor.protocol().map(<[u8]>::to_vec).into_iter().collect();
-        let name = visitor.asked_name().and_then(|name| ServerName::try_from(name.to_owned()).ok());
+        config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
+        let name = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
         // An address is never named in a hello (RFC 6066 section 3).
         let nobody = ServerName::from(IpAddr::from([127, 0, 0, 1]));
         let connection = ClientConnection::new(Arc::new(config), name.unwrap_or(nobody));

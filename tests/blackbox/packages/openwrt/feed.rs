@@ -111,7 +111,8 @@ fn each_size_is_built_with_its_features() {
         // The library of metrics wants atomic operations that these have not.
         for processor in ["ARCH=mipsel", "ARCH=mips", "CPU_TYPE=xscale"] {
             let lines = sdk.make("obfs-rs", &["compile", "BUILD_VARIANT=full", processor]);
-            let told = lines.iter().find_map(|line| line.strip_prefix("cargo ").filter(|it| it.contains("server")));
+            let told =
+                lines.iter().find_map(|line| line.strip_prefix("cargo ").filter(|it| it.contains("server")));
             assert_eq!(told, Some(&*VARIANTS[4].1.replace(",metrics", "")), "{processor}");
         }
         let default = known.lines().find_map(|line| line.strip_prefix("default = ")).expect("a default");

@@ -171,6 +171,10 @@ pub fn assert_links(page: &Path) {
     let text = std::fs::read_to_string(page).expect("a page");
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
     for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
-        assert!(page.with_file_name(target).exists(), "{} leads to {target}, which is not there", page.display());
+        assert!(
+            page.with_file_name(target).exists(),
+            "{} leads to {target}, which is not there",
+            page.display()
+        );
     }
 }

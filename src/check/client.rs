@@ -1,0 +1,221 @@
+//! The client half: its local port, and the way to the server up to the tunnel.
+
+use super::STEP;
+use super::follow::{Late, Progress, Step};
+use super::port::{self, Transport};
+use super::report::Report;
+use crate::client::Client;
+use crate::config::{ClientConfig, ClientDisguise, SaidAddresses, TunnelConfig};
+use crate::net::Names;
+use crate::net::addr::{Host, HostPort};
+use crate::net::dial::DialError;
+use crate::net::options::SocketOptions;
+use crate::net::own_addresses::OwnAddresses;
+use crate::relay::{End, Outcome, Side, Timeouts};
+use crate::service::StartError;
+use crate::transport::{NotOpened, Opener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// How long names may take to be looked up.
+const LOOK_UP: Duration = Duration::from_secs(10);
+
+/// How long a server is waited for that need not say anything before Shadowsocks does. One that refuses does so at once.
+const LATE_ANSWER: Duration = Duration::from_secs(4);
+
+/// How long the end of a tunnel may take, in order.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Checks a client half.
+pub(super) async fn check(
+    config: ClientConfig,
+    tunnel: &TunnelConfig,
+    said: SaidAddresses,
+    report: &mut Report,
+) {
+    report.ok("disguise", &config.disguise);
+    report.ok(
+        "udp",
+        match config.udp {
+            true => "goes through the plugin, from a host that passes it to plugins",
+            false => "does not go through the plugin (option `udp`)",
+        },
+    );
+    // (a host chooses the local port of its plugin)
+    if said.local {
+        port::check(&config.listen, Transport::Tcp, &SocketOptions::default(), report);
+        if config.udp {
+            port::check(&config.listen, Transport::Udp, &SocketOptions::default(), report);
+        }
+    }
+    let own = if said.local { OwnAddresses::to_be(&config.listen) } else { OwnAddresses::default() };
+    let (opener, names) = match Client::opener(&config, tunnel, &own) {
+        Ok(opener) => opener,
+        Err(error @ StartError::Tls(_)) => return report.fails("tls", error),
+        Err(error) => return report.fails("server", error),
+    };
+    report.odd_ones("options");
+    if !said.remote {
+        let lacks = "no address of the server is given (`--remote HOST:PORT`), so it is not looked up and not dialled";
+        return report.unknown("server", lacks);
+    }
+    let servers = config.servers.iter().map(HostPort::to_string).collect::<Vec<_>>().join(" or ");
+    let proxy = config.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+    report.ok("server", format!("{servers}{proxy}"));
+    if resolve(&names, report).await {
+        open(&config, opener, tunnel, report).await;
+    }
+}
+
+/// Looks up what is dialled. Returns whether there is an address.
+async fn resolve(names: &Arc<Names>, report: &mut Report) -> bool {
+    let found = names.found(LOOK_UP).await;
+    let any = found.iter().any(|(_, found)| found.is_ok());
+    for (HostPort { host, .. }, found) in found {
+        match (&host, found) {
+            (Host::Ip(_), _) => {}
+            (Host::Name(name), Ok(addresses)) => {
+                let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+                report.ok("resolve", format!("{name} is {}", addresses.join(", ")));
+            }
+            (Host::Name(name), Err(why)) if any => {
+                report.odd("resolve", format!("cannot look up {name}: {why}"));
+            }
+            (Host::Name(name), Err(why)) => report.fails("resolve", format!("cannot look up {name}: {why}")),
+        }
+    }
+    any
+}
+
+/// Goes the way of a tunnel in which nothing is said.
+async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, report: &mut Report) {
+    let mut progress = Progress::new(config);
+    let opened = match progress.follow_to_end(opener.open(Vec::new()), report).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return tell_error(&error, &progress, report),
+        Err(Late) => return report.fails(progress.next().name(), silence(progress.next())),
+    };
+    let (near, app) = match pair().await {
+        Ok(pair) => pair,
+        Err(error) => return report.fails("upgrade", format!("there is no loopback: {error}")),
+    };
+    let mut relaying = opened.relay(near, Timeouts::new(tunnel.idle_timeout));
+    let mut outcome = None;
+    if !progress.is_granted() && progress.next() == Step::Upgrade && !is_quic(config) {
+        let mut late = late_answer(&config.disguise);
+        let patience = late.map_or(STEP, |_| LATE_ANSWER);
+        let mut went = progress.follow_to_grant(&mut relaying, patience, report).await;
+        if went.is_err() && is_grpc(config) && !progress.speaks_http2() {
+            // A server says its settings at once.
+            late = None;
+            went = progress.follow_to_grant(&mut relaying, STEP - LATE_ANSWER, report).await;
+        }
+        match (went, late) {
+            (Ok(None), _) => {}
+            (Ok(Some(ended)), _) => {
+                // What the connection of many streams has come to is told by another than the stream.
+                let said = report.take_warnings().into_iter().next().filter(|_| is_grpc(config));
+                report.fails("upgrade", said.unwrap_or_else(|| end(&ended)));
+                outcome = Some(ended);
+            }
+            (Err(Late), Some(why)) => report.unknown("upgrade", why),
+            (Err(Late), None) => report.fails("upgrade", silence(Step::Upgrade)),
+        }
+    }
+    // The application closes.
+    drop(app);
+    let farewell = async {
+        let mut outcome = match outcome {
+            Some(outcome) => outcome,
+            None => relaying.await,
+        };
+        outcome.close().await;
+    };
+    let _ = timeout(FAREWELL, farewell).await;
+    if let Some(farewell) = opener.farewell() {
+        let _ = timeout(FAREWELL, farewell).await;
+    }
+    // (lines of this report say it)
+    drop(report.take_warnings());
+}
+
+fn is_grpc(config: &ClientConfig) -> bool {
+    matches!(config.disguise, ClientDisguise::Grpc(_))
+}
+
+fn is_quic(config: &ClientConfig) -> bool {
+    matches!(config.disguise, ClientDisguise::Quic(_))
+}
+
+/// Why no answer is no failure, where the disguise has none before Shadowsocks speaks.
+fn late_answer(disguise: &ClientDisguise) -> Option<&'static str> {
+    match disguise {
+        ClientDisguise::Http(..) => Some(
+            "the server has not answered yet, and need not: simple-obfs's server says `101` with the first bytes of \
+             Shadowsocks, and more cannot be known without a password",
+        ),
+        ClientDisguise::FakeTls { .. } => Some(
+            "the server has not refused the hello; with `obfs=tls` it answers with the first bytes of Shadowsocks, and more \
+             cannot be known without a password",
+        ),
+        ClientDisguise::Grpc(_) => Some(
+            "the server has not refused the stream; v2ray's server answers with the first bytes of Shadowsocks, and more cannot be \
+             known without a password",
+        ),
+        ClientDisguise::Web(_) | ClientDisguise::Quic(_) => None,
+    }
+}
+
+/// Tells at which step there was an error.
+fn tell_error(error: &NotOpened, progress: &Progress, report: &mut Report) {
+    drop(report.take_warnings());
+    let step = match error {
+        NotOpened::Dial(DialError::Lookup(_)) => "resolve",
+        _ => progress.next().name(),
+    };
+    report.fails(step, error);
+}
+
+/// What to say where nothing came in the time for a step.
+fn silence(step: Step) -> String {
+    let seconds = STEP.as_secs();
+    match step {
+        Step::Upgrade => format!(
+            "the server has said nothing for {seconds} s: is this its port, and does it have the same `obfs` or `mode`? Or \
+             packets are dropped on the way"
+        ),
+        Step::Connect | Step::Proxy | Step::Tls | Step::Quic => format!("no answer within {seconds} s"),
+    }
+}
+
+/// Why a tunnel has ended before it was granted.
+fn end(outcome: &Outcome) -> String {
+    match &outcome.end {
+        End::Reset(Side::Dialled, error)
+            if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+        {
+            "the connection was reset before the server answered, by it or by somebody on the way".to_owned()
+        }
+        End::Reset(_, error) => error.to_string(),
+        End::Malformed(_, error) => error.to_string(),
+        End::Closed => "the server closed the connection before it answered".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A connection of this process with itself, in the place of an application's.
+async fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let app = TcpStream::connect(listener.local_addr()?).await?;
+    let own: SocketAddr = app.local_addr()?;
+    loop {
+        let (near, peer) = listener.accept().await?;
+        if peer == own {
+            return Ok((near, app));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `obfs-rs check`: a dry run. It says what the options ask for and what is odd about it, and tries what a half needs, step
+//! by step: as a client the way to the server up to the tunnel, as a server its port, its certificate and what is behind.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `report` | the lines, and what they come to |
+//! | `port` | the ports that are to be listened on |
+//! | `client`, `follow` | the way to the server, and how far it has been gone |
+//! | `server`, `certificate` | what a server needs |
+//!
+//! It serves nobody, writes nothing, and stays who it is. What it sends to a server is what a client sends whose
+//! application has said nothing yet. No step takes longer than [`STEP`].
+
+#[cfg(all(feature = "server", feature = "tls"))]
+mod certificate;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod follow;
+mod port;
+mod report;
+#[cfg(feature = "server")]
+mod server;
+
+#[cfg(feature = "metrics")]
+use crate::config::MetricsAddress;
+use crate::config::{Config, Half, SaidAddresses};
+use crate::net::check_device;
+#[cfg(feature = "metrics")]
+use crate::net::options::SocketOptions;
+use crate::os::user::User;
+use crate::service::log_warnings;
+use crate::telemetry::keep_warnings;
+use report::Report;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long one step may take: a little longer than what it is made of, which has the better words.
+pub const STEP: Duration = Duration::from_secs(11);
+
+/// Checks a half with these settings, of whose addresses some may be stand-ins, and prints what is found. Success if
+/// nothing fails.
+pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
+    let mut report = Report::new(keep_warnings());
+    let reason = config.role_reason.to_string();
+    report.ok("role", format!("{} ({})", config.role(), reason.strip_prefix("role ").unwrap_or(&reason)));
+    log_warnings(&config);
+    report.odd_ones("options");
+    if let Some(name) = &config.tunnel.sockets.interface
+        && let Err(error) = check_device(name)
+    {
+        report.fails("interface", format!("cannot use `{}`: {error}", name.escape_debug()));
+    }
+    if let Some(Err(error)) = config.process.user.as_deref().map(User::find) {
+        report.fails("user", error);
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(MetricsAddress::Tcp(address)) = &config.process.metrics {
+        let addresses = std::slice::from_ref(address);
+        port::check(addresses, port::Transport::Tcp, &SocketOptions::default(), &mut report);
+    }
+    match config.half {
+        #[cfg(feature = "client")]
+        Half::Client(client) => client::check(*client, &config.tunnel, said, &mut report).await,
+        #[cfg(feature = "server")]
+        Half::Server(server) => server::check(*server, &config.tunnel, said, &mut report).await,
+        // The configuration refuses a half that was left out.
+        #[cfg(not(all(feature = "client", feature = "server")))]
+        _ => {
+            let _ = said;
+        }
+    }
+    report.end()
+}

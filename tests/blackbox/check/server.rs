@@ -1,0 +1,160 @@
+//! As a server: its port, its certificate, and what is behind it.
+
+use super::check;
+use super::client_faults::{expired, not_begun};
+use crate::support::backend::Backend;
+use crate::support::child::Exit;
+use crate::support::peers::need;
+use crate::support::plugin::{Ours, server};
+use crate::support::ports::free_port;
+use crate::support::site::Site;
+use crate::support::tempdir::TempDir;
+use crate::support::tls_site::TlsSite;
+use crate::support::v2ray::{Certificate, NAME};
+use crate::support::{secs, within};
+use std::net::TcpListener;
+
+/// A run as a server on a free port, for this Shadowsocks.
+fn check_server(backend: &Backend, options: &str) -> super::Checked {
+    let listen = format!("127.0.0.1:{}", free_port());
+    check(&["--listen", &listen, "--backend", &backend.addr.to_string(), options])
+}
+
+#[test]
+fn a_server_that_lacks_nothing() {
+    within(secs(60), || {
+        need!("nginx", "openssl");
+        let (site, tls_site, backend) = (Site::start(), TlsSite::start(), Backend::echo());
+        let certificate = Certificate::new(NAME);
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let dir = TempDir::new("check");
+        let options = format!(
+            "mode=websocket;path=/x;{};failover={};f={};access-log={}",
+            certificate.for_server(),
+            site.addr,
+            dir.path().join("pid").display(),
+            dir.path().join("log").display(),
+        );
+        let checked = check(&["--listen", &listen, "--backend", &backend.addr.to_string(), &options]);
+        checked.is_well().says("ok", "listen", &listen).says("ok", "Shadowsocks", &backend.addr.to_string());
+        checked.says("ok", "the website of the option `failover`", "`HTTP/1.1 200 OK`");
+        // (it is valid for three days)
+        checked.says("odd", "certificate", "for live.example.com, and valid only until");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0, "something was written");
+        TcpListener::bind(&listen).expect("the port was given back");
+        assert_eq!(backend.accepted(), 0, "Shadowsocks was bothered");
+
+        let checked = check_server(&backend, &format!("obfs=http;failover-tls={}", tls_site.addr));
+        checked.is_well();
+        for (site, said) in [
+            ("redirect:https://www.example.com", "www.example.com"),
+            ("status:404", "404"),
+            (&format!("dir:{}", dir.path().display()), "check"),
+        ] {
+            let checked = check_server(&backend, &format!("obfs=http;failover={site}"));
+            checked.is_well().says("ok", "website", said);
+        }
+        check_server(&backend, "obfs=http").is_well().says("ok", "website", "there is none");
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_who_has_it() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let running = server(Ours, backend.addr, "obfs=http");
+        let (listen, to) = (running.addr.to_string(), backend.addr.to_string());
+        let arguments = ["--server", "--listen", &listen, "--backend", &to, "obfs=http"];
+        let checked = check(&arguments);
+        let who = format!("obfs-rs (process {}): this plugin runs already", running.child.pid());
+        checked.is_well().says("odd", "listen", &who);
+        drop(running);
+        let _other = TcpListener::bind(&listen).expect("a port");
+        check(&arguments).fails_at("listen", "is taken by blackbox");
+    });
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    within(secs(120), || {
+        need!("openssl");
+        let backend = Backend::echo();
+        let nobody = format!("127.0.0.1:{}", free_port());
+        let listen = format!("127.0.0.1:{}", free_port());
+        let checked = check(&["--server", "--listen", &listen, "--backend", &nobody, "obfs=http"]);
+        checked.fails_at("Shadowsocks", "refused");
+        let checked = check_server(&backend, &format!("obfs=http;failover={nobody}"));
+        checked.fails_at("the website of the option `failover`", "refused");
+        let checked = check_server(&backend, &format!("obfs=http;obfs-uri=/x;route=/y:{nobody}"));
+        checked.fails_at("the Shadowsocks server of an option `route`", "refused");
+        let checked = check(&["--listen", &listen, "--backend", &listen, "obfs=http"]);
+        checked.fails_at("addresses", "leads back");
+        let checked = check_server(&backend, "obfs=http;a=no-such-user-here");
+        checked.fails_at("user", "no-such-user-here");
+        let checked = check_server(&backend, "obfs=http;i=nodevice0");
+        assert_eq!(checked.exit, Exit::Code(1));
+        checked.says("fails", "interface", "nodevice0");
+        let checked = check(&["--server", "--listen", "192.0.2.77:80", "obfs=http"]);
+        checked.fails_at("listen", "192.0.2.77:80");
+        let checked = check_server(&backend, "mode=websocket;udp");
+        checked.is_well().says("odd", "udp", "nobody takes UDP at").says("ok", "Shadowsocks", "listens");
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let metrics = taken.local_addr().expect("an address");
+        check_server(&backend, &format!("obfs=http;metrics={metrics}"))
+            .fails_at("listen", &metrics.to_string());
+        // A website that is none.
+        let silent = Backend::manual();
+        let began = std::time::Instant::now();
+        let checked = check_server(&backend, &format!("obfs=http;failover={}", silent.0.addr));
+        checked.fails_at("the website of the option `failover`", "said nothing within 10 s");
+        assert!(began.elapsed() < super::SILENT, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_named() {
+    within(secs(60), || {
+        need!("openssl");
+        let backend = Backend::echo();
+        let (fine, other) = (Certificate::new(NAME), Certificate::new("other.example.com"));
+        let with = |certificate: &Certificate| format!("mode=websocket;{}", certificate.for_server());
+        let key = |key: &std::path::Path| {
+            format!("mode=websocket;tls;host={NAME};cert={};key={}", fine.cert.display(), key.display())
+        };
+        for (options, part) in [
+            (key(&fine.dir.path().join("missing.pem")), "missing.pem"),
+            (key(&other.key), "is not the key of the certificate"),
+            (with(&expired()), "has expired at 2021-01-01"),
+            (with(&not_begun()), "is not valid before 2090-01-01"),
+        ] {
+            check_server(&backend, &options).fails_at("certificate", part).says(
+                "ok",
+                "Shadowsocks",
+                "listens",
+            );
+        }
+        let checked = check_server(&backend, &with(&other));
+        checked.is_well().says("odd", "certificate", "does not have the name live.example.com");
+    });
+}
+
+#[test]
+fn what_a_website_says_that_visitors_should_not_meet_is_odd() {
+    within(secs(60), || {
+        need!("nginx", "openssl");
+        let (backend, site, tls_site) = (Backend::echo(), Site::start(), TlsSite::start());
+        let checked = check_server(&backend, &format!("obfs=http;failover={}", tls_site.addr));
+        checked.is_well().says("odd", "the website of the option `failover`", "failover-tls");
+        let checked = check_server(
+            &backend,
+            &format!("obfs=http;failover={};failover-tls={}", site.addr, tls_site.addr),
+        );
+        checked.is_well().says("ok", "the website of the option `failover-tls`", "speaks TLS");
+        let other = site.addr;
+        let second = Site::start();
+        let checked =
+            check_server(&backend, &format!("obfs=http;failover={};failover-tls={other}", second.addr));
+        checked.fails_at("the website of the option `failover-tls`", "speaks no TLS");
+    });
+}
