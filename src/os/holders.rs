@@ -92,11 +92,11 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].is_this_program && found[0].id == std::process::id(), "{found:?}");
         drop(listener);
-        assert_eq!(holders(port, false), []);
+        assert!(holders(port, false).iter().all(|holder| holder.id != std::process::id()));
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         assert!(holders(port, true).iter().any(|holder| holder.id == std::process::id()));
         drop(socket);
-        assert_eq!(holders(port, true), []);
+        assert!(holders(port, true).iter().all(|holder| holder.id != std::process::id()));
     }
 }
