@@ -49,7 +49,7 @@ fn in_use(error: &ListenError) -> Option<&HostPort> {
 /// Tells who has a port. The plugin that is checked may run already.
 fn taken(address: &HostPort, over: Transport, error: &ListenError, report: &mut Report) {
     let udp = if over == Transport::Udp { "UDP " } else { "" };
-    let holders = if over == Transport::Tcp { holders(address.port) } else { Vec::new() };
+    let holders = holders(address.port, over == Transport::Udp);
     let names: Vec<_> = holders.iter().map(Holder::to_string).collect();
     if !holders.is_empty() && holders.iter().all(|holder| holder.is_this_program) {
         let names = names.join(" and ");

@@ -19,16 +19,19 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The processes that listen on this TCP port. Those of other users are root's to see.
+/// The processes that listen on this port, over UDP or over TCP. Those of other users are root's to see.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub fn holders(port: u16) -> Vec<Holder> {
+pub fn holders(port: u16, udp: bool) -> Vec<Holder> {
     use std::fs::{read_dir, read_link, read_to_string};
-    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+    let (tables, state) = match udp {
+        true => (["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"], UNCONNECTED),
+        false => (["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"], LISTEN),
+    };
     let sockets: Vec<String> = tables
         .iter()
         .filter_map(|table| read_to_string(table).ok())
         .flat_map(|table| {
-            let inodes = table.lines().filter_map(|line| listening(line, port));
+            let inodes = table.lines().filter_map(|line| listening(line, port, state));
             inodes.map(|inode| format!("socket:[{inode}]")).collect::<Vec<_>>()
         })
         .collect();
@@ -56,18 +59,23 @@ pub fn holders(port: u16) -> Vec<Holder> {
 
 /// Nothing tells it there.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn holders(_: u16) -> Vec<Holder> {
+pub fn holders(_: u16, _: bool) -> Vec<Holder> {
     Vec::new()
 }
 
-/// The inode of a line of `/proc/net/tcp` whose socket listens on the port.
+/// The states of sockets that wait for others, as the tables have them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn listening(line: &str, port: u16) -> Option<&str> {
-    const LISTEN: &str = "0A";
+const LISTEN: &str = "0A";
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNCONNECTED: &str = "07";
+
+/// The inode of a line of `/proc/net/tcp`, or of its like for UDP, whose socket has the port and this state.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn listening<'a>(line: &'a str, port: u16, wanted: &str) -> Option<&'a str> {
     let mut fields = line.split_whitespace();
     let own = fields.nth(1)?.rsplit_once(':')?.1;
     let state = fields.nth(1)?;
-    let is_it = state == LISTEN && u16::from_str_radix(own, 16) == Ok(port);
+    let is_it = state == wanted && u16::from_str_radix(own, 16) == Ok(port);
     // Behind the queues, the timer, the retransmissions, the user and the time-out.
     is_it.then(|| fields.nth(5)).flatten()
 }
@@ -80,10 +88,15 @@ mod tests {
     fn a_port_is_this_process_while_it_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = holders(port);
+        let found = holders(port, false);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].is_this_program && found[0].id == std::process::id(), "{found:?}");
         drop(listener);
-        assert_eq!(holders(port), []);
+        assert!(holders(port, false).iter().all(|holder| holder.id != std::process::id()));
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(holders(port, true).iter().any(|holder| holder.id == std::process::id()));
+        drop(socket);
+        assert!(holders(port, true).iter().all(|holder| holder.id != std::process::id()));
     }
 }

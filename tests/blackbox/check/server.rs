@@ -7,6 +7,7 @@ use crate::support::child::Exit;
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, server};
 use crate::support::ports::free_port;
+use crate::support::quic;
 use crate::support::site::Site;
 use crate::support::tempdir::TempDir;
 use crate::support::tls_site::TlsSite;
@@ -62,11 +63,20 @@ fn a_server_that_lacks_nothing() {
 #[test]
 fn a_port_that_is_taken_is_told_with_who_has_it() {
     within(secs(60), || {
+        need!("openssl");
         let backend = Backend::echo();
         let running = server(Ours, backend.addr, "obfs=http");
         let (listen, to) = (running.addr.to_string(), backend.addr.to_string());
         let arguments = ["--server", "--listen", &listen, "--backend", &to, "obfs=http"];
         let checked = check(&arguments);
+        let who = format!("obfs-rs (process {}): this plugin runs already", running.child.pid());
+        checked.is_well().says("odd", "listen", &who);
+        drop(running);
+        let certificate = Certificate::new(NAME);
+        let running = quic::server(quic::App::Ours, backend.addr, &certificate);
+        let at = running.addr.to_string();
+        let options = quic::for_server(&certificate);
+        let checked = check(&["--server", "--listen", &at, "--backend", &to, &options]);
         let who = format!("obfs-rs (process {}): this plugin runs already", running.child.pid());
         checked.is_well().says("odd", "listen", &who);
         drop(running);
