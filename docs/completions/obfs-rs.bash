@@ -59,7 +59,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-h -t -n -i -b -6 -c -v -a -f -V -d --version --help --route --proxy --mode --obfs --host --path --obfs-host --obfs-uri --obfs-tls-host --http-method --handshake --mux --service-name --serviceName --header --user-agent --udp --tls --cert --key --cert-raw --certRaw --peer --sni --quic --quic-congestion --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --trusted --proxy-protocol --keep-alive --keepalive --timeout --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --nofile --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --fwmark --config --loglevel --verbose --access-log --access-log-format --metrics --metrics-public --drain --user --pid-file --server --client --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --android-vpn --nameserver --reverse-proxy client server demo probe ready help"
+            opts="-t -n -i -b -6 -c -v -a -f -V -d -h --version --route --proxy --mode --obfs --host --path --obfs-host --obfs-uri --obfs-tls-host --http-method --handshake --mux --service-name --serviceName --header --user-agent --udp --tls --cert --key --cert-raw --certRaw --peer --sni --quic --quic-congestion --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --trusted --proxy-protocol --keep-alive --keepalive --timeout --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --nofile --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --fwmark --config --loglevel --verbose --access-log --access-log-format --metrics --metrics-public --drain --user --pid-file --server --client --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --android-vpn --nameserver --reverse-proxy --help client server demo probe ready help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -695,7 +695,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__demo)
-            opts="--stay"
+            opts="-h --stay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -807,7 +807,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__probe)
-            opts="-v --site --tls --quic --name --path --json --verbose --seed --wait"
+            opts="-v -h --site --tls --quic --name --path --json --verbose --seed --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -841,7 +841,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__ready)
-            opts="--live"
+            opts="-h --live --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
