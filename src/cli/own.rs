@@ -62,14 +62,12 @@ pub(super) fn command() -> Command {
         .about(ABOUT)
         .after_help(TOP_HELP)
         .disable_version_flag(true)
-        .disable_help_flag(true)
         .arg(
             Arg::new("version")
                 .long("version")
                 .action(ArgAction::Version)
                 .help("Print the version, the target and the features (also: -V alone)."),
         )
-        .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print this help."))
         // Some hosts append arguments to a plugin's command: its options are taken there too.
         .args(option_args(None).map(|arg| arg.hide(true)))
         .subcommand(half(Role::Client))
@@ -222,6 +220,23 @@ mod tests {
                 assert!(shown.contains(heading), "{shown}");
             }
             assert!(!shown.contains(not), "{shown}");
+        }
+    }
+
+    #[test]
+    fn each_subcommand_has_its_help() {
+        let command = command();
+        for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            let name = subcommand.get_name();
+            for flag in ["-h", "--help"] {
+                let args = ["obfs-rs", name, flag].map(OsString::from);
+                match read(&args, &ProcessEnv::default()) {
+                    Ok(command::Command::Print(text)) => {
+                        assert!(text.contains(&format!("Usage: obfs-rs {name}")), "{text}");
+                    }
+                    other => panic!("{name} {flag}: {other:?}"),
+                }
+            }
         }
     }
 
