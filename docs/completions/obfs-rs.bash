@@ -71,7 +71,7 @@ _obfs__rs() {
 
     case "${cmd}" in
         obfs__rs)
-            opts="-h -t -n -i -b -6 -c -v -a -f -V -d --version --help --route --proxy --mode --obfs --host --path --obfs-host --obfs-uri --obfs-tls-host --http-method --handshake --mux --service-name --serviceName --header --user-agent --udp --tls --cert --key --cert-raw --certRaw --peer --sni --quic --quic-congestion --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --trusted --proxy-protocol --keep-alive --keepalive --timeout --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --nofile --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --fwmark --config --loglevel --verbose --access-log --access-log-format --metrics --metrics-public --drain --user --pid-file --server --client --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --android-vpn --nameserver --reverse-proxy client server demo check probe ready share help"
+            opts="-t -n -i -b -6 -c -v -a -f -V -d -h --version --route --proxy --mode --obfs --host --path --obfs-host --obfs-uri --obfs-tls-host --http-method --handshake --mux --service-name --serviceName --header --user-agent --udp --tls --cert --key --cert-raw --certRaw --peer --sni --quic --quic-congestion --fallback --failover --fallback-tls --failover-tls --fallback-http --failover-http --fallback-h2 --failover-h2 --fallback-quic --failover-quic --fallback-proxy --failover-proxy --trusted --proxy-protocol --keep-alive --keepalive --timeout --limit-tunnels --limit-tunnels-per-address --limit-rate-per-address --limit-buffers --nofile --fastOpen --tfo --fast-open --mptcp --interface --bind-address --source-address --ipv6-first --fwmark --config --loglevel --verbose --access-log --access-log-format --metrics --metrics-public --drain --user --pid-file --server --client --local-addr --localAddr --local-port --localPort --remote-addr --remoteAddr --remote-port --remotePort --android-vpn --nameserver --reverse-proxy --help client server demo check probe ready share help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -385,7 +385,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__check)
-            opts="--client --server --remote --listen --backend"
+            opts="-h --client --server --remote --listen --backend --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -733,7 +733,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__demo)
-            opts="--stay"
+            opts="-h --stay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -873,7 +873,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__probe)
-            opts="-v --site --tls --quic --name --path --json --verbose --seed --wait"
+            opts="-v -h --site --tls --quic --name --path --json --verbose --seed --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -907,7 +907,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__ready)
-            opts="--live"
+            opts="-h --live --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1243,7 +1243,7 @@ _obfs__rs() {
             return 0
             ;;
         obfs__subcmd__rs__subcmd__share)
-            opts="-c --config --server --host --port --method --password --password-file --name --tls --disguise --route --format --plugin"
+            opts="-c -h --config --server --host --port --method --password --password-file --name --tls --disguise --route --format --plugin --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_obfs_rs_global_optspecs
-    string join \n version h/help route= proxy= mode= obfs= host= path= obfs-host= obfs-uri= obfs-tls-host= http-method= handshake= mux= serviceName= header= user-agent= udp tls= cert= key= certRaw= sni= quic quic-congestion= failover= failover-tls= failover-http= failover-h2= failover-quic= failover-proxy= trusted= proxy-protocol= keepalive= t/timeout= limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= n/nofile= fast-open mptcp i/interface= b/source-address= 6/ipv6-first fwmark= c/config= loglevel= v/verbose access-log= access-log-format= metrics= metrics-public drain= a/user= f/pid-file= server client localAddr= localPort= remoteAddr= remotePort= V/android-vpn d/nameserver= reverse-proxy
+    string join \n version route= proxy= mode= obfs= host= path= obfs-host= obfs-uri= obfs-tls-host= http-method= handshake= mux= serviceName= header= user-agent= udp tls= cert= key= certRaw= sni= quic quic-congestion= failover= failover-tls= failover-http= failover-h2= failover-quic= failover-proxy= trusted= proxy-protocol= keepalive= t/timeout= limit-tunnels= limit-tunnels-per-address= limit-rate-per-address= limit-buffers= n/nofile= fast-open mptcp i/interface= b/source-address= 6/ipv6-first fwmark= c/config= loglevel= v/verbose access-log= access-log-format= metrics= metrics-public drain= a/user= f/pid-file= server client localAddr= localPort= remoteAddr= remotePort= V/android-vpn d/nameserver= reverse-proxy h/help
 end
 
 function __fish_obfs_rs_needs_command
@@ -77,7 +77,6 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l remoteAddr -l remote-ad
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l remotePort -l remote-port -d 'In place of SS_REMOTE_PORT.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s d -l nameserver -d 'Has no effect, as in simple-obfs: names are looked up as the system does it.' -r
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l version -d 'Print the version, the target and the features (also: -V alone).'
-complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s h -l help -d 'Print this help.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l udp -d 'websocket, quic and grpc: carry UDP, too. Both halves need it, and a Shadowsocks program that passes UDP to its plugin: shadowsocks-rust with plugin_mode=tcp_and_udp. Default: UDP does not go through the plugin.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l quic -d 'With mode=auto and tls: take QUIC, too, on the same port of UDP. (mode=quic takes QUIC alone.) Default: no QUIC.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l fast-open -l fastOpen -l tfo -d 'Send and take the first bytes with the SYN (TCP Fast Open), where the system can. Default: off.'
@@ -89,6 +88,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l server -d 'Be the serve
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l client -d 'Be the client half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s V -l android-vpn -d 'Android: have each outgoing socket exempted from the VPN, through the socket protect_path in the working directory. Default: off.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -l reverse-proxy -d 'Has no effect: the server always answers the upgrade at once.'
+complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "server" -d 'The server half: takes disguised connections, passes all others on to a website.'
 complete -c obfs-rs -n "__fish_obfs_rs_needs_command" -f -a "demo" -d 'Show on this machine that it works: website, server and client, 100 MB through them.'
@@ -228,11 +228,13 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l reverse-proxy
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s h -d 'Print the options that are used most.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l help -d 'Print all options.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -l stay -d 'Then go on, so that a browser can look at the website behind the server; Enter ends it, and so does the end of standard input.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l remote -d 'A client\'s: the server half; several hosts with `|`.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l listen -d 'Where the half listens; several hosts with `|`.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l backend -d 'A server\'s: where Shadowsocks listens.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l client -d 'They are a client\'s.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l server -d 'They are a server\'s.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l site -d 'The website that it must not be told from.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l name -d 'The name that is asked for, in Host and in TLS hellos (default: the server\'s HOST; hellos name no addresses).' -r
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l path -d 'The tunnel\'s path (path=, obfs-uri=). Upgrades that miss it narrowly are sent, and none that the server would have to grant (default: upgrades go to a random path).' -r
@@ -242,7 +244,9 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l tls -d 'Both s
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l quic -d 'Visit them over UDP, where HTTP/3 is. Without --site, compare with a port at which nobody listens.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -l json -d 'Print the results as one JSON object.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s v -l verbose -d 'Print every probe, also where nothing differs.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand ready" -l live -d 'Ask only whether it goes on (/healthz): also where it drains, or Shadowsocks is away.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand ready" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -s c -l config -d 'The configuration of the Shadowsocks server; - is standard input.' -r -F
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l host -l server -d 'The name or address that clients connect to.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l port -d 'The port that clients connect to.' -r
@@ -269,6 +273,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l plugin -d 'The
 obfs-local\t''
 v2ray-plugin\t''"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -l tls -d 'TLS ends in front of the server, at a web server or a CDN; --port is the port there.'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand share" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready share help" -f -a "client" -d 'The client half: takes plain connections, sends them disguised to a server half.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready share help" -f -a "server" -d 'The server half: takes disguised connections, passes all others on to a website.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand help; and not __fish_seen_subcommand_from client server demo check probe ready share help" -f -a "demo" -d 'Show on this machine that it works: website, server and client, 100 MB through them.'

@@ -1,5 +1,5 @@
 //! The pages for users against the program: what stands in their code blocks is read as the program reads it, the
-//! options are those of the option table, links lead somewhere, and both languages say the same.
+//! options are those of the option table, and both languages say the same.
 //!
 //! What takes other programs to run is in `tests/blackbox/readme`.
 
@@ -10,7 +10,6 @@ mod blocks_run;
 mod commands;
 mod configuration;
 mod languages;
-mod links;
 mod option_page;
 mod strings;
 mod words;

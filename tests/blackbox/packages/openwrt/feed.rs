@@ -12,7 +12,7 @@ const VARIANTS: [(&str, &str); 5] = [
     ("client-tls", "client,tls"),
     ("server", "server"),
     ("server-tls", "server,tls,site"),
-    ("full", "server,client,tls,quic,grpc,probe,site,metrics"),
+    ("full", "server,client,tls,quic,grpc,probe,site,share,metrics"),
 ];
 
 /// The package that each drop-in replaces, and the program that routers look for.
