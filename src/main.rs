@@ -12,6 +12,7 @@ use obfs_rs::os::process;
 use obfs_rs::os::service_manager::{self, ServiceManager};
 use obfs_rs::os::shutdown::CaughtSignals;
 use obfs_rs::os::stderr::print_error;
+use obfs_rs::os::stdout;
 use obfs_rs::os::{privileged, randomness, user::User};
 use obfs_rs::runtime::{admission, buffers, watchdog};
 use obfs_rs::service::{self, Process, ReadConfig, Reloader, Run, StartError};
@@ -44,9 +45,11 @@ fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     match cli::read(&args, &env) {
         Ok(Command::Print(text)) => {
-            // A reader that has seen enough (`| head`) is no failure.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            if stdout::print(&text) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         #[cfg(all(feature = "client", feature = "server"))]
         Ok(Command::Demo { stay }) => {

@@ -27,6 +27,9 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 /// How long a server is waited for that need not say anything before Shadowsocks does. One that refuses does so at once.
 const LATE_ANSWER: Duration = Duration::from_secs(4);
 
+/// How long a tunnel that stands is watched: a server whose Shadowsocks is away grants it, and ends it.
+const WATCHED: Duration = Duration::from_secs(1);
+
 /// How long the end of a tunnel may take, in order.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -126,6 +129,14 @@ async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, repo
             (Err(Late), None) => report.fails("upgrade", silence(Step::Upgrade)),
         }
     }
+    if outcome.is_none()
+        && (progress.is_granted() || is_quic(config))
+        && let Ok(ended) = timeout(WATCHED, &mut relaying).await
+    {
+        drop(report.take_warnings());
+        report.fails("tunnel", format!("{}; is its Shadowsocks there?", ended_early(&ended)));
+        outcome = Some(ended);
+    }
     // The application closes.
     drop(app);
     let farewell = async {
@@ -204,6 +215,14 @@ fn end(outcome: &Outcome) -> String {
         End::Malformed(_, error) => error.to_string(),
         End::Closed => "the server closed the connection before it answered".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// What there is to say of a tunnel that has ended before anything was said in it.
+fn ended_early(outcome: &Outcome) -> String {
+    match &outcome.end {
+        End::Reset(..) | End::Closed => "the server granted the tunnel, and ended it at once".to_owned(),
+        _ => end(outcome),
     }
 }
 

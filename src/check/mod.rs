@@ -32,6 +32,7 @@ use crate::os::user::User;
 use crate::service::log_warnings;
 use crate::telemetry::keep_warnings;
 use report::Report;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,8 +52,18 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     {
         report.fails("interface", format!("cannot use `{}`: {error}", name.escape_debug()));
     }
-    if let Some(Err(error)) = config.process.user.as_deref().map(User::find) {
-        report.fails("user", error);
+    match config.process.user.as_deref().map(User::find) {
+        Some(Err(error)) => report.fails("user", error),
+        Some(Ok(_)) if !may_become_another() => {
+            report.odd("user", "only root goes on as another user: this is not root, the start has to be");
+        }
+        _ => {}
+    }
+    let access_log = config.process.access_log.as_ref().and_then(|log| log.file());
+    for (name, path) in [("access log", access_log), ("pid file", config.process.pid_file.as_deref())] {
+        if let Some(path) = path {
+            file(name, path, &mut report);
+        }
     }
     #[cfg(feature = "metrics")]
     if let Some(MetricsAddress::Tcp(address)) = &config.process.metrics {
@@ -71,4 +82,31 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
         }
     }
     report.end()
+}
+
+/// Whether this process may go on as any user.
+fn may_become_another() -> bool {
+    #[cfg(unix)]
+    {
+        rustix::process::geteuid().is_root()
+    }
+    #[cfg(not(unix))]
+    {
+        true
+    }
+}
+
+/// Looks whether a file can be written that a half keeps, without making it.
+fn file(name: &str, path: &Path, report: &mut Report) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = path.display().to_string();
+    match (path.metadata(), folder.metadata()) {
+        (Ok(found), _) if found.is_dir() => report.fails(name, format!("{shown} is a folder")),
+        (Ok(_), _) => match std::fs::OpenOptions::new().append(true).open(path) {
+            Ok(_) => report.ok(name, shown),
+            Err(error) => report.fails(name, format!("cannot write to {shown}: {error}")),
+        },
+        (Err(_), Ok(found)) if found.is_dir() => report.ok(name, format!("{shown}, which is not there yet")),
+        (Err(_), _) => report.fails(name, format!("{shown}: there is no folder {}", folder.display())),
+    }
 }

@@ -51,9 +51,14 @@ fn taken(address: &HostPort, over: Transport, error: &ListenError, report: &mut 
     let udp = if over == Transport::Udp { "UDP " } else { "" };
     let holders = holders(address.port, over == Transport::Udp);
     let names: Vec<_> = holders.iter().map(Holder::to_string).collect();
+    if holders.iter().any(Holder::is_service_manager) {
+        let what = "systemd has it, for the socket unit's service: it hands it over at the start";
+        return report.odd(STEP, format!("{udp}{address}: {what}"));
+    }
     if !holders.is_empty() && holders.iter().all(|holder| holder.is_this_program) {
         let names = names.join(" and ");
-        return report.odd(STEP, format!("{udp}{address} is taken by {names}: this plugin runs already"));
+        let what = "if that is this plugin, it runs; if it is another one, this one cannot start";
+        return report.odd(STEP, format!("{udp}{address} is taken by {names}: {what}"));
     }
     if holders.is_empty() {
         return report.fails(STEP, format!("{error}; if the plugin runs already, it is the plugin itself"));

@@ -46,7 +46,9 @@ pub(super) async fn check(
     };
     server.log_hints();
     report.odd_ones("options");
-    if let Some(text) = own_website(&config.failover.plain) {
+    // (whoever comes in TLS meets that of `failover-tls`)
+    let is_plain_met = config.failover.plain != Website::Bare || config.failover.tls.is_none();
+    if is_plain_met && let Some(text) = own_website(&config.failover.plain) {
         report.ok("website", text);
     }
     behind(&config, &server, said, report).await;

@@ -1,6 +1,7 @@
 //! The command line of `obfs-rs check`.
 
 use super::command::{self, CommandError};
+use crate::config::shadowsocks_file::{self, Entry};
 use crate::config::{
     self, Addresses, Dialect, ProcessEnv, Role, RoleReason, Settings, sip003, split_address,
 };
@@ -11,7 +12,8 @@ const ABOUT: &str = "Dry run: say what options ask for and what is odd, and try 
 
 const EXPLANATION: &str = "\
 OPTIONS is what stands in plugin_opts, in one argument (in quotes, for the shell's sake); without it, SS_PLUGIN_OPTIONS \
-counts. A half, and addresses, are taken from the flags, from the SS_* variables, or from the file of the option `c`; \
+counts. With --config FILE the file of the Shadowsocks program says options and address. A half, and addresses, are taken \
+from the flags, from the SS_* variables, or from obfs-rs's own file (the option `c`); \
 without an address, everything else is checked.
 
 As a client it looks up the server, connects (through `proxy` too), makes the TLS handshake and asks for the tunnel, as \
@@ -27,6 +29,7 @@ Exit code: 0 nothing fails, 1 a step fails, 23 the options cannot be taken.";
 
 const EXAMPLES: &str = "\
 Examples:
+  obfs-rs check --config client.json
   obfs-rs check --remote server.example.com:443 \"mode=websocket;tls;host=server.example.com;path=/a-path\"
   obfs-rs check --server --listen 0.0.0.0:443 --backend 127.0.0.1:9000 \"tls;cert=FILE;key=FILE;failover=127.0.0.1:8080\"";
 
@@ -43,6 +46,11 @@ pub(super) fn command() -> Command {
         .long_about(format!("{ABOUT}\n\n{EXPLANATION}"))
         .after_help(StyledStr::from(EXAMPLES))
         .arg(Arg::new("options").value_name("OPTIONS").help("What stands in plugin_opts, in quotes."))
+        .arg(
+            Arg::new("config").short('c').long("config").value_name("FILE").value_hint(ValueHint::FilePath).help(
+                "The configuration file of the Shadowsocks program: its plugin_opts, server and server_port count.",
+            ),
+        )
         .arg(flag("client", "They are a client's.").conflicts_with("server"))
         .arg(flag("server", "They are a server's."))
         .arg(
@@ -56,7 +64,14 @@ pub(super) fn command() -> Command {
 /// Reads the subcommand's flags, and the settings that it is to check.
 pub(super) fn read(matches: &ArgMatches, env: &ProcessEnv) -> Result<command::Command, CommandError> {
     let value = |name: &str| matches.get_one::<String>(name);
-    let options = value("options");
+    let file = value("config").map(|path| entry(path)).transpose()?;
+    let options = value("options").or(file.as_ref().and_then(|file| file.plugin_opts.as_ref()));
+    if options.is_none()
+        && let Some(path) = value("config")
+    {
+        let lacks = format!("{path} has no `plugin_opts`: give check the options, too");
+        return Err(CommandError::CommandLine(lacks));
+    }
     if options.is_none()
         && !env.has_plugin_variables()
         && value("remote").is_none()
@@ -71,11 +86,19 @@ pub(super) fn read(matches: &ArgMatches, env: &ProcessEnv) -> Result<command::Co
         vars.retain(|(name, _)| name != sip003::PLUGIN_OPTIONS);
         vars.push((sip003::PLUGIN_OPTIONS.into(), options.into()));
     }
+    if let Some(Entry { hosts, port, .. }) = &file {
+        let of_remote = [sip003::REMOTE_HOST, sip003::REMOTE_PORT];
+        vars.retain(|(name, _)| !of_remote.iter().any(|of_remote| name == of_remote));
+        vars.push((sip003::REMOTE_HOST.into(), hosts.join("|").into()));
+        vars.extend(port.map(|port| (sip003::REMOTE_PORT.into(), port.to_string().into())));
+    }
     let env = ProcessEnv { vars, parent: None };
     let given = asked_role(matches);
+    // Nobody but a client says where that listens. (Files of servers that do so are known by the rest.)
+    let of_file = file.filter(|file| !file.has_local).map(|_| Role::Server);
     let settings = |addresses| Settings {
         dialect: Dialect::Own,
-        role: given.map(|(role, _)| (role, RoleReason::Subcommand)),
+        role: given.map(|(role, _)| role).or(of_file).map(|role| (role, RoleReason::Subcommand)),
         options: Vec::new(),
         addresses,
     };
@@ -92,6 +115,17 @@ pub(super) fn read(matches: &ArgMatches, env: &ProcessEnv) -> Result<command::Co
     }
     let (config, said) = config::read_to_check(settings(addresses(matches, Some(role))?), &env)?;
     Ok(command::Command::Check(Box::new(config), said))
+}
+
+/// The one server of a Shadowsocks program's file.
+fn entry(path: &str) -> Result<Entry, CommandError> {
+    let mut entries = shadowsocks_file::parse(path, &shadowsocks_file::read_limited(path)?)?;
+    match (entries.pop(), entries.is_empty()) {
+        (Some(entry), true) => Ok(entry),
+        _ => Err(CommandError::CommandLine(format!(
+            "{path} has several servers: give check the options of one"
+        ))),
+    }
 }
 
 /// The half that a flag says, and the flag.
@@ -189,6 +223,7 @@ mod tests {
             (&["--remote", "a:1", "--backend", "b:2", "x"], "cannot be used"),
             (&["a", "b"], "unexpected argument"),
             (&[], "check needs OPTIONS"),
+            (&["--config", "/nowhere/client.json"], "/nowhere/client.json: "),
         ] {
             let error = check(words, &[]).unwrap_err();
             assert!(error.contains(part), "{words:?}: {error}");

@@ -142,7 +142,7 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
     match words.as_slice() {
         _ if env.has_plugin_variables() => {}
         ["-V"] => return Ok(command::Command::Print(version())),
-        [] | ["-v"] if args.len() <= 2 => {
+        [] | ["-v"] if args.len() == words.len() + 1 => {
             return Err(CommandError::NothingSaid(command().render_help().to_string()));
         }
         _ => {}

@@ -26,8 +26,8 @@ missing.";
 
 const EXAMPLES: &str = "\
 Examples, on the machine of the server:
-  obfs-rs share --config /etc/shadowsocks/server.json --host www.example.com
-  obfs-rs share --config /etc/shadowsocks/server.json --host www.example.com --format qr
+  obfs-rs share --config /etc/shadowsocks-libev/server.json --host www.example.com
+  obfs-rs share --config /etc/shadowsocks-libev/server.json --host www.example.com --format qr
   obfs-rs share --host www.example.com --port 443 --method aes-256-gcm --password-file key.txt \\
       \"mode=websocket;tls;cert=c.pem;key=k.pem;path=/a-path-of-your-own\"
 nginx or a CDN ends TLS in front of the server:
@@ -120,7 +120,8 @@ fn request(matches: &ArgMatches, env: &ProcessEnv) -> Result<Request, ConfigErro
     let port = value("port").map(|text| {
         parse_port(&text).ok_or_else(|| ConfigError::variable("--port", &text, "a port from 1 to 65535"))
     });
-    let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let first_line =
+        |text: String| text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default().to_owned();
     let password = match value("password-file") {
         Some(path) => Some(first_line(share::read_limited(&path)?)),
         None => value("password"),

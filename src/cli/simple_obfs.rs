@@ -45,6 +45,9 @@ pub(super) fn read(
     args: &[OsString],
     env: &ProcessEnv,
 ) -> Result<command::Command, CommandError> {
+    // (simple-obfs's own takes it so, too)
+    let help = [args.first().cloned().unwrap_or_default(), "--help".into()];
+    let args = if args.len() == 2 && args[1] == "-help" { &help } else { args };
     let matches = match flags::matches(command(role), args)? {
         Ok(matches) => matches,
         Err(printed) => return Ok(printed),

@@ -33,6 +33,7 @@ mod role;
 pub mod routes;
 mod server;
 mod settings;
+pub mod shadowsocks_file;
 pub mod sip003;
 mod tls;
 mod trusted;

@@ -218,6 +218,22 @@ impl Options {
         }
     }
 
+    /// Sees to it that a server has the website that it was to have: without one, it would be found for what it is.
+    pub(super) fn check_website(&self) -> Result<(), ConfigError> {
+        let names = ["failover", "failover-tls", "failover-http", "failover-h2", "failover-quic"];
+        if names.iter().any(|name| self.get(name).is_some()) {
+            return Ok(());
+        }
+        for UnknownOption { name, nearest: meant, .. } in &self.unknown {
+            if let Some(meant) = *meant
+                && find(meant).is_some_and(|known| names.contains(&known.name))
+            {
+                return Err(ConfigError::Unknown { name: name.clone(), meant });
+            }
+        }
+        Ok(())
+    }
+
     /// The option of this table name, as it was first written.
     pub fn get(&self, name: &str) -> Option<&PluginOption> {
         self.all(name).next()
@@ -332,6 +348,17 @@ mod tests {
         }
         for text in ["pth=1", "paht", "pth=/a;path=/b", "obfs-uri=/b;obfs-url=/a", "zzz=/a"] {
             assert_eq!(options(text).check_path(), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slip_at_the_website_does_not_leave_the_server_without_one() {
+        for text in ["failoverr=a:1", "tls;failoverr-tls=a:1", "falover=a:1"] {
+            let error = options(text).check_website().unwrap_err().to_string();
+            assert!(error.contains("is no option: did you mean `failover"), "{error}");
+        }
+        for text in ["failoverr=a:1;failover=b:1", "zzz=a:1", "failover=a:1"] {
+            assert_eq!(options(text).check_website(), Ok(()), "{text}");
         }
     }
 

@@ -196,5 +196,6 @@ fn gather(
         }
     }
     options.check_path()?;
+    options.check_website()?;
     Ok((options, file))
 }

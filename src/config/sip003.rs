@@ -78,7 +78,7 @@ fn parse(text: &str, may_decode: bool) -> Result<(Vec<PluginOption>, Vec<String>
                     ));
                 }
             },
-            ';' => options.extend(std::mem::take(&mut piece).finish(text, &mut notes)?),
+            ';' => options.extend(std::mem::take(&mut piece).finish(&mut notes)?),
             '=' if piece.value.is_none() => piece.value = Some(Vec::new()),
             // Taken for a part of a value, they would change what is meant.
             '；' | '＝' => {
@@ -92,7 +92,7 @@ fn parse(text: &str, may_decode: bool) -> Result<(Vec<PluginOption>, Vec<String>
             _ => piece.push(c, false),
         }
     }
-    options.extend(piece.finish(text, &mut notes)?);
+    options.extend(piece.finish(&mut notes)?);
     // A link has its options percent-encoded, and not every program that takes links decodes them. No
     // option has a `%` in its name.
     if may_decode && options.iter().any(|option| is_encoded(&option.key)) && !inner.contains('\\') {
@@ -172,7 +172,7 @@ impl Piece {
         self.value.as_mut().unwrap_or(&mut self.key).push((c, escaped));
     }
 
-    fn finish(self, text: &str, notes: &mut Notes) -> Result<Option<PluginOption>, ConfigError> {
+    fn finish(self, notes: &mut Notes) -> Result<Option<PluginOption>, ConfigError> {
         let key = tidy(&self.key, false, notes);
         let drive = matches!(
             self.value.as_deref(),
@@ -183,8 +183,12 @@ impl Piece {
             (key, None) if key.is_empty() => Ok(None),
             (key, Some(value)) if key.is_empty() => Err(ConfigError::variable(
                 PLUGIN_OPTIONS,
-                text,
-                format!("an option string: `={}` has no name before its `=`", one_line(&value)),
+                // (what stands there may be a part of a password with a `;` in it)
+                "…",
+                format!(
+                    "an option string: a `=` has no name before it (a `;` in a value is written `\\;`); {} letters follow it",
+                    value.chars().count()
+                ),
             )),
             (key, value) => {
                 if drive {

@@ -13,6 +13,13 @@ pub struct Holder {
     pub is_this_program: bool,
 }
 
+impl Holder {
+    /// Whether it is the system's service manager, which listens for services that it starts later.
+    pub fn is_service_manager(&self) -> bool {
+        self.id == 1 && self.name == "systemd"
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (process {})", self.name, self.id)
@@ -38,7 +45,13 @@ pub fn holders(port: u16, udp: bool) -> Vec<Holder> {
     if sockets.is_empty() {
         return Vec::new();
     }
-    let program = read_link("/proc/self/exe").ok();
+    // (of one that an update has replaced meanwhile, the name says so)
+    let program_of = |folder: &std::path::Path| {
+        let path = read_link(folder.join("exe")).ok()?;
+        let path = path.to_str()?;
+        Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
+    };
+    let program = program_of(std::path::Path::new("/proc/self"));
     let holds = |folder: &std::path::Path| {
         let files = read_dir(folder.join("fd")).into_iter().flatten().flatten();
         let mut links = files.filter_map(|file| read_link(file.path()).ok());
@@ -50,7 +63,7 @@ pub fn holders(port: u16, udp: bool) -> Vec<Holder> {
         let folder = entry.path();
         holds(&folder).then(|| {
             let name = read_to_string(folder.join("comm")).unwrap_or_default();
-            let is_this_program = program.is_some() && read_link(folder.join("exe")).ok() == program;
+            let is_this_program = program.is_some() && program_of(&folder) == program;
             Holder { name: name.trim().escape_debug().to_string(), id, is_this_program }
         })
     });

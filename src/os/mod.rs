@@ -24,6 +24,7 @@ pub mod signals;
 #[cfg(all(target_arch = "mips", target_env = "musl", target_feature = "crt-static"))]
 mod static_mips;
 pub mod stderr;
+pub mod stdout;
 #[cfg(unix)]
 pub mod syslog;
 #[cfg(all(target_os = "linux", target_env = "musl", any(target_arch = "arm", target_arch = "x86")))]

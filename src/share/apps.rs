@@ -144,7 +144,8 @@ pub(super) fn mihomo(profile: &Profile, offers: &[Offer]) -> Entry {
         match offer.kind {
             // One option is the name in the hello and in the request.
             Kind::WebSocket | Kind::HttpUpgrade if offer.tls && offer.host != offer.server_name => None,
-            Kind::WebSocket => Some(web(&[("mux", "true")])),
+            // (with mux, downloads of this app break off now and then, whatever the server)
+            Kind::WebSocket => Some(web(&[("mux", "false")])),
             Kind::HttpUpgrade => Some(web(&[("mux", "false"), ("v2ray-http-upgrade", "true")])),
             Kind::Http if is_plain_http(offer) => Some(("obfs", vec![("mode", "http".to_owned()), host()])),
             Kind::FakeTls => {
@@ -175,6 +176,10 @@ pub(super) fn sing_box(profile: &Profile, offers: &[Offer]) -> Entry {
         Kind::Http | Kind::FakeTls => Some((Plugin::ObfsLocal, Plugin::ObfsLocal.options(offer)?)),
         // It wants `tls` beside it, which v2ray-plugin implies.
         Kind::Quic => Some((Plugin::V2rayPlugin, format!("{};tls", Plugin::V2rayPlugin.options(offer)?))),
+        // (as above)
+        Kind::WebSocket => {
+            Some((Plugin::V2rayPlugin, format!("{};mux=0", Plugin::V2rayPlugin.options(offer)?)))
+        }
         _ => Some((Plugin::V2rayPlugin, Plugin::V2rayPlugin.options(offer)?)),
     })?;
     Ok(object(&[

@@ -5,7 +5,6 @@
 //! is not in it. An app is given the first offer that it knows, in its own syntax, or it is said that it knows none.
 
 mod apps;
-mod config_file;
 mod link;
 mod offers;
 mod page;
@@ -15,8 +14,8 @@ mod profile;
 mod qr;
 mod text;
 
+pub use crate::config::shadowsocks_file::read_limited;
 pub use apps::Format;
-pub use config_file::read_limited;
 pub use offers::Kind;
 pub use page::run;
 pub use plugin::Plugin;

@@ -7,7 +7,8 @@ use super::prepare::Share;
 use super::qr;
 use super::{Profile, Shared};
 use crate::os::stderr::print_error;
-use std::io::{IsTerminal as _, Write as _};
+use crate::os::stdout::print;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// Plugins that apps have built in, or as apps of their own.
@@ -35,9 +36,8 @@ pub fn run(share: &Share) -> ExitCode {
             }
         }
     }
-    // A reader that has seen enough (`| head`) is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let printed = print(&text);
+    if printed && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The link with the plugin that was asked for, or with one that apps have, or with ours, which has everything.

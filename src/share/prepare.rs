@@ -2,13 +2,14 @@
 
 use super::Shared;
 use super::apps::Format;
-use super::config_file::{self, Entry};
 use super::offers::{self, Kind, Offer, Seen};
 use super::plugin::Plugin;
 use super::profile::{Profile, is_known};
 use super::text::printable;
 use crate::config::{
-    self, Config, ConfigError, Dialect, Half, ProcessEnv, Role, RoleReason, ServerConfig, Settings, sip003,
+    self, Config, ConfigError, Dialect, Half, ProcessEnv, Role, RoleReason, ServerConfig, Settings,
+    shadowsocks_file::{self, Entry},
+    sip003,
 };
 use crate::net::addr::Host;
 use std::net::IpAddr;
@@ -62,7 +63,7 @@ pub struct Share {
 /// Something is missing, or wrong.
 pub fn prepare(request: &Request, dialect_of: fn(&str) -> Option<Dialect>) -> Result<Share, ConfigError> {
     let entries = match &request.file {
-        Some((path, text)) => config_file::parse(path, text)?,
+        Some((path, text)) => shadowsocks_file::parse(path, text)?,
         None if request.options.is_none() => {
             let expected = "the Shadowsocks server's file, or the server half's options with --host, --port and --method";
             return Err(missing("--config (or SERVER-OPTIONS)", expected));
@@ -92,6 +93,9 @@ fn one_server(
     let port = request.port.or(entry.port).ok_or_else(|| missing("--port", "the server's public port"))?;
     let method = request.method.as_ref().or(entry.method.as_ref());
     let method = method.ok_or_else(|| missing("--method", "Shadowsocks's method, such as aes-256-gcm"))?;
+    // (Shadowsocks programs take it in any case, apps do not)
+    let small = method.to_ascii_lowercase();
+    let method = if is_known(&small) { &small } else { method };
     if method.contains(':') || method.is_empty() || method.contains(char::is_control) {
         return Err(ConfigError::variable("--method", method, "a method of Shadowsocks"));
     }
@@ -99,9 +103,22 @@ fn one_server(
         let method = printable(method);
         warnings.push(format!("the method `{method}` is none that Shadowsocks programs are known to have"));
     }
+    if entry.has_plugin_args && request.options.is_none() {
+        let why = "the file has `plugin_args`, which are not read here: give what they say as SERVER-OPTIONS";
+        return Err(ConfigError::NotUnderstood(why.to_owned()));
+    }
     let password =
         [&request.password, &entry.password, &request.password_otherwise].into_iter().flatten().next();
     let password = match password {
+        Some(password) if password.starts_with("${") && password.ends_with('}') => {
+            // (ssserver takes it from its own environment)
+            let why =
+                format!("the file has the password in a variable, {password}: give it with --password-file");
+            return Err(ConfigError::NotUnderstood(why));
+        }
+        Some(password) if password.is_empty() && !matches!(&**method, "none" | "plain") => {
+            return Err(ConfigError::NotUnderstood("Shadowsocks's password is empty".to_owned()));
+        }
         Some(password) => password.clone(),
         None if matches!(&**method, "none" | "plain") => String::new(),
         None => {
@@ -128,7 +145,9 @@ fn one_server(
     let routes = if request.route.is_some() { 0 } else { server.routes.backends().count() };
     let profile = Profile { name, host, port, method: method.clone(), password };
     let of = |profile| Shared { profile, offers: offers.clone(), routes };
-    if entry.users.is_empty() || request.password.is_some() {
+    // (of other methods, ssserver passes over them)
+    let has_users = !entry.users.is_empty() && method.starts_with("2022-blake3-aes-");
+    if !has_users || request.password.is_some() {
         return Ok(vec![of(profile)]);
     }
     let user = |(user, key): &(String, String)| {

@@ -157,7 +157,7 @@ fn texts_for_websocket_in_tls() {
         of(Format::Mihomo),
         "proxies:\n  - name: \"www.example.com\"\n    type: ss\n    server: \"www.example.com\"\n    port: 443\n    \
          cipher: \"aes-256-gcm\"\n    password: \"PASSWORD\"\n    plugin: v2ray-plugin\n    plugin-opts:\n      \
-         mode: websocket\n      tls: true\n      host: \"www.example.com\"\n      path: \"/x\"\n      mux: true\n"
+         mode: websocket\n      tls: true\n      host: \"www.example.com\"\n      path: \"/x\"\n      mux: false\n"
     );
     let json: serde_json::Value = serde_json::from_str(&of(Format::Json)).unwrap();
     let wanted = serde_json::json!({"server": "www.example.com", "server_port": 443, "method": "aes-256-gcm",
@@ -167,7 +167,7 @@ fn texts_for_websocket_in_tls() {
     let json: serde_json::Value = serde_json::from_str(&of(Format::SingBox)).unwrap();
     let wanted = serde_json::json!({"type": "shadowsocks", "tag": "www.example.com", "server": "www.example.com",
         "server_port": 443, "method": "aes-256-gcm", "password": "PASSWORD", "plugin": "v2ray-plugin",
-        "plugin_opts": "mode=websocket;tls;host=www.example.com;path=/x", "network": "tcp"});
+        "plugin_opts": "mode=websocket;tls;host=www.example.com;path=/x;mux=0", "network": "tcp"});
     assert_eq!(json, wanted);
     assert_eq!(
         of(Format::QuantumultX),

@@ -65,7 +65,8 @@ fn hint(line: &str) -> &'static str {
     match status {
         // What a refused request brings: the website.
         Some("200" | "204" | "206" | "403" | "404" | "405" | "410" | "501") => {
-            ": that is what its website says; are `path` (or `obfs-uri`) and `host` (or `obfs-host`) the server's?"
+            ": that is what its website says; are `path` (or `obfs-uri`) and `host` (or `obfs-host`) the server's, and is \
+             its certificate for that name?"
         }
         Some("301" | "302" | "303" | "307" | "308") => {
             ": that is what its website says; are `path` and `host` the server's, and is `tls` missing here?"

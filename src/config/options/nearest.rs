@@ -14,6 +14,8 @@ pub(crate) fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -
     let written = written.to_ascii_lowercase();
     names
         .filter(|name| name.len() > 1)
+        // (one that is longer or shorter by more has more slips; what is compared is short)
+        .filter(|name| name.len().abs_diff(written.len()) <= 2)
         .map(|name| (strsim::damerau_levenshtein(&written, &name.to_ascii_lowercase()), name))
         .filter(|(slips, name)| *slips <= 2.min(name.len() / 3 + 1))
         .min_by_key(|(slips, _)| *slips)

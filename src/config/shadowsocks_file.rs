@@ -1,23 +1,33 @@
-//! The configuration file of a Shadowsocks server: shadowsocks-rust's (JSON5, one server or several) and -libev's.
+//! The configuration file of a Shadowsocks program: shadowsocks-rust's (JSON5, one server or several) and -libev's.
 
-use crate::config::ConfigError;
+use super::ConfigError;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::io::Read as _;
 
 /// A server as the file has it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Hosts, of which there may be several.
     pub hosts: Vec<String>,
+    /// `server_port`.
     pub port: Option<u16>,
+    /// `method`.
     pub method: Option<String>,
+    /// `password`.
     pub password: Option<String>,
+    /// `plugin`, unless it is empty.
     pub plugin: Option<String>,
+    /// `plugin_opts`.
     pub plugin_opts: Option<String>,
+    /// `remarks`, or `name`.
     pub name: Option<String>,
     /// Users by name and key (SIP022's identities).
     pub users: Vec<(String, String)>,
+    /// Whether there are `plugin_args`, too.
+    pub has_plugin_args: bool,
+    /// Whether the file says where a client listens (`local_port`, `locals`). Files of servers may have that, too.
+    pub has_local: bool,
 }
 
 /// The most servers, and users of one, that are read.
@@ -45,7 +55,11 @@ pub fn read_limited(path: &str) -> Result<String, ConfigError> {
 }
 
 /// Reads the servers of a file with this text. `path` is its name in errors.
-pub(super) fn parse(path: &str, text: &str) -> Result<Vec<Entry>, ConfigError> {
+///
+/// # Errors
+///
+/// It is no such file, or something in it is of another kind than it has to be.
+pub fn parse(path: &str, text: &str) -> Result<Vec<Entry>, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // What shadowsocks-rust takes.
     let loose = ParseOptions {
@@ -69,6 +83,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Vec<Entry>, ConfigError> {
     let Some(Value::Object(object)) = parsed.value else {
         return Err(reader.fail(0, "expected a JSON object {…}".to_owned()));
     };
+    let has_local = ["local_port", "locals"].iter().any(|key| object.get(key).is_some());
     let mut entries = Vec::new();
     if object.get("server").is_some() || object.get("server_port").is_some() {
         entries.extend(reader.entry(&object)?);
@@ -89,6 +104,9 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Vec<Entry>, ConfigError> {
     }
     if entries.is_empty() {
         return Err(reader.fail(0, "there is no `server` in it".to_owned()));
+    }
+    for entry in &mut entries {
+        entry.has_local = has_local;
     }
     Ok(entries)
 }
@@ -128,6 +146,10 @@ impl Reader<'_> {
             plugin_opts: text(&["plugin_opts"])?,
             name: text(&["remarks", "name"])?,
             users: self.users(object)?,
+            has_plugin_args: object
+                .get("plugin_args")
+                .is_some_and(|args| !matches!(&args.value, Value::Array(list) if list.elements.is_empty())),
+            has_local: false,
         }))
     }
 
