@@ -351,13 +351,8 @@ fn hosts_run_as_services() {
             systemd.does(&["systemctl", "stop", host]);
         }
         let unit = "shadowsocks-libev-server@server";
-        machine.install(
-            "systemd/shadowsocks-libev-server@.service.d/obfs-rs.conf",
-            "/etc/systemd/system/shadowsocks-libev-server@.service.d/obfs-rs.conf",
-        );
         machine.install("shadowsocks/server.json", "/etc/shadowsocks-libev/server.json");
-        systemd.does(&["systemctl", "daemon-reload"]);
-        systemd.does(&["systemctl", "start", unit]);
+        install(machine, &systemd, "shadowsocks-libev-server@.service.d/obfs-rs.conf");
         carries_soon(&systemd, unit, echo.addr);
         renew(machine);
     });

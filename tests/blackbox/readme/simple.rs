@@ -1,20 +1,28 @@
 //! The README's `obfs=http`, as it is written.
 
 use super::{PAGE, assert_website, command_of, nginx};
+use crate::blocks::blocks;
 use crate::support::deployed::Machine;
 use crate::support::hosts::curl;
 use crate::support::peers::need;
 use crate::support::secs;
 
+/// Debian's site of nginx, moved to loopback as the text above the commands says.
+fn move_site(machine: &Machine) {
+    let found = blocks("README.md");
+    let commands = found.iter().find(|block| block.text.contains("\"obfs=http;")).expect("the commands");
+    let words: Vec<_> = commands.intro.split('`').skip(1).step_by(2).collect();
+    let [site, old, new, gone] = words.as_slice() else { panic!("{}: {words:?}", commands.at()) };
+    let text = std::fs::read_to_string(site).expect("Debian's site");
+    assert!(text.contains(old) && text.contains(gone), "{site} has other lines:\n{text}");
+    machine.put(site, text.replace(old, new).replace(gone, ""));
+}
+
 #[test]
 fn obfs_http_works_as_written() {
     Machine::with(secs(60), |machine| {
         need!("nginx", "ss-server", "ss-local", "curl");
-        // The website, on the port that the text names.
-        machine.put(
-            "/etc/nginx/sites-enabled/default",
-            "server { listen 127.0.0.1:8080; root /var/www/html; }\n",
-        );
+        move_site(machine);
         let _nginx = nginx(machine, &[8080]);
         let start = |name: &str, port: u16| {
             let command = format!("exec {}", command_of("README.md", &format!("{name} -s")));
