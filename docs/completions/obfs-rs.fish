@@ -229,6 +229,7 @@ complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -s h -d 'Print t
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand server" -l help -d 'Print all options.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -l stay -d 'Then go on, so that a browser can look at the website behind the server; Enter ends it, and so does the end of standard input.'
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -s c -l config -d 'The configuration file of the Shadowsocks program: its plugin_opts, server and server_port count.' -r -F
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l remote -d 'A client\'s: the server half; several hosts with `|`.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l listen -d 'Where the half listens; several hosts with `|`.' -r -f -a "(__fish_print_hostnames)"
 complete -c obfs-rs -n "__fish_obfs_rs_using_subcommand check" -l backend -d 'A server\'s: where Shadowsocks listens.' -r -f -a "(__fish_print_hostnames)"

@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long names may take to be looked up.
 const LOOK_UP: Duration = Duration::from_secs(10);
@@ -129,13 +129,21 @@ async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, repo
             (Err(Late), None) => report.fails("upgrade", silence(Step::Upgrade)),
         }
     }
-    if outcome.is_none()
-        && (progress.is_granted() || is_quic(config))
-        && let Ok(ended) = timeout(WATCHED, &mut relaying).await
-    {
-        drop(report.take_warnings());
-        report.fails("tunnel", format!("{}; is its Shadowsocks there?", ended_early(&ended)));
-        outcome = Some(ended);
+    if outcome.is_none() && (progress.is_granted() || is_quic(config)) {
+        let ended = tokio::select! {
+            ended = &mut relaying => {
+                let why = ended_early(&ended);
+                outcome = Some(ended);
+                Some(why)
+            }
+            // (an end that leaves the other direction open)
+            0 = ends(&app) => Some(ENDED_AT_ONCE.to_owned()),
+            () = sleep(WATCHED) => None,
+        };
+        if let Some(why) = ended {
+            drop(report.take_warnings());
+            report.fails("tunnel", format!("{why}; is its Shadowsocks there?"));
+        }
     }
     // The application closes.
     drop(app);
@@ -218,10 +226,17 @@ fn end(outcome: &Outcome) -> String {
     }
 }
 
+const ENDED_AT_ONCE: &str = "the server granted the tunnel, and ended it at once";
+
+/// Waits until something comes; how long it is, of at most one byte. (An error is an end, too.)
+async fn ends(app: &TcpStream) -> usize {
+    app.peek(&mut [0]).await.unwrap_or(0)
+}
+
 /// What there is to say of a tunnel that has ended before anything was said in it.
 fn ended_early(outcome: &Outcome) -> String {
     match &outcome.end {
-        End::Reset(..) | End::Closed => "the server granted the tunnel, and ended it at once".to_owned(),
+        End::Reset(..) | End::Closed => ENDED_AT_ONCE.to_owned(),
         _ => end(outcome),
     }
 }

@@ -196,6 +196,5 @@ fn gather(
         }
     }
     options.check_path()?;
-    options.check_website()?;
     Ok((options, file))
 }

@@ -140,6 +140,7 @@ pub(super) fn server(
     disguises: &[Disguise],
     home: Option<&str>,
 ) -> Result<ServerConfig, ConfigError> {
+    options.check_website()?;
     // A client's options in a server's string are checked all the same: it is the string of both.
     handshake(options)?;
     web::mux(options, 1)?;

@@ -64,7 +64,8 @@ impl Options {
         self.push(name);
         self.0.push('=');
         for c in value.chars() {
-            if matches!(c, ';' | '=' | '\\') {
+            // (quotes around a value are left out of it, as a shell's)
+            if matches!(c, ';' | '=' | '\\' | '"' | '\'') {
                 self.0.push('\\');
             }
             self.0.push(c);

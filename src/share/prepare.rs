@@ -104,20 +104,19 @@ fn one_server(
         warnings.push(format!("the method `{method}` is none that Shadowsocks programs are known to have"));
     }
     if entry.has_plugin_args && request.options.is_none() {
-        let why = "the file has `plugin_args`, which are not read here: give what they say as SERVER-OPTIONS";
-        return Err(ConfigError::NotUnderstood(why.to_owned()));
+        let expected = "read here: give what they say as SERVER-OPTIONS";
+        return Err(ConfigError::variable("plugin_args", "…", expected));
     }
     let password =
         [&request.password, &entry.password, &request.password_otherwise].into_iter().flatten().next();
     let password = match password {
         Some(password) if password.starts_with("${") && password.ends_with('}') => {
             // (ssserver takes it from its own environment)
-            let why =
-                format!("the file has the password in a variable, {password}: give it with --password-file");
-            return Err(ConfigError::NotUnderstood(why));
+            let expected = "a password, but a variable's name: give it with --password-file FILE";
+            return Err(ConfigError::variable("password", password, expected));
         }
         Some(password) if password.is_empty() && !matches!(&**method, "none" | "plain") => {
-            return Err(ConfigError::NotUnderstood("Shadowsocks's password is empty".to_owned()));
+            return Err(ConfigError::variable("password", "", "a password"));
         }
         Some(password) => password.clone(),
         None if matches!(&**method, "none" | "plain") => String::new(),

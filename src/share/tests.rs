@@ -289,6 +289,8 @@ fn what_is_missing_or_wrong_is_told() {
         (with(&|r| r.method = None), "--method is not set"),
         (with(&|r| r.method = Some("a:b".into())), "--method: `a:b` is not a method"),
         (with(&|r| r.password = None), "Shadowsocks's password is not set"),
+        (with(&|r| r.password = Some(String::new())), "password is empty"),
+        (with(&|r| r.password = Some("${SECRET}".into())), "a variable's name"),
         (with(&|r| r.host = None), "--host is not set"),
         (with(&|r| r.options = None), "--config (or SERVER-OPTIONS) is not set"),
         (with(&|r| r.options = Some("obfs=htp".into())), "option `obfs`: `htp` is not a disguise"),

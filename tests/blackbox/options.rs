@@ -203,6 +203,12 @@ fn unknown_options_are_warned_about_with_the_nearest_name() {
             assert!(line.to_uppercase().contains("WARN"), "{given}: {line}");
             assert_echo(&connect(client.addr), b"it works all the same");
         }
+        // Without its website a server would be found for what it is.
+        let port = free_port();
+        let mut command = ours();
+        let options = "server;obfs=http;faillover=127.0.0.1:80".to_owned();
+        Vars { options, ..good(port) }.put(&mut command);
+        assert_refused("a website", command, port, &["`faillover` is no option", "`failover`"]);
     });
 }
 

@@ -171,6 +171,59 @@ fn addresses_come_from_variables_and_files_too_and_one_of_several_is_enough() {
     });
 }
 
+/// A server grants a tunnel before it knows whether its Shadowsocks is there.
+#[test]
+fn a_tunnel_that_ends_at_once_is_no_tunnel() {
+    within(secs(120), || {
+        need!("openssl");
+        let certificate = Certificate::new(NAME);
+        let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+        for (for_client, for_server) in [
+            // (with WebSocket and gRPC, a server dials with the first bytes, which say whether it is mux)
+            ("mode=httpupgrade".to_owned(), "mode=websocket".to_owned()),
+            ("obfs=http;handshake=standard".to_owned(), "obfs=http".to_owned()),
+        ] {
+            let server = server(Ours, nobody, &for_server);
+            let checked = check(&["--remote", &server.addr.to_string(), &for_client]);
+            assert_eq!(checked.exit, Exit::Code(1), "{for_client}: {:?}", checked.lines);
+            // (it may be reset together with its answer)
+            let step =
+                if checked.lines.iter().any(|line| line.contains("grants")) { "tunnel" } else { "upgrade" };
+            checked.line("fails", step);
+        }
+        let server =
+            quic::start_server("server", our_path(), free_port(), nobody, &quic::for_server(&certificate));
+        let checked = check(&["--remote", &server.addr.to_string(), &quic::for_client(&certificate)]);
+        assert_eq!(checked.exit, Exit::Code(1), "{:?}", checked.lines);
+        checked.says("fails", "tunnel", "is its Shadowsocks there?");
+    });
+}
+
+/// The file that the Shadowsocks program is started with.
+#[test]
+fn options_and_address_come_from_the_file_of_shadowsocks() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let server = server(Ours, backend.addr, "obfs=http;obfs-uri=/own");
+        let dir = TempDir::new("check");
+        let port = server.addr.port();
+        let file = |uri: &str, more: &str| {
+            let text = format!(
+                r#"{{"server": "127.0.0.1", "server_port": {port}, "method": "aes-256-gcm", "password": "S3CRET", {more}
+                "plugin": "obfs-rs", "plugin_opts": "obfs=http;obfs-uri={uri}"}}"#
+            );
+            dir.write("client.json", text).display().to_string()
+        };
+        let local = r#""local_port": 1080,"#;
+        let checked = check(&["--config", &file("/own", local)]);
+        checked.is_well().says("ok", "role", "client").says("ok", "upgrade", "grants");
+        check(&["--config", &file("/other", local)]).fails_at("upgrade", "did not switch protocols");
+        let checked = check(&["--config", &file("/own", "")]);
+        checked.says("ok", "role", "server");
+        assert!(!checked.lines.join(" ").contains("S3CRET"), "{:?}", checked.lines);
+    });
+}
+
 #[test]
 fn the_way_may_lead_through_a_proxy() {
     within(secs(60), || {

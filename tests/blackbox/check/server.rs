@@ -69,7 +69,7 @@ fn a_port_that_is_taken_is_told_with_who_has_it() {
         let (listen, to) = (running.addr.to_string(), backend.addr.to_string());
         let arguments = ["--server", "--listen", &listen, "--backend", &to, "obfs=http"];
         let checked = check(&arguments);
-        let who = format!("obfs-rs (process {}): this plugin runs already", running.child.pid());
+        let who = format!("obfs-rs (process {}): if that is this plugin, it runs", running.child.pid());
         checked.is_well().says("odd", "listen", &who);
         drop(running);
         let certificate = Certificate::new(NAME);
@@ -77,7 +77,7 @@ fn a_port_that_is_taken_is_told_with_who_has_it() {
         let at = running.addr.to_string();
         let options = quic::for_server(&certificate);
         let checked = check(&["--server", "--listen", &at, "--backend", &to, &options]);
-        let who = format!("obfs-rs (process {}): this plugin runs already", running.child.pid());
+        let who = format!("obfs-rs (process {}): if that is this plugin, it runs", running.child.pid());
         checked.is_well().says("odd", "listen", &who);
         drop(running);
         let _other = TcpListener::bind(&listen).expect("a port");
@@ -113,6 +113,10 @@ fn what_is_not_there_is_named() {
         let metrics = taken.local_addr().expect("an address");
         check_server(&backend, &format!("obfs=http;metrics={metrics}"))
             .fails_at("listen", &metrics.to_string());
+        for (options, step) in [("access-log=/nowhere/x.log", "access log"), ("f=/nowhere/pid", "pid file")] {
+            check_server(&backend, &format!("obfs=http;{options}")).fails_at(step, "/nowhere");
+        }
+        check_server(&backend, "obfs=http;access-log=/tmp").fails_at("access log", "is a folder");
         // A website that is none.
         let silent = Backend::manual();
         let began = std::time::Instant::now();
