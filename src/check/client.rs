@@ -129,7 +129,7 @@ async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, repo
             (Err(Late), None) => report.fails("upgrade", silence(Step::Upgrade)),
         }
     }
-    if outcome.is_none() && (progress.is_granted() || is_quic(config)) {
+    if outcome.is_none() && progress.is_granted() {
         let ended = tokio::select! {
             ended = &mut relaying => {
                 let why = ended_early(&ended);

@@ -175,11 +175,9 @@ fn addresses_come_from_variables_and_files_too_and_one_of_several_is_enough() {
 #[test]
 fn a_tunnel_that_ends_at_once_is_no_tunnel() {
     within(secs(120), || {
-        need!("openssl");
-        let certificate = Certificate::new(NAME);
         let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
         for (for_client, for_server) in [
-            // (with WebSocket and gRPC, a server dials with the first bytes, which say whether it is mux)
+            // (with WebSocket, gRPC and QUIC, a server dials with the first bytes, which say whether it is mux)
             ("mode=httpupgrade".to_owned(), "mode=websocket".to_owned()),
             ("obfs=http;handshake=standard".to_owned(), "obfs=http".to_owned()),
         ] {
@@ -191,11 +189,6 @@ fn a_tunnel_that_ends_at_once_is_no_tunnel() {
                 if checked.lines.iter().any(|line| line.contains("grants")) { "tunnel" } else { "upgrade" };
             checked.line("fails", step);
         }
-        let server =
-            quic::start_server("server", our_path(), free_port(), nobody, &quic::for_server(&certificate));
-        let checked = check(&["--remote", &server.addr.to_string(), &quic::for_client(&certificate)]);
-        assert_eq!(checked.exit, Exit::Code(1), "{:?}", checked.lines);
-        checked.says("fails", "tunnel", "is its Shadowsocks there?");
     });
 }
 
