@@ -19,10 +19,19 @@ pub(super) enum Transport {
 
 /// Takes the ports, and gives them back.
 pub(super) fn check(addresses: &[HostPort], over: Transport, sockets: &SocketOptions, report: &mut Report) {
-    let bound = match over {
+    let bind = || match over {
         Transport::Tcp => Listeners::bind(addresses, sockets, HandedOver::default()).map(drop),
         Transport::Udp => crate::net::udp::bind(addresses).map(drop),
     };
+    let mut bound = bind();
+    if let Err(error) = &bound
+        && let Some(address) = in_use(error)
+        && cfg!(target_os = "linux")
+        && holders(address.port, over == Transport::Udp).is_empty()
+    {
+        // Another check had it for a moment, perhaps.
+        bound = bind();
+    }
     // (what the system has not, such as Fast Open)
     report.odd_ones(STEP);
     let shown = addresses.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", ");

@@ -42,6 +42,7 @@ pub(super) fn command() -> Command {
         Arg::new(name).long(name).value_name("HOST:PORT").value_hint(ValueHint::Hostname).help(help)
     };
     Command::new("check")
+        .args_override_self(true)
         .about(ABOUT)
         .long_about(format!("{ABOUT}\n\n{EXPLANATION}"))
         .after_help(StyledStr::from(EXAMPLES))

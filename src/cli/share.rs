@@ -42,6 +42,7 @@ pub(super) fn command() -> Command {
         Arg::new(id).long(id).value_name(name).help(help)
     };
     Command::new("share")
+        .args_override_self(true)
         .about(ABOUT)
         .long_about(EXPLANATION)
         .after_help(StyledStr::from(EXAMPLES))

@@ -40,6 +40,12 @@ pub fn run(share: &Share) -> ExitCode {
     if printed && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Whether the terminal may be given colours (<https://no-color.org>).
+fn has_colours() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// The link with the plugin that was asked for, or with one that apps have, or with ours, which has everything.
 fn link_of(Shared { profile, offers, .. }: &Shared, plugin: Option<Plugin>) -> apps::Entry {
     let (plugin, options) = match plugin {
@@ -62,7 +68,7 @@ pub(super) fn one(shared: &Shared, format: Format, plugin: Option<Plugin>, termi
     match format {
         Format::All => Ok(page(shared, plugin, terminal)),
         Format::Link => link_of(shared, plugin).map(|link| link + "\n"),
-        Format::Qr => code(shared, plugin, terminal),
+        Format::Qr => code(shared, plugin, terminal && has_colours()),
         Format::Json => apps::json(profile, offers, plugin.unwrap_or(Plugin::ObfsRs)),
         Format::Mihomo => apps::mihomo(profile, offers),
         Format::SingBox => apps::sing_box(profile, offers),
@@ -91,7 +97,7 @@ fn page(shared: &Shared, plugin: Option<Plugin>, terminal: bool) -> String {
     };
     section(title, link);
     if terminal {
-        section("QR code of the link", code(shared, plugin, true));
+        section("QR code of the link", code(shared, plugin, has_colours()));
     }
     let of = |format| one(shared, format, plugin, terminal);
     section("shadowsocks-rust (sslocal -c FILE) and shadowsocks-libev (ss-local -c FILE)", of(Format::Json));

@@ -72,8 +72,29 @@ pub fn prepare(request: &Request, dialect_of: fn(&str) -> Option<Dialect>) -> Re
     };
     let mut warnings = Vec::new();
     let mut shared = Vec::new();
+    let mut first_error = None;
+    if entries.len() > 1
+        && let Some(port) = request.port
+    {
+        return Err(ConfigError::variable(
+            "--port",
+            &port.to_string(),
+            "for several servers, of which each has its own",
+        ));
+    }
     for entry in &entries {
-        shared.extend(one_server(request, entry, dialect_of, &mut warnings)?);
+        match one_server(request, entry, dialect_of, &mut warnings) {
+            Ok(servers) => shared.extend(servers),
+            // Beside ours a file may have servers without a plugin, or with another one.
+            Err(error) => {
+                let port = entry.port.map(|port| format!(" on port {port}")).unwrap_or_default();
+                warnings.push(format!("the server{port} is left out: {error}"));
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if let (true, Some(error)) = (shared.is_empty(), first_error) {
+        return Err(error);
     }
     let format = request.format.unwrap_or(Format::All);
     Ok(Share { shared, format, plugin: request.plugin, warnings })
@@ -211,6 +232,16 @@ fn server_half(
     config::read(settings, &ProcessEnv { vars, parent: None })
 }
 
+/// Whether others may reach an address: it is not this machine's alone, nor a network's of its own.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_loopback() || v4.is_link_local() || v4.is_private()),
+        IpAddr::V6(v6) => {
+            !(v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local())
+        }
+    }
+}
+
 /// Where clients connect to: what was said, an address in the file that others can reach, or the name of the certificate.
 fn public_host(request: &Request, entry: &Entry, server: &ServerConfig) -> Result<Host, ConfigError> {
     const EXPECTED: &str = "an address that clients can connect to: give the public name (--host NAME)";
@@ -221,9 +252,8 @@ fn public_host(request: &Request, entry: &Entry, server: &ServerConfig) -> Resul
         });
     }
     let reachable = |host: &Host| match host {
-        Host::Ip(IpAddr::V4(address)) => !address.is_unspecified() && !address.is_loopback(),
-        Host::Ip(IpAddr::V6(address)) => !address.is_unspecified() && !address.is_loopback(),
-        Host::Name(name) => name != "localhost" && !name.contains('%'),
+        Host::Ip(address) => is_public(address.to_canonical()),
+        Host::Name(name) => name.trim_end_matches('.') != "localhost" && !name.contains('%'),
     };
     let of_file = entry.hosts.iter().filter_map(|text| Host::parse(text)).find(reachable);
     // It need not be resolvable, but it is what visitors ask for.

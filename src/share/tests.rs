@@ -255,7 +255,16 @@ fn addresses_that_nobody_can_connect_to_are_refused() {
         )),
         ..Request::default()
     };
-    for server in ["\"0.0.0.0\"", "\"::\"", "\"127.0.0.1\"", "[\"::0\",\"0.0.0.0\"]"] {
+    for server in [
+        "\"0.0.0.0\"",
+        "\"::\"",
+        "\"127.0.0.1\"",
+        "\"10.0.0.5\"",
+        "\"::ffff:127.0.0.1\"",
+        "\"localhost.\"",
+        "\"fe80::1\"",
+        "[\"::0\",\"0.0.0.0\"]",
+    ] {
         let message = problem(&file(server, "obfs=http"));
         assert!(message.contains("give the public name (--host NAME)"), "{server}: {message}");
     }
@@ -324,6 +333,25 @@ fn each_user_of_a_server_has_a_profile() {
     let share = prepare(&request, |_| Some(Dialect::Own)).unwrap();
     let seen: Vec<_> = share.shared.iter().map(|one| (&*one.profile.name, &*one.profile.password)).collect();
     assert_eq!(seen, [("a.example ann", "S:A"), ("a.example b", "S:B"), ("Second", "P")]);
+}
+
+#[test]
+fn servers_without_ours_are_left_out_and_users_are_those_of_2022() {
+    let file = r#"{"servers":[{"server":"a.example","server_port":443,"method":"aes-256-gcm","password":"P"},
+        {"server":"b.example","server_port":80,"method":"AES-256-GCM","password":"S","plugin":"obfs-rs",
+        "plugin_opts":"obfs=http","users":[{"name":"ann","password":"A"}]}]}"#;
+    let of_file = Request { file: Some(("f".into(), file.into())), ..Request::default() };
+    let share = prepare(&of_file, |_| Some(Dialect::Own)).unwrap();
+    let seen: Vec<_> =
+        share.shared.iter().map(|one| (&*one.profile.method, &*one.profile.password)).collect();
+    assert_eq!(seen, [("aes-256-gcm", "S")]);
+    assert!(share.warnings[0].contains("on port 443 is left out"), "{:?}", share.warnings);
+    let message = problem(&Request { port: Some(8443), ..of_file });
+    assert!(message.contains("--port"), "{message}");
+    let args = r#"{"server":"a.example","server_port":443,"method":"aes-256-gcm","password":"P","plugin":"obfs-rs",
+        "plugin_opts":"obfs=http","plugin_args":["--path","/x"]}"#;
+    let message = problem(&Request { file: Some(("f".into(), args.into())), ..Request::default() });
+    assert!(message.contains("plugin_args"), "{message}");
 }
 
 #[test]
