@@ -42,9 +42,7 @@ impl Process {
         #[cfg(unix)]
         {
             use rustix::process::{Resource, getrlimit};
-            use rustix::time::{ClockId, clock_gettime};
-            let cpu = clock_gettime(ClockId::ProcessCPUTime);
-            let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
+            let cpu = crate::os::process::cpu_time().unwrap_or_default().as_secs_f64();
             self.cpu.inc_by((cpu - self.cpu.get()).max(0.0));
             self.most_files.set(getrlimit(Resource::Nofile).current.map_or(-1, |most| most.cast_signed()));
         }

@@ -117,20 +117,8 @@ fn wanted(active: usize, busy: f64) -> usize {
 /// The CPU time that the process has used. Where it is not known, it always looks as if there were much to
 /// do, and all threads serve.
 fn cpu_time() -> Duration {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-    }
-    #[cfg(windows)]
-    if let Ok(times) = crate::os::windows::process::own_times() {
-        return times.cpu;
-    }
-    #[cfg(not(unix))]
-    {
-        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-        START.elapsed() * 1024
-    }
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    crate::os::process::cpu_time().unwrap_or_else(|| START.elapsed() * 1024)
 }
 
 #[cfg(test)]
