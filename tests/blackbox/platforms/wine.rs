@@ -283,7 +283,7 @@ fn a_port_that_is_not_to_be_had_is_told() {
             vars.put(&mut command);
             let child = Child::spawn("a plugin without a port", command);
             assert_eq!(child.wait_exit(STEP), Exit::Code(1), "{}", child.show_log());
-            child.wait_text("another program has this port: netstat -ano -p tcp");
+            child.wait_text("another program has this port: netstat -ano");
         };
         // One that a program outside has, and one that another of ours has.
         let native = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).expect("a port");
