@@ -96,17 +96,33 @@ fn may_become_another() -> bool {
     }
 }
 
+/// Whether this user may write there. (It is not opened: a pipe would wait for its reader.)
+fn may_write(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(Into::into)
+    }
+    #[cfg(not(unix))]
+    match path.metadata()?.permissions().readonly() && !path.is_dir() {
+        true => Err(std::io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
+    }
+}
+
 /// Looks whether a file can be written that a half keeps, without making it.
 fn file(name: &str, path: &Path, report: &mut Report) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = path.display().to_string();
     match (path.metadata(), folder.metadata()) {
         (Ok(found), _) if found.is_dir() => report.fails(name, format!("{shown} is a folder")),
-        (Ok(_), _) => match std::fs::OpenOptions::new().append(true).open(path) {
-            Ok(_) => report.ok(name, shown),
+        (Ok(_), _) => match may_write(path) {
+            Ok(()) => report.ok(name, shown),
             Err(error) => report.fails(name, format!("cannot write to {shown}: {error}")),
         },
-        (Err(_), Ok(found)) if found.is_dir() => report.ok(name, format!("{shown}, which is not there yet")),
+        (Err(_), Ok(found)) if found.is_dir() => match may_write(folder) {
+            Ok(()) => report.ok(name, format!("{shown}, which is not there yet")),
+            Err(error) => report.fails(name, format!("cannot write to {}: {error}", folder.display())),
+        },
         (Err(_), _) => report.fails(name, format!("{shown}: there is no folder {}", folder.display())),
     }
 }

@@ -117,6 +117,12 @@ fn what_is_not_there_is_named() {
             check_server(&backend, &format!("obfs=http;{options}")).fails_at(step, "/nowhere");
         }
         check_server(&backend, "obfs=http;access-log=/tmp").fails_at("access log", "is a folder");
+        // Nobody reads from it, and nobody waits for that.
+        let dir = TempDir::new("check");
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        check_server(&backend, &format!("obfs=http;access-log={}", pipe.display())).is_well();
         // A website that is none.
         let silent = Backend::manual();
         let began = std::time::Instant::now();
