@@ -3,6 +3,8 @@
 
 #[path = "common/blocks.rs"]
 mod blocks;
+#[path = "common/hosted.rs"]
+mod hosted;
 
 use blocks::{Block, blocks, headings, read, root};
 use obfs_rs::cli::{self, Command};
@@ -35,26 +37,13 @@ fn all() -> impl Iterator<Item = Block> {
     PAGES.into_iter().flat_map(|(page, _)| blocks(page))
 }
 
-/// What the program makes of a host's option string.
+/// What the program makes of a host's option string, with nothing to warn of.
 fn hosted(parent: &str, options: &str) -> Result<Half, String> {
-    let vars = [
-        ("SS_REMOTE_HOST", "192.0.2.1"),
-        ("SS_REMOTE_PORT", "443"),
-        ("SS_LOCAL_HOST", "127.0.0.1"),
-        ("SS_LOCAL_PORT", "9000"),
-        ("SS_PLUGIN_OPTIONS", options),
-        ("HOME", "/root"),
-    ];
-    let env = ProcessEnv {
-        vars: vars.map(|(name, value)| (name.into(), value.into())).into(),
-        parent: Some(parent.to_owned()),
-    };
-    match cli::read(&["obfs-rs".into()], &env) {
-        Ok(Command::Run(config)) if config.unknown.is_empty() && config.warnings.is_empty() => {
-            Ok(config.half)
-        }
-        Ok(Command::Run(config)) => Err(format!("{options}: {:?} {:?}", config.unknown, config.warnings)),
-        other => Err(format!("{options}: {other:?}")),
+    let config = hosted::hosted(parent, options)?;
+    if config.warnings.is_empty() {
+        Ok(config.half)
+    } else {
+        Err(format!("{options}: {:?}", config.warnings))
     }
 }
 

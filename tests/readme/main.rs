@@ -5,6 +5,8 @@
 
 #[path = "../common/blocks.rs"]
 mod blocks;
+#[path = "../common/hosted.rs"]
+mod hosted;
 
 mod blocks_run;
 mod commands;

@@ -2,31 +2,12 @@
 
 use crate::PAGES;
 use crate::blocks::{Block, blocks};
-use obfs_rs::cli::{Command, read};
-use obfs_rs::config::{Half, ProcessEnv};
+use obfs_rs::config::Half;
 
 /// What the program makes of a Shadowsocks program's option string.
 #[track_caller]
 pub fn hosted(parent: &str, options: &str) -> Half {
-    let vars = [
-        ("SS_REMOTE_HOST", "192.0.2.1"),
-        ("SS_REMOTE_PORT", "443"),
-        ("SS_LOCAL_HOST", "127.0.0.1"),
-        ("SS_LOCAL_PORT", "9000"),
-        ("SS_PLUGIN_OPTIONS", options),
-        ("HOME", "/root"),
-    ];
-    let env = ProcessEnv {
-        vars: vars.map(|(name, value)| (name.into(), value.into())).into(),
-        parent: Some(parent.to_owned()),
-    };
-    match read(&["obfs-rs".into()], &env) {
-        Ok(Command::Run(config)) => {
-            assert!(config.unknown.is_empty(), "{options}: {:?}", config.unknown);
-            config.half
-        }
-        other => panic!("{options}: {other:?}"),
-    }
+    crate::hosted::hosted(parent, options).unwrap_or_else(|error| panic!("{error}")).half
 }
 
 /// Whether a program is a server's.
