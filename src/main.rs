@@ -28,7 +28,10 @@ use tracing::{info, warn};
 const BAD_CONFIGURATION: u8 = 23;
 
 fn main() -> ExitCode {
-    #[cfg(all(target_os = "linux", target_env = "musl", any(target_arch = "arm", target_arch = "x86")))]
+    #[cfg(all(
+        target_os = "linux",
+        any(target_arch = "arm", target_arch = "aarch64", target_arch = "x86", target_arch = "x86_64")
+    ))]
     obfs_rs::os::unknown_calls::fail();
     watchdog::log_panics();
     // (before all else: even a table of the standard library needs them)

@@ -27,7 +27,10 @@ pub mod stderr;
 pub mod stdout;
 #[cfg(unix)]
 pub mod syslog;
-#[cfg(all(target_os = "linux", target_env = "musl", any(target_arch = "arm", target_arch = "x86")))]
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "arm", target_arch = "aarch64", target_arch = "x86", target_arch = "x86_64")
+))]
 pub mod unknown_calls;
 #[cfg(unix)]
 pub mod user;

@@ -1,32 +1,32 @@
-//! System calls that a filter does not let through, on 32-bit machines.
+//! System calls that a filter does not let through.
 //!
-//! A C library with a time of 64 bits asks for files and clocks with calls that Linux has had since 4.11 (`statx`) and 5.1
-//! (`clock_gettime64` and its like), and with the older ones where the kernel does not know those. The filter that Android
-//! puts on apps (before version 10) knows neither, and ends whoever makes one: it sends SIGSYS. With this the call returns
-//! what it returns on an older kernel.
+//! What is younger than a system is asked for with a call that its kernel may not know, and then with an older one:
+//! `openat2` (Linux 5.6), and on 32-bit machines what a C library with a time of 64 bits begins with (`statx`,
+//! `clock_gettime64` and its like). The filter that Android puts on apps knows some of them in no version, others since
+//! version 10, and ends whoever makes one: it sends SIGSYS. With this the call returns what it returns on an older kernel.
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
+
+/// Which word of the registers (`mcontext_t` of the kernel's <asm/sigcontext.h>) is what a system call returns.
+#[cfg(target_arch = "arm")]
+const RESULT: usize = 3;
+#[cfg(target_arch = "aarch64")]
+const RESULT: usize = 1;
+#[cfg(target_arch = "x86")]
+const RESULT: usize = 11;
+#[cfg(target_arch = "x86_64")]
+const RESULT: usize = 13;
 
 /// Has them fail with `ENOSYS` from here on. To be called before anything else.
 pub fn fail() {
     extern "C" fn answer(_signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
         let context = context.cast::<ucontext_t>();
-        // SAFETY: a handler with SA_SIGINFO is given the context to which it returns, and nobody else has it meanwhile.
-        let result: *mut u32 = unsafe {
-            // What a system call returns is in this register.
-            #[cfg(target_arch = "arm")]
-            {
-                (&raw mut (*context).uc_mcontext.arm_r0).cast()
-            }
-            #[cfg(target_arch = "x86")]
-            {
-                /// `REG_EAX` of <sys/ucontext.h>.
-                const EAX: usize = 11;
-                (&raw mut (*context).uc_mcontext).cast::<u32>().add(EAX)
-            }
-        };
-        // SAFETY: the pointer leads into the context.
-        unsafe { result.write((-libc::ENOSYS).cast_unsigned()) };
+        // SAFETY: a handler with SA_SIGINFO is given the context to which it returns, and nobody else has it meanwhile. Its
+        // registers are more words than these.
+        unsafe {
+            let registers = (&raw mut (*context).uc_mcontext).cast::<isize>();
+            registers.add(RESULT).write(-(libc::ENOSYS as isize));
+        }
     }
     // SAFETY: an action of zeroes is one: no flags, no signals masked.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

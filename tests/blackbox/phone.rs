@@ -10,7 +10,7 @@ use crate::support::plugin::{Ours, Plugin, Vars, bare, client, our_path, server,
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
-use crate::support::{STEP, netns, noise, seccomp, secs};
+use crate::support::{STEP, netns, noise, seccomp, secs, within};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -162,5 +162,35 @@ fn random_bytes_may_come_from_a_device() {
         child.wait_listening(port);
         let client = client(Ours, SocketAddr::from(([127, 0, 0, 1], port)), "obfs=http");
         assert_echo(&connect(client.addr), &noise(200_000, 1));
+    });
+}
+
+/// Android's filter ends apps that open files with `openat2`, which tells more than the call before it.
+#[test]
+fn a_folder_is_a_website_where_a_call_ends_who_makes_it() {
+    within(secs(30), || {
+        let folder = TempDir::new("website");
+        folder.write("index.html", "as it stands there");
+        let port = free_port();
+        let mut command = bare(our_path());
+        let vars = Vars {
+            remote: ("127.0.0.1".to_owned(), port),
+            local: ("127.0.0.1".to_owned(), free_port()),
+            options: format!("server;obfs=http;failover=dir:{}", folder.path().display()),
+        };
+        vars.put(&mut command);
+        // SAFETY: it is system calls alone.
+        unsafe { command.pre_exec(|| seccomp::trap(libc::SYS_openat2)) };
+        let child = Child::spawn("a server half under a filter", command);
+        child.wait_listening(port);
+        let stream = connect(SocketAddr::from(([127, 0, 0, 1], port)));
+        send(&stream, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = recv_to_end(&stream, STEP).0;
+        assert!(
+            answer.ends_with(b"\r\n\r\nas it stands there"),
+            "{}\n{}",
+            answer.escape_ascii(),
+            child.show_log()
+        );
     });
 }

@@ -1,12 +1,20 @@
-//! System calls that fail, as they do on a machine that has run out of something.
+//! System calls that fail, as they do on a machine that has run out of something, or end whoever makes them.
 
 use std::io;
 
 /// Has a system call fail in this process, and in what it executes, always with the same error. For
 /// [`CommandExt::pre_exec`](std::os::unix::process::CommandExt::pre_exec).
 pub fn fail(call: libc::c_long, error: i32) -> io::Result<()> {
+    refuse(call, libc::SECCOMP_RET_ERRNO | u32::try_from(error).expect("an error's number"))
+}
+
+/// Has a system call send SIGSYS, as the filter does that Android puts on apps.
+pub fn trap(call: libc::c_long) -> io::Result<()> {
+    refuse(call, libc::SECCOMP_RET_TRAP)
+}
+
+fn refuse(call: libc::c_long, refused: u32) -> io::Result<()> {
     let number = u32::try_from(call).expect("a system call's number");
-    let refused = libc::SECCOMP_RET_ERRNO | u32::try_from(error).expect("an error's number");
     let statement = |code: u32, k| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let mut filter = [
         // The number is the first word of what a filter may look at.
