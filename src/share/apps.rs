@@ -3,6 +3,7 @@
 //! Sources: the documentation of Surge (policies/shadowsocks) and of sing-box (outbound/shadowsocks), the sample
 //! configuration of Quantumult X, mihomo's `adapter/outbound/shadowsocks.go`, sing-box's `transport/sip003`.
 
+use super::methods::{OF_MIHOMO, OF_SING_BOX, OF_SURGE, method_of};
 use super::offers::{Kind, Offer};
 use super::plugin::Plugin;
 use super::profile::Profile;
@@ -131,6 +132,7 @@ fn is_plain_http(offer: &Offer) -> bool {
 
 /// An entry of `proxies` for mihomo. UDP, which it would send past the plugin, stays off.
 pub(super) fn mihomo(profile: &Profile, offers: &[Offer]) -> Entry {
+    let method = method_of("mihomo", OF_MIHOMO, profile)?;
     let (plugin, options) = first(offers, "mihomo", |offer| {
         let host = || ("host", quoted(&offer.host));
         let web = |more: &[(&'static str, &str)]| {
@@ -154,7 +156,7 @@ pub(super) fn mihomo(profile: &Profile, offers: &[Offer]) -> Entry {
             _ => None,
         }
     })?;
-    let Profile { name, port, method, password, .. } = profile;
+    let Profile { name, port, password, .. } = profile;
     let mut text = format!(
         "proxies:\n  - name: {}\n    type: ss\n    server: {}\n    port: {port}\n    cipher: {}\n    password: {}\n    \
          plugin: {plugin}\n    plugin-opts:\n",
@@ -171,6 +173,7 @@ pub(super) fn mihomo(profile: &Profile, offers: &[Offer]) -> Entry {
 
 /// An outbound for sing-box. UDP, which it would send past the plugin, stays off.
 pub(super) fn sing_box(profile: &Profile, offers: &[Offer]) -> Entry {
+    let method = method_of("sing-box", OF_SING_BOX, profile)?;
     let (plugin, options) = first(offers, "sing-box", |offer| match offer.kind {
         Kind::Http if !is_plain_http(offer) => None,
         Kind::Http | Kind::FakeTls => Some((Plugin::ObfsLocal, Plugin::ObfsLocal.options(offer)?)),
@@ -187,7 +190,7 @@ pub(super) fn sing_box(profile: &Profile, offers: &[Offer]) -> Entry {
         ("tag", quoted(&profile.name)),
         ("server", quoted(&profile.bare_host())),
         ("server_port", profile.port.to_string()),
-        ("method", quoted(&profile.method)),
+        ("method", quoted(method)),
         ("password", quoted(&profile.password)),
         ("plugin", quoted(plugin.name())),
         ("plugin_opts", quoted(&options)),
@@ -207,10 +210,8 @@ fn all_fit(app: &str, values: &[(&str, &str)]) -> Result<(), String> {
 
 /// A line of Surge's section `[Proxy]`.
 pub(super) fn surge(profile: &Profile, offers: &[Offer]) -> Entry {
-    let Profile { name, port, method, password, .. } = profile;
-    if method.eq_ignore_ascii_case("2022-blake3-chacha20-poly1305") {
-        return Err(format!("Surge does not have the method {method}"));
-    }
+    let Profile { name, port, password, .. } = profile;
+    let method = method_of("Surge", OF_SURGE, profile)?;
     let (obfs, host, uri) = first(offers, "Surge", |offer| match offer.kind {
         Kind::Http if offer.method == "GET" => Some(("http", offer.host.clone(), Some(offer.path.clone()))),
         Kind::FakeTls => Some(("tls", offer.server_name.clone(), None)),

@@ -6,6 +6,7 @@
 
 mod apps;
 mod link;
+mod methods;
 mod offers;
 mod page;
 mod plugin;

@@ -19,7 +19,7 @@ pub fn run(share: &Share) -> ExitCode {
     for warning in &share.warnings {
         print_error(warning);
     }
-    let terminal = std::io::stdout().is_terminal();
+    let terminal = std::io::stdout().is_terminal().then(|| Terminal { columns: columns() });
     let mut text = String::new();
     let mut complete = true;
     for (at, shared) in share.shared.iter().enumerate() {
@@ -40,6 +40,18 @@ pub fn run(share: &Share) -> ExitCode {
     if printed && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What is known of the terminal that it is printed on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terminal {
+    /// How long its lines are.
+    pub columns: Option<usize>,
+}
+
+fn columns() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(columns)).filter(|columns| *columns > 0)
+}
+
 /// Whether the terminal may be given colours (<https://no-color.org>).
 fn has_colours() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -55,20 +67,33 @@ fn link_of(Shared { profile, offers, .. }: &Shared, plugin: Option<Plugin>) -> a
     Ok(link(profile, Some((plugin.name(), &options))))
 }
 
-fn code(shared: &Shared, plugin: Option<Plugin>, colours: bool) -> apps::Entry {
+fn code(shared: &Shared, plugin: Option<Plugin>, terminal: Option<Terminal>) -> apps::Entry {
     let link = link_of(shared, plugin)?;
-    qr::draw(&link, colours).ok_or_else(|| {
+    let colours = terminal.is_some() && has_colours();
+    let drawn = qr::draw(&link, colours).ok_or_else(|| {
         format!("the link is too long for a QR code on a terminal ({} bytes, 1273 fit)", link.len())
-    })
+    })?;
+    match terminal.and_then(|terminal| terminal.columns) {
+        Some(columns) if !qr::fits(&drawn, columns) => Err(format!(
+            "the QR code takes {} columns, and this terminal has {columns}: make it wider, or its letters smaller",
+            qr::width(&drawn)
+        )),
+        _ => Ok(drawn),
+    }
 }
 
 /// What one format has.
-pub(super) fn one(shared: &Shared, format: Format, plugin: Option<Plugin>, terminal: bool) -> apps::Entry {
+pub(super) fn one(
+    shared: &Shared,
+    format: Format,
+    plugin: Option<Plugin>,
+    terminal: Option<Terminal>,
+) -> apps::Entry {
     let Shared { profile, offers, .. } = shared;
     match format {
         Format::All => Ok(page(shared, plugin, terminal)),
         Format::Link => link_of(shared, plugin).map(|link| link + "\n"),
-        Format::Qr => code(shared, plugin, terminal && has_colours()),
+        Format::Qr => code(shared, plugin, terminal),
         Format::Json => apps::json(profile, offers, plugin.unwrap_or(Plugin::ObfsRs)),
         Format::Mihomo => apps::mihomo(profile, offers),
         Format::SingBox => apps::sing_box(profile, offers),
@@ -78,7 +103,7 @@ pub(super) fn one(shared: &Shared, format: Format, plugin: Option<Plugin>, termi
 }
 
 /// Everything for one profile.
-fn page(shared: &Shared, plugin: Option<Plugin>, terminal: bool) -> String {
+fn page(shared: &Shared, plugin: Option<Plugin>, terminal: Option<Terminal>) -> String {
     let Shared { profile: Profile { name, host, port, .. }, offers, routes } = shared;
     let all: Vec<_> = offers.iter().map(ToString::to_string).collect();
     let mut page = format!("{name}\n{host}:{port} takes {}\n", all.join(", "));
@@ -96,8 +121,8 @@ fn page(shared: &Shared, plugin: Option<Plugin>, terminal: bool) -> String {
         false => "Link (SIP002)",
     };
     section(title, link);
-    if terminal {
-        section("QR code of the link", code(shared, plugin, has_colours()));
+    if terminal.is_some() {
+        section("QR code of the link", code(shared, plugin, terminal));
     }
     let of = |format| one(shared, format, plugin, terminal);
     section("shadowsocks-rust (sslocal -c FILE) and shadowsocks-libev (ss-local -c FILE)", of(Format::Json));

@@ -32,6 +32,17 @@ pub(super) fn draw(text: &str, colours: bool) -> Option<String> {
     Some(drawn)
 }
 
+/// Whether a code fits into lines of so many columns. (Lines that are broken make no code.)
+pub(super) fn fits(drawn: &str, columns: usize) -> bool {
+    width(drawn) <= columns
+}
+
+/// How many columns a code takes, whatever its colours.
+pub(super) fn width(drawn: &str) -> usize {
+    let is_module = |c: &char| matches!(c, ' ' | '▀' | '▄' | '█');
+    drawn.lines().map(|line| line.chars().filter(is_module).count()).max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +85,16 @@ mod tests {
         let coloured = draw("ss://a", true).unwrap();
         assert_eq!(coloured.replace("\u{1b}[38;5;16;48;5;231m", "").replace("\u{1b}[0m", ""), plain);
         assert!(coloured.lines().all(|row| row.starts_with('\u{1b}') && row.ends_with("\u{1b}[0m")));
+    }
+
+    #[test]
+    fn its_width_is_that_of_its_modules() {
+        for colours in [false, true] {
+            // Version 1: 21 modules, and the quiet zone on both sides.
+            let drawn = draw("ss://a", colours).unwrap();
+            assert_eq!(width(&drawn), 29);
+            assert!(fits(&drawn, 29) && !fits(&drawn, 28));
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn options(request: &Request) -> Vec<String> {
 }
 
 fn entry(request: &Request, format: Format) -> Result<String, String> {
-    one(&share(request), format, request.plugin, false)
+    one(&share(request), format, request.plugin, None)
 }
 
 #[test]
@@ -365,6 +365,47 @@ fn lines_that_know_no_escapes_are_refused_what_they_cannot_hold() {
     }
     let request = Request { method: Some("aes-192-gcm".into()), ..request("mode=websocket") };
     assert!(entry(&request, Format::QuantumultX).unwrap_err().contains("aes-192-gcm with WebSocket"));
+}
+
+#[test]
+fn a_method_that_an_app_does_not_have_is_told_at_that_app() {
+    let with = |method: &str, format| {
+        entry(&Request { method: Some(method.into()), ..request("obfs=http") }, format)
+    };
+    for (method, format, app) in [
+        ("camellia-256-cfb", Format::Mihomo, "mihomo"),
+        ("chacha20", Format::SingBox, "sing-box"),
+        ("2022-blake3-chacha8-poly1305", Format::SingBox, "sing-box"),
+        ("2022-blake3-chacha20-poly1305", Format::Surge, "Surge"),
+        ("TABLE", Format::Surge, "Surge"),
+    ] {
+        let why = with(method, format).unwrap_err();
+        assert_eq!(why, format!("{app} does not have the method {}", method.to_ascii_lowercase()));
+        let page = with(method, Format::All).unwrap();
+        assert!(page.contains(&format!("\n{why}.\n")), "{page}");
+    }
+    // To shadowsocks-rust these are one.
+    assert!(with("plain", Format::Mihomo).unwrap().contains("cipher: \"none\""));
+    assert!(with("AES-256-GCM", Format::SingBox).unwrap().contains("\"aes-256-gcm\""));
+}
+
+/// Lines that a terminal breaks make no code.
+#[test]
+fn a_code_that_is_wider_than_the_terminal_is_a_sentence() {
+    use super::page::Terminal;
+    let shared = share(&request("obfs=http"));
+    let on =
+        |format, columns| one(&shared, format, None, Some(Terminal { columns })).unwrap_or_else(|why| why);
+    let wide = on(Format::Qr, None);
+    let is_code = |text: &str| text.contains('█');
+    assert!(is_code(&wide));
+    let columns = super::qr::width(&wide);
+    assert_eq!(on(Format::Qr, Some(columns)), wide);
+    for format in [Format::Qr, Format::All] {
+        let text = on(format, Some(columns - 1));
+        let told = format!("the QR code takes {columns} columns, and this terminal has {}: ", columns - 1);
+        assert!(!is_code(&text) && text.contains(&told), "{text}");
+    }
 }
 
 /// The page of the documentation shows what is printed.

@@ -17,6 +17,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+mod methods;
 mod printed;
 
 const PASSWORD: &str = "p:@/#\"'\\ é%;=&";

@@ -98,7 +98,7 @@ proptest! {
         request.password = Some(password.clone());
         request.name = Some(name);
         let shared = share(&request);
-        let link = one(&shared, Format::Link, None, false).unwrap();
+        let link = one(&shared, Format::Link, None, None).unwrap();
         prop_assert!(link.trim_end().bytes().all(|byte| byte.is_ascii_graphic()));
         let (read_method, read_password, address, plugin, tag) = read_link(link.trim_end());
         prop_assert_eq!((&*read_method, &read_password), (method, &password));
@@ -108,7 +108,7 @@ proptest! {
         prop_assert_eq!(plugin, format!("v2ray-plugin;{options}"));
         // JSON and YAML hold any password.
         let json: serde_json::Value =
-            serde_json::from_str(&one(&shared, Format::Json, None, false).unwrap()).unwrap();
+            serde_json::from_str(&one(&shared, Format::Json, None, None).unwrap()).unwrap();
         prop_assert_eq!(json["password"].as_str(), Some(&*password));
     }
 

@@ -119,6 +119,28 @@ fn the_code_is_that_of_the_link() {
     });
 }
 
+/// A terminal breaks lines that are longer than its own.
+#[test]
+fn a_narrow_terminal_is_shown_no_torn_code() {
+    within(secs(30), || {
+        need!("script");
+        let on = |columns: u16, format: &str| {
+            let words = PLAIN.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+            let program = crate::support::plugin::our_path();
+            let line =
+                format!("stty cols {columns}; '{}' share --format {format} {words}", program.display());
+            let mut command = bare(peers::path("script"));
+            let output = command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+            String::from_utf8_lossy(&output.expect("script").stdout).into_owned()
+        };
+        for format in ["qr", "all"] {
+            assert!(on(200, format).contains('█'), "{}", on(200, format));
+            let narrow = on(40, format);
+            assert!(!narrow.contains('█') && narrow.contains("and this terminal has 40"), "{narrow}");
+        }
+    });
+}
+
 #[test]
 fn what_is_wrong_is_one_line_and_no_password() {
     within(secs(60), || {

@@ -34,6 +34,7 @@ const PEERS: &[(&str, &str)] = &[
     ("systemctl", "Debian package systemd"),
     ("systemd-analyze", "Debian package systemd"),
     ("setcap", "Debian package libcap2-bin"),
+    ("script", "Debian package bsdutils"),
     ("nc", "Debian package netcat-openbsd"),
     ("busybox", "Debian package busybox"),
     ("make", "Debian package make"),
