@@ -147,6 +147,8 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         }
         _ => {}
     }
+    let of_help = of_help(args);
+    let args = of_help.as_deref().unwrap_or(args);
     let matches = match flags::matches(command(), args)? {
         Ok(matches) => matches,
         Err(printed) => return Ok(printed),
@@ -174,6 +176,21 @@ pub(super) fn read(args: &[OsString], env: &ProcessEnv) -> Result<command::Comma
         addresses: addresses(matches, role)?,
     };
     command::Command::run(settings, env)
+}
+
+/// Words that ask `help` for help, as `help` takes them: to clap a flag behind it is the name of no subcommand.
+fn of_help(args: &[OsString]) -> Option<Vec<OsString>> {
+    let is_flag = |arg: &OsString| arg == "-h" || arg == "--help";
+    let [program, help, rest @ ..] = args else { return None };
+    if help != "help" || !rest.iter().any(is_flag) {
+        return None;
+    }
+    let mut words = vec![program.clone(), help.clone()];
+    words.extend(rest.iter().filter(|arg| !is_flag(arg)).cloned());
+    if words.len() == 2 {
+        words.push(help.clone());
+    }
+    Some(words)
 }
 
 #[cfg(all(feature = "client", feature = "server"))]

@@ -56,6 +56,22 @@ fn a_lone_v_is_the_version_only_where_no_host_speaks() {
     });
 }
 
+/// Whoever asks for help is given it, wherever the flag stands.
+#[test]
+fn help_has_help_of_its_own() {
+    within(secs(30), || {
+        let (exit, of_help) = run(&["help", "help"]);
+        assert_eq!(exit, Exit::Code(0), "{of_help}");
+        assert!(of_help.contains("Usage: obfs-rs help"), "{of_help}");
+        for words in [&["help", "--help"][..], &["help", "-h"], &["help", "help", "--help"]] {
+            assert_eq!(run(words), (Exit::Code(0), of_help.clone()), "{words:?}");
+        }
+        assert_eq!(run(&["help", "check", "--help"]), run(&["help", "check"]));
+        let (exit, text) = run(&["help", "chekc", "--help"]);
+        assert!(exit == Exit::Code(CONFIG_ERROR) && text.contains("check"), "{text}");
+    });
+}
+
 /// What is used most under `-h`, everything under `--help` and `help`; of the other half nothing.
 #[test]
 fn the_help_of_a_half_has_groups_and_a_short_form() {
