@@ -1,9 +1,10 @@
 //! The client half: its local port, and the way to the server up to the tunnel.
 
-use super::STEP;
-use super::follow::{Late, Progress, Step};
+use super::follow::{Far, Late, Progress, Step};
+use super::others;
 use super::port::{self, Transport};
 use super::report::Report;
+use super::{LOOK_UP, STEP};
 use crate::client::Client;
 use crate::config::{ClientConfig, ClientDisguise, SaidAddresses, TunnelConfig};
 use crate::net::Names;
@@ -20,9 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-
-/// How long names may take to be looked up.
-const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// How long a server is waited for that need not say anything before Shadowsocks does. One that refuses does so at once.
 const LATE_ANSWER: Duration = Duration::from_secs(4);
@@ -50,9 +48,9 @@ pub(super) async fn check(
     );
     // (a host chooses the local port of its plugin)
     if said.local {
-        port::check(&config.listen, Transport::Tcp, &SocketOptions::default(), report);
+        port::check(&config.listen, Transport::Tcp, &SocketOptions::default(), report).await;
         if config.udp {
-            port::check(&config.listen, Transport::Udp, &SocketOptions::default(), report);
+            port::check(&config.listen, Transport::Udp, &SocketOptions::default(), report).await;
         }
     }
     let own = if said.local { OwnAddresses::to_be(&config.listen) } else { OwnAddresses::default() };
@@ -69,8 +67,27 @@ pub(super) async fn check(
     let servers = config.servers.iter().map(HostPort::to_string).collect::<Vec<_>>().join(" or ");
     let proxy = config.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     report.ok("server", format!("{servers}{proxy}"));
-    if resolve(&names, report).await {
-        open(&config, opener, tunnel, report).await;
+    if !resolve(&names, report).await {
+        return;
+    }
+    let mut progress = Progress::new(&config);
+    open(&config, opener, tunnel, &mut progress, report).await;
+    // (where nobody could be connected to, each was told)
+    let reached = progress.reached();
+    if config.servers.len() > 1 && reached.is_some() {
+        let found = names.found(LOOK_UP).await;
+        let found = |server: &HostPort| {
+            let of_server = found.iter().find(|(target, _)| target == server);
+            of_server.and_then(|(_, found)| found.as_deref().ok()).unwrap_or_default()
+        };
+        let is_other = |server: &&HostPort| match (&config.proxy, reached) {
+            (Some(_), Some(Far::Behind(name))) => server.to_string() != *name,
+            // (whose name has no address, that was told)
+            (None, Some(Far::At(address))) => !found(server).is_empty() && !found(server).contains(address),
+            _ => true,
+        };
+        let others: Vec<_> = config.servers.iter().filter(is_other).cloned().collect();
+        others::check(others, &config, tunnel, &own, report).await;
     }
 }
 
@@ -95,12 +112,23 @@ async fn resolve(names: &Arc<Names>, report: &mut Report) -> bool {
 }
 
 /// Goes the way of a tunnel in which nothing is said.
-async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, report: &mut Report) {
-    let mut progress = Progress::new(config);
+async fn open(
+    config: &ClientConfig,
+    opener: Opener,
+    tunnel: &TunnelConfig,
+    progress: &mut Progress,
+    report: &mut Report,
+) {
     let opened = match progress.follow_to_end(opener.open(Vec::new()), report).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return tell_error(&error, &progress, report),
-        Err(Late) => return report.fails(progress.next().name(), silence(progress.next())),
+        Ok(Err(error)) => return tell_error(&error, progress, report),
+        Err(Late) => {
+            let why = match progress.said() {
+                Some(said) if progress.next() == Step::Upgrade => slow(said),
+                _ => silence(progress.next()),
+            };
+            return report.fails(progress.next().name(), why);
+        }
     };
     let (near, app) = match pair().await {
         Ok(pair) => pair,
@@ -124,6 +152,9 @@ async fn open(config: &ClientConfig, opener: Opener, tunnel: &TunnelConfig, repo
                 let said = report.take_warnings().into_iter().next().filter(|_| is_grpc(config));
                 report.fails("upgrade", said.unwrap_or_else(|| end(&ended)));
                 outcome = Some(ended);
+            }
+            (Err(Late), _) if progress.said().is_some() => {
+                report.fails("upgrade", slow(progress.said().unwrap_or_default()));
             }
             (Err(Late), Some(why)) => report.unknown("upgrade", why),
             (Err(Late), None) => report.fails("upgrade", silence(Step::Upgrade)),
@@ -196,6 +227,10 @@ fn tell_error(error: &NotOpened, progress: &Progress, report: &mut Report) {
         NotOpened::Dial(DialError::Lookup(_)) => "resolve",
         _ => progress.next().name(),
     };
+    if error.is_late_handshake() && progress.said().is_some() {
+        let what = "the server answers slowly, and the handshake had no end within the time for it";
+        return report.fails(step, format!("{what}; is this its port, and does it speak TLS there?"));
+    }
     report.fails(step, error);
 }
 
@@ -209,6 +244,15 @@ fn silence(step: Step) -> String {
         ),
         Step::Connect | Step::Proxy | Step::Tls | Step::Quic => format!("no answer within {seconds} s"),
     }
+}
+
+/// What to say where something came in that time, and no answer.
+fn slow(said: &str) -> String {
+    let said = if said.is_empty() { String::new() } else { format!(": `{said}`") };
+    format!(
+        "the server has answered slowly, and not with the upgrade{said}, which had no end within the time for it; is this its port, \
+         and does it have the same `obfs` or `mode`?"
+    )
 }
 
 /// Why a tunnel has ended before it was granted.

@@ -4,6 +4,7 @@ use super::STEP;
 use super::report::Report;
 use crate::config::{ClientConfig, ClientDisguise};
 use crate::net::reached::{Follower, Reached, followed};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +38,24 @@ pub(super) struct Progress {
     next: Step,
     granted: bool,
     speaks_http2: bool,
+    /// What there is at the far end.
+    far: Option<Far>,
+    /// The beginning of an answer that is not whole.
+    said: Option<String>,
     has_proxy: bool,
     /// The name that the certificate must have, where there is TLS.
     tls_name: Option<String>,
     is_quic: bool,
     follower: Follower,
     reached: UnboundedReceiver<Reached>,
+}
+
+/// A server that was reached.
+pub(super) enum Far {
+    /// At this address.
+    At(SocketAddr),
+    /// Through the proxy, which knows it so.
+    Behind(String),
 }
 
 /// The time for a step was over.
@@ -57,6 +70,8 @@ impl Progress {
             next: if is_quic { Step::Quic } else { Step::Connect },
             granted: false,
             speaks_http2: false,
+            far: None,
+            said: None,
             has_proxy: config.proxy.is_some(),
             tls_name: tls_name(&config.disguise).map(str::to_owned),
             is_quic,
@@ -68,6 +83,16 @@ impl Progress {
     /// The step that is next.
     pub(super) fn next(&self) -> Step {
         self.next
+    }
+
+    /// The server that was reached.
+    pub(super) fn reached(&self) -> Option<&Far> {
+        self.far.as_ref()
+    }
+
+    /// The first line of what the server has said, where that is no answer yet; nothing, where it is no text.
+    pub(super) fn said(&self) -> Option<&str> {
+        self.said.as_deref()
     }
 
     /// Whether the server has granted the tunnel.
@@ -131,6 +156,7 @@ impl Progress {
         let name = self.tls_name.as_deref().unwrap_or_default();
         match reached {
             Reached::Connected(address) if self.is_quic => {
+                self.far = Some(Far::At(address));
                 self.next = Step::Upgrade;
                 report.ok("quic", format!("{address} answers; its certificate is valid for {name}"));
             }
@@ -139,21 +165,26 @@ impl Progress {
                 report.ok("connect", format!("the proxy {address} takes the connection"));
             }
             Reached::Connected(address) => {
+                self.far = Some(Far::At(address));
                 self.next = behind_the_way;
                 report.ok("connect", format!("{address} takes the connection"));
             }
             Reached::Joined(server) => {
                 self.next = behind_the_way;
                 report.ok("proxy", format!("it leads to {server}"));
+                self.far = Some(Far::Behind(server));
             }
             Reached::Tls(version) => {
+                self.said = None;
                 self.next = Step::Upgrade;
                 report.ok("tls", format!("{version}; the server's certificate is valid for {name}"));
             }
             Reached::Http2 => {
+                self.said = None;
                 self.speaks_http2 = true;
                 report.ok("http2", "the server speaks HTTP/2");
             }
+            Reached::Said(line) => self.said = Some(line),
             Reached::Granted => {
                 self.granted = true;
                 report.ok("upgrade", "the server grants the tunnel");

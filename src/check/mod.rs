@@ -6,9 +6,12 @@
 //! | `report` | the lines, and what they come to |
 //! | `port` | the ports that are to be listened on |
 //! | `client`, `follow` | the way to the server, and how far it has been gone |
+//! | `others` | the further servers of a client |
 //! | `server`, `certificate` | what a server needs |
+//! | `user` | what the user can reach that a half goes on as |
+//! | `metrics` | the socket of the metrics |
 //!
-//! It serves nobody, writes nothing, and stays who it is. What it sends to a server is what a client sends whose
+//! It serves nobody, leaves nothing behind, and stays who it is. What it sends to a server is what a client sends whose
 //! application has said nothing yet. No step takes longer than [`STEP`].
 
 #[cfg(all(feature = "server", feature = "tls"))]
@@ -17,10 +20,15 @@ mod certificate;
 mod client;
 #[cfg(feature = "client")]
 mod follow;
+#[cfg(all(feature = "metrics", unix))]
+mod metrics;
+#[cfg(feature = "client")]
+mod others;
 mod port;
 mod report;
 #[cfg(feature = "server")]
 mod server;
+mod user;
 
 #[cfg(feature = "metrics")]
 use crate::config::MetricsAddress;
@@ -39,6 +47,9 @@ use std::time::Duration;
 /// How long one step may take: a little longer than what it is made of, which has the better words.
 pub const STEP: Duration = Duration::from_secs(11);
 
+/// How long names may take to be looked up: a system waits for half a minute.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
 /// Checks a half with these settings, of whose addresses some may be stand-ins, and prints what is found. Success if
 /// nothing fails.
 pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
@@ -54,10 +65,8 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     }
     match config.process.user.as_deref().map(User::find) {
         Some(Err(error)) => report.fails("user", error),
-        Some(Ok(_)) if !may_become_another() => {
-            report.odd("user", "only root goes on as another user: this is not root, the start has to be");
-        }
-        _ => {}
+        Some(Ok(user)) => user::check(&user, &config, &mut report),
+        None => {}
     }
     let access_log = config.process.access_log.as_ref().and_then(|log| log.file());
     for (name, path) in [("access log", access_log), ("pid file", config.process.pid_file.as_deref())] {
@@ -66,9 +75,14 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
         }
     }
     #[cfg(feature = "metrics")]
-    if let Some(MetricsAddress::Tcp(address)) = &config.process.metrics {
-        let addresses = std::slice::from_ref(address);
-        port::check(addresses, port::Transport::Tcp, &SocketOptions::default(), &mut report);
+    match &config.process.metrics {
+        Some(MetricsAddress::Tcp(address)) => {
+            let addresses = std::slice::from_ref(address);
+            port::check(addresses, port::Transport::Tcp, &SocketOptions::default(), &mut report).await;
+        }
+        #[cfg(unix)]
+        Some(MetricsAddress::Unix(path)) => metrics::check(path, &mut report).await,
+        _ => {}
     }
     match config.half {
         #[cfg(feature = "client")]
@@ -84,16 +98,9 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     report.end()
 }
 
-/// Whether this process may go on as any user.
-fn may_become_another() -> bool {
-    #[cfg(unix)]
-    {
-        rustix::process::geteuid().is_root()
-    }
-    #[cfg(not(unix))]
-    {
-        true
-    }
+/// The folder in which a file is.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether this user may write there. (It is not opened: a pipe would wait for its reader.)
@@ -111,7 +118,7 @@ fn may_write(path: &Path) -> std::io::Result<()> {
 
 /// Looks whether a file can be written that a half keeps, without making it.
 fn file(name: &str, path: &Path, report: &mut Report) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let shown = path.display().to_string();
     match (path.metadata(), folder.metadata()) {
         (Ok(found), _) if found.is_dir() => report.fails(name, format!("{shown} is a folder")),

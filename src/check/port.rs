@@ -1,12 +1,16 @@
 //! The ports that are to be listened on: each is taken for a moment, and given back.
 
+use super::LOOK_UP;
 use super::report::Report;
-use crate::net::addr::HostPort;
+use crate::net::addr::{Host, HostPort};
 use crate::net::handed_over::HandedOver;
 use crate::net::listen::{ListenError, Listeners};
 use crate::net::options::SocketOptions;
 use crate::os::holders::{Holder, holders};
+use crate::runtime::blocking;
+use std::fmt::Display;
 use std::io;
+use tokio::time::timeout;
 
 const STEP: &str = "listen";
 
@@ -18,30 +22,62 @@ pub(super) enum Transport {
 }
 
 /// Takes the ports, and gives them back.
-pub(super) fn check(addresses: &[HostPort], over: Transport, sockets: &SocketOptions, report: &mut Report) {
-    let bind = || match over {
-        Transport::Tcp => Listeners::bind(addresses, sockets, HandedOver::default()).map(drop),
-        Transport::Udp => crate::net::udp::bind(addresses).map(drop),
-    };
-    let mut bound = bind();
-    if let Err(error) = &bound
+pub(super) async fn check(
+    addresses: &[HostPort],
+    over: Transport,
+    sockets: &SocketOptions,
+    report: &mut Report,
+) {
+    let mut bound = bind(addresses, over, sockets).await;
+    if let Ok(Err(error)) = &bound
         && let Some(address) = in_use(error)
         && cfg!(target_os = "linux")
-        && holders(address.port, over == Transport::Udp).is_empty()
+        && holders(address.ip(), address.port, over == Transport::Udp).is_empty()
     {
         // Another check had it for a moment, perhaps.
-        bound = bind();
+        bound = bind(addresses, over, sockets).await;
     }
     // (what the system has not, such as Fast Open)
     report.odd_ones(STEP);
     let shown = addresses.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", ");
     let udp = if over == Transport::Udp { "UDP " } else { "" };
     match bound {
-        Ok(()) => report.ok(STEP, format!("{udp}{shown} can be had")),
-        Err(error) => match in_use(&error) {
+        Ok(Ok(())) => report.ok(STEP, format!("{udp}{shown} can be had")),
+        Ok(Err(error)) => match in_use(&error) {
             Some(address) => taken(address, over, &error, report),
             None => report.fails(STEP, error),
         },
+        Err(why) => report.fails(STEP, why),
+    }
+}
+
+/// Listens, and no longer. Where there are names, they are looked up elsewhere, and not waited for as long as the system
+/// does: the text says so.
+async fn bind(
+    addresses: &[HostPort],
+    over: Transport,
+    sockets: &SocketOptions,
+) -> Result<Result<(), ListenError>, String> {
+    let names: Vec<_> = addresses
+        .iter()
+        .filter_map(|address| match &address.host {
+            Host::Name(name) => Some(name.as_str()),
+            Host::Ip(_) => None,
+        })
+        .collect();
+    let (to_bind, sockets) = (addresses.to_vec(), sockets.clone());
+    let bind = move || match over {
+        Transport::Tcp => Listeners::bind(&to_bind, &sockets, HandedOver::default()).map(drop),
+        Transport::Udp => crate::net::udp::bind(&to_bind).map(drop),
+    };
+    if names.is_empty() {
+        return Ok(bind());
+    }
+    let names = names.join(", ");
+    match timeout(LOOK_UP, blocking::NAMES.run(bind)).await {
+        Ok(Ok(bound)) => Ok(bound),
+        Ok(Err(error)) => Err(format!("cannot look up {names}: {error}")),
+        Err(_) => Err(format!("cannot look up {names}: no answer within {} s", LOOK_UP.as_secs())),
     }
 }
 
@@ -58,19 +94,32 @@ fn in_use(error: &ListenError) -> Option<&HostPort> {
 /// Tells who has a port. The plugin that is checked may run already.
 fn taken(address: &HostPort, over: Transport, error: &ListenError, report: &mut Report) {
     let udp = if over == Transport::Udp { "UDP " } else { "" };
-    let holders = holders(address.port, over == Transport::Udp);
-    let names: Vec<_> = holders.iter().map(Holder::to_string).collect();
+    let holders = holders(address.ip(), address.port, over == Transport::Udp);
     if holders.iter().any(Holder::is_service_manager) {
         let what = "systemd has it, for the socket unit's service: it hands it over at the start";
         return report.odd(STEP, format!("{udp}{address}: {what}"));
     }
-    if !holders.is_empty() && holders.iter().all(|holder| holder.is_this_program) {
-        let names = names.join(" and ");
-        let what = "if that is this plugin, it runs; if it is another one, this one cannot start";
-        return report.odd(STEP, format!("{udp}{address} is taken by {names}: {what}"));
-    }
+    let otherwise = "this one cannot start";
+    tell_holders(STEP, &format!("{udp}{address}"), &holders, error, otherwise, report);
+}
+
+/// Tells who has what is to be listened on, and what becomes of a start beside another plugin. Where nobody is known, the
+/// error says it.
+pub(super) fn tell_holders(
+    step: &str,
+    what: &str,
+    holders: &[Holder],
+    error: &dyn Display,
+    otherwise: &str,
+    report: &mut Report,
+) {
+    let names = holders.iter().map(Holder::to_string).collect::<Vec<_>>().join(" and ");
     if holders.is_empty() {
-        return report.fails(STEP, format!("{error}; if the plugin runs already, it is the plugin itself"));
+        report.fails(step, format!("{error}; if the plugin runs already, it is the plugin itself"));
+    } else if holders.iter().all(|holder| holder.is_this_program) {
+        let then = format!("if that is this plugin, it runs; if it is another one, {otherwise}");
+        report.odd(step, format!("{what} is taken by {names}: {then}"));
+    } else {
+        report.fails(step, format!("{what} is taken by {names}"));
     }
-    report.fails(STEP, format!("{udp}{address} is taken by {}", names.join(" and ")));
 }

@@ -20,10 +20,10 @@ pub(super) async fn check(
     report.ok("disguise", config.disguises());
     if said.remote {
         if config.quic.as_ref().is_none_or(|quic| !quic.alone) {
-            port::check(&config.listen, Transport::Tcp, &tunnel.sockets, report);
+            port::check(&config.listen, Transport::Tcp, &tunnel.sockets, report).await;
         }
         if config.quic.is_some() {
-            port::check(&config.listen, Transport::Udp, &tunnel.sockets, report);
+            port::check(&config.listen, Transport::Udp, &tunnel.sockets, report).await;
         }
     } else {
         report.unknown("listen", "no public address is given (`--listen HOST:PORT`)");

@@ -21,7 +21,7 @@ far as the disguise has an answer: with `obfs=tls`, and with servers that answer
 sends what a client sends whose application has said nothing yet, and nothing of Shadowsocks.
 
 As a server it tries the port (and gives it back at once), reads the certificate and the key, asks each website for its \
-first page or for TLS, and connects to Shadowsocks. It serves nobody, writes nothing, and stays who it is.
+first page or for TLS, and connects to Shadowsocks. It serves nobody, leaves nothing behind, and stays who it is.
 
 Each line is a step: ok, odd (it works all the same; the log of a start says the same), fails, or unknown.
 

@@ -9,12 +9,16 @@ mod guests;
 mod listener;
 mod readiness;
 #[cfg(unix)]
+mod trial;
+#[cfg(unix)]
 mod unix_socket;
 
 pub use ask::{ask, judge};
 pub use connection::serve;
 pub use listener::ExporterError;
 pub use readiness::{Check, Readiness};
+#[cfg(unix)]
+pub use trial::{Trial, try_socket};
 
 use crate::config::MetricsAddress;
 use crate::os::user::User;

@@ -94,6 +94,14 @@ impl HostPort {
         }
         Some(HostPort { host: Host::parse(host)?, port: parse_port(port)? })
     }
+
+    /// The address, where it is no name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(ip),
+            Host::Name(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for HostPort {

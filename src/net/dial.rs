@@ -131,6 +131,12 @@ impl Dialer {
         &self.shown
     }
 
+    /// Whether the sockets are asked to leave in a certain way, in which not everything may be reached that is there.
+    pub fn is_restricted(&self) -> bool {
+        let SocketOptions { interface, source, mark, .. } = &self.options;
+        interface.is_some() || source.is_some() || mark.is_some()
+    }
+
     /// A connection to the first address that answers.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ pub enum Reached {
     Joined(String),
     /// There is TLS, of this version.
     Tls(String),
+    /// The server has said something that is no whole answer: its first line, where it is a text.
+    Said(String),
     /// The server speaks HTTP/2.
     Http2,
     /// The server has granted the tunnel.

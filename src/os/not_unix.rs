@@ -115,6 +115,14 @@ pub mod user {
             Err(UserError)
         }
 
+        pub fn name(&self) -> std::borrow::Cow<'_, str> {
+            match self.0 {}
+        }
+
+        pub fn act<T: Send>(&self, _: impl FnOnce() -> T + Send) -> io::Result<T> {
+            match self.0 {}
+        }
+
         pub fn is_current(&self) -> bool {
             match self.0 {}
         }

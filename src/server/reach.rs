@@ -229,7 +229,10 @@ impl Target {
             Host::Name(name) if name.eq_ignore_ascii_case("localhost") => Some(Ipv4Addr::LOCALHOST.into()),
             Host::Name(_) => None,
         };
-        if known.is_some_and(|ip: IpAddr| is_listened_on(SocketAddr::new(ip, *port))) {
+        // (whether an interface, a source address or a mark leads there, only a connection shows)
+        if !self.dialer.is_restricted()
+            && known.is_some_and(|ip: IpAddr| is_listened_on(SocketAddr::new(ip, *port)))
+        {
             return Ok(());
         }
         self.connect().await.map(drop)

@@ -115,7 +115,10 @@ pub(super) async fn awaited(
             }
             note_answer();
             match UpgradeAnswer::read(&bytes, key) {
-                UpgradeAnswer::NeedMore => bytes.reserve(1024),
+                UpgradeAnswer::NeedMore => {
+                    reached::note(|| Reached::Said(first_line(&bytes)));
+                    bytes.reserve(1024);
+                }
                 UpgradeAnswer::Switched(head_len) => {
                     reached::note(|| Reached::Granted);
                     return Ok(bytes.split_off(head_len));

@@ -46,6 +46,18 @@ impl NotOpened {
         }
     }
 
+    /// Whether the time for the TLS handshake was over.
+    pub fn is_late_handshake(&self) -> bool {
+        #[cfg(feature = "tls")]
+        {
+            matches!(self, NotOpened::Tls(ConnectError::Silent))
+        }
+        #[cfg(not(feature = "tls"))]
+        {
+            false
+        }
+    }
+
     /// The same, for those who count.
     pub fn failure(&self) -> Failure {
         match self {

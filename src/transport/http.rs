@@ -123,7 +123,10 @@ impl Protocol for StripAnswer {
         let before = self.head.len();
         self.head.extend_from_slice(input);
         match UpgradeAnswer::read(&self.head, None) {
-            UpgradeAnswer::NeedMore => Ok(0),
+            UpgradeAnswer::NeedMore => {
+                reached::note(|| Reached::Said(first_line(&self.head)));
+                Ok(0)
+            }
             UpgradeAnswer::Refused(line) => Err(UpgradeError::Refused { line }.into()),
             UpgradeAnswer::Switched(head_len) => {
                 // The head did not end in what had come before, or it would have been taken then.

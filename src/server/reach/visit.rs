@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// How long names may take to be looked up.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
 /// How long a website may take to say something.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,9 @@ impl Target {
     /// Visits it, as one of its visitors would who asks for this `name`. Shadowsocks hears nothing.
     pub async fn visit(&self, name: Option<&str>) -> Visited {
         let address = &self.address;
+        if let Some(why) = self.has_no_address().await {
+            return Visited::Fails(why);
+        }
         if self.speech == Speech::Shadowsocks {
             return match self.is_there().await {
                 Ok(()) => Visited::Fine(format!("listens at {address}")),
@@ -86,6 +92,18 @@ impl Target {
             },
             Speech::Shadowsocks => Visited::Fine(format!("listens at {address}")),
         }
+    }
+}
+
+impl Target {
+    /// What there is to say where its name cannot be looked up.
+    async fn has_no_address(&self) -> Option<String> {
+        let found = self.dialer.names().found(LOOK_UP).await;
+        if found.iter().any(|(_, found)| found.is_ok()) {
+            return None;
+        }
+        let why = found.into_iter().find_map(|(target, found)| Some((target.host, found.err()?)));
+        why.map(|(host, why)| format!("cannot look up {host}: {why}"))
     }
 }
 

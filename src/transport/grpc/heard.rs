@@ -22,7 +22,8 @@ pub(super) struct Heard {
     traffic: Arc<Traffic>,
     first: Arc<FirstBytes>,
     flight: Option<Flight>,
-    follower: Option<Follower>,
+    /// Who is told once the first frame's head is known, and what has come of that.
+    follower: Option<(Follower, Vec<u8>)>,
 }
 
 /// What is said first, up to the first request, goes out in one piece: a server that is a website's, too, knows at once
@@ -89,7 +90,28 @@ impl Heard {
     /// `told` is notified once what the server says first is known.
     pub(super) fn new(io: Stream, told: Arc<Notify>, traffic: Arc<Traffic>, first: Arc<FirstBytes>) -> Heard {
         let (state, flight) = (State::Silent(told), Some(Flight::default()));
-        Heard { io, state, traffic, first, flight, follower: reached::follower() }
+        Heard {
+            io,
+            state,
+            traffic,
+            first,
+            flight,
+            follower: reached::follower().map(|follower| (follower, Vec::new())),
+        }
+    }
+
+    /// Tells whoever follows what has come: HTTP/2 begins with settings (RFC 9113 section 3.4).
+    fn tell(&mut self, new: &[u8]) {
+        let Some((follower, head)) = &mut self.follower else { return };
+        head.extend(new.iter().take(FIRST - head.len()));
+        match FrameHead::read(head) {
+            Some(frame) if frame.kind == kind::SETTINGS && frame.stream == 0 => {
+                follower(Reached::Http2);
+                self.follower = None;
+            }
+            // (it is no text)
+            _ => follower(Reached::Said(String::new())),
+        }
     }
 
     /// Writes what is said first, once it is whole. Ready where there is nothing more of it.
@@ -126,11 +148,9 @@ impl AsyncRead for Heard {
         {
             let _ = self.first.0.set(new[..new.len().min(FIRST)].to_vec());
             self.state = State::Spoke(Arc::clone(told));
-            if let Some(follower) = self.follower.take()
-                && self.first.complaint().is_none()
-            {
-                follower(Reached::Http2);
-            }
+        }
+        if !new.is_empty() {
+            self.tell(new);
         }
         read
     }

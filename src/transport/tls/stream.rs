@@ -5,6 +5,7 @@
 //! the end of a handshake travels with the first of what it was made for.
 
 use super::provider::H2;
+use crate::net::reached::{self, Reached};
 use crate::relay::RelayStream;
 use crate::runtime::buffers::Held;
 use crate::wire::http::first_line;
@@ -195,6 +196,9 @@ impl TlsStream {
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut wire))?;
             let read = wire.filled();
             let mut wire = read;
+            if !wire.is_empty() && self.connection.is_handshaking() {
+                reached::note(|| Reached::Said(String::new()));
+            }
             if wire.is_empty() {
                 self.eof = true;
                 self.connection.read_tls(&mut wire)?;

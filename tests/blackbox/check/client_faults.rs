@@ -179,3 +179,42 @@ fn ctrl_c_ends_it() {
         assert_eq!(run.wait_exit(STEP), Exit::Signal(Signal::INT.as_raw()));
     });
 }
+
+/// It answers, slowly, and never says all of it.
+#[test]
+fn a_server_that_drips_is_told_from_a_silent_one() {
+    within(secs(120), || {
+        let dripping = |what: &'static [u8]| {
+            Backend::serve(move |mut stream| {
+                let _ = stream.set_read_timeout(Some(STEP));
+                let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+                // (until whoever asked has gone)
+                for byte in what.iter().chain(std::iter::repeat(&b'a')) {
+                    if stream.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+            })
+        };
+        let http = dripping(b"HTTP/1.1 200 OK\r\nX: ");
+        let tls = dripping(b"\x16\x03\x03\x40\x00");
+        let h2 = dripping(b"\x00\x40\x00");
+        let line = "has answered slowly, and not with the upgrade: `HTTP/1.1 200 OK`";
+        let runs = [
+            (&http, "mode=websocket", "upgrade", line),
+            (&http, "mode=httpupgrade", "upgrade", line),
+            (&http, "obfs=http", "upgrade", line),
+            (&tls, "mode=websocket;tls;host=a.example", "tls", "answers slowly"),
+            (&h2, "mode=grpc;serviceName=x", "upgrade", "has answered slowly"),
+        ];
+        let began = Instant::now();
+        let running = runs.map(|(server, options, step, part)| {
+            (start(&["--remote", &server.addr.to_string(), options]), step, part)
+        });
+        for (run, step, part) in &running {
+            finished(run).fails_at(step, part);
+        }
+        assert!(began.elapsed() < SILENT, "{:?}", began.elapsed());
+    });
+}

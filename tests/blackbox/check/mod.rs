@@ -7,7 +7,10 @@ use std::time::Duration;
 
 mod client;
 mod client_faults;
+mod names;
 mod server;
+mod server_user;
+mod several;
 
 /// Each step has its end, and the last one comes before this.
 const RUN: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@ use super::check;
 use super::client_faults::{expired, not_begun};
 use crate::support::backend::Backend;
 use crate::support::child::Exit;
+use crate::support::netns;
 use crate::support::peers::need;
 use crate::support::plugin::{Ours, server};
 use crate::support::ports::free_port;
@@ -176,5 +177,106 @@ fn what_a_website_says_that_visitors_should_not_meet_is_odd() {
         let checked =
             check_server(&backend, &format!("obfs=http;failover={};failover-tls={other}", second.addr));
         checked.fails_at("the website of the option `failover-tls`", "speaks no TLS");
+    });
+}
+
+/// A port is a holder's at its own addresses alone.
+#[test]
+fn a_holder_of_another_address_is_not_named() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = taken.local_addr().expect("an address").port();
+        let arguments = |listen: &str| check(&["--server", "--listen", listen, "obfs=http"]);
+        // Our own server has the same port of another address.
+        let mut command = crate::support::plugin::ours();
+        let listen = format!("127.0.0.2:{port}");
+        command.args([
+            "server",
+            "--listen",
+            &listen,
+            "--backend",
+            &backend.addr.to_string(),
+            "--obfs",
+            "http",
+        ]);
+        let other = crate::support::child::Child::spawn("a server", command);
+        other.wait_text("listening on");
+        let checked = arguments(&format!("127.0.0.1:{port}"));
+        checked.fails_at("listen", "is taken by blackbox");
+        let other_one = format!("(process {})", other.pid());
+        assert!(!checked.lines.join(" ").contains(&other_one), "{:?}", checked.lines);
+        // Both are in the way of all addresses.
+        let checked = arguments(&format!("0.0.0.0:{port}"));
+        checked.fails_at("listen", "blackbox").says("fails", "listen", &other_one);
+        drop(taken);
+        let checked = arguments(&format!("127.0.0.2:{port}"));
+        checked.is_well().says("odd", "listen", &format!("obfs-rs {other_one}"));
+    });
+}
+
+/// Whether Shadowsocks is reached depends on how it is dialled.
+#[test]
+fn shadowsocks_is_dialled_as_the_server_does_it() {
+    if !netns::may() {
+        return crate::support::peers::skip("a network of its own");
+    }
+    netns::alone(secs(60), || {
+        let backend = Backend::echo();
+        check_server(&backend, "obfs=http;fwmark=7").is_well().says("ok", "Shadowsocks", "listens");
+        netns::ip("rule add fwmark 7 priority 0 unreachable");
+        check_server(&backend, "obfs=http").is_well();
+        check_server(&backend, "obfs=http;fwmark=7").fails_at("Shadowsocks", "unreachable");
+        netns::ip("link add away type dummy");
+        netns::ip("address add 192.0.2.1/24 dev away");
+        netns::ip("link set away up");
+        let checked = check_server(&backend, "obfs=http;i=away");
+        assert_eq!(checked.exit, Exit::Code(1), "{:?}", checked.lines);
+        checked.says("fails", "Shadowsocks", "does not answer");
+    });
+}
+
+/// The metrics may be at a Unix socket.
+#[cfg(unix)]
+#[test]
+fn a_socket_for_metrics_is_tried() {
+    use std::os::unix::net::UnixListener;
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let dir = TempDir::new("check");
+        let path = dir.path().join("metrics.sock");
+        let at = path.display().to_string();
+        let with = |path: &str| check_server(&backend, &format!("obfs=http;metrics={path}"));
+        with(&at).is_well().says("ok", "metrics", &at);
+        assert!(!path.exists(), "it was left there");
+        with("/nowhere/at/all.sock").fails_at("metrics", "/nowhere/at/all.sock");
+        with(&format!("/tmp/{}", "x".repeat(200))).fails_at("metrics", "xxx");
+        let other = UnixListener::bind(&path).expect("a socket");
+        with(&at).fails_at("metrics", "blackbox");
+        // What a process has left there is replaced at a start, and by nobody else.
+        drop(other);
+        with(&at).is_well().says("ok", "metrics", &at);
+        assert!(path.exists(), "it was taken away");
+        let mut command = crate::support::plugin::ours();
+        let listen = format!("127.0.0.1:{}", free_port());
+        command.args([
+            "server",
+            "--listen",
+            &listen,
+            "--backend",
+            &backend.addr.to_string(),
+            "--obfs",
+            "http",
+        ]);
+        command.args(["--metrics", &at]);
+        let running = crate::support::child::Child::spawn("a server", command);
+        running.wait_text("metrics are at");
+        let who = format!("obfs-rs (process {}): if that is this plugin, it runs", running.pid());
+        with(&at).is_well().says("odd", "metrics", &who);
+        drop(running);
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, "x").expect("a file");
+        with(&at).fails_at("metrics", "a file is there that is no socket");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"x");
     });
 }
