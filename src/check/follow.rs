@@ -123,8 +123,10 @@ impl Progress {
                     return Ok(done);
                 }
                 Some(reached) = self.reached.recv() => {
+                    // (what is said a byte at a time is no step)
+                    let is_step = !matches!(reached, Reached::Said(_));
                     self.tell(reached, report);
-                    end = Instant::now() + STEP;
+                    end = if is_step { Instant::now() + STEP } else { end };
                 }
                 () = sleep_until(end) => return Err(Late),
             }

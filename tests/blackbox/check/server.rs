@@ -224,7 +224,10 @@ fn shadowsocks_is_dialled_as_the_server_does_it() {
     netns::alone(secs(60), || {
         let backend = Backend::echo();
         check_server(&backend, "obfs=http;fwmark=7").is_well().says("ok", "Shadowsocks", "listens");
-        netns::ip("rule add fwmark 7 priority 0 unreachable");
+        // (the addresses of this machine come first otherwise)
+        netns::ip("rule add priority 2 lookup local");
+        netns::ip("rule add fwmark 7 priority 1 unreachable");
+        netns::ip("rule del priority 0 lookup local");
         check_server(&backend, "obfs=http").is_well();
         check_server(&backend, "obfs=http;fwmark=7").fails_at("Shadowsocks", "unreachable");
         netns::ip("link add away type dummy");

@@ -127,8 +127,10 @@ fn a_narrow_terminal_is_shown_no_torn_code() {
         let on = |columns: u16, format: &str| {
             let words = PLAIN.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
             let program = crate::support::plugin::our_path();
-            let line =
-                format!("stty cols {columns}; '{}' share --format {format} {words}", program.display());
+            let line = format!(
+                "stty cols {columns} rows 24; '{}' share --format {format} {words}",
+                program.display()
+            );
             let mut command = bare(peers::path("script"));
             let output = command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
             String::from_utf8_lossy(&output.expect("script").stdout).into_owned()
