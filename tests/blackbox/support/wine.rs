@@ -1,7 +1,7 @@
 //! Wine, in which the program for Windows is tested.
 //!
-//! `OBFS_RS_WINDOWS_BIN` names that program, for x86_64. Each test has a Windows of its own (a prefix), which is a copy of
-//! one that is made once. Two small programs of Windows are made with it, by zig: a host, and a library that a current Rust
+//! `OBFS_RS_WINDOWS_BIN` names that program, for x86_64 or for i386. Each test has a Windows of its own (a prefix), which is a
+//! copy of one that is made once. Two small programs of Windows are made with it, by zig: a host, and a library that a current Rust
 //! program wants and Debian's Wine does not have.
 
 use super::child::Child;
@@ -26,9 +26,69 @@ const FOLDER: &str = "/usr/lib/wine";
 /// The program under test.
 fn program() -> PathBuf {
     let name = std::env::var_os("OBFS_RS_WINDOWS_BIN");
-    let path = PathBuf::from(name.expect("OBFS_RS_WINDOWS_BIN names obfs-rs.exe for x86_64"));
+    let path = PathBuf::from(name.expect("OBFS_RS_WINDOWS_BIN names obfs-rs.exe"));
     assert!(path.is_absolute() && path.is_file(), "OBFS_RS_WINDOWS_BIN is no file's whole path: {path:?}");
     path
+}
+
+/// For which processor a Windows is.
+struct Processor {
+    /// Its Wine, and what all programs of a prefix have in common.
+    loader: &'static str,
+    server: &'static str,
+    /// The Debian package that has them.
+    package: &'static str,
+    /// What `WINEARCH` calls its prefix.
+    prefix: &'static str,
+    /// What zig calls it.
+    zig: &'static str,
+}
+
+const X86_64: Processor = Processor {
+    loader: "wine64",
+    server: "wineserver64",
+    package: "wine64",
+    prefix: "win64",
+    zig: "x86_64-windows-gnu",
+};
+
+const I386: Processor = Processor {
+    loader: "wine",
+    server: "wineserver32",
+    package: "wine32:i386",
+    prefix: "win32",
+    zig: "x86-windows-gnu",
+};
+
+impl Processor {
+    /// That of the program under test, as its header says (PE format, `Machine`).
+    fn of_program() -> &'static Processor {
+        let content = std::fs::read(program()).expect("the program");
+        let at = |offset: usize| content.get(offset..offset + 4).expect("a header").try_into().expect("four");
+        let header = u32::from_le_bytes(at(0x3c)) as usize;
+        match u32::from_le_bytes(at(header + 4)) & 0xffff {
+            0x8664 => &X86_64,
+            0x014c => &I386,
+            other => panic!("a program for another processor: {other:#x}"),
+        }
+    }
+
+    /// A program of its Wine.
+    fn tool(&self, name: &str) -> PathBuf {
+        let file = Path::new(FOLDER).join(name);
+        assert!(file.is_file(), "{} is missing (Debian package {})", file.display(), self.package);
+        file
+    }
+
+    fn prepare(&self, command: &mut Command, prefix: &Path) {
+        command
+            .env("WINEPREFIX", prefix)
+            .env("WINEARCH", self.prefix)
+            .env("WINEDEBUG", "-all")
+            // Neither .NET nor a browser is needed, for which it would ask.
+            .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
+            .env_remove("DISPLAY");
+    }
 }
 
 /// A name of a file as Windows has it under Wine.
@@ -44,6 +104,7 @@ pub fn option_path(path: &Path) -> String {
 /// A Windows of one test.
 pub struct Wine {
     dir: TempDir,
+    processor: &'static Processor,
     /// Linux's programs that each of Windows' is started by.
     wrapper: Vec<String>,
 }
@@ -57,7 +118,8 @@ impl Wine {
     /// One that is started by another program, which has its arguments behind its own.
     #[track_caller]
     pub fn start_by(wrapper: &[&str]) -> Wine {
-        let made = made();
+        let processor = Processor::of_program();
+        let made = made(processor);
         let dir = TempDir::new("wine");
         // Links to the many libraries, and copies of what is written to.
         let copied = Command::new("cp").arg("-al").arg(made.join("prefix")).arg(dir.path()).status();
@@ -67,7 +129,7 @@ impl Wine {
             std::fs::remove_file(&file).expect("a file of the prefix");
             std::fs::copy(made.join("prefix").join(name), file).expect("a copy of it");
         }
-        let wine = Wine { dir, wrapper: wrapper.iter().map(ToString::to_string).collect() };
+        let wine = Wine { dir, processor, wrapper: wrapper.iter().map(ToString::to_string).collect() };
         std::fs::create_dir(wine.folder()).expect("a folder");
         let copies = [
             (program(), "obfs-rs.exe"),
@@ -86,8 +148,7 @@ impl Wine {
     }
 
     fn tool(&self, name: &str) -> Command {
-        let file = Path::new(FOLDER).join(name);
-        assert!(file.is_file(), "{} is missing (Debian package wine64)", file.display());
+        let file = self.processor.tool(name);
         match &self.wrapper[..] {
             [] => self.prepared(bare(file)),
             [first, rest @ ..] => {
@@ -99,13 +160,13 @@ impl Wine {
     }
 
     fn prepared(&self, mut command: Command) -> Command {
-        prepare(&mut command, &self.dir.path().join("prefix"));
+        self.processor.prepare(&mut command, &self.dir.path().join("prefix"));
         command
     }
 
     /// A program of Windows in its folder.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = self.tool("wine64");
+        let mut command = self.tool(self.processor.loader);
         command.arg(self.folder().join(name)).current_dir(self.folder());
         command
     }
@@ -182,7 +243,7 @@ impl Wine {
 impl Drop for Wine {
     fn drop(&mut self) {
         // Whatever still runs in this prefix ends with its server.
-        let _ = self.tool("wineserver64").arg("-k").status();
+        let _ = self.tool(self.processor.server).arg("-k").status();
     }
 }
 
@@ -232,40 +293,31 @@ pub fn server_vars(backend: SocketAddr, options: &str) -> Vars {
     }
 }
 
-fn prepare(command: &mut Command, prefix: &Path) {
-    command
-        .env("WINEPREFIX", prefix)
-        .env("WINEDEBUG", "-all")
-        // Neither .NET nor a browser is needed, for which it would ask.
-        .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
-        .env_remove("DISPLAY");
-}
-
 /// The folder with the prefix that others are copied from, and the programs. One test makes it, and the others wait.
-fn made() -> PathBuf {
+fn made(processor: &Processor) -> PathBuf {
     let dir = TempDir::new("wine-new");
     let place = dir.path().parent().expect("a folder");
-    let version = Command::new(Path::new(FOLDER).join("wine64")).arg("--version").output();
-    let version = version.expect("Wine (Debian package wine64)").stdout;
+    let version = Command::new(processor.tool(processor.loader)).arg("--version").output();
+    let version = version.expect("run Wine").stdout;
     let key = digest(&[HOST.as_bytes(), RANDOM.as_bytes(), &version].concat());
-    let made = place.join(format!("wine-{}", &key[..12]));
+    let made = place.join(format!("wine-{}-{}", processor.prefix, &key[..12]));
     let lock = File::create(place.join("wine.lock")).expect("a file to lock");
     flock(&lock, FlockOperation::LockExclusive).expect("a lock");
     if !made.exists() {
-        make(dir.path());
+        make(processor, dir.path());
         std::fs::rename(dir.path(), &made).expect("keep what was made");
     }
     made
 }
 
-fn make(folder: &Path) {
+fn make(processor: &Processor, folder: &Path) {
     let zig = ["zig", "python-zig"].into_iter().find_map(peers::find);
     let zig = zig.expect("zig or python-zig (Python package ziglang)");
     let compile = |source: &str, name: &str, flags: &[&str]| {
         let file = folder.join(format!("{name}.c"));
         std::fs::write(&file, source).expect("a source");
         let mut command = Command::new(&zig);
-        command.args(["cc", "-target", "x86_64-windows-gnu", "-Wall", "-Werror"]).arg(file);
+        command.args(["cc", "-target", processor.zig, "-Wall", "-Werror"]).arg(file);
         command.args(flags).arg("-o").arg(folder.join(name));
         let output = command.output().expect("run zig");
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -274,9 +326,9 @@ fn make(folder: &Path) {
     compile(HOST, "host.exe", &["-municode"]);
     let prefix = folder.join("prefix");
     std::fs::create_dir(&prefix).expect("a folder");
-    for (program, argument) in [("wine64", "wineboot"), ("wineserver64", "-w")] {
-        let mut command = Command::new(Path::new(FOLDER).join(program));
-        prepare(&mut command, &prefix);
+    for (program, argument) in [(processor.loader, "wineboot"), (processor.server, "-w")] {
+        let mut command = Command::new(processor.tool(program));
+        processor.prepare(&mut command, &prefix);
         let status = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(status.expect("run Wine").success(), "{program} {argument}");
     }
