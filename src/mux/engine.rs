@@ -15,7 +15,7 @@ use crate::runtime::buffers;
 use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
-use crate::telemetry::Kind;
+use crate::telemetry::{Kind, TunnelKind};
 use crate::transport::OpenMux;
 use crate::transport::framed::{Framed, Received};
 use crate::transport::framing::Framing;
@@ -465,7 +465,11 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let (up, down) = session.up_and_down();
         self.up += up;
         self.down += down;
-        let Some(record) = self.starts.source.record(Kind::Udp, session.peer, session.began) else { return };
+        let Some(record) =
+            self.starts.source.record(Kind::Tunnel(TunnelKind::Udp), session.peer, session.began)
+        else {
+            return;
+        };
         let end = match session.over() {
             Some(Over::Refused) => {
                 return record.failed("refused", &"there is no way to Shadowsocks over UDP for it");
@@ -484,7 +488,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let (up, down) = Self::bytes(&session);
         self.up += up;
         self.down += down;
-        let Some(record) = self.starts.source.record(Kind::Session, session.peer, session.began) else {
+        let Some(record) =
+            self.starts.source.record(Kind::Tunnel(TunnelKind::Session), session.peer, session.began)
+        else {
             return;
         };
         match session.take_failure() {
@@ -628,12 +634,16 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Drop for Engine<S, F, I> {
     fn drop(&mut self) {
         for session in self.sessions.take_all() {
             let bytes = Self::bytes(&session);
-            if let Some(record) = self.starts.source.record(Kind::Session, session.peer, session.began) {
+            if let Some(record) =
+                self.starts.source.record(Kind::Tunnel(TunnelKind::Session), session.peer, session.began)
+            {
                 record.cut(bytes);
             }
         }
         for session in self.packets.take_all() {
-            if let Some(record) = self.starts.source.record(Kind::Udp, session.peer, session.began) {
+            if let Some(record) =
+                self.starts.source.record(Kind::Tunnel(TunnelKind::Udp), session.peer, session.began)
+            {
                 record.cut(session.up_and_down());
             }
         }

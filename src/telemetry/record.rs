@@ -16,24 +16,10 @@ use tracing::{debug, warn};
 pub enum Kind {
     /// It has not been found out.
     Unknown,
-    /// A tunnel with simple-obfs's `obfs=http`.
-    Http,
-    /// A tunnel with simple-obfs's `obfs=tls`.
-    FakeTls,
-    /// A tunnel in WebSocket.
-    WebSocket,
-    /// A tunnel behind v2ray's HTTPUpgrade.
-    HttpUpgrade,
-    /// A tunnel in QUIC, one of the streams of its connection.
-    Quic,
-    /// A tunnel in gRPC, one of the streams of its connection.
-    Grpc,
+    /// A tunnel, or what is counted as one.
+    Tunnel(TunnelKind),
     /// A WebSocket connection that carries sessions of Mux.Cool.
     Mux,
-    /// One of these sessions.
-    Session,
-    /// What one source says over UDP.
-    Udp,
     /// A visitor of the website.
     Visitor,
 }
@@ -43,15 +29,9 @@ impl Kind {
     const fn event(self) -> &'static str {
         match self {
             Kind::Unknown => "connection",
-            Kind::Http
-            | Kind::FakeTls
-            | Kind::WebSocket
-            | Kind::HttpUpgrade
-            | Kind::Quic
-            | Kind::Grpc
-            | Kind::Mux => "tunnel",
-            Kind::Session => "session",
-            Kind::Udp => "UDP session",
+            Kind::Tunnel(TunnelKind::Session) => "session",
+            Kind::Tunnel(TunnelKind::Udp) => "UDP session",
+            Kind::Tunnel(_) | Kind::Mux => "tunnel",
             Kind::Visitor => "visitor",
         }
     }
@@ -60,34 +40,9 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Unknown => "unknown",
-            Kind::Http => "http",
-            Kind::FakeTls => "obfs-tls",
-            Kind::WebSocket => "websocket",
-            Kind::HttpUpgrade => "httpupgrade",
-            Kind::Quic => "quic",
-            Kind::Grpc => "grpc",
+            Kind::Tunnel(kind) => kind.name(),
             Kind::Mux => "mux",
-            Kind::Session => "session",
-            Kind::Udp => "udp",
             Kind::Visitor => "visitor",
-        }
-    }
-}
-
-impl Kind {
-    /// Which tunnel it is, if it is one.
-    const fn of_tunnel(self) -> Option<TunnelKind> {
-        match self {
-            Kind::Http => Some(TunnelKind::Http),
-            Kind::FakeTls => Some(TunnelKind::FakeTls),
-            Kind::WebSocket => Some(TunnelKind::WebSocket),
-            Kind::HttpUpgrade => Some(TunnelKind::HttpUpgrade),
-            Kind::Quic => Some(TunnelKind::Quic),
-            Kind::Grpc => Some(TunnelKind::Grpc),
-            Kind::Session => Some(TunnelKind::Session),
-            // (its port counts it while it stands)
-            Kind::Udp => Some(TunnelKind::Udp),
-            Kind::Unknown | Kind::Mux | Kind::Visitor => None,
         }
     }
 }
@@ -179,12 +134,12 @@ impl Record {
 
     /// A tunnel, or a connection for sessions, stands, so long after it was asked for.
     pub fn stands(&mut self, took: Duration) {
-        self.open = match (self.kind.of_tunnel(), self.kind) {
+        self.open = match self.kind {
             // Which is counted where its packets are.
-            (Some(TunnelKind::Udp), _) => None,
-            (Some(kind), _) => Some(metrics::tunnel_opened(kind, took)),
-            (None, Kind::Mux) => Some(metrics::mux_connection_opened(took)),
-            (None, _) => None,
+            Kind::Tunnel(TunnelKind::Udp) => None,
+            Kind::Tunnel(kind) => Some(metrics::tunnel_opened(kind, took)),
+            Kind::Mux => Some(metrics::mux_connection_opened(took)),
+            Kind::Unknown | Kind::Visitor => None,
         };
     }
 
@@ -200,7 +155,7 @@ impl Record {
             End::Malformed(..) => ("malformed", Some(TunnelEnd::Malformed), Some(end)),
             End::HandedOff => ("handed off", None, None),
         };
-        if let Some(end) = counted.filter(|_| self.kind.of_tunnel().is_some()) {
+        if let Some(end) = counted.filter(|_| matches!(self.kind, Kind::Tunnel(_))) {
             metrics::tunnel_ended(end);
         }
         self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
