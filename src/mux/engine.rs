@@ -15,7 +15,7 @@ use crate::runtime::buffers;
 use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
-use crate::telemetry::{Kind, TunnelKind};
+use crate::telemetry::Kind;
 use crate::transport::OpenMux;
 use crate::transport::framed::{Framed, Received};
 use crate::transport::framing::Framing;
@@ -465,11 +465,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let (up, down) = session.up_and_down();
         self.up += up;
         self.down += down;
-        let Some(record) =
-            self.starts.source.record(Kind::Tunnel(TunnelKind::Udp), session.peer, session.began)
-        else {
-            return;
-        };
+        let Some(record) = self.starts.source.record(Kind::UDP, session.peer, session.began) else { return };
         let end = match session.over() {
             Some(Over::Refused) => {
                 return record.failed("refused", &"there is no way to Shadowsocks over UDP for it");
@@ -488,9 +484,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let (up, down) = Self::bytes(&session);
         self.up += up;
         self.down += down;
-        let Some(record) =
-            self.starts.source.record(Kind::Tunnel(TunnelKind::Session), session.peer, session.began)
-        else {
+        let Some(record) = self.starts.source.record(Kind::SESSION, session.peer, session.began) else {
             return;
         };
         match session.take_failure() {
@@ -634,16 +628,12 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Drop for Engine<S, F, I> {
     fn drop(&mut self) {
         for session in self.sessions.take_all() {
             let bytes = Self::bytes(&session);
-            if let Some(record) =
-                self.starts.source.record(Kind::Tunnel(TunnelKind::Session), session.peer, session.began)
-            {
+            if let Some(record) = self.starts.source.record(Kind::SESSION, session.peer, session.began) {
                 record.cut(bytes);
             }
         }
         for session in self.packets.take_all() {
-            if let Some(record) =
-                self.starts.source.record(Kind::Tunnel(TunnelKind::Udp), session.peer, session.began)
-            {
+            if let Some(record) = self.starts.source.record(Kind::UDP, session.peer, session.began) {
                 record.cut(session.up_and_down());
             }
         }

@@ -7,7 +7,7 @@ use crate::net::dial::DialError;
 use crate::net::limits::{Admitting, SessionLimits, Slot};
 use crate::relay::{RelayStream as _, reset};
 use crate::runtime::admission::{OwnPlace, SessionPlace};
-use crate::telemetry::{Kind, Record, Target, TunnelKind};
+use crate::telemetry::{Kind, Record, Target};
 use crate::udp::{self, Port};
 use crate::wire::FrameSizeError;
 use crate::wire::mux::Encoder;
@@ -82,7 +82,7 @@ impl NewSession {
 
     /// What it is in the logs.
     pub(super) fn kind(&self) -> Kind {
-        if self.is_stream() { Kind::Tunnel(TunnelKind::Session) } else { Kind::Tunnel(TunnelKind::Udp) }
+        if self.is_stream() { Kind::SESSION } else { Kind::UDP }
     }
 
     /// Whether its connection takes a descriptor.

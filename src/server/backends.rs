@@ -186,7 +186,7 @@ impl Backends {
                 return Ok(mux::serve(open, backend, self.timeouts));
             }
             Accepted::Packets(open) => {
-                record.kind = Kind::Tunnel(TunnelKind::Udp);
+                record.kind = Kind::UDP;
                 let packets = packets::serve(*open, backend, slot.as_ref(), self.udp);
                 return Ok(hold(slot, packets));
             }

@@ -25,12 +25,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// A session in a connection that carries several.
+    pub const SESSION: Kind = Kind::Tunnel(TunnelKind::Session);
+    /// What one source says over UDP.
+    pub const UDP: Kind = Kind::Tunnel(TunnelKind::Udp);
+
     /// What the log says has ended.
     const fn event(self) -> &'static str {
         match self {
             Kind::Unknown => "connection",
-            Kind::Tunnel(TunnelKind::Session) => "session",
-            Kind::Tunnel(TunnelKind::Udp) => "UDP session",
+            Kind::SESSION => "session",
+            Kind::UDP => "UDP session",
             Kind::Tunnel(_) | Kind::Mux => "tunnel",
             Kind::Visitor => "visitor",
         }
@@ -136,7 +141,7 @@ impl Record {
     pub fn stands(&mut self, took: Duration) {
         self.open = match self.kind {
             // Which is counted where its packets are.
-            Kind::Tunnel(TunnelKind::Udp) => None,
+            Kind::UDP => None,
             Kind::Tunnel(kind) => Some(metrics::tunnel_opened(kind, took)),
             Kind::Mux => Some(metrics::mux_connection_opened(took)),
             Kind::Unknown | Kind::Visitor => None,
@@ -147,18 +152,20 @@ impl Record {
     pub fn ended(mut self, Outcome { up, down, end, .. }: &Outcome) {
         self.note_outage(*down, end);
         self.log_end(*up, *down, end);
-        let (name, counted, cause) = match end {
-            End::Closed => ("closed", Some(TunnelEnd::Closed), None),
-            End::Reset(..) => ("reset", Some(TunnelEnd::Reset), Some(end)),
-            End::Idle(_) => ("idle", Some(TunnelEnd::Idle), Some(end)),
-            End::Stalled(_) => ("stalled", Some(TunnelEnd::Stalled), Some(end)),
-            End::Malformed(..) => ("malformed", Some(TunnelEnd::Malformed), Some(end)),
-            End::HandedOff => ("handed off", None, None),
+        let counted = match end {
+            End::Closed => Some(TunnelEnd::Closed),
+            End::Reset(..) => Some(TunnelEnd::Reset),
+            End::Idle(_) => Some(TunnelEnd::Idle),
+            End::Stalled(_) => Some(TunnelEnd::Stalled),
+            End::Malformed(..) => Some(TunnelEnd::Malformed),
+            End::HandedOff => None,
         };
+        let cause = (!matches!(end, End::Closed | End::HandedOff)).then_some(end as &dyn Display);
+        let name = counted.map_or("handed off", TunnelEnd::name);
         if let Some(end) = counted.filter(|_| matches!(self.kind, Kind::Tunnel(_))) {
             metrics::tunnel_ended(end);
         }
-        self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
+        self.tell(Some((*up, *down)), None, name, cause);
     }
 
     /// A client whose tunnels are all reset before anything comes through them learns that of the log: the server

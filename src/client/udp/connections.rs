@@ -4,7 +4,7 @@ use crate::metrics::{self, PacketDropped};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::End;
 use crate::runtime::{balance, watchdog};
-use crate::telemetry::{Kind, Record, Target, TunnelKind};
+use crate::telemetry::{Kind, Record, Target};
 use crate::transport::WebOpener;
 use crate::udp::{Pause, Port, Source, dropped};
 use std::io;
@@ -48,8 +48,7 @@ impl Connections {
 
     async fn serve(&self, source: Source, peer: SocketAddr) {
         let target = Target { role: "server", address: Arc::clone(self.opener.server()) };
-        let record =
-            Record::of(Kind::Tunnel(TunnelKind::Udp), ConnInfo::new(peer), Instant::now()).to(target);
+        let record = Record::of(Kind::UDP, ConnInfo::new(peer), Instant::now()).to(target);
         // (nobody closes it)
         let permit = self.opening.acquire().await;
         if self.pause.drops() {

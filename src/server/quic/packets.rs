@@ -7,7 +7,7 @@ use crate::net::dial::DialError;
 use crate::net::limits::Slot;
 use crate::relay::{End, Outcome};
 use crate::service::Current;
-use crate::telemetry::{Kind, Record, Target, TunnelKind};
+use crate::telemetry::{Kind, Record, Target};
 use crate::transport::quic::QuicConnection;
 use crate::transport::quic::packets::{Incoming, Outgoing, poll_port};
 use crate::transport::usage::InUse;
@@ -114,7 +114,7 @@ impl Flows<'_> {
                 PacketDropped::Backend
             }
         })?;
-        let mut record = Record::of(Kind::Tunnel(TunnelKind::Udp), info, Instant::now()).to(target);
+        let mut record = Record::of(Kind::UDP, info, Instant::now()).to(target);
         record.tls = true;
         Ok(Open { port: port.into(), record, in_use: self.connection.one_more(), _slot })
     }

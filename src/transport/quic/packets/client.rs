@@ -11,7 +11,7 @@ use crate::metrics::PacketDropped;
 use crate::net::Dialer;
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{End, Outcome};
-use crate::telemetry::{Kind, Record, Target, TunnelKind};
+use crate::telemetry::{Kind, Record, Target};
 use crate::transport::tls::TlsError;
 use crate::transport::usage::{InUse, Usage};
 use crate::udp::{Ended, IDLE, Packets, Port, dropped};
@@ -114,10 +114,9 @@ impl QuicPackets {
 
     async fn serve(self: Arc<Self>, port: Port) {
         let target = Target { role: "server", address: Arc::clone(self.server()) };
-        let record = port.source().map(|source| {
-            Record::of(Kind::Tunnel(TunnelKind::Udp), ConnInfo::new(source.address), Instant::now())
-                .to(target)
-        });
+        let record = port
+            .source()
+            .map(|source| Record::of(Kind::UDP, ConnInfo::new(source.address), Instant::now()).to(target));
         let mut idle = pin!(sleep_until(port.idle_at()));
         let port = Arc::new(Mutex::new(port));
         let mut packets = Packets::default();
