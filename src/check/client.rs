@@ -137,7 +137,7 @@ async fn open(
     let mut relaying = opened.relay(near, Timeouts::new(tunnel.idle_timeout));
     let mut outcome = None;
     if !progress.is_granted() && progress.next() == Step::Upgrade && !is_quic(config) {
-        let mut late = late_answer(&config.disguise);
+        let mut late = config.disguise.late_answer();
         let patience = late.map_or(STEP, |_| LATE_ANSWER);
         let mut went = progress.follow_to_grant(&mut relaying, patience, report).await;
         if went.is_err() && is_grpc(config) && !progress.speaks_http2() {
@@ -199,25 +199,6 @@ fn is_grpc(config: &ClientConfig) -> bool {
 
 fn is_quic(config: &ClientConfig) -> bool {
     matches!(config.disguise, ClientDisguise::Quic(_))
-}
-
-/// Why no answer is no failure, where the disguise has none before Shadowsocks speaks.
-fn late_answer(disguise: &ClientDisguise) -> Option<&'static str> {
-    match disguise {
-        ClientDisguise::Http(..) => Some(
-            "the server has not answered yet, and need not: simple-obfs's server says `101` with the first bytes of \
-             Shadowsocks, and more cannot be known without a password",
-        ),
-        ClientDisguise::FakeTls { .. } => Some(
-            "the server has not refused the hello; with `obfs=tls` it answers with the first bytes of Shadowsocks, and more \
-             cannot be known without a password",
-        ),
-        ClientDisguise::Grpc(_) => Some(
-            "the server has not refused the stream; v2ray's server answers with the first bytes of Shadowsocks, and more cannot be \
-             known without a password",
-        ),
-        ClientDisguise::Web(_) | ClientDisguise::Quic(_) => None,
-    }
 }
 
 /// Tells at which step there was an error.

@@ -73,7 +73,7 @@ impl Progress {
             far: None,
             said: None,
             has_proxy: config.proxy.is_some(),
-            tls_name: tls_name(&config.disguise).map(str::to_owned),
+            tls_name: config.disguise.tls().map(|tls| tls.server_name.clone()),
             is_quic,
             follower: Arc::new(move |step| drop(tell.send(step))),
             reached,
@@ -193,15 +193,4 @@ impl Progress {
             }
         }
     }
-}
-
-/// The name that the certificate of a server must have.
-fn tls_name(disguise: &ClientDisguise) -> Option<&str> {
-    let tls = match disguise {
-        ClientDisguise::Http(..) | ClientDisguise::FakeTls { .. } => None,
-        ClientDisguise::Web(web) => web.tls.as_ref(),
-        ClientDisguise::Quic(quic) => Some(&quic.tls),
-        ClientDisguise::Grpc(grpc) => grpc.tls.as_ref(),
-    };
-    tls.map(|tls| tls.server_name.as_str())
 }

@@ -8,7 +8,7 @@ use super::options::Options;
 use super::proxy::proxy;
 use super::tls::tls;
 use super::trusted::trusted_proxies;
-use super::udp;
+use super::udp::udp;
 use super::values::fake_tls_names;
 use super::website::failover;
 use crate::net::addr::HostPort;
@@ -74,6 +74,6 @@ pub(super) fn client(
     trusted_proxies(options)?;
     limits(options)?;
     let disguise = disguise::client(options, disguise, tls, servers.first())?;
-    let udp = udp::client(options, &disguise)?;
+    let udp = udp(options, disguise.carries_udp())?;
     Ok(ClientConfig { listen, servers, proxy: proxy(options)?, disguise, udp })
 }

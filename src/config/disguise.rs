@@ -4,33 +4,94 @@
 use super::backends::BackendRoutes;
 use super::dialect::Dialect;
 use super::error::ConfigError;
+use super::features::Feature;
 use super::grpc::{self, GrpcClientConfig};
-use super::host::{host_header, http_host, name_of};
+use super::host::host_header;
 use super::names;
-use super::no_effect;
 use super::options::Options;
 use super::quic::{self, QuicClientConfig};
 use super::role::Role;
-use super::tls::{Tls, tls as tls_asked_for};
-use super::values::{Handshake, fake_tls_names, flag, handshake, method, path, shown, value};
+use super::simple_obfs::{self, RequestConfig, fake_tls_rule, http_rule};
+use super::tls::{Tls, TlsClientConfig, tls as tls_asked_for};
+use super::values::{Handshake, flag, handshake, shown, value};
 use super::web::{self, WebBody, WebConfig};
 use crate::detect::{FakeTlsRule, GrpcRule, HttpRule, Rules};
 use crate::net::addr::HostPort;
-use crate::wire::http::host::{escape_unprintable, without_port, without_query};
 use std::fmt;
 
-/// A disguise by its name in `obfs` or `mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Disguise {
-    Http,
-    FakeTls,
-    WebSocket,
-    HttpUpgrade,
+/// What is known of a disguise by its name.
+pub(super) struct Row {
+    /// Its names in `obfs`.
+    pub(super) obfs: &'static [&'static str],
+    /// Its names in `mode`.
+    pub(super) mode: &'static [&'static str],
+    /// The part of the program that it needs.
+    pub(super) feature: Option<Feature>,
+    /// Whether it carries UDP.
+    pub(super) udp: bool,
+    /// If it cannot be with `tls`: how it is asked for, and what would do.
+    no_tls: Option<(&'static str, &'static str)>,
+    /// Why a server that takes it alone has no routes by path, if it has none.
+    no_paths: Option<&'static str>,
+}
+
+macro_rules! disguises {
+    ($($(#[$about:meta])* $name:ident $row:tt)*) => {
+        /// A disguise by its name in `obfs` or `mode`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Disguise {
+            $($(#[$about])* $name,)*
+        }
+
+        impl Disguise {
+            const ALL: &[Disguise] = &[$(Disguise::$name,)*];
+
+            pub(super) const fn row(self) -> Row {
+                match self {
+                    $(Disguise::$name => Row $row,)*
+                }
+            }
+        }
+    };
+}
+
+disguises! {
+    Http {
+        obfs: &["http"], mode: &[], feature: None, udp: false, no_paths: None,
+        no_tls: Some(("obfs=http", "use `mode=websocket;tls` for real TLS")),
+    }
+    FakeTls {
+        obfs: &["tls"], mode: &[], feature: None, udp: false, no_paths: Some("`obfs=tls` has none"),
+        no_tls: Some(("obfs=tls",
+            "use `mode=websocket;tls` for real TLS, or `obfs=tls` alone for simple-obfs's look-alike")),
+    }
+    WebSocket {
+        obfs: &["websocket", "ws"], mode: &["websocket", "ws"], feature: None, udp: true, no_tls: None, no_paths: None,
+    }
+    HttpUpgrade {
+        // (a server takes WebSocket as well, which carries UDP)
+        obfs: &["httpupgrade"], mode: &["httpupgrade", "http-upgrade"], feature: None, udp: true, no_tls: None, no_paths: None,
+    }
     /// QUIC, alone on its port.
-    Quic,
-    Grpc,
+    Quic {
+        obfs: &["quic"], mode: &["quic"], feature: Some(Feature::Quic), udp: true, no_tls: None,
+        no_paths: Some("QUIC has none; a route may be for a name of the certificate (NAME:HOST:PORT)"),
+    }
+    Grpc {
+        obfs: &["grpc"], mode: &["grpc"], feature: Some(Feature::Grpc), udp: true, no_tls: None,
+        no_paths: Some(
+            "gRPC has no paths of routes; with `tls`, a route may be for a name of the certificate (NAME:HOST:PORT)"),
+    }
     /// Whichever it is: a server's alone.
-    Auto,
+    Auto { obfs: &[], mode: &["auto"], feature: None, udp: true, no_tls: None, no_paths: None }
+}
+
+impl Disguise {
+    /// The one of this name in an option, which is one of these `names`.
+    pub(super) fn named(name: &str, names: impl Fn(Row) -> &'static [&'static str]) -> Option<Disguise> {
+        let is_its = |one: &&str| one.eq_ignore_ascii_case(name);
+        Disguise::ALL.iter().copied().find(|disguise| names(disguise.row()).iter().any(is_its))
+    }
 }
 
 /// The disguises that are named. Where none is, a server takes all there are, and a client wears
@@ -63,34 +124,20 @@ pub(super) fn disguises(
 
 /// simple-obfs's disguises have no TLS around them, and no sessions in them.
 fn without_contradiction(options: &Options, disguises: Vec<Disguise>) -> Result<Vec<Disguise>, ConfigError> {
-    let Some(tls) = options.get("tls") else { return Ok(disguises) };
-    if tls_asked_for(options)?.is_none() {
-        return Ok(disguises);
-    }
-    if disguises.contains(&Disguise::FakeTls) {
-        let advice =
-            "use `mode=websocket;tls` for real TLS, or `obfs=tls` alone for simple-obfs's look-alike";
-        return Err(ConfigError::conflict(tls, "obfs=tls", advice));
-    }
-    if disguises.contains(&Disguise::Http) && !disguises.contains(&Disguise::WebSocket) {
-        return Err(ConfigError::conflict(tls, "obfs=http", "use `mode=websocket;tls` for real TLS"));
-    }
-    Ok(disguises)
+    let (Some(tls), Some(_)) = (options.get("tls"), tls_asked_for(options)?) else { return Ok(disguises) };
+    // (whoever takes WebSocket in TLS takes `obfs=http` there as well)
+    let stands = |one: &&Disguise| **one != Disguise::Http || !disguises.contains(&Disguise::WebSocket);
+    let refused = disguises.iter().filter(stands).filter_map(|one| Some((one, one.row().no_tls?))).max();
+    let Some((_, (disguise, advice))) = refused else { return Ok(disguises) };
+    Err(ConfigError::conflict(tls, disguise, advice))
 }
 
 fn obfs(options: &Options) -> Result<Option<Vec<Disguise>>, ConfigError> {
     let expected = "a disguise (http, tls or websocket; a server may take both of http,tls)";
-    let Some((name, text)) = value(options, "obfs", expected)? else { return Ok(None) };
+    let Some((option, text)) = value(options, "obfs", expected)? else { return Ok(None) };
     text.split(',')
-        .map(|disguise| match disguise.trim().to_ascii_lowercase().as_str() {
-            "http" => Ok(Disguise::Http),
-            "tls" => Ok(Disguise::FakeTls),
-            "websocket" | "ws" => Ok(Disguise::WebSocket),
-            "httpupgrade" => Ok(Disguise::HttpUpgrade),
-            "quic" => Ok(Disguise::Quic),
-            "grpc" => Ok(Disguise::Grpc),
-            _ => Err(ConfigError::option(name, text, expected)),
-        })
+        .map(|name| Disguise::named(name.trim(), |row| row.obfs))
+        .map(|named| named.ok_or_else(|| ConfigError::option(option, text, expected)))
         .collect::<Result<_, _>>()
         .map(Some)
 }
@@ -99,12 +146,9 @@ fn mode(options: &Options) -> Result<Option<Disguise>, ConfigError> {
     let expected = "a mode (websocket, httpupgrade, quic, grpc or, for a server, auto)";
     let Some((name, text)) = value(options, "mode", expected)? else { return Ok(None) };
     let instead = |advice: &str| Err(ConfigError::option(name, text, format!("a mode: use {advice}")));
+    let named = Disguise::named(text, |row| row.mode);
     match text.to_ascii_lowercase().as_str() {
-        "auto" => Ok(Some(Disguise::Auto)),
-        "websocket" | "ws" => Ok(Some(Disguise::WebSocket)),
-        "httpupgrade" | "http-upgrade" => Ok(Some(Disguise::HttpUpgrade)),
-        "quic" => Ok(Some(Disguise::Quic)),
-        "grpc" => Ok(Some(Disguise::Grpc)),
+        _ if named.is_some() => Ok(named),
         // As clash has it for simple-obfs.
         "http" => instead("`obfs=http`"),
         "tls" => instead("`obfs=tls` for simple-obfs's look-alike, `mode=websocket;tls` for real TLS"),
@@ -131,18 +175,45 @@ pub enum ClientDisguise {
     Grpc(GrpcClientConfig),
 }
 
-/// The upgrade request of a client.
-#[derive(Debug, Clone)]
-pub struct RequestConfig {
-    /// The method, `GET` unless told otherwise.
-    pub method: String,
-    /// The path with its leading slash, and the query if there is one.
-    pub path: String,
-    /// The value of the `Host` header.
-    pub host: String,
-}
-
 impl ClientDisguise {
+    /// Whether it carries UDP.
+    pub(super) fn carries_udp(&self) -> bool {
+        match self {
+            ClientDisguise::Web(web) => matches!(web.body, WebBody::Frames),
+            ClientDisguise::Quic(_) | ClientDisguise::Grpc(_) => true,
+            ClientDisguise::Http(..) | ClientDisguise::FakeTls { .. } => false,
+        }
+    }
+
+    /// The TLS around it, or inside QUIC.
+    pub fn tls(&self) -> Option<&TlsClientConfig> {
+        match self {
+            ClientDisguise::Http(..) | ClientDisguise::FakeTls { .. } => None,
+            ClientDisguise::Web(web) => web.tls.as_ref(),
+            ClientDisguise::Quic(quic) => Some(&quic.tls),
+            ClientDisguise::Grpc(grpc) => grpc.tls.as_ref(),
+        }
+    }
+
+    /// Why no answer is no failure, where a server has none before Shadowsocks speaks.
+    pub fn late_answer(&self) -> Option<&'static str> {
+        match self {
+            ClientDisguise::Http(..) => Some(
+                "the server has not answered yet, and need not: simple-obfs's server says `101` with the first bytes of \
+                 Shadowsocks, and more cannot be known without a password",
+            ),
+            ClientDisguise::FakeTls { .. } => Some(
+                "the server has not refused the hello; with `obfs=tls` it answers with the first bytes of Shadowsocks, and \
+                 more cannot be known without a password",
+            ),
+            ClientDisguise::Grpc(_) => Some(
+                "the server has not refused the stream; v2ray's server answers with the first bytes of Shadowsocks, and more \
+                 cannot be known without a password",
+            ),
+            ClientDisguise::Web(_) | ClientDisguise::Quic(_) => None,
+        }
+    }
+
     /// The path and the name that only clients are to know.
     pub(super) fn secrets(&self) -> String {
         match self {
@@ -183,10 +254,7 @@ impl fmt::Display for ClientDisguise {
                     WebBody::Raw(_) => "httpupgrade",
                 };
                 write!(f, "{body} (path {}, mux {}", shown(&web.path), web.mux)?;
-                if web.tls.is_some() {
-                    f.write_str(", in TLS")?;
-                }
-                f.write_str(")")
+                f.write_str(if web.tls.is_some() { ", in TLS)" } else { ")" })
             }
         }
     }
@@ -217,33 +285,26 @@ pub(super) fn client(
     if disguise != Disguise::Grpc {
         grpc::warn_of_no_grpc(options);
     }
-    match disguise {
-        Disguise::WebSocket => {}
-        Disguise::HttpUpgrade => web::warn_of_no_pings(options, "mode=httpupgrade")?,
-        Disguise::FakeTls => no_effect::obfs_tls(options)?,
-        Disguise::Quic => web::warn_of_no_pings(options, "mode=quic")?,
-        Disguise::Grpc => web::warn_of_no_pings(options, "mode=grpc")?,
-        Disguise::Http | Disguise::Auto => no_effect::obfs_http(options)?,
-    }
     Ok(match disguise {
         Disguise::WebSocket => ClientDisguise::Web(web::client(options, true, handshake, server)?),
-        Disguise::HttpUpgrade => ClientDisguise::Web(web::client(options, false, handshake, server)?),
-        Disguise::Quic => ClientDisguise::Quic(quic::client(options, server)?),
-        Disguise::Grpc => ClientDisguise::Grpc(grpc::client(options, server)?),
-        Disguise::FakeTls => ClientDisguise::FakeTls {
-            server_name: name
-                .map(|name| without_port(&name).to_owned())
-                .or(hello_name)
-                .unwrap_or_else(|| server.map(name_of).unwrap_or_default()),
-        },
+        Disguise::HttpUpgrade => {
+            web::warn_of_no_pings(options, "mode=httpupgrade")?;
+            ClientDisguise::Web(web::client(options, false, handshake, server)?)
+        }
+        Disguise::Quic => {
+            web::warn_of_no_pings(options, "mode=quic")?;
+            ClientDisguise::Quic(quic::client(options, server)?)
+        }
+        Disguise::Grpc => {
+            web::warn_of_no_pings(options, "mode=grpc")?;
+            ClientDisguise::Grpc(grpc::client(options, server)?)
+        }
+        Disguise::FakeTls => {
+            let server_name = simple_obfs::tls_client(options, name, hello_name, server)?;
+            ClientDisguise::FakeTls { server_name }
+        }
         Disguise::Http | Disguise::Auto => {
-            let path = path(options, &["obfs-uri", "path"])?;
-            let request = RequestConfig {
-                method: method(options)?,
-                path: path.map_or_else(|| "/".to_owned(), |path| escape_unprintable(&path)),
-                host: http_host(name, server),
-            };
-            ClientDisguise::Http(request, handshake)
+            ClientDisguise::Http(simple_obfs::http_client(options, name, server)?, handshake)
         }
     })
 }
@@ -258,14 +319,16 @@ pub(super) fn rules(
 ) -> Result<Rules, ConfigError> {
     let auto = disguises.contains(&Disguise::Auto);
     let services = grpc::server(options, disguises.contains(&Disguise::Grpc), auto)?;
-    let http = http_rule(options, disguises, routes)?;
+    let takes = |disguise| auto || disguises.contains(&disguise);
+    let web = takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
+    let http = http_rule(options, takes(Disguise::Http), web, without_paths(disguises), routes)?;
     if http.is_none() && services.is_some() {
         grpc::warn_of_no_requests(options);
     }
     Ok(Rules {
         http,
         grpc: services.map(|services| GrpcRule { services }),
-        fake_tls: fake_tls_rule(options, auto || disguises.contains(&Disguise::FakeTls), tls)?,
+        fake_tls: fake_tls_rule(options, takes(Disguise::FakeTls), tls)?,
         tls: tls.is_some() || names,
         // Where TLS is written beside a disguise, nothing comes in the clear.
         tls_alone: tls == Some(Tls::Only) || (tls.is_some() && !auto),
@@ -274,9 +337,10 @@ pub(super) fn rules(
 
 /// What the start-up line says of a server's disguises, with a certificate of its own or without.
 pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Rules { http, fake_tls, grpc, tls: _, tls_alone } = rules;
     let path = |path: &Option<String>| path.as_deref().map_or("any", shown).to_owned();
-    if let Some(HttpRule { method, path: http_path, host, web_path, .. }) = &rules.http {
-        let tls = match (tls, rules.tls_alone) {
+    if let Some(HttpRule { method, path: http_path, host, web_path, .. }) = http {
+        let tls = match (tls, tls_alone) {
             (false, _) => "",
             (true, true) => " in TLS alone",
             (true, false) => " in TLS or not",
@@ -289,8 +353,8 @@ pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) ->
         };
         write!(f, "{name}{tls} ({method}, path {path}, host {host}), ")?;
     }
-    if let Some(GrpcRule { services }) = &rules.grpc {
-        let tls = match (tls, rules.tls_alone) {
+    if let Some(GrpcRule { services }) = grpc {
+        let tls = match (tls, tls_alone) {
             (true, true) => " in TLS alone",
             _ => "",
         };
@@ -299,7 +363,7 @@ pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) ->
             number => write!(f, "grpc{tls} ({number} services of its own), ")?,
         }
     }
-    if let Some(FakeTlsRule { server_names }) = &rules.fake_tls {
+    if let Some(FakeTlsRule { server_names }) = fake_tls {
         match server_names.len() {
             0 => f.write_str("tls (server name any), ")?,
             1 => f.write_str("tls (server name its own), ")?,
@@ -311,86 +375,24 @@ pub(super) fn fmt_rules(rules: &Rules, tls: bool, f: &mut fmt::Formatter<'_>) ->
 
 /// The paths and names in them that only clients are to know.
 pub(super) fn rule_secrets(rules: &Rules) -> String {
+    let Rules { http, fake_tls, grpc, tls: _, tls_alone: _ } = rules;
     let mut all = Vec::new();
-    if let Some(HttpRule { path, host, web_path, .. }) = &rules.http {
+    if let Some(HttpRule { path, host, web_path, .. }) = http {
         all.extend(path.as_ref().map(|path| format!("path {path}")));
         all.extend(web_path.as_ref().map(|path| format!("path of websocket {path}")));
         all.extend(host.as_ref().map(|host| format!("host {host}")));
     }
-    if let Some(FakeTlsRule { server_names }) = &rules.fake_tls {
+    if let Some(FakeTlsRule { server_names }) = fake_tls {
         all.extend(server_names.iter().map(|name| format!("server name {name}")));
     }
-    if let Some(GrpcRule { services }) = &rules.grpc {
+    if let Some(GrpcRule { services }) = grpc {
         all.extend(services.iter().map(|service| format!("path of grpc {}", service.tun)));
     }
     all.join(", ")
 }
 
-/// The name of `obfs-host`, as a server compares it.
-fn host(options: &Options) -> Result<Option<String>, ConfigError> {
-    Ok(host_header(options)?.map(|host| without_port(&host).to_ascii_lowercase()))
-}
-
-/// Which upgrade requests are taken.
-fn http_rule(
-    options: &Options,
-    disguises: &[Disguise],
-    routes: &BackendRoutes,
-) -> Result<Option<HttpRule>, ConfigError> {
-    let takes = |disguise| disguises.contains(&disguise);
-    let auto = takes(Disguise::Auto);
-    let web = auto || takes(Disguise::WebSocket) || takes(Disguise::HttpUpgrade);
-    let http = auto || takes(Disguise::Http);
-    let without_query = |path: String| without_query(&path).to_owned();
-    // v2ray-plugin's server takes one path, `/` by default; simple-obfs's, any.
-    let web_path = path(options, &["path", "obfs-uri"])?.map(without_query).filter(|_| web);
-    let path = path(options, &["obfs-uri", "path"])?.map(without_query).filter(|_| http);
-    let given = [(&web_path, ["path", "obfs-uri"]), (&path, ["obfs-uri", "path"])];
-    routes.check_beside(options, if web || http { None } else { Some(without_paths(disguises)) }, given)?;
-    let web_path = web.then(|| web_path.unwrap_or_else(|| "/".to_owned()));
-    let rule = HttpRule {
-        method: method(options)?,
-        path: if http { path } else { web_path.clone() },
-        routes: routes.path_table(),
-        host: host(options)?,
-        web_path,
-    };
-    Ok((web || http).then_some(rule))
-}
-
-/// Why a server with these disguises has no routes by path.
-fn without_paths(disguises: &[Disguise]) -> &'static str {
-    let takes = |disguise| disguises.contains(&disguise);
-    if takes(Disguise::Grpc) {
-        "gRPC has no paths of routes; with `tls`, a route may be for a name of the certificate (NAME:HOST:PORT)"
-    } else if takes(Disguise::Quic) {
-        "QUIC has none; a route may be for a name of the certificate (NAME:HOST:PORT)"
-    } else {
-        "`obfs=tls` has none"
-    }
-}
-
-/// Which hellos of `obfs=tls` are taken, on a server that is to take them and on one that is not.
-fn fake_tls_rule(
-    options: &Options,
-    taken: bool,
-    tls: Option<Tls>,
-) -> Result<Option<FakeTlsRule>, ConfigError> {
-    let names = fake_tls_names(options)?;
-    if let Some(option) = options.get("obfs-tls-host") {
-        if tls == Some(Tls::Only) {
-            return Err(ConfigError::conflict(option, "tls=only", "a look-alike of TLS is no TLS"));
-        }
-        if !taken {
-            let needs = "`obfs=tls` or `mode=auto`: add one of them, or leave this out";
-            return Err(ConfigError::needs(option, needs));
-        }
-    }
-    Ok(match (taken, tls, names.is_empty()) {
-        (false, _, _) => None,
-        // Beside real TLS, whose visitors ask for any name, only who knows a name is taken.
-        (true, Some(_), true) => None,
-        (true, None, true) => Some(FakeTlsRule { server_names: host(options)?.into_iter().collect() }),
-        (true, _, false) => Some(FakeTlsRule { server_names: names }),
-    })
+/// Why a server with these disguises has no routes by path, if it has none.
+fn without_paths(disguises: &[Disguise]) -> Option<&'static str> {
+    let last = *disguises.iter().max()?;
+    if disguises.iter().any(|one| one.row().no_paths.is_none()) { None } else { last.row().no_paths }
 }

@@ -1,5 +1,6 @@
 //! What asks for a part of the program that this build has left out is refused, with that reason.
 
+use super::disguise::Disguise;
 use super::error::ConfigError;
 use super::features::Feature;
 use super::options::{OPTIONS, Options};
@@ -11,8 +12,8 @@ fn needed(name: &str, value: &str, role: Role) -> Option<Feature> {
     let own_website = || matches!(value.split_once(':'), Some(("redirect" | "dir" | "status", _)));
     match name {
         "tls" if truth(Some(value)) != Some(false) => Some(Feature::Tls),
-        "mode" | "obfs" if value.eq_ignore_ascii_case("quic") => Some(Feature::Quic),
-        "mode" | "obfs" if value.eq_ignore_ascii_case("grpc") => Some(Feature::Grpc),
+        "mode" => Disguise::named(value, |row| row.mode)?.row().feature,
+        "obfs" => Disguise::named(value, |row| row.obfs)?.row().feature,
         "serviceName" if role == Role::Server => Some(Feature::Grpc),
         "quic" if role == Role::Server && truth(Some(value)) != Some(false) => Some(Feature::Quic),
         "metrics" => Some(Feature::Metrics),

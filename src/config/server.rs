@@ -10,7 +10,7 @@ use super::proxy::proxy;
 use super::quic::{self, QuicServerConfig};
 use super::tls::{Tls, TlsServerConfig, tls, tls_server};
 use super::trusted::trusted_proxies;
-use super::udp;
+use super::udp::udp;
 use super::values::handshake;
 use super::web;
 use super::website::{Failover, Website, check_folder, failover};
@@ -187,7 +187,7 @@ pub(super) fn server(
         fronts,
         limits,
         grpc_alone,
-        udp: udp::server(options, disguises)?,
+        udp: udp(options, disguises.iter().any(|disguise| disguise.row().udp))?,
     })
 }
 

@@ -19,7 +19,7 @@ pub use crate::wire::http::HttpRule;
 pub use missed::{Missed, missed};
 pub use read::{Handoff, Upstream, UpstreamId};
 
-/// What a server half takes as its own.
+/// What a server half takes as its own; by default, nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Upgrade requests.
@@ -47,7 +47,7 @@ impl Rules {
 
     /// The same for somebody who is a visitor whatever is asked for.
     pub fn of_visitors(&self) -> Rules {
-        Rules { http: None, fake_tls: None, grpc: None, ..*self }
+        Rules { tls: self.tls, tls_alone: self.tls_alone, ..Rules::default() }
     }
 
     /// Whether clients of simple-obfs may ask for any path.
@@ -70,9 +70,10 @@ impl Rules {
     /// What a connection with these first bytes speaks. One that says nothing is taken for what the
     /// port is chiefly for.
     pub fn guess_protocol(&self, bytes: &[u8]) -> VisitorProtocol {
+        let Rules { http, fake_tls: _, grpc: _, tls: _, tls_alone: _ } = self;
         match bytes.first() {
             Some(&HANDSHAKE) => VisitorProtocol::Tls,
-            None if self.http.is_none() => VisitorProtocol::Tls,
+            None if http.is_none() => VisitorProtocol::Tls,
             _ => VisitorProtocol::Plain,
         }
     }
@@ -138,12 +139,17 @@ pub enum ClientKind {
 }
 
 impl ClientKind {
-    /// The number of the path that it asks for among the rule's [`routes`](HttpRule::routes), if it is one of them.
-    pub fn route(&self) -> Option<usize> {
+    /// The request in which it asks for a path, if it asks for one.
+    pub fn upgrade(&self) -> Option<&Upgrade> {
         match self {
-            ClientKind::Http(upgrade) | ClientKind::Web(upgrade) => upgrade.route,
+            ClientKind::Http(upgrade) | ClientKind::Web(upgrade) => Some(upgrade),
             ClientKind::FakeTls(_) => None,
         }
+    }
+
+    /// The number of the path that it asks for among the rule's [`routes`](HttpRule::routes), if it is one of them.
+    pub fn route(&self) -> Option<usize> {
+        self.upgrade()?.route
     }
 }
 
@@ -200,19 +206,20 @@ impl Detector {
     /// What all bytes are that have come; they begin with those of the last call, and the rules are the same.
     pub fn detect(&mut self, bytes: &[u8], rules: &Rules) -> Detection {
         let seen = std::mem::replace(&mut self.seen, bytes.len());
-        match (rules.guess_protocol(bytes), &rules.http) {
+        let Rules { http, fake_tls: _, grpc: _, tls: _, tls_alone } = rules;
+        match (rules.guess_protocol(bytes), http) {
             _ if bytes.is_empty() => Detection::NeedMore,
             (VisitorProtocol::Tls, _) if self.records.may_decide(seen, bytes) => detect_hello(bytes, rules),
             (VisitorProtocol::Tls, _) => Detection::NeedMore,
             #[cfg(feature = "grpc")]
-            _ if !rules.tls_alone && rules.takes_h2() && begins_h2(bytes) => {
+            _ if !tls_alone && rules.takes_h2() && begins_h2(bytes) => {
                 if bytes.len() < H2_WORD {
                     Detection::NeedMore
                 } else {
                     Detection::H2
                 }
             }
-            (_, Some(rule)) if !rules.tls_alone => {
+            (_, Some(rule)) if !tls_alone => {
                 let http = self.http.get_or_insert_default();
                 match http.detect(bytes, rule) {
                     UpgradeParse::NeedMore => Detection::NeedMore,

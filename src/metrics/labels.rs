@@ -22,6 +22,15 @@ macro_rules! labels {
             $($(#[$value_about])* $value,)*
         }
 
+        impl $name {
+            /// Its name, here and in the log.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($name::$value => $text,)*
+                }
+            }
+        }
+
         #[cfg(feature = "metrics")]
         impl Label for $name {
             const NAME: &'static str = $label;
@@ -35,7 +44,7 @@ macro_rules! labels {
 }
 
 labels! {
-    /// What a tunnel is, by the names that the access log has.
+    /// What a tunnel is.
     TunnelKind, "kind": {
         /// simple-obfs's `obfs=http`.
         Http "http",

@@ -465,7 +465,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let (up, down) = session.up_and_down();
         self.up += up;
         self.down += down;
-        let Some(record) = self.starts.source.record(Kind::Udp, session.peer, session.began) else { return };
+        let Some(record) = self.starts.source.record(Kind::UDP, session.peer, session.began) else { return };
         let end = match session.over() {
             Some(Over::Refused) => {
                 return record.failed("refused", &"there is no way to Shadowsocks over UDP for it");
@@ -484,7 +484,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let (up, down) = Self::bytes(&session);
         self.up += up;
         self.down += down;
-        let Some(record) = self.starts.source.record(Kind::Session, session.peer, session.began) else {
+        let Some(record) = self.starts.source.record(Kind::SESSION, session.peer, session.began) else {
             return;
         };
         match session.take_failure() {
@@ -628,12 +628,12 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Drop for Engine<S, F, I> {
     fn drop(&mut self) {
         for session in self.sessions.take_all() {
             let bytes = Self::bytes(&session);
-            if let Some(record) = self.starts.source.record(Kind::Session, session.peer, session.began) {
+            if let Some(record) = self.starts.source.record(Kind::SESSION, session.peer, session.began) {
                 record.cut(bytes);
             }
         }
         for session in self.packets.take_all() {
-            if let Some(record) = self.starts.source.record(Kind::Udp, session.peer, session.began) {
+            if let Some(record) = self.starts.source.record(Kind::UDP, session.peer, session.began) {
                 record.cut(session.up_and_down());
             }
         }

@@ -82,7 +82,7 @@ impl NewSession {
 
     /// What it is in the logs.
     pub(super) fn kind(&self) -> Kind {
-        if self.is_stream() { Kind::Session } else { Kind::Udp }
+        if self.is_stream() { Kind::SESSION } else { Kind::UDP }
     }
 
     /// Whether its connection takes a descriptor.

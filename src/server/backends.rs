@@ -11,7 +11,7 @@ use crate::net::limits::{SessionLimits, Slot, hold};
 use crate::net::options::SocketOptions;
 use crate::net::own_addresses::OwnAddresses;
 use crate::relay::Timeouts;
-use crate::telemetry::{Kind, PathClass, Record, Target};
+use crate::telemetry::{Kind, PathClass, Record, Target, TunnelKind};
 use crate::transport::{self, Accepted, NotAccepted, Relaying, Stream};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -157,11 +157,11 @@ impl Backends {
         let (role, backend) = self.of(&kind, &io);
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.kind = transport::kind(&kind);
-        record.path = match record.kind {
-            Kind::FakeTls => None,
-            Kind::Http if kind.route().is_none() && self.takes_any_http_path => Some(PathClass::Any),
-            _ => Some(PathClass::Ours),
-        };
+        let may_be_any = self.takes_any_http_path && record.kind == Kind::Tunnel(TunnelKind::Http);
+        record.path = kind.upgrade().map(|upgrade| match upgrade.route {
+            None if may_be_any => PathClass::Any,
+            _ => PathClass::Ours,
+        });
         record.target = Some(target.clone());
         let accepted = Box::pin(transport::accept(io, kind, read_buf, backend)).await?;
         self.relaying(accepted, slot, backend, target, record).await
@@ -186,7 +186,7 @@ impl Backends {
                 return Ok(mux::serve(open, backend, self.timeouts));
             }
             Accepted::Packets(open) => {
-                record.kind = Kind::Udp;
+                record.kind = Kind::UDP;
                 let packets = packets::serve(*open, backend, slot.as_ref(), self.udp);
                 return Ok(hold(slot, packets));
             }

@@ -12,7 +12,7 @@ use crate::net::conn_info::ConnInfo;
 use crate::net::limits::Slot;
 use crate::net::room::Room;
 use crate::runtime::{balance, watchdog};
-use crate::telemetry::{Kind, PathClass, Record, Target};
+use crate::telemetry::{Kind, PathClass, Record, Target, TunnelKind};
 use crate::transport::h2::{Arrived, Asked, Beginning, Extended, H2Connection, Requests};
 use crate::transport::{Stream, grpc, websocket};
 use crate::wire::grpc::Method;
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     async fn tunnel(&self, arrived: Arrived, method: Method, slot: Option<Slot>, mut record: Record) {
-        (record.kind, record.path) = (Kind::Grpc, Some(PathClass::Ours));
+        (record.kind, record.path) = (Kind::Tunnel(TunnelKind::Grpc), Some(PathClass::Ours));
         let (role, backend) = self.server.backends.of_name(self.name.as_deref());
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.target = Some(target.clone());
@@ -161,7 +161,7 @@ impl Connection {
     }
 
     async fn websocket(&self, arrived: Arrived, extended: Extended, slot: Option<Slot>, mut record: Record) {
-        (record.kind, record.path) = (Kind::WebSocket, Some(PathClass::Ours));
+        (record.kind, record.path) = (Kind::Tunnel(TunnelKind::WebSocket), Some(PathClass::Ours));
         let (role, backend) = self.server.backends.of_path_or_name(extended.route, self.name.as_deref());
         let target = Target { role, address: Arc::clone(backend.shown()) };
         record.target = Some(target.clone());

@@ -9,7 +9,7 @@ use crate::net::room::Room;
 use crate::relay::{Flows, Identity};
 use crate::runtime::{balance, watchdog};
 use crate::service::Current;
-use crate::telemetry::{Kind, Record, Target};
+use crate::telemetry::{Kind, Record, Target, TunnelKind};
 use crate::transport::Tunnel;
 use crate::transport::quic::demux::Rules;
 use crate::transport::quic::{
@@ -154,7 +154,7 @@ impl Server {
     /// Serves a tunnel to its end.
     async fn serve_stream(&self, stream: QuicStream, info: ConnInfo, name: Option<&str>) {
         let mut record = Record::new(info);
-        (record.kind, record.tls) = (Kind::Quic, true);
+        (record.kind, record.tls) = (Kind::Tunnel(TunnelKind::Quic), true);
         let tunnel = Tunnel::accepted(stream, Flows::new(Identity), None);
         let Some(slot) = self.slot(&info).await else {
             // Its client is not to take that for an end in order.

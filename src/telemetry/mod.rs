@@ -33,6 +33,7 @@ pub use limit::{
     report as report_suppressed, report_rest as report_rest_of_suppressed, start as start_limiting,
 };
 
+pub use crate::metrics::TunnelKind;
 pub use record::{Answered, Kind, PathClass, Record, Target};
 
 #[cfg(unix)]

@@ -16,42 +16,27 @@ use tracing::{debug, warn};
 pub enum Kind {
     /// It has not been found out.
     Unknown,
-    /// A tunnel with simple-obfs's `obfs=http`.
-    Http,
-    /// A tunnel with simple-obfs's `obfs=tls`.
-    FakeTls,
-    /// A tunnel in WebSocket.
-    WebSocket,
-    /// A tunnel behind v2ray's HTTPUpgrade.
-    HttpUpgrade,
-    /// A tunnel in QUIC, one of the streams of its connection.
-    Quic,
-    /// A tunnel in gRPC, one of the streams of its connection.
-    Grpc,
+    /// A tunnel, or what is counted as one.
+    Tunnel(TunnelKind),
     /// A WebSocket connection that carries sessions of Mux.Cool.
     Mux,
-    /// One of these sessions.
-    Session,
-    /// What one source says over UDP.
-    Udp,
     /// A visitor of the website.
     Visitor,
 }
 
 impl Kind {
+    /// A session in a connection that carries several.
+    pub const SESSION: Kind = Kind::Tunnel(TunnelKind::Session);
+    /// What one source says over UDP.
+    pub const UDP: Kind = Kind::Tunnel(TunnelKind::Udp);
+
     /// What the log says has ended.
     const fn event(self) -> &'static str {
         match self {
             Kind::Unknown => "connection",
-            Kind::Http
-            | Kind::FakeTls
-            | Kind::WebSocket
-            | Kind::HttpUpgrade
-            | Kind::Quic
-            | Kind::Grpc
-            | Kind::Mux => "tunnel",
-            Kind::Session => "session",
-            Kind::Udp => "UDP session",
+            Kind::SESSION => "session",
+            Kind::UDP => "UDP session",
+            Kind::Tunnel(_) | Kind::Mux => "tunnel",
             Kind::Visitor => "visitor",
         }
     }
@@ -60,34 +45,9 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Unknown => "unknown",
-            Kind::Http => "http",
-            Kind::FakeTls => "obfs-tls",
-            Kind::WebSocket => "websocket",
-            Kind::HttpUpgrade => "httpupgrade",
-            Kind::Quic => "quic",
-            Kind::Grpc => "grpc",
+            Kind::Tunnel(kind) => kind.name(),
             Kind::Mux => "mux",
-            Kind::Session => "session",
-            Kind::Udp => "udp",
             Kind::Visitor => "visitor",
-        }
-    }
-}
-
-impl Kind {
-    /// Which tunnel it is, if it is one.
-    const fn of_tunnel(self) -> Option<TunnelKind> {
-        match self {
-            Kind::Http => Some(TunnelKind::Http),
-            Kind::FakeTls => Some(TunnelKind::FakeTls),
-            Kind::WebSocket => Some(TunnelKind::WebSocket),
-            Kind::HttpUpgrade => Some(TunnelKind::HttpUpgrade),
-            Kind::Quic => Some(TunnelKind::Quic),
-            Kind::Grpc => Some(TunnelKind::Grpc),
-            Kind::Session => Some(TunnelKind::Session),
-            // (its port counts it while it stands)
-            Kind::Udp => Some(TunnelKind::Udp),
-            Kind::Unknown | Kind::Mux | Kind::Visitor => None,
         }
     }
 }
@@ -179,12 +139,12 @@ impl Record {
 
     /// A tunnel, or a connection for sessions, stands, so long after it was asked for.
     pub fn stands(&mut self, took: Duration) {
-        self.open = match (self.kind.of_tunnel(), self.kind) {
+        self.open = match self.kind {
             // Which is counted where its packets are.
-            (Some(TunnelKind::Udp), _) => None,
-            (Some(kind), _) => Some(metrics::tunnel_opened(kind, took)),
-            (None, Kind::Mux) => Some(metrics::mux_connection_opened(took)),
-            (None, _) => None,
+            Kind::UDP => None,
+            Kind::Tunnel(kind) => Some(metrics::tunnel_opened(kind, took)),
+            Kind::Mux => Some(metrics::mux_connection_opened(took)),
+            Kind::Unknown | Kind::Visitor => None,
         };
     }
 
@@ -192,18 +152,20 @@ impl Record {
     pub fn ended(mut self, Outcome { up, down, end, .. }: &Outcome) {
         self.note_outage(*down, end);
         self.log_end(*up, *down, end);
-        let (name, counted, cause) = match end {
-            End::Closed => ("closed", Some(TunnelEnd::Closed), None),
-            End::Reset(..) => ("reset", Some(TunnelEnd::Reset), Some(end)),
-            End::Idle(_) => ("idle", Some(TunnelEnd::Idle), Some(end)),
-            End::Stalled(_) => ("stalled", Some(TunnelEnd::Stalled), Some(end)),
-            End::Malformed(..) => ("malformed", Some(TunnelEnd::Malformed), Some(end)),
-            End::HandedOff => ("handed off", None, None),
+        let counted = match end {
+            End::Closed => Some(TunnelEnd::Closed),
+            End::Reset(..) => Some(TunnelEnd::Reset),
+            End::Idle(_) => Some(TunnelEnd::Idle),
+            End::Stalled(_) => Some(TunnelEnd::Stalled),
+            End::Malformed(..) => Some(TunnelEnd::Malformed),
+            End::HandedOff => None,
         };
-        if let Some(end) = counted.filter(|_| self.kind.of_tunnel().is_some()) {
+        let cause = (!matches!(end, End::Closed | End::HandedOff)).then_some(end as &dyn Display);
+        let name = counted.map_or("handed off", TunnelEnd::name);
+        if let Some(end) = counted.filter(|_| matches!(self.kind, Kind::Tunnel(_))) {
             metrics::tunnel_ended(end);
         }
-        self.tell(Some((*up, *down)), None, name, cause.map(|cause| cause as &dyn Display));
+        self.tell(Some((*up, *down)), None, name, cause);
     }
 
     /// A client whose tunnels are all reset before anything comes through them learns that of the log: the server

@@ -46,7 +46,7 @@ pub use websocket::WebOpener;
 use crate::config::{ClientDisguise, Handshake, RequestConfig};
 use crate::detect::ClientKind;
 use crate::net::Dialer;
-use crate::telemetry::Kind;
+use crate::telemetry::{Kind, TunnelKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use tls::TlsError;
@@ -86,11 +86,11 @@ impl Opener {
     /// What the tunnels are.
     pub fn kind(&self) -> Kind {
         match self {
-            Opener::Http(..) => Kind::Http,
-            Opener::FakeTls(..) => Kind::FakeTls,
+            Opener::Http(..) => Kind::Tunnel(TunnelKind::Http),
+            Opener::FakeTls(..) => Kind::Tunnel(TunnelKind::FakeTls),
             Opener::Web(web) => web.kind(),
-            Opener::Quic(_) => Kind::Quic,
-            Opener::Grpc(_) => Kind::Grpc,
+            Opener::Quic(_) => Kind::Tunnel(TunnelKind::Quic),
+            Opener::Grpc(_) => Kind::Tunnel(TunnelKind::Grpc),
         }
     }
 
@@ -118,7 +118,7 @@ impl Opener {
         match self {
             Opener::Quic(quic) => Some(Box::pin(quic.close())),
             Opener::Grpc(grpc) => Some(Box::pin(grpc.close())),
-            _ => None,
+            Opener::Http(..) | Opener::FakeTls(..) | Opener::Web(_) => None,
         }
     }
 
@@ -143,12 +143,12 @@ impl Opener {
 /// What a client of this kind has.
 pub fn kind(client: &ClientKind) -> Kind {
     match client {
-        ClientKind::Http(_) => Kind::Http,
-        ClientKind::FakeTls(_) => Kind::FakeTls,
-        ClientKind::Web(upgrade) if upgrade.versioned => Kind::WebSocket,
+        ClientKind::Http(_) => Kind::Tunnel(TunnelKind::Http),
+        ClientKind::FakeTls(_) => Kind::Tunnel(TunnelKind::FakeTls),
+        ClientKind::Web(upgrade) if upgrade.versioned => Kind::Tunnel(TunnelKind::WebSocket),
         // A key without a version is simple-obfs's.
-        ClientKind::Web(upgrade) if upgrade.key.is_some() => Kind::Http,
-        ClientKind::Web(_) => Kind::HttpUpgrade,
+        ClientKind::Web(upgrade) if upgrade.key.is_some() => Kind::Tunnel(TunnelKind::Http),
+        ClientKind::Web(_) => Kind::Tunnel(TunnelKind::HttpUpgrade),
     }
 }
 

@@ -48,7 +48,7 @@ impl Connections {
 
     async fn serve(&self, source: Source, peer: SocketAddr) {
         let target = Target { role: "server", address: Arc::clone(self.opener.server()) };
-        let record = Record::of(Kind::Udp, ConnInfo::new(peer), Instant::now()).to(target);
+        let record = Record::of(Kind::UDP, ConnInfo::new(peer), Instant::now()).to(target);
         // (nobody closes it)
         let permit = self.opening.acquire().await;
         if self.pause.drops() {

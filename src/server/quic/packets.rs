@@ -114,7 +114,7 @@ impl Flows<'_> {
                 PacketDropped::Backend
             }
         })?;
-        let mut record = Record::of(Kind::Udp, info, Instant::now()).to(target);
+        let mut record = Record::of(Kind::UDP, info, Instant::now()).to(target);
         record.tls = true;
         Ok(Open { port: port.into(), record, in_use: self.connection.one_more(), _slot })
     }

@@ -4,7 +4,7 @@ use super::{OpenWebSocket, PacketStream, WebSocket};
 use crate::config::{Handshake, WebBody, WebConfig};
 use crate::net::Dialer;
 use crate::relay::Direction;
-use crate::telemetry::Kind;
+use crate::telemetry::{Kind, TunnelKind};
 use crate::transport::answer::awaited;
 use crate::transport::http::{eager_tunnel, granted_tunnel};
 use crate::transport::tls::{Connector, TlsError};
@@ -35,8 +35,8 @@ impl WebOpener {
     /// What the tunnels are.
     pub fn kind(&self) -> Kind {
         match self.config.body {
-            WebBody::Frames => Kind::WebSocket,
-            WebBody::Raw(_) => Kind::HttpUpgrade,
+            WebBody::Frames => Kind::Tunnel(TunnelKind::WebSocket),
+            WebBody::Raw(_) => Kind::Tunnel(TunnelKind::HttpUpgrade),
         }
     }
 

@@ -116,7 +116,7 @@ impl QuicPackets {
         let target = Target { role: "server", address: Arc::clone(self.server()) };
         let record = port
             .source()
-            .map(|source| Record::of(Kind::Udp, ConnInfo::new(source.address), Instant::now()).to(target));
+            .map(|source| Record::of(Kind::UDP, ConnInfo::new(source.address), Instant::now()).to(target));
         let mut idle = pin!(sleep_until(port.idle_at()));
         let port = Arc::new(Mutex::new(port));
         let mut packets = Packets::default();
