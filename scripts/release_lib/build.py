@@ -88,6 +88,8 @@ class Builder:
             "CARGO": "/usr/bin/cargo",
             # For -Zbuild-std.
             "RUSTC_BOOTSTRAP": "1",
+            # Where the allocator looks for atomics of 64 bits on ARM: zig links what it needs of them without being asked.
+            "DEP_ATOMIC": "c",
         }
         return command, self._env(target) | env
 

@@ -11,12 +11,14 @@ pub(crate) fn limit() -> Option<u64> {
 
 /// Gives back to the system what the allocator keeps of memory that has been freed.
 pub(crate) fn give_back() {
-    // Others either give back what is freed by themselves (musl's), or cannot be asked for it.
+    // Others cannot be asked for it.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: takes an integer and returns one; each thread's part of the heap is locked while it is looked at.
         unsafe { libc::malloc_trim(0) };
     }
+    #[cfg(all(target_os = "linux", target_env = "musl"))]
+    super::allocator::give_back();
 }
 
 /// What is built in.
