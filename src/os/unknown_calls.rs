@@ -19,7 +19,14 @@ const RESULT: usize = 13;
 
 /// Has them fail with `ENOSYS` from here on. To be called before anything else.
 pub fn fail() {
-    extern "C" fn answer(_signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
+    /// What `si_code` is where a filter has sent it (`SYS_SECCOMP` of <asm-generic/siginfo.h>).
+    const BY_A_FILTER: c_int = 1;
+    extern "C" fn answer(_signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        // SAFETY: a handler with SA_SIGINFO is given what the signal is about.
+        if unsafe { (*info).si_code } != BY_A_FILTER {
+            // Somebody has sent it, between two instructions.
+            return;
+        }
         let context = context.cast::<ucontext_t>();
         // SAFETY: a handler with SA_SIGINFO is given the context to which it returns, and nobody else has it meanwhile. Its
         // registers are more words than these.
