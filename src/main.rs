@@ -27,6 +27,14 @@ use tracing::{info, warn};
 /// crash (v2ray-plugin has the same).
 const BAD_CONFIGURATION: u8 = 23;
 
+/// The standard library allocates before `main` begins; what stands here is called before it.
+// SAFETY: the section holds functions of this kind, which the C library calls once, when it is ready itself. This one sets a
+// number.
+#[cfg(all(target_os = "linux", target_env = "musl"))]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_ALL: extern "C" fn() = obfs_rs::os::allocator::take_little;
+
 fn main() -> ExitCode {
     #[cfg(all(
         target_os = "linux",

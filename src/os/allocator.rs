@@ -13,9 +13,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// `mi_option_arena_eager_commit` of mimalloc.h.
 const ARENA_EAGER_COMMIT: mi_option_t = 4;
 
-/// Has it take memory when that is used, and not a gigabyte beforehand: `ulimit -d` counts that. To be called before there are
-/// threads.
-pub fn take_little() {
+/// Has it take memory when that is used, and not a gigabyte beforehand: `ulimit -d` counts that, and the kernel fills it with
+/// pages of 2 MB where a few bytes are used. To be called before anything is allocated.
+pub extern "C" fn take_little() {
     // SAFETY: takes two integers and sets a number of the allocator's.
     unsafe { mi_option_set(ARENA_EAGER_COMMIT, 0) };
 }

@@ -1,7 +1,7 @@
 //! The process and its system: the parent, signals, the background, users, memory, and the system's log.
 
 #[cfg(all(target_os = "linux", target_env = "musl"))]
-mod allocator;
+pub mod allocator;
 #[cfg(unix)]
 pub mod daemon;
 pub mod holders;

@@ -19,8 +19,6 @@ const MEMORY_OF_DESCRIPTOR: u64 = 48 * 1024;
 /// Has the allocator keep one heap instead of several for each core, where there is little memory: each keeps what it
 /// has had at the most, and the threads have that at different times. To be called before there are threads.
 pub fn keep_heap_together() {
-    #[cfg(all(target_os = "linux", target_env = "musl"))]
-    super::allocator::take_little();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const LITTLE: u64 = 256 * 1024 * 1024;
