@@ -5,7 +5,7 @@ use super::report::Report;
 use super::{folder_of, may_write};
 use crate::config::{Config, Half, Website};
 use crate::os::user::User;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,11 +25,15 @@ pub(super) fn check(user: &User, config: &Config, report: &mut Report) {
     let name = user.name();
     let found = user.act(|| Found {
         folders: folders(&config.half).map(|folder| (folder, of_website(folder))).collect(),
-        unread: config.files().into_iter().filter(|file| may_not(File::open(file))).collect(),
+        unread: config.files().into_iter().filter(|file| may_not(may_read(file))).collect(),
         log: config.process.access_log.as_ref().and_then(|log| log.file()).and_then(of_log),
     });
     let Found { folders, unread, log } = match found {
         Ok(found) => found,
+        // (a container without the capabilities for it: the start fails in the same way)
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return report.fails(STEP, format!("cannot go on as user {name}: {error}"));
+        }
         Err(error) => return report.unknown(STEP, format!("what {name} can read cannot be asked: {error}")),
     };
     match unread.as_slice() {
@@ -96,8 +100,8 @@ fn may_become_another() -> bool {
 }
 
 /// Whether something is there, and not for this user.
-fn may_not<T>(opened: io::Result<T>) -> bool {
-    opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+fn may_not(asked: io::Result<()>) -> bool {
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The folders whose files visitors are shown.
@@ -131,11 +135,23 @@ fn of_website(folder: &Path) -> Option<Problem> {
         };
         let may = match () {
             () if about.is_dir() => may_enter(&path),
-            () if about.is_file() => File::open(&path).map(drop),
+            () if about.is_file() => may_read(&path),
             () => return None,
         };
         may.err().map(|error| Problem::File(path, error))
     })
+}
+
+/// Whether this user may read a file. (It is not opened: a pipe would wait for who writes to it.)
+fn may_read(file: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        rustix::fs::access(file, rustix::fs::Access::READ_OK).map_err(Into::into)
+    }
+    #[cfg(not(unix))]
+    {
+        fs::File::open(file).map(drop)
+    }
 }
 
 /// Whether this user may come by what is in a folder, by its name.

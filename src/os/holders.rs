@@ -34,16 +34,16 @@ impl fmt::Display for Holder {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn holders(ip: Option<IpAddr>, port: u16, udp: bool) -> Vec<Holder> {
     use std::fs::{read_dir, read_link, read_to_string};
-    let (tables, state) = match udp {
-        true => (["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"], UNCONNECTED),
-        false => (["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"], LISTEN),
+    let (tables, states) = match udp {
+        true => (["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"], &UDP[..]),
+        false => (["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"], &TCP[..]),
     };
     let is_in_the_way = |own: SocketAddr| own.port() == port && ip.is_none_or(|ip| excludes(own.ip(), ip));
     let sockets: Vec<String> = tables
         .iter()
         .filter_map(|table| read_to_string(table).ok())
         .flat_map(|table| {
-            let held = table.lines().filter_map(|line| listening(line, state));
+            let held = table.lines().filter_map(|line| listening(line, states));
             let held = held.filter(|(own, _)| is_in_the_way(*own));
             held.map(|(_, inode)| format!("socket:[{inode}]")).collect::<Vec<_>>()
         })
@@ -108,18 +108,19 @@ fn excludes(held: IpAddr, wanted: IpAddr) -> bool {
     held == wanted || takes_all(held, wanted) || takes_all(wanted, held)
 }
 
-/// The states of sockets that wait for others, as the tables have them.
+/// The states in which a socket holds its port, as the tables have them: listening; unconnected, or connected, which is in
+/// nobody's way over TCP.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const LISTEN: &str = "0A";
+const TCP: [&str; 1] = ["0A"];
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const UNCONNECTED: &str = "07";
+const UDP: [&str; 2] = ["07", "01"];
 
-/// The address and the inode of a line of `/proc/net/tcp`, or of its like for UDP, whose socket has this state.
+/// The address and the inode of a line of `/proc/net/tcp`, or of its like for UDP, whose socket has one of these states.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn listening<'a>(line: &'a str, wanted: &str) -> Option<(SocketAddr, &'a str)> {
+fn listening<'a>(line: &'a str, wanted: &[&str]) -> Option<(SocketAddr, &'a str)> {
     let mut fields = line.split_whitespace();
     let (ip, port) = fields.nth(1)?.rsplit_once(':')?;
-    if fields.nth(1)? != wanted {
+    if !wanted.contains(&fields.nth(1)?) {
         return None;
     }
     let own = SocketAddr::new(address(ip)?, u16::from_str_radix(port, 16).ok()?);
@@ -159,6 +160,9 @@ mod tests {
         assert!(holders(None, port, false).iter().all(|holder| holder.id != std::process::id()));
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
+        assert!(holders(None, port, true).iter().any(|holder| holder.id == std::process::id()));
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(other.local_addr().unwrap()).unwrap();
         assert!(holders(None, port, true).iter().any(|holder| holder.id == std::process::id()));
         drop(socket);
         assert!(holders(None, port, true).iter().all(|holder| holder.id != std::process::id()));

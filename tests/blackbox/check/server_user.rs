@@ -1,9 +1,10 @@
 //! As a server that goes on as another user: what that user cannot reach is told, though root can.
 
-use super::{Checked, check};
+use super::{Checked, check, finished};
 use crate::support::backend::Backend;
-use crate::support::child::Exit;
+use crate::support::child::{Child, Exit};
 use crate::support::peers::{self, need};
+use crate::support::plugin::{bare, our_path};
 use crate::support::ports::free_port;
 use crate::support::tempdir::TempDir;
 use crate::support::v2ray::{Certificate, NAME};
@@ -63,6 +64,23 @@ fn a_folder_that_the_user_cannot_read_is_told() {
         set_mode(&index, 0o640);
         let checked = check_as(&backend, "nobody", &options);
         assert!(!checked.lines.iter().any(|line| line.starts_with("odd")), "{:?}", checked.lines);
+    });
+}
+
+/// As in a container whose root may become nobody else.
+#[test]
+fn a_root_that_cannot_become_the_user_is_told() {
+    if !is_root() {
+        return;
+    }
+    within(secs(60), || {
+        need!("setpriv");
+        let backend = Backend::echo();
+        let (listen, to) = (format!("127.0.0.1:{}", free_port()), backend.addr.to_string());
+        let mut command = bare(peers::path("setpriv"));
+        command.args(["--bounding-set", "-all", "--inh-caps", "-all"]).arg(our_path());
+        command.args(["check", "--listen", &listen, "--backend", &to, "obfs=http;a=nobody"]);
+        finished(&Child::spawn("check", command)).fails_at("user", "cannot go on as user nobody");
     });
 }
 
