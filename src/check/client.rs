@@ -2,12 +2,11 @@
 
 use super::follow::{Far, Late, Progress, Step};
 use super::others;
-use super::port::{self, Transport};
+use super::port::{Ports, Transport};
 use super::report::Report;
 use super::{LOOK_UP, STEP};
 use crate::client::Client;
 use crate::config::{ClientConfig, ClientDisguise, SaidAddresses, TunnelConfig};
-use crate::net::Names;
 use crate::net::addr::{Host, HostPort};
 use crate::net::dial::DialError;
 use crate::net::options::SocketOptions;
@@ -17,7 +16,6 @@ use crate::service::StartError;
 use crate::transport::{NotOpened, Opener};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -36,6 +34,7 @@ pub(super) async fn check(
     config: ClientConfig,
     tunnel: &TunnelConfig,
     said: SaidAddresses,
+    mut ports: Ports,
     report: &mut Report,
 ) {
     report.ok("disguise", &config.disguise);
@@ -48,11 +47,12 @@ pub(super) async fn check(
     );
     // (a host chooses the local port of its plugin)
     if said.local {
-        port::check(&config.listen, Transport::Tcp, &SocketOptions::default(), report).await;
+        ports.check(&config.listen, Transport::Tcp, &SocketOptions::default(), report).await;
         if config.udp {
-            port::check(&config.listen, Transport::Udp, &SocketOptions::default(), report).await;
+            ports.check(&config.listen, Transport::Udp, &SocketOptions::default(), report).await;
         }
     }
+    drop(ports);
     let own = if said.local { OwnAddresses::to_be(&config.listen) } else { OwnAddresses::default() };
     let (opener, names) = match Client::opener(&config, tunnel, &own) {
         Ok(opener) => opener,
@@ -67,7 +67,8 @@ pub(super) async fn check(
     let servers = config.servers.iter().map(HostPort::to_string).collect::<Vec<_>>().join(" or ");
     let proxy = config.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     report.ok("server", format!("{servers}{proxy}"));
-    if !resolve(&names, report).await {
+    let found = names.found(LOOK_UP).await;
+    if !tell_found(&found, report) {
         return;
     }
     let mut progress = Progress::new(&config);
@@ -75,7 +76,6 @@ pub(super) async fn check(
     // (where nobody could be connected to, each was told)
     let reached = progress.reached();
     if config.servers.len() > 1 && reached.is_some() {
-        let found = names.found(LOOK_UP).await;
         let found = |server: &HostPort| {
             let of_server = found.iter().find(|(target, _)| target == server);
             of_server.and_then(|(_, found)| found.as_deref().ok()).unwrap_or_default()
@@ -91,12 +91,11 @@ pub(super) async fn check(
     }
 }
 
-/// Looks up what is dialled. Returns whether there is an address.
-async fn resolve(names: &Arc<Names>, report: &mut Report) -> bool {
-    let found = names.found(LOOK_UP).await;
+/// Tells what has been found of what is dialled. Returns whether there is an address.
+fn tell_found(found: &[(HostPort, Result<Vec<SocketAddr>, String>)], report: &mut Report) -> bool {
     let any = found.iter().any(|(_, found)| found.is_ok());
     for (HostPort { host, .. }, found) in found {
-        match (&host, found) {
+        match (host, found) {
             (Host::Ip(_), _) => {}
             (Host::Name(name), Ok(addresses)) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();

@@ -39,8 +39,12 @@ use crate::net::options::SocketOptions;
 use crate::os::user::User;
 use crate::service::log_warnings;
 use crate::telemetry::keep_warnings;
+use port::Ports;
+#[cfg(feature = "metrics")]
+use port::Transport;
 use report::Report;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -74,11 +78,13 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
             file(name, path, &mut report);
         }
     }
+    #[cfg_attr(not(feature = "metrics"), expect(unused_mut, reason = "there is no port of metrics"))]
+    let mut ports = Ports::default();
     #[cfg(feature = "metrics")]
     match &config.process.metrics {
         Some(MetricsAddress::Tcp(address)) => {
             let addresses = std::slice::from_ref(address);
-            port::check(addresses, port::Transport::Tcp, &SocketOptions::default(), &mut report).await;
+            ports.check(addresses, Transport::Tcp, &SocketOptions::default(), &mut report).await;
         }
         #[cfg(unix)]
         Some(MetricsAddress::Unix(path)) => metrics::check(path, &mut report).await,
@@ -86,13 +92,13 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     }
     match config.half {
         #[cfg(feature = "client")]
-        Half::Client(client) => client::check(*client, &config.tunnel, said, &mut report).await,
+        Half::Client(client) => client::check(*client, &config.tunnel, said, ports, &mut report).await,
         #[cfg(feature = "server")]
-        Half::Server(server) => server::check(*server, &config.tunnel, said, &mut report).await,
+        Half::Server(server) => server::check(*server, &config.tunnel, said, ports, &mut report).await,
         // The configuration refuses a half that was left out.
         #[cfg(not(all(feature = "client", feature = "server")))]
         _ => {
-            let _ = said;
+            let _ = (said, ports);
         }
     }
     report.end()
@@ -111,21 +117,40 @@ fn may_write(path: &Path) -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     match path.metadata()?.permissions().readonly() && !path.is_dir() {
-        true => Err(std::io::ErrorKind::PermissionDenied.into()),
+        true => Err(ErrorKind::PermissionDenied.into()),
         false => Ok(()),
     }
 }
 
+/// Where a file is made that is opened by this path: a link may lead to where nothing is yet.
+fn end_of_links(path: &Path) -> PathBuf {
+    /// As Linux.
+    const MOST: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let Ok(target) = path.read_link() else { break };
+        path = folder_of(&path).join(target);
+    }
+    path
+}
+
 /// Looks whether a file can be written that a half keeps, without making it.
 fn file(name: &str, path: &Path, report: &mut Report) {
-    let folder = folder_of(path);
-    let shown = path.display().to_string();
+    let end = end_of_links(path);
+    let folder = folder_of(&end);
+    let shown = match end == path {
+        true => path.display().to_string(),
+        false => format!("{} (a link to {})", path.display(), end.display()),
+    };
     match (path.metadata(), folder.metadata()) {
         (Ok(found), _) if found.is_dir() => report.fails(name, format!("{shown} is a folder")),
         (Ok(_), _) => match may_write(path) {
             Ok(()) => report.ok(name, shown),
             Err(error) => report.fails(name, format!("cannot write to {shown}: {error}")),
         },
+        (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            report.fails(name, format!("cannot write to {shown}: {error}"));
+        }
         (Err(_), Ok(found)) if found.is_dir() => match may_write(folder) {
             Ok(()) => report.ok(name, format!("{shown}, which is not there yet")),
             Err(error) => report.fails(name, format!("cannot write to {}: {error}", folder.display())),

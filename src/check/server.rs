@@ -2,7 +2,7 @@
 
 #[cfg(feature = "tls")]
 use super::certificate;
-use super::port::{self, Transport};
+use super::port::{Ports, Transport};
 use super::report::Report;
 use crate::config::{NamePattern, SaidAddresses, ServerConfig, TunnelConfig, Website};
 use crate::net::own_addresses::OwnAddresses;
@@ -15,19 +15,21 @@ pub(super) async fn check(
     config: ServerConfig,
     tunnel: &TunnelConfig,
     said: SaidAddresses,
+    mut ports: Ports,
     report: &mut Report,
 ) {
     report.ok("disguise", config.disguises());
     if said.remote {
         if config.quic.as_ref().is_none_or(|quic| !quic.alone) {
-            port::check(&config.listen, Transport::Tcp, &tunnel.sockets, report).await;
+            ports.check(&config.listen, Transport::Tcp, &tunnel.sockets, report).await;
         }
         if config.quic.is_some() {
-            port::check(&config.listen, Transport::Udp, &tunnel.sockets, report).await;
+            ports.check(&config.listen, Transport::Udp, &tunnel.sockets, report).await;
         }
     } else {
         report.unknown("listen", "no public address is given (`--listen HOST:PORT`)");
     }
+    drop(ports);
     let tls = match Server::acceptor(&config) {
         Ok(tls) => tls,
         Err(error) => {

@@ -2,7 +2,7 @@
 //! asks as that user.
 
 use super::report::Report;
-use super::{folder_of, may_write};
+use super::{end_of_links, folder_of, may_write};
 use crate::config::{Config, Half, Website};
 use crate::os::user::User;
 use std::fs;
@@ -169,7 +169,8 @@ fn may_enter(folder: &Path) -> io::Result<()> {
 /// Why a file cannot be made anew where this one is. (A pipe, or a device, stays what it is.)
 fn of_log(path: &Path) -> Option<String> {
     let stays = path.metadata().is_ok_and(|about| !about.is_file());
-    let folder = folder_of(path);
+    let end = end_of_links(path);
+    let folder = folder_of(&end);
     let error = may_enter(folder).and_then(|()| may_write(folder)).err().filter(|_| !stays)?;
     Some(format!("{}: {error}", folder.display()))
 }

@@ -101,8 +101,7 @@ fn process(id: u32) -> Holder {
 
 /// Whether nobody can listen at `wanted` while somebody does so at `held`, both at the same port. A socket for all addresses
 /// of IPv6 takes those of IPv4, too, but where it says that it does not: that is not told here.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn excludes(held: IpAddr, wanted: IpAddr) -> bool {
+pub fn excludes(held: IpAddr, wanted: IpAddr) -> bool {
     let (held, wanted) = (held.to_canonical(), wanted.to_canonical());
     let takes_all = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     held == wanted || takes_all(held, wanted) || takes_all(wanted, held)

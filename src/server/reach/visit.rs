@@ -79,10 +79,17 @@ impl Target {
         match self.speech {
             Speech::Http1(proxy_header) => {
                 let host = name.map_or_else(|| address.to_string(), str::to_owned);
-                match timeout(PATIENCE, first_line_of(site, &host, proxy_header)).await {
+                let mut answer = Vec::new();
+                let visit = first_line_of(site, &host, proxy_header, &mut answer);
+                match timeout(PATIENCE, visit).await {
                     Ok(Ok(line)) => judge(&line, address),
                     Ok(Err(why)) => Visited::Fails(format!("{address}: {why}")),
-                    Err(_) => Visited::Fails(silent(address)),
+                    Err(_) if answer.is_empty() => Visited::Fails(silent(address)),
+                    Err(_) => Visited::Odd(format!(
+                        "{address} answers slowly: after {} s its first line has no end: `{}`",
+                        PATIENCE.as_secs(),
+                        first_line(&answer)
+                    )),
                 }
             }
             Speech::Tls(proxy_header) => match timeout(ANSWER, shake_hands(site, name, proxy_header)).await {
@@ -136,11 +143,12 @@ async fn say_who_comes(site: &mut TcpStream, version: Option<Version>) -> Result
     site.write_all(&header).await.map_err(|error| error.to_string())
 }
 
-/// Asks for the first page. Returns the first line of the answer.
+/// Asks for the first page. Returns the first line of the answer. As far as that has come, it is in `bytes`.
 async fn first_line_of(
     mut site: TcpStream,
     host: &str,
     proxy_header: Option<Version>,
+    bytes: &mut Vec<u8>,
 ) -> Result<String, String> {
     let broke = |error: std::io::Error| format!("the connection broke: {error}");
     say_who_comes(&mut site, proxy_header).await?;
@@ -148,16 +156,15 @@ async fn first_line_of(
         "GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     site.write_all(request.as_bytes()).await.map_err(broke)?;
-    let mut bytes = Vec::new();
     while !bytes.contains(&b'\n') && bytes.len() < MOST {
-        if site.read_buf(&mut bytes).await.map_err(broke)? == 0 {
+        if site.read_buf(bytes).await.map_err(broke)? == 0 {
             break;
         }
     }
     if bytes.is_empty() {
         return Err("it closed the connection without an answer".to_owned());
     }
-    Ok(first_line(&bytes))
+    Ok(first_line(bytes))
 }
 
 /// Makes a handshake for this name.

@@ -120,7 +120,13 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// Opens one of the files, with the rights from before a change of user.
+///
+/// A pipe is refused: it may be waited for without an end, and cannot be read again when the certificate is renewed.
 pub(super) fn open(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    if path.metadata().is_ok_and(|about| std::os::unix::fs::FileTypeExt::is_fifo(&about.file_type())) {
+        return Err(io::Error::other("it is a pipe, and is to be a file, which can be read again"));
+    }
     crate::os::privileged::open(path)
 }
 
@@ -132,7 +138,8 @@ fn instead(bytes: &[u8], tool: &str) -> Option<String> {
     })
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates in a file, of which there is one at least.
+pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()

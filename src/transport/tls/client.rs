@@ -3,13 +3,12 @@
 use super::connect_error::{CA_AS_SERVER, explain};
 use super::provider::{self, CLIENT_ALPN};
 use super::tickets::Tickets;
-use super::{ConnectError, TlsError, TlsStream};
+use super::{ConnectError, TlsError, TlsStream, certificate};
 use crate::config::{ExtraRoot, TlsClientConfig};
 use crate::net::reached::{self, Reached};
 use crate::runtime::watchdog;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -161,17 +160,7 @@ fn extra_roots(config: &TlsClientConfig) -> Result<Vec<CertificateDer<'static>>,
     match &config.extra_root {
         None => Ok(Vec::new()),
         Some(ExtraRoot::Raw(der)) => Ok(vec![CertificateDer::from(der.clone())]),
-        Some(ExtraRoot::File(path)) => {
-            let certificates: Result<Vec<_>, _> =
-                CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            match certificates {
-                Ok(certificates) if certificates.is_empty() => {
-                    Err(TlsError::file(path, "no certificate is in it"))
-                }
-                Ok(certificates) => Ok(certificates),
-                Err(error) => Err(TlsError::file(path, error)),
-            }
-        }
+        Some(ExtraRoot::File(path)) => certificate::chain(path),
     }
 }
 

@@ -280,3 +280,97 @@ fn a_socket_for_metrics_is_tried() {
         assert_eq!(std::fs::read(&path).expect("the file"), b"x");
     });
 }
+
+/// One half cannot have the same port twice.
+#[test]
+fn addresses_that_exclude_each_other_are_told() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let port = free_port();
+        let to = backend.addr.to_string();
+        let with = |hosts: &str, options: &str| {
+            let listen = format!("{hosts}:{port}");
+            check(&["--server", "--backend", &to, "--listen", &listen, options])
+        };
+        let both = "these options ask for both";
+        let here = format!("127.0.0.1:{port}");
+        let metrics = format!("obfs=http;metrics={here}");
+        with("127.0.0.1", &metrics).fails_at("listen", both);
+        with("0.0.0.0", &metrics).fails_at("listen", both);
+        with("127.0.0.1|0.0.0.0", "obfs=http").fails_at("listen", both);
+        // Both halves of everywhere are none, and an address beside is none.
+        let everywhere = "0.0.0.0|[::]";
+        with(everywhere, "obfs=http").is_well();
+        with("127.0.0.2", &metrics).is_well();
+        let taken = TcpListener::bind(&here).expect("the port");
+        with(everywhere, "obfs=http").fails_at("listen", "is taken by blackbox");
+        drop(taken);
+        TcpListener::bind(&here).expect("the port was given back");
+    });
+}
+
+/// It answers, a byte at a time.
+#[test]
+fn a_website_that_drips_is_told_from_a_silent_one() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let site = Backend::serve(|mut stream| {
+            use std::io::{Read as _, Write as _};
+            let _ = stream.read(&mut [0; 4096]);
+            // (until whoever asked has gone)
+            for byte in b"HTTP/1.1 200 ".iter().chain(std::iter::repeat(&b'a')) {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
+        });
+        let checked = check_server(&backend, &format!("obfs=http;failover={}", site.addr));
+        let line = "answers slowly: after 10 s its first line has no end: `HTTP/1.1 200 aaa";
+        checked.is_well().says("odd", "the website of the option `failover`", line);
+    });
+}
+
+/// A link to where nothing is yet: the file is made there, or cannot be.
+#[cfg(unix)]
+#[test]
+fn an_access_log_by_a_link_is_looked_at_where_it_leads() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let dir = TempDir::new("check");
+        let link = dir.path().join("link");
+        let options = format!("obfs=http;access-log={}", link.display());
+        std::os::unix::fs::symlink("nowhere/at/all", &link).expect("a link");
+        check_server(&backend, &options).fails_at("access log", "there is no folder");
+        std::fs::remove_file(&link).expect("the link");
+        std::os::unix::fs::symlink("later", &link).expect("a link");
+        check_server(&backend, &options).is_well().says("ok", "access log", "later), which is not there yet");
+        std::fs::remove_file(&link).expect("the link");
+        std::os::unix::fs::symlink("link", &link).expect("a link");
+        let checked = check_server(&backend, &options);
+        checked.fails_at("access log", "link");
+    });
+}
+
+/// A pipe has no writer, perhaps, and cannot be read again.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_certificate() {
+    within(secs(60), || {
+        need!("openssl", "mkfifo");
+        let backend = Backend::echo();
+        let dir = TempDir::new("check");
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let certificate = Certificate::new(NAME);
+        let (pipe, key) = (pipe.display(), certificate.key.display());
+        check_server(&backend, &format!("mode=websocket;tls;cert={pipe};key={key}"))
+            .fails_at("certificate", "it is a pipe");
+        check_server(&backend, &format!("mode=websocket;tls;cert={};key={pipe}", certificate.cert.display()))
+            .fails_at("certificate", "it is a pipe");
+        let remote = free_port();
+        check(&["--remote", &format!("127.0.0.1:{remote}"), &format!("mode=websocket;tls;cert={pipe}")])
+            .fails_at("tls", "it is a pipe");
+    });
+}
