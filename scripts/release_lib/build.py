@@ -5,10 +5,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from .targets import SMALL_FEATURES, Target
+from .targets import GNU, SMALL_FEATURES, TARGETS, Target
 from .tools import ZIG, Missing, Tools, output, say
 
 # Where the builder's folders are in what is built.
@@ -21,6 +23,10 @@ KEPT += [name for name in os.environ if name.startswith(("CARGO_HTTP_", "CARGO_N
 
 QUICK = {"LTO": "off", "OPT_LEVEL": "1", "CODEGEN_UNITS": "16"}
 SMALL = {"OPT_LEVEL": "z"}
+
+
+# So many are built at a time. To link one as a whole takes minutes of one core, in which another is compiled.
+LANES = 2
 
 
 class Builder:
@@ -36,6 +42,20 @@ class Builder:
         kind = "-".join(["small"] * small + ["quick"] * quick) or "whole"
         # (cargo does not know by which zig the C of a dependency was compiled)
         self.folder = tools.folder.parent / "release-build" / f"{kind}-zig-{ZIG}"
+        self._lanes = [ThreadPoolExecutor(1) for _ in range(LANES)]
+        self._programs: dict[str, Future[Path]] = {}
+        self._groups = Groups()
+
+    def __enter__(self) -> "Builder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what is still built."""
+        for lane in self._lanes:
+            lane.shutdown(wait=False, cancel_futures=True)
+        self._groups.end()
+        for lane in self._lanes:
+            lane.shutdown()
 
     def features(self, target: Target) -> list[str]:
         """What cargo is told of features."""
@@ -51,14 +71,27 @@ class Builder:
         with (self.root / "Cargo.toml").open("rb") as file:
             return tomllib.load(file)["features"]["default"]
 
+    def begin(self, target: Target) -> "Future[Path]":
+        """Has the program for this target built, if it is not yet, beside those of other lanes."""
+        name = target.triple + target.libc
+        if name not in self._programs:
+            # (always in the same one, which has what was built of it before)
+            lane = _place(target) % LANES
+            self._programs[name] = self._lanes[lane].submit(self._build, target, self.folder / f"lane-{lane}")
+        return self._programs[name]
+
     def build(self, target: Target) -> Path:
         """The program for this target."""
+        return self.begin(target).result()
+
+    def _build(self, target: Target, folder: Path) -> Path:
         say(f"building for {target.triple}{' (small)' if self.small else ''}")
-        command, env = self._for_macos(target) if target.system == "darwin" else self._with_zig(target)
-        if _run(command, self.root, env) != 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        command, env = self._for_macos(target) if target.system == "darwin" else self._with_zig(target, folder)
+        if self._groups.run(command, self.root, env | {"CARGO_TARGET_DIR": str(folder)}) != 0:
             raise Missing(f"{target.name}: cargo could not build it")
         suffix = ".exe" if target.system == "windows" else ""
-        program = self.folder / target.triple / "release" / f"obfs-rs{suffix}"
+        program = folder / target.triple / "release" / f"obfs-rs{suffix}"
         self.check_paths(program)
         return program
 
@@ -70,11 +103,11 @@ class Builder:
             if re.search(rb"(?<![\w./-])" + re.escape(path.encode()) + rb"/", content):
                 raise Missing(f"{program.name} names a folder of this machine: {path}")
 
-    def _with_zig(self, target: Target) -> tuple[list[str], dict[str, str]]:
+    def _with_zig(self, target: Target, folder: Path) -> tuple[list[str], dict[str, str]]:
         zig = self.tools.zig()
         link = list(target.link)
         if target.system == "windows":
-            link += ["-L", f"native={self._stack_protector(zig)}"]
+            link += ["-L", f"native={_stack_protector(zig, folder / 'windows')}"]
         std = ["-Zbuild-std=std,panic_unwind"]
         if self.small:
             std.append("-Zbuild-std-features=optimize_for_size")
@@ -109,7 +142,6 @@ class Builder:
         return env | {
             "RUSTFLAGS": flags,
             f"CFLAGS_{target.triple.replace('-', '_')}": cflags,
-            "CARGO_TARGET_DIR": str(self.folder),
             "SOURCE_DATE_EPOCH": str(self.epoch),
             "OBFS_RS_COMMIT": self.commit,
         } | self.profile()
@@ -125,26 +157,53 @@ class Builder:
         rust = {(str(library), RUST), (str(library.resolve()), RUST)}
         return sorted([(str(self.root), SOURCE), (cargo_home(), CRATES), *rust], key=lambda pair: len(pair[0]))
 
-    def _stack_protector(self, zig: Path) -> Path:
-        """An empty library that zig's linker asks for on Windows, and has not."""
-        folder = self.folder / "windows"
-        folder.mkdir(parents=True, exist_ok=True)
-        library = folder / "libssp_nonshared.a"
-        if not library.exists():
-            fresh = library.with_suffix(".new")
-            subprocess.run([str(zig / "python-zig"), "ar", "rcs", str(fresh)], check=True)
-            fresh.rename(library)
-        return folder
 
+class Groups:
+    """Commands that are run each in a group of its own, and end with this: cargo leaves its compilers behind when it is
+    killed alone."""
 
-def _run(command: list[str], folder: Path, env: dict[str, str]) -> int:
-    """Runs it in a group of its own, which ends with this: cargo leaves its compilers behind when it is killed alone."""
-    with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def run(self, command: list[str], folder: Path, env: dict[str, str]) -> int:
+        """Runs one to its end, or to that of all."""
+        with self._lock:
+            if self._ended:
+                return -signal.SIGKILL
+            process = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+            self._running.add(process)
         try:
             return process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def end(self) -> None:
+        """Ends those that run, and lets no other begin."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _place(target: Target) -> int:
+    """Its place among those that differ."""
+    triples = [known.triple for known in [*TARGETS, *GNU.values()]]
+    return sorted(set(triples), key=triples.index).index(target.triple) if target.triple in triples else 0
+
+
+def _stack_protector(zig: Path, folder: Path) -> Path:
+    """An empty library that zig's linker asks for on Windows, and has not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / "libssp_nonshared.a"
+    if not library.exists():
+        fresh = library.with_suffix(".new")
+        subprocess.run([str(zig / "python-zig"), "ar", "rcs", str(fresh)], check=True)
+        fresh.rename(library)
+    return folder
 
 
 def check_cargo_config(root: Path) -> None:

@@ -58,6 +58,13 @@ def check(wanted: list[str]) -> None:
     debian({program: package for name in wanted for program, package in PACKAGES[name].items()})
 
 
+def programs(package: str) -> list[Target]:
+    """The targets whose programs are in a package."""
+    if package == "deb":
+        return list(GNU.values())
+    return [find(name)[0] for name in (IMAGES if package == "image" else ABIS).values()]
+
+
 def make(package: str, builder: Builder, work: Path) -> list[Path]:
     """Makes the files of a package."""
     say(f"making {package}")

@@ -80,7 +80,7 @@ class Tools:
         )
         number = tuple(int(part) for part in version.split()[1].split("-")[0].split("."))
         if number < tuple(int(part) for part in wanted.split(".")):
-            raise Missing(f"missing: Rust {wanted} or newer in /usr/bin (Debian package rustc-web); there is {version}")
+            raise Missing(f"missing: Rust {wanted} or newer in /usr/bin (Debian package rustc-web, of the security updates); there is {version}")
 
     def versions(self, target: Target) -> dict[str, str]:
         """What a program was built with."""
