@@ -19,8 +19,6 @@
 //! `h2_visitors`, and who comes to do harm in `h2_hostile`.
 //! UDP is in `udp`. What a phone with Android has in place of a machine's files is in `phone`.
 //! That the files of `deploy/` work as they stand is in `deploy`, that what the README and the pages of `docs` tell to do works is in `readme`, and what packages are made of the program in `packages`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
-//! `service_manager`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
-//! That the files of `deploy/` work as they stand is in `deploy`, and what packages are made of the program in `packages`. What changes while it runs is in `reload`, how it ends in `drain`, and what it has to do with systemd in
 //! `service_manager`. What users of a server are told to enter is in `share`. That `scripts/soak` finds what it is to find is in `soak`, that `scripts/bench` measures what it says in `bench`, and what `scripts/fuzz` tells in `fuzz`.
 
 #![expect(

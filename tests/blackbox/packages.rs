@@ -6,7 +6,7 @@ mod debian;
 mod openwrt;
 mod release;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folder of packages to test, which `OBFS_RS_DIST` names. Without it there is nothing to say, which is no success.
 #[track_caller]
@@ -20,4 +20,22 @@ fn dist() -> PathBuf {
         dist.display()
     );
     dist
+}
+
+/// Every file below a root that is no folder, by its path there.
+fn files(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else {
+                found.push(format!("/{}", path.strip_prefix(root).expect("below the root").display()));
+            }
+        }
+    }
+    found.sort();
+    found
 }

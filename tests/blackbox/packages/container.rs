@@ -61,9 +61,9 @@ fn says(image: &Image, title: &str, license: &str) {
 #[track_caller]
 fn has_only(image: &Image, root: &Path, expected: &[&str]) {
     let files: Vec<_> =
-        archive::files(root).into_iter().filter(|file| !file.starts_with("/usr/share/licenses/")).collect();
+        super::files(root).into_iter().filter(|file| !file.starts_with("/usr/share/licenses/")).collect();
     assert_eq!(files, expected, "{}", image.name());
-    for file in archive::files(root) {
+    for file in super::files(root) {
         let metadata = root.join(&file[1..]).metadata().expect("a file");
         assert_eq!((metadata.uid(), metadata.gid()), (0, 0), "{file}");
         assert!(metadata.is_file(), "{file}");

@@ -121,24 +121,6 @@ fn array(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
 }
 
-/// Every file below a root that is no folder, by its path there.
-pub fn files(root: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else {
-                found.push(format!("/{}", path.strip_prefix(root).expect("below the root").display()));
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
 /// What the head of a program says.
 pub struct Elf {
     /// As images name it.

@@ -1,6 +1,7 @@
 //! The Makefiles: what they define, build and install.
 
 use super::{Sdk, source};
+use crate::packages::files;
 use crate::support::peers::need;
 use crate::support::{secs, within};
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,22 +185,4 @@ fn a_drop_in_is_a_link_by_the_name_that_routers_start() {
             assert_eq!(link, Path::new("obfs-rs"));
         }
     });
-}
-
-/// All files and links below a root, by their paths there.
-fn files(root: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else {
-                found.push(format!("/{}", path.strip_prefix(root).expect("below").display()));
-            }
-        }
-    }
-    found.sort();
-    found
 }
