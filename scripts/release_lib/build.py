@@ -1,16 +1,19 @@
 """Builds the program for a target, with a C library and a linker of zig's and a standard library from source."""
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import tomllib
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from .targets import GNU, SMALL_FEATURES, TARGETS, Target
+from .targets import SMALL_FEATURES, Target
 from .tools import ZIG, Missing, Tools, output, say
 
 # Where the builder's folders are in what is built.
@@ -28,6 +31,9 @@ SMALL = {"OPT_LEVEL": "z"}
 # So many are built at a time. To link one as a whole takes minutes of one core, in which another is compiled.
 LANES = 2
 
+# How long a command may take to end when it is told to, in seconds.
+TIDYING = 3
+
 
 class Builder:
     """Builds in one folder, as one kind: whole or small, as it is released or quickly."""
@@ -43,19 +49,27 @@ class Builder:
         # (cargo does not know by which zig the C of a dependency was compiled)
         self.folder = tools.folder.parent / "release-build" / f"{kind}-zig-{ZIG}"
         self._lanes = [ThreadPoolExecutor(1) for _ in range(LANES)]
+        self._waiting = [0] * LANES
         self._programs: dict[str, Future[Path]] = {}
-        self._groups = Groups()
+        self.groups = Groups()
 
     def __enter__(self) -> "Builder":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Missing(f"another run makes files in {self.folder}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
         """Ends what is still built."""
         for lane in self._lanes:
             lane.shutdown(wait=False, cancel_futures=True)
-        self._groups.end()
+        self.groups.end()
         for lane in self._lanes:
             lane.shutdown()
+        self._lock.close()
 
     def features(self, target: Target) -> list[str]:
         """What cargo is told of features."""
@@ -75,20 +89,32 @@ class Builder:
         """Has the program for this target built, if it is not yet, beside those of other lanes."""
         name = target.triple + target.libc
         if name not in self._programs:
-            # (always in the same one, which has what was built of it before)
-            lane = _place(target) % LANES
+            lane = self._lane(target)
+            self._waiting[lane] += 1
             self._programs[name] = self._lanes[lane].submit(self._build, target, self.folder / f"lane-{lane}")
         return self._programs[name]
 
+    def _lane(self, target: Target) -> int:
+        """The one that has what was built of it before, or else the one with less to do."""
+        built = (lane for lane in range(LANES) if (self.folder / f"lane-{lane}" / target.triple).is_dir())
+        return next(built, self._waiting.index(min(self._waiting)))
+
     def build(self, target: Target) -> Path:
-        """The program for this target."""
-        return self.begin(target).result()
+        """The program for this target. Where another cannot be built meanwhile, it is not waited for."""
+        mine = self.begin(target)
+        while True:
+            done = [program for program in self._programs.values() if program.done()]
+            for program in done:
+                program.result()
+            if mine in done:
+                return mine.result()
+            wait([program for program in self._programs.values() if program not in done], return_when=FIRST_COMPLETED)
 
     def _build(self, target: Target, folder: Path) -> Path:
         say(f"building for {target.triple}{' (small)' if self.small else ''}")
         folder.mkdir(parents=True, exist_ok=True)
         command, env = self._for_macos(target) if target.system == "darwin" else self._with_zig(target, folder)
-        if self._groups.run(command, self.root, env | {"CARGO_TARGET_DIR": str(folder)}) != 0:
+        if self.groups.run(command, self.root, env | {"CARGO_TARGET_DIR": str(folder)}) != 0:
             raise Missing(f"{target.name}: cargo could not build it")
         suffix = ".exe" if target.system == "windows" else ""
         program = folder / target.triple / "release" / f"obfs-rs{suffix}"
@@ -107,7 +133,7 @@ class Builder:
         zig = self.tools.zig()
         link = list(target.link)
         if target.system == "windows":
-            link += ["-L", f"native={_stack_protector(zig, folder / 'windows')}"]
+            link += ["-L", f"native={self._stack_protector(zig, folder / 'windows')}"]
         std = ["-Zbuild-std=std,panic_unwind"]
         if self.small:
             std.append("-Zbuild-std-features=optimize_for_size")
@@ -157,14 +183,25 @@ class Builder:
         rust = {(str(library), RUST), (str(library.resolve()), RUST)}
         return sorted([(str(self.root), SOURCE), (cargo_home(), CRATES), *rust], key=lambda pair: len(pair[0]))
 
+    def _stack_protector(self, zig: Path, folder: Path) -> Path:
+        """An empty library that zig's linker asks for on Windows, and has not."""
+        folder.mkdir(parents=True, exist_ok=True)
+        library = folder / "libssp_nonshared.a"
+        if not library.exists():
+            fresh = library.with_suffix(".new")
+            if self.groups.run([str(zig / "python-zig"), "ar", "rcs", str(fresh)], self.root, dict(os.environ)) != 0:
+                raise Missing(f"{fresh}: zig could not make it")
+            fresh.rename(library)
+        return folder
+
 
 class Groups:
-    """Commands that are run each in a group of its own, and end with this: cargo leaves its compilers behind when it is
+    """Commands that are run each in a group of its own, which ends with it: cargo leaves its compilers behind when it is
     killed alone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[int] = set()
         self._ended = False
 
     def run(self, command: list[str], folder: Path, env: dict[str, str]) -> int:
@@ -173,37 +210,31 @@ class Groups:
             if self._ended:
                 return -signal.SIGKILL
             process = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
-            self._running.add(process)
+            self._running.add(process.pid)
         try:
             return process.wait()
         finally:
             with self._lock:
-                self._running.discard(process)
+                self._running.discard(process.pid)
+                _signal(process.pid, signal.SIGKILL)
+            process.wait()
 
     def end(self) -> None:
-        """Ends those that run, and lets no other begin."""
-        with self._lock:
-            self._ended = True
-            for process in self._running:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+        """Ends those that run, and lets no other begin. They have time to tidy up."""
+        self._ended = True
+        for kind in (signal.SIGTERM, signal.SIGKILL):
+            with self._lock:
+                for group in self._running:
+                    _signal(group, kind)
+            until = time.monotonic() + TIDYING
+            while self._running and time.monotonic() < until:
+                time.sleep(0.05)
 
 
-def _place(target: Target) -> int:
-    """Its place among those that differ."""
-    triples = [known.triple for known in [*TARGETS, *GNU.values()]]
-    return sorted(set(triples), key=triples.index).index(target.triple) if target.triple in triples else 0
-
-
-def _stack_protector(zig: Path, folder: Path) -> Path:
-    """An empty library that zig's linker asks for on Windows, and has not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    library = folder / "libssp_nonshared.a"
-    if not library.exists():
-        fresh = library.with_suffix(".new")
-        subprocess.run([str(zig / "python-zig"), "ar", "rcs", str(fresh)], check=True)
-        fresh.rename(library)
-    return folder
+def _signal(group: int, kind: signal.Signals) -> None:
+    """Signals a group, of which nobody may be left."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, kind)
 
 
 def check_cargo_config(root: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 from . import papers
@@ -120,5 +119,5 @@ def _run(packager: str, args: list[str], builder: Builder, more: dict[str, str] 
     plain = {name: value for name, value in os.environ.items() if not name.startswith(BUILD_SETTINGS)}
     env = {**plain, **(more or {}), "SOURCE_DATE_EPOCH": str(builder.epoch)}
     program = builder.root / "scripts/release_lib" / packager
-    if subprocess.run([str(program), *args], env=env, cwd=builder.root, stdin=subprocess.DEVNULL).returncode != 0:
+    if builder.groups.run([str(program), *args], builder.root, env) != 0:
         raise Missing(f"{packager}: the package was not made")

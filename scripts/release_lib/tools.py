@@ -24,7 +24,9 @@ class Missing(Exception):
 
 
 def say(text: str) -> None:
-    print(f"scripts/release: {text}", file=sys.stderr, flush=True)
+    # (at once: others say something, too)
+    sys.stderr.write(f"scripts/release: {text}\n")
+    sys.stderr.flush()
 
 
 def _may_install() -> list[str] | None:
