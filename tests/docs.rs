@@ -16,6 +16,24 @@ fn of_all_machines(command: clap::Command) -> clap::Command {
     if versioned { command.version(env!("CARGO_PKG_VERSION")) } else { command }
 }
 
+/// A page whose examples (lines that begin with blanks) are to be copied: they are not filled, and no word is hyphenated.
+fn as_written(roff: &str) -> String {
+    let mut page = String::new();
+    let mut in_example = false;
+    for line in roff.lines() {
+        if line.starts_with("  ") != in_example {
+            page.push_str(if in_example { ".fi\n" } else { ".nf\n" });
+            in_example = !in_example;
+        }
+        page.push_str(line);
+        page.push('\n');
+        if line.starts_with(".TH") {
+            page.push_str(".nh\n");
+        }
+    }
+    page
+}
+
 /// Compares a folder with what it is to hold, or makes it hold that.
 #[track_caller]
 fn check(folder: &str, wanted: &BTreeMap<String, Vec<u8>>) {
@@ -46,8 +64,11 @@ fn check(folder: &str, wanted: &BTreeMap<String, Vec<u8>>) {
 fn manual_pages_are_true() {
     let page = |(name, command): (String, clap::Command)| {
         let mut text = Vec::new();
-        clap_mangen::Man::new(of_all_machines(command)).render(&mut text).expect("a page");
-        (format!("{name}.1"), text)
+        // (there is no page of `help`)
+        let command = of_all_machines(command).disable_help_subcommand(true);
+        let page = clap_mangen::Man::new(command).source(concat!("obfs-rs ", env!("CARGO_PKG_VERSION")));
+        page.render(&mut text).expect("a page");
+        (format!("{name}.1"), as_written(&String::from_utf8(text).expect("text")).into_bytes())
     };
     let pages: BTreeMap<_, _> = manuals().into_iter().map(page).collect();
     for (page, words) in [
@@ -76,6 +97,11 @@ fn completions_are_true() {
         for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut of_all_machines(command.clone()), &program, &mut text);
+            if shell == Shell::Bash {
+                // It writes a hyphen of the program's name in two ways, which do not find each other.
+                let script = String::from_utf8(text).expect("text");
+                text = script.replace("obfs__subcmd__rs__", "obfs__rs__").into_bytes();
+            }
             let name = match shell {
                 Shell::Zsh => format!("_{program}"),
                 _ => format!("{program}.{shell}"),
@@ -84,4 +110,24 @@ fn completions_are_true() {
         }
     }
     check("completions", &files);
+}
+
+/// What bash offers behind these words.
+fn offered(words: &[&str]) -> Vec<String> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/completions/obfs-rs.bash");
+    let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\
+                  _obfs-rs obfs-rs \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"\n\
+                  printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let output = std::process::Command::new("bash").args(["-c", script, "bash", file]).args(words).output();
+    let output = output.expect("bash");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_subcommands_and_their_flags() {
+    assert_eq!(offered(&["obfs-rs", "serv"]), ["server"]);
+    let flags = offered(&["obfs-rs", "server", "--failover-t"]);
+    assert!(flags.contains(&"--failover-tls".to_owned()), "{flags:?}");
+    assert_eq!(offered(&["obfs-rs", "probe", "--sit"]), ["--site"]);
 }

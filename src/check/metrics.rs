@@ -1,6 +1,5 @@
 //! The Unix socket of the metrics: it is listened on for a moment, where nobody has it.
 
-use super::port::tell_holders;
 use super::report::Report;
 use super::{folder_of, may_write};
 use crate::exporter::{Trial, try_socket};
@@ -27,8 +26,9 @@ pub(super) async fn check(path: &Path, report: &mut Report) {
         },
         Ok(Trial::Taken(id)) => {
             let holders: Vec<_> = id.and_then(holder).into_iter().collect();
-            let error = format!("somebody answers at {shown}");
-            tell_holders(STEP, &shown, &holders, &error, "this one goes on without metrics", report);
+            let who = holders.first().map(|holder| format!(" by {holder}")).unwrap_or_default();
+            let then = "a start goes on without metrics, and tries again until it has it";
+            report.odd(STEP, format!("{shown} is taken{who}: {then}"));
         }
         Err(error) => report.fails(STEP, cannot(error)),
     }

@@ -7,6 +7,7 @@
 //! | `port` | the ports that are to be listened on |
 //! | `client`, `follow` | the way to the server, and how far it has been gone |
 //! | `others` | the further servers of a client |
+//! | `kept_file` | the files that a half writes |
 //! | `server`, `certificate` | what a server needs |
 //! | `user` | what the user can reach that a half goes on as |
 //! | `metrics` | the socket of the metrics |
@@ -20,6 +21,7 @@ mod certificate;
 mod client;
 #[cfg(feature = "client")]
 mod follow;
+mod kept_file;
 #[cfg(all(feature = "metrics", unix))]
 mod metrics;
 #[cfg(feature = "client")]
@@ -34,17 +36,12 @@ mod user;
 use crate::config::MetricsAddress;
 use crate::config::{Config, Half, SaidAddresses};
 use crate::net::check_device;
-#[cfg(feature = "metrics")]
-use crate::net::options::SocketOptions;
 use crate::os::user::User;
 use crate::service::log_warnings;
 use crate::telemetry::keep_warnings;
 use port::Ports;
-#[cfg(feature = "metrics")]
-use port::Transport;
 use report::Report;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -72,20 +69,17 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
         Some(Ok(user)) => user::check(&user, &config, &mut report),
         None => {}
     }
-    let access_log = config.process.access_log.as_ref().and_then(|log| log.file());
-    for (name, path) in [("access log", access_log), ("pid file", config.process.pid_file.as_deref())] {
-        if let Some(path) = path {
-            file(name, path, &mut report);
-        }
+    if let Some(path) = config.process.access_log.as_ref().and_then(|log| log.file()) {
+        kept_file::access_log(path, &mut report);
+    }
+    if let Some(path) = config.process.pid_file.as_deref() {
+        kept_file::pid_file(path, &mut report);
     }
     #[cfg_attr(not(feature = "metrics"), expect(unused_mut, reason = "there is no port of metrics"))]
     let mut ports = Ports::default();
     #[cfg(feature = "metrics")]
     match &config.process.metrics {
-        Some(MetricsAddress::Tcp(address)) => {
-            let addresses = std::slice::from_ref(address);
-            ports.check(addresses, Transport::Tcp, &SocketOptions::default(), &mut report).await;
-        }
+        Some(MetricsAddress::Tcp(address)) => ports.check_metrics(address, &mut report).await,
         #[cfg(unix)]
         Some(MetricsAddress::Unix(path)) => metrics::check(path, &mut report).await,
         _ => {}
@@ -117,44 +111,7 @@ fn may_write(path: &Path) -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     match path.metadata()?.permissions().readonly() && !path.is_dir() {
-        true => Err(ErrorKind::PermissionDenied.into()),
+        true => Err(std::io::ErrorKind::PermissionDenied.into()),
         false => Ok(()),
-    }
-}
-
-/// Where a file is made that is opened by this path: a link may lead to where nothing is yet.
-fn end_of_links(path: &Path) -> PathBuf {
-    /// As Linux.
-    const MOST: usize = 40;
-    let mut path = path.to_owned();
-    for _ in 0..MOST {
-        let Ok(target) = path.read_link() else { break };
-        path = folder_of(&path).join(target);
-    }
-    path
-}
-
-/// Looks whether a file can be written that a half keeps, without making it.
-fn file(name: &str, path: &Path, report: &mut Report) {
-    let end = end_of_links(path);
-    let folder = folder_of(&end);
-    let shown = match end == path {
-        true => path.display().to_string(),
-        false => format!("{} (a link to {})", path.display(), end.display()),
-    };
-    match (path.metadata(), folder.metadata()) {
-        (Ok(found), _) if found.is_dir() => report.fails(name, format!("{shown} is a folder")),
-        (Ok(_), _) => match may_write(path) {
-            Ok(()) => report.ok(name, shown),
-            Err(error) => report.fails(name, format!("cannot write to {shown}: {error}")),
-        },
-        (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            report.fails(name, format!("cannot write to {shown}: {error}"));
-        }
-        (Err(_), Ok(found)) if found.is_dir() => match may_write(folder) {
-            Ok(()) => report.ok(name, format!("{shown}, which is not there yet")),
-            Err(error) => report.fails(name, format!("cannot write to {}: {error}", folder.display())),
-        },
-        (Err(_), _) => report.fails(name, format!("{shown}: there is no folder {}", folder.display())),
     }
 }

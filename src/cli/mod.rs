@@ -59,6 +59,7 @@ pub fn manuals() -> Vec<(String, clap::Command)> {
     let halves = [Role::Client, Role::Server];
     [
         ("check", check::command()),
+        ("demo", own::demo_command()),
         ("probe", probe::command()),
         ("ready", ready::command()),
         ("share", share::command()),

@@ -14,7 +14,7 @@ const ABOUT: &str = "A Shadowsocks plugin (SIP003) that makes connections look l
 
 const TOP_HELP: &str = "\
 A Shadowsocks program starts it, with options in one string:
-  ss-server … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine;failover=127.0.0.1:80\"
+  ss-server … --plugin obfs-rs --plugin-opts \"tls;host=example.com;cert=FILE;key=FILE;path=/mine;failover=127.0.0.1:80\"
   ss-local  … --plugin obfs-rs --plugin-opts \"tls;host=example.com;path=/mine\"
 The options are the flags of `obfs-rs help server` and `obfs-rs help client`, without dashes.
 To see it work on this machine: obfs-rs demo";
@@ -79,7 +79,7 @@ pub(super) fn command() -> Command {
         .subcommand(share::command())
 }
 
-fn demo_command() -> Command {
+pub(super) fn demo_command() -> Command {
     Command::new("demo")
         .about("Show on this machine that it works: website, server and client, 100 MB through them.")
         .arg(Arg::new("stay").long("stay").action(ArgAction::SetTrue).help(

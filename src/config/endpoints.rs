@@ -128,14 +128,15 @@ impl Addresses {
     /// Puts stand-ins where nobody says an address, so that everything else can be read all the same. Returns which
     /// addresses were said.
     pub(super) fn fill_in(&mut self, role: Role) -> SaidAddresses {
-        // A name that no resolver has (RFC 2606 section 2).
-        let remote = match role {
-            Role::Client => ("server.invalid", "443"),
-            Role::Server => ("0.0.0.0", "443"),
+        let (remote, local) = match role {
+            // A name that no resolver has (RFC 2606 section 2).
+            Role::Client => (("server.invalid", "443"), ("127.0.0.1", "8388")),
+            // (a port on which no server listens, so that it does not seem to lead back)
+            Role::Server => (("0.0.0.0", "443"), ("127.0.0.1", "1")),
         };
         SaidAddresses {
             remote: !fill_in(&mut self.remote_host, &mut self.remote_port, remote),
-            local: !fill_in(&mut self.local_host, &mut self.local_port, ("127.0.0.1", "8388")),
+            local: !fill_in(&mut self.local_host, &mut self.local_port, local),
         }
     }
 }

@@ -8,12 +8,11 @@ use super::json;
 use super::options::{Kind, find, same_name};
 use super::role::Role;
 use super::sip003::PluginOption;
-use crate::os::privileged;
+use crate::os::{input, privileged};
 use jsonc_parser::ast::{ObjectPropName, Value};
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::collections::BTreeMap;
-use std::io::Read as _;
 
 /// Keys of the Shadowsocks programs, whose file is often the same one.
 const SHADOWSOCKS: &[&str] = &[
@@ -80,15 +79,11 @@ impl File {
         /// A file of settings is a few hundred bytes; a device may have no end.
         const LONGEST: u64 = 1024 * 1024;
         let fail = |problem: String| ConfigError::File { place: path.into(), problem };
-        let mut bytes = Vec::new();
         // (It is read anew after a change of user, too.)
-        std::path::absolute(path)
+        let bytes = std::path::absolute(path)
             .and_then(|path| privileged::open(&path))
-            .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+            .and_then(|file| input::read(&file, LONGEST))
             .map_err(|error| fail(error.to_string()))?;
-        if bytes.len() as u64 > LONGEST {
-            return Err(fail("this is longer than a configuration may be (1 MiB)".to_owned()));
-        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
             let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();

@@ -1,9 +1,11 @@
 //! The configuration file of a Shadowsocks program: shadowsocks-rust's (JSON5, one server or several) and -libev's.
 
 use super::ConfigError;
+use crate::os::input;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::io::Read as _;
+use std::path::Path;
 
 /// A server as the file has it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -42,15 +44,18 @@ pub fn read_limited(path: &str) -> Result<String, ConfigError> {
     /// A configuration is a few hundred bytes; a device may have no end.
     const LONGEST: u64 = 1024 * 1024;
     let fail = |problem: String| ConfigError::File { place: path.into(), problem };
-    let mut bytes = Vec::new();
     let read = match path {
-        "-" => std::io::stdin().take(LONGEST + 1).read_to_end(&mut bytes),
-        path => std::fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)),
+        "-" => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().take(LONGEST + 1).read_to_end(&mut bytes);
+            read.map(|_| bytes).and_then(|bytes| match bytes.len() as u64 > LONGEST {
+                true => Err(std::io::Error::other(format!("it is longer than {} KiB", LONGEST / 1024))),
+                false => Ok(bytes),
+            })
+        }
+        path => input::open(Path::new(path)).and_then(|file| input::read(&file, LONGEST)),
     };
-    read.map_err(|error| fail(error.to_string()))?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(fail("this is longer than a configuration may be (1 MiB)".to_owned()));
-    }
+    let bytes = read.map_err(|error| fail(error.to_string()))?;
     String::from_utf8(bytes).map_err(|_| fail("this is no UTF-8".to_owned()))
 }
 

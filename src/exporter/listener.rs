@@ -62,6 +62,20 @@ pub(super) fn bind(address: &MetricsAddress, user: Option<&User>) -> Result<Vec<
 }
 
 /// All addresses of a name, of which one is enough.
+/// Sockets that nobody is served on.
+pub struct Held {
+    _sockets: Vec<Listener>,
+}
+
+/// Listens at this address, as a start does, to see whether that can be.
+///
+/// # Errors
+///
+/// It cannot be had.
+pub fn try_address(address: &HostPort) -> io::Result<Held> {
+    bind_tcp(address).map(|_sockets| Held { _sockets })
+}
+
 fn bind_tcp(address: &HostPort) -> io::Result<Vec<Listener>> {
     let found: Vec<SocketAddr> = match &address.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port)],

@@ -15,7 +15,7 @@ mod unix_socket;
 
 pub use ask::{ask, judge};
 pub use connection::serve;
-pub use listener::ExporterError;
+pub use listener::{ExporterError, Held, try_address};
 pub use readiness::{Check, Readiness};
 #[cfg(unix)]
 pub use trial::{Trial, try_socket};

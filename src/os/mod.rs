@@ -5,6 +5,7 @@ pub mod allocator;
 #[cfg(unix)]
 pub mod daemon;
 pub mod holders;
+pub mod input;
 pub mod listening;
 pub mod memory;
 #[cfg(not(unix))]

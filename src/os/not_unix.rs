@@ -46,11 +46,19 @@ pub mod pid_file {
         pub fn claim(_: &Path) -> Result<PidFile, PidFileError> {
             Err(PidFileError)
         }
+
+        pub fn look(_: &Path) -> Result<bool, PidFileError> {
+            Err(PidFileError)
+        }
     }
 
     impl PidFileError {
         pub fn is_about_the_configuration(&self) -> bool {
             true
+        }
+
+        pub fn is_of_another_process(&self) -> bool {
+            false
         }
     }
 }
@@ -66,7 +74,7 @@ pub mod privileged {
     }
 
     pub fn open(path: &Path) -> io::Result<File> {
-        File::open(path)
+        crate::os::input::open(path)
     }
 }
 

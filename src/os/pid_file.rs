@@ -33,6 +33,11 @@ impl PidFileError {
             PidFileError::Taken(..) => false,
         }
     }
+
+    /// Whether it is another running process's.
+    pub fn is_of_another_process(&self) -> bool {
+        matches!(self, PidFileError::Taken(..))
+    }
 }
 
 /// The pid file of this process. It is locked for as long as this lives, and goes with it.
@@ -65,36 +70,15 @@ impl PidFile {
         let refused = |error: io::Error| PidFileError::Refused(name.clone(), error);
         let path = std::path::absolute(path).map_err(refused)?;
         for _ in 0..ATTEMPTS {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let mut file = match open(&path, flags, Mode::from_raw_mode(0o644)) {
-                Ok(file) => File::from(file),
-                Err(_) if path.is_symlink() => return Err(PidFileError::NotOurs(name, "a link")),
-                Err(error) => return Err(refused(error.into())),
-            };
-            let metadata = file.metadata().map_err(refused)?;
+            let mut file = open_own(&path, &name, OFlags::CREATE)?;
             // One write: who reads it meanwhile finds all of the number, or nothing.
             let number = format!("{}\n", std::process::id());
-            if metadata.file_type().is_char_device() {
+            if is_device(&file) {
                 // It keeps nothing, as `/dev/null` does.
                 let _ = file.write_all(number.as_bytes());
                 return Ok(PidFile { path, file: None });
             }
-            if !metadata.is_file() {
-                return Err(PidFileError::NotOurs(name, "no file"));
-            }
-            if metadata.nlink() > 1 {
-                return Err(PidFileError::NotOurs(name, "a file of several names"));
-            }
-            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
-            let mut content = String::new();
-            let _ = (&file).take(MAX_CONTENT).read_to_string(&mut content);
-            let named: Option<i32> = content.trim().parse().ok();
-            // There are file systems without locks, where only the number counts.
-            let held = locked == Err(Errno::WOULDBLOCK);
-            if held || named.and_then(Pid::from_raw).is_some_and(writes_without_lock) {
-                let who = named.map(|pid| format!(" ({pid})")).unwrap_or_default();
-                return Err(PidFileError::Taken(name, who));
-            }
+            lock(&file, &name)?;
             if !is_at(&file, &path) {
                 // Whoever had it before removed it before it was locked here.
                 continue;
@@ -106,6 +90,59 @@ impl PidFile {
         }
         Err(PidFileError::Taken(name, String::new()))
     }
+
+    /// Whether there is a file, which would be taken over. Nothing is made, and nothing written.
+    ///
+    /// # Errors
+    ///
+    /// What stands there cannot be had, or is another running process's.
+    pub fn look(path: &Path) -> Result<bool, PidFileError> {
+        let name = path.display().to_string();
+        match open_own(path, &name, OFlags::empty()) {
+            Err(PidFileError::Refused(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+            Ok(file) if is_device(&file) => Ok(true),
+            // (the lock goes with this)
+            Ok(file) => lock(&file, &name).map(|()| true),
+        }
+    }
+}
+
+/// Opens what is to be a pid file: a file of its own, or a device.
+fn open_own(path: &Path, name: &str, more: OFlags) -> Result<File, PidFileError> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | more;
+    let not_ours = |what| Err(PidFileError::NotOurs(name.to_owned(), what));
+    let file = match open(path, flags, Mode::from_raw_mode(0o644)) {
+        Ok(file) => File::from(file),
+        Err(_) if path.is_symlink() => return not_ours("a link"),
+        Err(error) => return Err(PidFileError::Refused(name.to_owned(), error.into())),
+    };
+    let metadata = file.metadata().map_err(|error| PidFileError::Refused(name.to_owned(), error))?;
+    match () {
+        () if metadata.file_type().is_char_device() => Ok(file),
+        () if !metadata.is_file() => not_ours("no file"),
+        () if metadata.nlink() > 1 => not_ours("a file of several names"),
+        () => Ok(file),
+    }
+}
+
+fn is_device(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
+}
+
+/// Locks it, unless it is another running process's.
+fn lock(file: &File, name: &str) -> Result<(), PidFileError> {
+    let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
+    let mut content = String::new();
+    let _ = file.take(MAX_CONTENT).read_to_string(&mut content);
+    let named: Option<i32> = content.trim().parse().ok();
+    // There are file systems without locks, where only the number counts.
+    let held = locked == Err(Errno::WOULDBLOCK);
+    if held || named.and_then(Pid::from_raw).is_some_and(writes_without_lock) {
+        let who = named.map(|pid| format!(" ({pid})")).unwrap_or_default();
+        return Err(PidFileError::Taken(name.to_owned(), who));
+    }
+    Ok(())
 }
 
 /// Whether the name still leads to this file.

@@ -6,6 +6,7 @@
 //! over. It ends when the first one does.
 
 use super::daemon::{fork, release_terminal};
+use super::input;
 use super::user::User;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -64,13 +65,13 @@ pub fn start(paths: Vec<PathBuf>, user: &User) -> io::Result<()> {
     }
 }
 
-/// Opens a file for reading; one of the privileged files also where this user may not.
+/// Opens a file for reading, as [`input::open`]; one of the privileged files also where this user may not.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub fn open(path: &Path) -> io::Result<File> {
-    match File::open(path) {
+    match input::open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             PRIVILEGED_FILES.get().and_then(|files| files.open(path)).unwrap_or(Err(error))
         }
@@ -121,7 +122,7 @@ fn serve(paths: &[PathBuf], mut socket: UnixStream) {
     let mut number = [0];
     while socket.read_exact(&mut number).is_ok() {
         let Some(path) = paths.get(usize::from(number[0])) else { return };
-        if answer(&socket, File::open(path)).is_err() {
+        if answer(&socket, input::open(path)).is_err() {
             return;
         }
     }

@@ -1,21 +1,22 @@
 //! A server's certificate and key, read from their files: what is wrong with them, and how to mend it.
 
 use super::TlsError;
+use crate::os::input;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 use tracing::warn;
 
-/// The most that is read of a file, in bytes: a chain is a few kilobytes.
-const LONGEST: u64 = 1024 * 1024;
+/// The most that is read of a file, in bytes: a chain is a few kilobytes, all authorities of a system some hundred.
+const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// How rustls-webpki calls a certificate without extensions; rustls passes it on as text only.
 const VERSION: &str = "UnsupportedCertVersion";
@@ -109,25 +110,30 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
 
 /// A file without the byte order mark that Notepad writes, which would hide the first line.
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = Vec::new();
-    open(path)
-        .and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
-        .map_err(|error| TlsError::file(path, error))?;
+    let read = open(path).and_then(|file| input::read(&file, LONGEST));
+    let mut bytes = read.map_err(|error| TlsError::file(path, error))?;
     if bytes.starts_with("\u{feff}".as_bytes()) {
         bytes.drain(..'\u{feff}'.len_utf8());
+    }
+    if bytes.is_empty() {
+        return Err(TlsError::file(path, "nothing is in it"));
     }
     Ok(bytes)
 }
 
 /// Opens one of the files, with the rights from before a change of user.
-///
-/// A pipe is refused: it may be waited for without an end, and cannot be read again when the certificate is renewed.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
-    if path.metadata().is_ok_and(|about| std::os::unix::fs::FileTypeExt::is_fifo(&about.file_type())) {
-        return Err(io::Error::other("it is a pipe, and is to be a file, which can be read again"));
-    }
     crate::os::privileged::open(path)
+}
+
+/// What is wrong with a file's form.
+fn form(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("a part of it has no end (`-----END {}-----`)", String::from_utf8_lossy(end_marker))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What a file in the place of one in PEM is.
@@ -143,7 +149,7 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
     let bytes = read(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
-        .map_err(|error| TlsError::file(path, error))?;
+        .map_err(|error| TlsError::file(path, form(&error)))?;
     if !chain.is_empty() {
         return Ok(chain);
     }
@@ -168,7 +174,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
             None if contains(&bytes, b"BEGIN CERTIFICATE-----") => {
                 "no key is in it, but a certificate is".to_owned()
             }
-            None => format!("no key is in it: {error}"),
+            None => format!("no key is in it: {}", form(&error)),
         };
         TlsError::file(path, problem)
     })

@@ -95,10 +95,10 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForName => {
             "it is not valid for the name of the option `host` (or `sni`)".to_owned()
         }
-        CertificateError::NotValidForNameContext { presented, .. } => {
+        CertificateError::NotValidForNameContext { expected, presented } => {
             format!(
-                "it is not valid for the name of the option `host` (or `sni`), without either for the server's \
-                 address; it is {}",
+                "it is not valid for `{}`, which the client asks for (options `host` and `sni`); it is {}",
+                expected.to_str().escape_debug(),
                 names(presented)
             )
         }

@@ -81,13 +81,30 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
     }
 }
 
+/// When the certificate ends that is served, in seconds since 1970.
+fn end(current: &RwLock<Arc<CertifiedKey>>) -> Option<u64> {
+    let current = Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner));
+    current.cert.first().and_then(certificate::end)
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates end by the time of day")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Looks at the files every now and then, and serves what they hold when they have changed, for as long as
 /// anybody serves `current`. Where they are no pair, or are broken, the old one stays.
 pub(super) async fn watch(files: Files, current: Weak<RwLock<Arc<CertifiedKey>>>) {
     let mut seen = files.seen.clone();
     let mut failed = 0;
     let mut unseen = 0;
+    let mut end = current.upgrade().and_then(|current| end(&current));
     loop {
+        // (told once, at the start or when it comes to that)
+        if end.is_some_and(|end| end < now()) {
+            end = None;
+            warn!(file = %files.certificate.display(), "the certificate has expired: clients refuse it until it is renewed");
+        }
         tokio::time::sleep(INTERVAL).await;
         let Some(current) = current.upgrade() else { return };
         let (files, before) = (files.clone(), seen.clone());
@@ -121,8 +138,9 @@ pub(super) async fn watch(files: Files, current: Weak<RwLock<Arc<CertifiedKey>>>
             }
             Some(Err(_)) if unseen > 0 => {}
             None => {}
-            Some(Ok(_)) => {
+            Some(Ok(loaded)) => {
                 failed = 0;
+                end = loaded.cert.first().and_then(certificate::end);
                 info!("the certificate has changed; the new one is served");
             }
             Some(Err(error)) => {

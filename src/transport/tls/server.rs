@@ -61,7 +61,14 @@ impl Acceptor {
         // The working directory changes when the process goes into the background.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let files = Files::new(absolute(certificate), absolute(key));
-        let current = Arc::new(RwLock::new(files.load()?));
+        let current = files.load().map_err(|error| match error {
+            TlsError::File { path, reason } if config.candidates.len() > 1 && !path.exists() => {
+                let why = "`cert` and `key` are not both set, so acme.sh's files of the option `host` are looked for";
+                TlsError::File { path, reason: format!("{reason}; {why}") }
+            }
+            error => error,
+        })?;
+        let current = Arc::new(RwLock::new(current));
         let pair = Arc::new(ServedPair { current, files, watcher: Mutex::default() });
         provider::check_clock()?;
         let mut tls = ServerConfig::builder_with_details(provider::provider(), Arc::new(provider::Clock))

@@ -252,7 +252,7 @@ fn a_socket_for_metrics_is_tried() {
         with("/nowhere/at/all.sock").fails_at("metrics", "/nowhere/at/all.sock");
         with(&format!("/tmp/{}", "x".repeat(200))).fails_at("metrics", "xxx");
         let other = UnixListener::bind(&path).expect("a socket");
-        with(&at).fails_at("metrics", "blackbox");
+        with(&at).is_well().says("odd", "metrics", "blackbox");
         // What a process has left there is replaced at a start, and by nobody else.
         drop(other);
         with(&at).is_well().says("ok", "metrics", &at);
@@ -271,7 +271,7 @@ fn a_socket_for_metrics_is_tried() {
         command.args(["--metrics", &at]);
         let running = crate::support::child::Child::spawn("a server", command);
         running.wait_text("metrics are at");
-        let who = format!("obfs-rs (process {}): if that is this plugin, it runs", running.pid());
+        let who = format!("obfs-rs (process {}): a start goes on without metrics", running.pid());
         with(&at).is_well().says("odd", "metrics", &who);
         drop(running);
         let _ = std::fs::remove_file(&path);
@@ -302,8 +302,13 @@ fn addresses_that_exclude_each_other_are_told() {
         let everywhere = "0.0.0.0|[::]";
         with(everywhere, "obfs=http").is_well();
         with("127.0.0.2", &metrics).is_well();
+        // Nor are names, of which it is not known.
+        with("localhost", &metrics).fails_at("listen", both);
+        with("localhost|127.0.0.1", "obfs=http").fails_at("listen", both);
         let taken = TcpListener::bind(&here).expect("the port");
         with(everywhere, "obfs=http").fails_at("listen", "is taken by blackbox");
+        // Without metrics a start goes on.
+        with("127.0.0.2", &metrics).is_well().says("odd", "metrics", "is taken by blackbox");
         drop(taken);
         TcpListener::bind(&here).expect("the port was given back");
     });
@@ -352,25 +357,76 @@ fn an_access_log_by_a_link_is_looked_at_where_it_leads() {
     });
 }
 
-/// A pipe has no writer, perhaps, and cannot be read again.
+/// Nobody writes to it, or nobody ends it: neither is waited for without an end.
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_no_certificate() {
+fn a_pipe_in_the_place_of_a_certificate_is_not_waited_for() {
     within(secs(60), || {
         need!("openssl", "mkfifo");
         let backend = Backend::echo();
         let dir = TempDir::new("check");
         let pipe = dir.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
-        assert!(made.success());
+        netns::run("mkfifo", &[&pipe.display().to_string()]);
         let certificate = Certificate::new(NAME);
-        let (pipe, key) = (pipe.display(), certificate.key.display());
-        check_server(&backend, &format!("mode=websocket;tls;cert={pipe};key={key}"))
-            .fails_at("certificate", "it is a pipe");
-        check_server(&backend, &format!("mode=websocket;tls;cert={};key={pipe}", certificate.cert.display()))
-            .fails_at("certificate", "it is a pipe");
-        let remote = free_port();
-        check(&["--remote", &format!("127.0.0.1:{remote}"), &format!("mode=websocket;tls;cert={pipe}")])
-            .fails_at("tls", "it is a pipe");
+        let (pipe, cert, key) = (pipe.display(), certificate.cert.display(), certificate.key.display());
+        let with = |cert: &str, key: &str| {
+            check_server(&backend, &format!("mode=websocket;tls;cert={cert};key={key}"))
+        };
+        with(&pipe.to_string(), &key.to_string()).fails_at("certificate", "nothing is in it");
+        with(&cert.to_string(), &pipe.to_string()).fails_at("certificate", "nothing is in it");
+        let remote = format!("127.0.0.1:{}", free_port());
+        check(&["--remote", &remote, &format!("mode=websocket;tls;cert={pipe}")])
+            .fails_at("tls", "nothing is in it");
+        let writer =
+            std::fs::File::options().read(true).write(true).open(dir.path().join("pipe")).expect("a pipe");
+        with(&pipe.to_string(), &key.to_string()).fails_at("certificate", "does not end");
+        drop(writer);
+    });
+}
+
+/// What is written is looked at as a start does it.
+#[cfg(unix)]
+#[test]
+fn files_that_cannot_be_written_are_told() {
+    use std::os::unix::fs::symlink;
+    within(secs(60), || {
+        need!("mkfifo");
+        let backend = Backend::echo();
+        let dir = TempDir::new("check");
+        let place = |name: &str| dir.path().join(name).display().to_string();
+        dir.write("file", "");
+        symlink("file", dir.path().join("link")).expect("a link");
+        std::fs::hard_link(dir.path().join("file"), dir.path().join("second")).expect("a name");
+        netns::run("mkfifo", &[&place("pipe")]);
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).expect("a socket");
+        let pid_file = |name: &str| check_server(&backend, &format!("obfs=http;pid-file={}", place(name)));
+        pid_file("new").is_well().says("ok", "pid file", "which is not there yet");
+        for (name, why) in [
+            ("link", "it is a link"),
+            ("second", "several names"),
+            ("pipe", "it is no file"),
+            ("new/", "folder"),
+        ] {
+            pid_file(name).fails_at("pid file", why);
+        }
+        let log = |name: &str| check_server(&backend, &format!("obfs=http;access-log={}", place(name)));
+        log("link").is_well().says("ok", "access log", "a link to");
+        log("pipe").is_well().says("odd", "access log", "somebody has to read it");
+        log("socket").fails_at("access log", "is a socket");
+        log("new/").fails_at("access log", "folder");
+        log("file/x").fails_at("access log", "Not a directory");
+        let running = {
+            let mut command = crate::support::plugin::ours();
+            let listen = format!("127.0.0.1:{}", free_port());
+            let backend = backend.addr.to_string();
+            command.args(["server", "--listen", &listen, "--backend", &backend, "--obfs", "http"]);
+            command.args(["--pid-file", &place("held")]);
+            crate::support::child::Child::spawn("a server", command)
+        };
+        running.wait_text("listening on");
+        let who =
+            format!("belongs to a process that runs ({}): if that is this plugin, it runs", running.pid());
+        pid_file("held").is_well().says("odd", "pid file", &who);
+        assert!(!dir.path().join("new").exists(), "it was made");
     });
 }

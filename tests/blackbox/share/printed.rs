@@ -159,9 +159,9 @@ fn what_is_wrong_is_one_line_and_no_password() {
             (file("d", &server(",\"password\":\"s3cret-word\"")), "`plugin` (or SERVER-OPTIONS) is not set"),
             (file("e", &server(&format!("{plugin}\"obfs=nonsense\""))), "option `obfs`: `nonsense` is not"),
             (file("f", &server(&format!("{plugin}\"client\""))), "these are a client's options"),
-            (file("g", &"[".repeat(2 << 20)), "longer than a configuration may be"),
+            (file("g", &"[".repeat(2 << 20)), "longer than 1024 KiB"),
             ("/no/such/file".to_owned(), "No such file"),
-            ("/dev/zero".to_owned(), "longer than a configuration may be"),
+            ("/dev/zero".to_owned(), "longer than 1024 KiB"),
         ];
         for (file, wanted) in cases {
             let output = share(&["--config", &file]);
