@@ -112,9 +112,11 @@ fn said() -> Vec<String> {
         pieces.extend(literals(source).iter().flat_map(|literal| between_placeholders(literal)));
     }
     // The system's words, which the program repeats.
-    for code in [libc_code::ADDRESS_IN_USE, libc_code::PERMISSION_DENIED] {
+    for code in [libc_code::ADDRESS_IN_USE, libc_code::PERMISSION_DENIED, libc_code::CONNECTION_REFUSED] {
         pieces.push(std::io::Error::from_raw_os_error(code).to_string());
     }
+    // musl's, where they are others.
+    pieces.push("Address in use (os error 98)".to_owned());
     pieces.sort();
     pieces.dedup();
     pieces
@@ -124,6 +126,7 @@ fn said() -> Vec<String> {
 mod libc_code {
     pub(super) const ADDRESS_IN_USE: i32 = 98;
     pub(super) const PERMISSION_DENIED: i32 = 13;
+    pub(super) const CONNECTION_REFUSED: i32 = 111;
 }
 
 /// Whether the program may say this: a part of one of its pieces, or the end of one and the beginning of the next.

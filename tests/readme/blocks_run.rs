@@ -10,11 +10,13 @@ fn assert_known(command: &str, block: &Block) {
     let program = command.split(' ').find(|word| *word != "sudo").unwrap_or_default();
     let known = match program {
         // Here, in `commands` and `strings`.
-        "obfs-rs" | "ss-server" | "ss-local" | "sslocal" | "ssserver" => true,
+        "obfs-rs" | "./obfs-rs" | "ss-server" | "ss-local" | "sslocal" | "ssserver" => true,
         // By `tests/blackbox/readme`, which runs the recommended set-up.
-        "apt" | "certbot" => block.page.starts_with("README"),
+        "apt" | "certbot" | "systemctl" => block.page.starts_with("README"),
         "curl" => block.page.starts_with("README") || block.page == "docs/metrics.md",
-        "sha256sum" | "tar" | "install" | "setcap" => block.page == "docs/packages.md",
+        // By the same, which installs a release file.
+        "sha256sum" | "tar" | "setcap" => block.page == "docs/packages.md",
+        "install" => block.page == "docs/packages.md" || block.page.starts_with("README"),
         "cargo" => ["cargo run --release -- ", "cargo build --release"]
             .iter()
             .any(|start| command.starts_with(start)),

@@ -12,6 +12,8 @@ pub fn ours(command: &str) -> Option<Vec<&str>> {
     let own = |word: &&str| matches!(*word, "obfs-rs" | "obfs-server" | "obfs-local");
     match words.first() {
         Some(first) if own(first) => Some(words),
+        // That of a release file, in its folder.
+        Some(&"./obfs-rs") => Some([&["obfs-rs"], &words[1..]].concat()),
         Some(&"cargo") if words.get(1) == Some(&"run") => {
             let rest = words.split(|word| *word == "--").nth(1)?;
             Some([&["obfs-rs"], rest].concat())

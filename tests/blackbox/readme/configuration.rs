@@ -136,14 +136,38 @@ fn a_release_is_installed_as_written() {
         std::fs::write(&program, format!("#!/bin/sh\nexec '{}' \"$@\"\n", our_path().display()))
             .expect("a program");
         std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("a program");
-        let pack = format!("tar -czf {name}.tar.gz {name} && rm -r {name} && sha256sum *.gz >SHA256SUMS");
+        let docs = format!("{}/docs", env!("CARGO_MANIFEST_DIR"));
+        let pack = format!(
+            "cp -r {docs}/man {docs}/completions {name}/ && \
+             tar -czf {name}.tar.gz {name} && rm -r {name} && sha256sum *.gz >SHA256SUMS"
+        );
         super::script(machine, "sudo", "exec \"$@\"\n");
-        let found =
-            written_in("docs/packages.md", "sh").into_iter().find(|block| block.text.contains("sha256sum"));
+        let found = written_in("docs/packages.md", "sh").into_iter();
+        let steps: String = found.filter(|block| block.text.contains(name)).map(|block| block.text).collect();
         // The machine has the program in `/usr/local/bin` already.
-        let steps = found.expect("the steps").text.replace("/usr/local/bin", &bin.display().to_string());
-        let all = format!("cd {}\n{pack}\n{steps}{}/obfs-rs --version\n", folder.display(), bin.display());
+        let (bin, share) = (bin.display().to_string(), machine.path().join("share"));
+        let place = |steps: &str| {
+            steps.replace("/usr/local/bin", &bin).replace("/usr/local/share", &share.display().to_string())
+        };
+        let steps = place(&steps);
+        let all = format!("cd {}\n{pack}\n{steps}{bin}/obfs-rs --version\n", folder.display());
         let done = machine.start("the steps", &["sh", "-ec", &all]);
+        assert_eq!(done.wait_exit(STEP), Exit::Code(0), "{}", done.show_log());
+        done.wait_text("obfs-rs 0.1.0");
+        for file in [
+            "man/man1/obfs-rs.1",
+            "man/man1/obfs-rs-server.1",
+            "bash-completion/completions/obfs-rs",
+            "zsh/site-functions/_obfs-rs",
+            "fish/vendor_completions.d/obfs-rs.fish",
+        ] {
+            assert!(share.join(file).is_file(), "{file} is not there: {steps}");
+        }
+        // As the README has it, in the folder of the file.
+        std::fs::remove_file(format!("{bin}/obfs-rs")).expect("the program");
+        let short = place(&command_of("README.md", "install -m 755"));
+        let all = format!("cd {}/{name}\n{short}\n{bin}/obfs-rs --version\n", folder.display());
+        let done = machine.start("the README's step", &["sh", "-ec", &all]);
         assert_eq!(done.wait_exit(STEP), Exit::Code(0), "{}", done.show_log());
         done.wait_text("obfs-rs 0.1.0");
     });

@@ -32,6 +32,14 @@ export RENEWED_LINEAGE=/etc/letsencrypt/live/$name
 sh -ec "$hook"
 "#;
 
+/// systemd, as far as the steps ask for it. It has started no server of the package's own here.
+const SYSTEMCTL: &str = r#"case $* in
+'reload nginx') exec nginx -s reload ;;
+'disable --now shadowsocks-libev') ;;
+*) exit 2 ;;
+esac
+"#;
+
 /// The commands of the certificate's step.
 fn first_step(page: &str) -> Block {
     let found = blocks(page).into_iter().find(|block| block.text.contains("certbot certonly"));
@@ -49,7 +57,7 @@ fn follow(machine: &Machine, page: &str) {
     script(machine, "sudo", "exec \"$@\"\n");
     script(machine, "apt", "[ \"$1\" = install ]\n");
     script(machine, "certbot", CERTBOT);
-    script(machine, "systemctl", "[ \"$*\" = 'reload nginx' ] && exec nginx -s reload\n");
+    script(machine, "systemctl", SYSTEMCTL);
 
     // 1. Programs and certificate. nginx is Debian's, with its default site.
     let step = first_step(page);
