@@ -116,7 +116,7 @@ fn completions_are_true() {
 fn offered(words: &[&str]) -> Vec<String> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/completions/obfs-rs.bash");
     let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\
-                  _obfs-rs obfs-rs \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"\n\
+                  _obfs__rs obfs-rs \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"\n\
                   printf '%s\\n' \"${COMPREPLY[@]}\"";
     let output = std::process::Command::new("bash").args(["-c", script, "bash", file]).args(words).output();
     let output = output.expect("bash");

@@ -1,10 +1,10 @@
 //! The client half: its local port, and the way to the server up to the tunnel.
 
+use super::STEP;
 use super::follow::{Far, Late, Progress, Step};
 use super::others;
-use super::port::{Ports, Transport};
+use super::port::{LOOK_UP, Ports, Transport};
 use super::report::Report;
-use super::{LOOK_UP, STEP};
 use crate::client::Client;
 use crate::config::{ClientConfig, ClientDisguise, SaidAddresses, TunnelConfig};
 use crate::net::addr::{Host, HostPort};

@@ -1,7 +1,6 @@
 //! The files that a half writes: the access log, and the pid file. Nothing is made, and nothing written.
 
 use super::report::Report;
-use super::{folder_of, may_write};
 use crate::os::pid_file::PidFile;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -78,5 +77,23 @@ fn to_be_made(step: &str, path: &Path, shown: &str, report: &mut Report) {
             Err(error) => report.fails(step, format!("cannot write to {}: {error}", folder.display())),
         },
         _ => report.fails(step, format!("{shown}: there is no folder {}", folder.display())),
+    }
+}
+
+/// The folder in which a file is.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether this user may write there. (It is not opened: a pipe would wait for its reader.)
+pub(super) fn may_write(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(Into::into)
+    }
+    #[cfg(not(unix))]
+    match path.metadata()?.permissions().readonly() && !path.is_dir() {
+        true => Err(std::io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
     }
 }

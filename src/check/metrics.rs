@@ -1,7 +1,7 @@
 //! The Unix socket of the metrics: it is listened on for a moment, where nobody has it.
 
+use super::kept_file::{folder_of, may_write};
 use super::report::Report;
-use super::{folder_of, may_write};
 use crate::exporter::{Trial, try_socket};
 use crate::os::holders::holder;
 use std::io;

@@ -41,15 +41,11 @@ use crate::service::log_warnings;
 use crate::telemetry::keep_warnings;
 use port::Ports;
 use report::Report;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long one step may take: a little longer than what it is made of, which has the better words.
 pub const STEP: Duration = Duration::from_secs(11);
-
-/// How long names may take to be looked up: a system waits for half a minute.
-const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Checks a half with these settings, of whose addresses some may be stand-ins, and prints what is found. Success if
 /// nothing fails.
@@ -96,22 +92,4 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
         }
     }
     report.end()
-}
-
-/// The folder in which a file is.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Whether this user may write there. (It is not opened: a pipe would wait for its reader.)
-fn may_write(path: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(Into::into)
-    }
-    #[cfg(not(unix))]
-    match path.metadata()?.permissions().readonly() && !path.is_dir() {
-        true => Err(std::io::ErrorKind::PermissionDenied.into()),
-        false => Ok(()),
-    }
 }

@@ -1,6 +1,5 @@
 //! The ports that are to be listened on: each is taken for a moment, all at the same time, and given back.
 
-use super::LOOK_UP;
 use super::report::Report;
 use crate::net::addr::{Host, HostPort};
 use crate::net::handed_over::HandedOver;
@@ -11,9 +10,13 @@ use crate::runtime::blocking;
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
 use tokio::time::timeout;
 
 const STEP: &str = "listen";
+
+/// How long names may take to be looked up: a system waits for half a minute.
+pub(super) const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Which of the two a port is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

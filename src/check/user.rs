@@ -1,9 +1,8 @@
 //! What the user reaches as whom a half goes on (option `a`). Who checks is root, most likely, and reaches more: so a thread
 //! asks as that user.
 
-use super::kept_file::end_of_links;
+use super::kept_file::{end_of_links, folder_of, may_write};
 use super::report::Report;
-use super::{folder_of, may_write};
 use crate::config::{Config, Half, Website};
 use crate::os::user::User;
 use std::fs;

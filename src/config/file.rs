@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_file_without_an_end_is_refused() {
         let Err(error) = File::read("/dev/zero") else { panic!("it is taken") };
-        assert!(error.to_string().contains("/dev/zero: this is longer"), "{error}");
+        assert!(error.to_string().contains("/dev/zero: it is longer than 1024 KiB"), "{error}");
     }
 
     #[test]

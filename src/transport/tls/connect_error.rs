@@ -93,12 +93,13 @@ fn of_certificate(error: &CertificateError) -> String {
             date(*time)
         ),
         CertificateError::NotValidForName => {
-            "it is not valid for the name of the option `host` (or `sni`)".to_owned()
+            "it is not valid for the name that the client asks for (option `sni` or `host`)".to_owned()
         }
-        CertificateError::NotValidForNameContext { expected, presented } => {
+        // (the name itself may be one that nobody is to read in a log)
+        CertificateError::NotValidForNameContext { presented, .. } => {
             format!(
-                "it is not valid for `{}`, which the client asks for (options `host` and `sni`); it is {}",
-                expected.to_str().escape_debug(),
+                "it is not valid for the name that the client asks for (option `sni` or `host`, whose default is \
+                 `cloudfront.com`); it is {}",
                 names(presented)
             )
         }

@@ -41,7 +41,7 @@ fn a_silent_name_server_is_not_waited_for_long() {
         let backend = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let backend = backend.local_addr().expect("an address").to_string();
         let metrics = "obfs=http;metrics=www.example.com:9;metrics-public";
-        soon(&["--backend", &backend, metrics]).says("fails", "listen", no_answer);
+        soon(&["--backend", &backend, metrics]).says("fails", "metrics", no_answer);
         soon(&["--backend", "www.example.com:1", "obfs=http"]).fails_at("Shadowsocks", no_answer);
         let site = "obfs=http;failover=www.example.com:80";
         soon(&["--backend", &backend, site]).says("fails", "the website of the option `failover`", no_answer);
