@@ -444,7 +444,7 @@ fn tls_that_fails_is_told_in_words() {
 
         // A name that is not in the certificate: with those that are, and not with that of the client.
         let good = with(&own);
-        let words = ["certificate is not accepted", "option `host`", &format!("it is for {NAME}")];
+        let words = ["certificate is not accepted", "`sni` or `host`", &format!("it is for {NAME}")];
         tunnel_fails(good.addr, &options(&own, &format!("{SECRET}.example")), " WARN ", &words);
 
         // A clock: with both dates.
