@@ -62,7 +62,7 @@ fn resolve(machine: &Machine) -> Result<Value, String> {
     let mut compose = machine.command(&["docker-compose", "config"]);
     compose.current_dir(FOLDER);
     let compose = Child::spawn("docker-compose", compose);
-    if compose.wait_exit(secs(30)) != Exit::Code(0) {
+    if compose.wait_exit(secs(60)) != Exit::Code(0) {
         return Err(compose.show_log());
     }
     let resolved = machine.put("/run/resolved.yaml", compose.lines().join("\n")).display().to_string();
@@ -81,7 +81,7 @@ fn of_the_image(key: &str) -> String {
 
 #[test]
 fn what_compose_resolves_is_confined() {
-    Machine::with(secs(60), |machine| {
+    Machine::with(secs(150), |machine| {
         need!("docker-compose", "python-kubernetes-validate", "openssl");
         put(machine);
         let config = resolve(machine).expect("a resolved file");
@@ -156,7 +156,7 @@ fn the_image_is_built_from_all_that_it_needs() {
 
 #[test]
 fn its_services_are_a_website_and_a_tunnel() {
-    Machine::with(secs(90), |machine| {
+    Machine::with(secs(180), |machine| {
         need!("docker-compose", "python-kubernetes-validate", "openssl", "curl", "socat");
         need!("nginx", "ssserver", "sslocal", "unshare", "setpriv", "nsenter", "wget", "nc");
         put(machine);
@@ -208,7 +208,7 @@ fn its_services_are_a_website_and_a_tunnel() {
 
 #[test]
 fn a_wrong_option_is_told_in_one_line() {
-    Machine::with(secs(60), |machine| {
+    Machine::with(secs(150), |machine| {
         need!("docker-compose", "python-kubernetes-validate", "openssl", "unshare", "setpriv");
         put(machine);
         let env = text("compose/example.env").replace("OPTIONS=", "OPTIONS=;keepalive=never");
