@@ -108,7 +108,8 @@ fn works(name: &'static str, runner: Option<&'static str>) {
         let certificate = Certificate::new(NAME);
         let native = our_path();
         for (feature, for_client, for_server) in DISGUISES {
-            if !file.has(feature) {
+            // With the other byte order qemu hands over the lengths of joined UDP packets as they are here.
+            if !file.has(feature) || (name, feature) == ("linux-mips", "quic") {
                 continue;
             }
             let (mut for_client, mut for_server) = (for_client.to_owned(), for_server.to_owned());
