@@ -4,7 +4,6 @@ use super::ConfigError;
 use crate::os::input;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use std::io::Read as _;
 use std::path::Path;
 
 /// A server as the file has it.
@@ -45,14 +44,7 @@ pub fn read_limited(path: &str) -> Result<String, ConfigError> {
     const LONGEST: u64 = 1024 * 1024;
     let fail = |problem: String| ConfigError::File { place: path.into(), problem };
     let read = match path {
-        "-" => {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().take(LONGEST + 1).read_to_end(&mut bytes);
-            read.map(|_| bytes).and_then(|bytes| match bytes.len() as u64 > LONGEST {
-                true => Err(std::io::Error::other(format!("it is longer than {} KiB", LONGEST / 1024))),
-                false => Ok(bytes),
-            })
-        }
+        "-" => input::read_stdin(LONGEST),
         path => input::open(Path::new(path)).and_then(|file| input::read(&file, LONGEST)),
     };
     let bytes = read.map_err(|error| fail(error.to_string()))?;

@@ -61,7 +61,6 @@ pub(super) fn bind(address: &MetricsAddress, user: Option<&User>) -> Result<Vec<
     listeners.map_err(|error| ExporterError { address: address.to_string(), error })
 }
 
-/// All addresses of a name, of which one is enough.
 /// Sockets that nobody is served on.
 pub struct Held {
     _sockets: Vec<Listener>,
@@ -76,6 +75,7 @@ pub fn try_address(address: &HostPort) -> io::Result<Held> {
     bind_tcp(address).map(|_sockets| Held { _sockets })
 }
 
+/// All addresses of a name, of which one is enough.
 fn bind_tcp(address: &HostPort) -> io::Result<Vec<Listener>> {
     let found: Vec<SocketAddr> = match &address.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port)],

@@ -26,6 +26,17 @@ pub fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Reads all of the standard input, which is no more than `most` bytes. Whoever types is waited for.
+///
+/// # Errors
+///
+/// What the system says; or it is longer.
+pub fn read_stdin(most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    limited(bytes, most)
+}
+
 /// Reads all of it, which is no more than `most` bytes. A pipe to which nobody writes is empty.
 ///
 /// # Errors
@@ -38,15 +49,21 @@ pub fn read(file: &File, most: u64) -> io::Result<Vec<u8>> {
 fn read_within(patience: Duration, file: &File, most: u64) -> io::Result<Vec<u8>> {
     let until = Instant::now() + patience;
     let mut bytes = Vec::new();
-    let mut limited = file.take(most.saturating_add(1));
+    let mut file_part = file.take(most.saturating_add(1));
     loop {
-        match limited.read_to_end(&mut bytes) {
-            Ok(_) if bytes.len() as u64 <= most => return Ok(bytes),
-            Ok(_) => return Err(io::Error::other(format!("it is longer than {} KiB", most / 1024))),
+        match file_part.read_to_end(&mut bytes) {
+            Ok(_) => return limited(bytes, most),
             // (what came before is in there)
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(file, until)?,
             Err(error) => return Err(error),
         }
+    }
+}
+
+fn limited(bytes: Vec<u8>, most: u64) -> io::Result<Vec<u8>> {
+    match bytes.len() as u64 > most {
+        true => Err(io::Error::other(format!("it is longer than {} KiB", most / 1024))),
+        false => Ok(bytes),
     }
 }
 
@@ -86,13 +103,14 @@ mod tests {
     #[test]
     fn a_pipe_is_read_to_its_end() {
         let (reader, mut writer) = pipe();
-        let (go, gone) = std::sync::mpsc::channel();
         let writing = std::thread::spawn(move || {
             writer.write_all(b"one ").unwrap();
-            gone.recv().unwrap();
+            // Until it has been read.
+            while rustix::io::ioctl_fionread(&writer).unwrap() > 0 {
+                std::thread::yield_now();
+            }
             writer.write_all(b"two").unwrap();
         });
-        go.send(()).unwrap();
         assert_eq!(read(&reader, 7).unwrap(), b"one two");
         writing.join().unwrap();
         // Nobody writes any more.

@@ -418,3 +418,17 @@ fn files_that_cannot_be_served_are_refused_with_the_true_reason() {
         server(Ours, echo.addr, &format!("mode=websocket;tls;cert={at}/marked.crt;key={at}/good.key"));
     });
 }
+
+/// Its clients cannot come, and the server alone says why to who runs it.
+#[test]
+fn a_certificate_that_has_expired_is_told() {
+    within(secs(60), || {
+        need!("openssl");
+        let backend = Backend::echo();
+        let certificate = crate::check::expired();
+        let options = format!("mode=websocket;{}", certificate.for_server());
+        let server = server(Ours, backend.addr, &options);
+        let line = server.child.wait_text("the certificate has expired");
+        assert!(line.contains(" WARN ") && line.contains(&certificate.cert.display().to_string()), "{line}");
+    });
+}

@@ -1,5 +1,7 @@
 //! `obfs-rs check`, the dry run: it finds what a start and the first tunnel would find, and leaves nothing behind.
 
+pub use client_faults::expired;
+
 use crate::support::child::{Child, Exit};
 use crate::support::plugin::ours;
 use crate::support::secs;

@@ -431,3 +431,24 @@ fn files_that_cannot_be_written_are_told() {
         assert!(!dir.path().join("new").exists(), "it was made");
     });
 }
+
+/// Who gives no address of Shadowsocks is not told of one.
+#[test]
+fn a_backend_that_nobody_gave_leads_nowhere() {
+    within(secs(60), || {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/shadowsocks/server-behind-proxy.json");
+        let checked = check(&["--config", file]);
+        checked.says("unknown", "Shadowsocks", "no address of Shadowsocks is given");
+        assert!(!checked.lines.join(" ").contains("leads back"), "{:?}", checked.lines);
+    });
+}
+
+/// Without `cert` and `key` a server looks for acme.sh's files.
+#[test]
+fn files_that_nobody_named_are_told_as_such() {
+    within(secs(60), || {
+        let backend = Backend::echo();
+        let checked = check_server(&backend, "mode=websocket;tls;host=www.example.com");
+        checked.fails_at("certificate", "so acme.sh's files of the option `host` are looked for");
+    });
+}
