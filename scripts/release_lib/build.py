@@ -11,6 +11,7 @@ import threading
 import time
 import tomllib
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .targets import SMALL_FEATURES, Target
@@ -162,8 +163,15 @@ class Builder:
     def _env(self, target: Target) -> dict[str, str]:
         remap = self._remap()
         flags = " ".join([target.flags, *(f"--remap-path-prefix={old}={new}" for old, new in remap)])
-        # The C and the assembler of dependencies.
-        cflags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remap)
+        # The C and the assembler of dependencies. The time goes by flags: zig keeps what it has compiled, and takes it again where
+        # all that it was told is the same, whatever SOURCE_DATE_EPOCH says then.
+        time_told = datetime.fromtimestamp(self.epoch, UTC)
+        cflags = " ".join([
+            *(f"-ffile-prefix-map={old}={new}" for old, new in remap),
+            "-Wno-builtin-macro-redefined",
+            f'-D__DATE__="{time_told:%Y-%m-%d}"',
+            f'-D__TIME__="{time_told:%H:%M:%S}"',
+        ])
         env = {name: os.environ[name] for name in KEPT if name in os.environ}
         return env | {
             "RUSTFLAGS": flags,
