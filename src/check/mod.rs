@@ -36,6 +36,7 @@ mod user;
 use crate::config::MetricsAddress;
 use crate::config::{Config, Half, SaidAddresses};
 use crate::net::check_device;
+use crate::os::process::limit_open_files;
 use crate::os::user::User;
 use crate::service::log_warnings;
 use crate::telemetry::keep_warnings;
@@ -54,6 +55,10 @@ pub async fn run(config: Config, said: SaidAddresses) -> ExitCode {
     let reason = config.role_reason.to_string();
     report.ok("role", format!("{} ({})", config.role(), reason.strip_prefix("role ").unwrap_or(&reason)));
     log_warnings(&config);
+    if let Some(number) = config.process.open_files {
+        // It is this process's own limit alone. What it warns of, a start warns of.
+        limit_open_files(Some(number));
+    }
     report.odd_ones("options");
     if let Some(name) = &config.tunnel.sockets.interface
         && let Err(error) = check_device(name)

@@ -336,8 +336,10 @@ mod tests {
                 "{written}"
             );
         }
-        let unknown = UnknownOption { name: "zzz".into(), nearest: None, is_path: false };
-        assert_eq!(options("zzz").unknown, [unknown]);
+        for written in ["zzz", "foo"] {
+            let unknown = UnknownOption { name: written.into(), nearest: None, is_path: false };
+            assert_eq!(options(written).unknown, [unknown]);
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn a_server_is_like_caddy_too() {
         let dir = TempDir::new("caddy");
         let port = free_port();
         let root = dir.path().display();
-        dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+        dir.page("root/index.html", "<!doctype html><title>A shop</title>\n");
         let file = dir.write(
             "Caddyfile",
             format!(
@@ -234,7 +234,7 @@ impl TlsSite {
         let certificate = Certificate::new(NAME);
         let ports = [free_port(), free_port()];
         let dir = &certificate.dir;
-        dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+        dir.page("root/index.html", "<!doctype html><title>A shop</title>\n");
         let root = dir.path().display();
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let [one, two] = ports;
@@ -326,7 +326,7 @@ fn for_every_client(site: SocketAddr, certificate: &Certificate, backend: &Backe
 fn apache(certificate: &Certificate) -> (Child, SocketAddr) {
     let port = free_port();
     let root = certificate.dir.path().display();
-    certificate.dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+    certificate.dir.page("root/index.html", "<!doctype html><title>A shop</title>\n");
     // As root, Apache goes on as a user who must be able to read the files.
     let user = if rustix::process::geteuid().is_root() {
         let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);

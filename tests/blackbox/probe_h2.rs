@@ -69,7 +69,7 @@ impl Caddy {
     #[track_caller]
     fn start(certificate: &Certificate) -> Caddy {
         let ports = [free_port(), free_port()];
-        certificate.dir.write("root/index.html", PAGE);
+        certificate.dir.page("root/index.html", PAGE);
         let (root, [one, two]) = (certificate.dir.path().display(), ports);
         let config = format!(
             "{{\n\tadmin off\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2\n\t}}\n}}\n\

@@ -26,7 +26,7 @@ impl Http3Site {
     pub fn start(certificate: &Certificate) -> Http3Site {
         let ports = [free_port(), free_port()];
         let root = certificate.dir.path().display().to_string();
-        certificate.dir.write("root/index.html", "<!doctype html><title>A shop</title>\n");
+        certificate.dir.page("root/index.html", "<!doctype html><title>A shop</title>\n");
         let [one, two] = ports;
         let config = format!(
             "{{\n\tadmin off\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2 h3\n\t}}\n}}\n\

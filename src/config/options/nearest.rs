@@ -9,7 +9,7 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// The name nearest to one that was written, whatever the case of both, and how many slips are between them: two, or one
-/// in three letters of a short name.
+/// in two or three letters.
 pub(crate) fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
     let written = written.to_ascii_lowercase();
     names
@@ -17,6 +17,6 @@ pub(crate) fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -
         // (one that is longer or shorter by more has more slips; what is compared is short)
         .filter(|name| name.len().abs_diff(written.len()) <= 2)
         .map(|name| (strsim::damerau_levenshtein(&written, &name.to_ascii_lowercase()), name))
-        .filter(|(slips, name)| *slips <= 2.min(name.len() / 3 + 1))
+        .filter(|(slips, name)| *slips <= 2.min(name.len() / 2))
         .min_by_key(|(slips, _)| *slips)
 }

@@ -135,5 +135,8 @@ fn what_is_odd_is_told_and_is_no_failure() {
         let checked = check(&["--server", "obfs=http"]);
         checked.is_well();
         checked.says("unknown", "listen", "--listen").says("unknown", "Shadowsocks", "--backend");
+        let checked = check(&["--server", "obfs=http;nofile=9"]);
+        checked.is_well();
+        checked.says("odd", "options", "option `n`: 9 open files are too few to work with; 64 are taken");
     });
 }

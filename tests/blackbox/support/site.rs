@@ -35,11 +35,11 @@ impl Site {
     pub fn with_keepalive(keepalive: &str) -> Site {
         let dir = TempDir::new("site");
         let port = free_port();
-        dir.write("root/index.html", INDEX);
-        dir.write("root/style.css", "h1 { color: green }\n".repeat(400));
-        dir.write("root/empty.txt", "");
-        dir.write("root/shop/index.html", "the shop\n");
-        dir.write("root/big.bin", big());
+        dir.page("root/index.html", INDEX);
+        dir.page("root/style.css", "h1 { color: green }\n".repeat(400));
+        dir.page("root/empty.txt", "");
+        dir.page("root/shop/index.html", "the shop\n");
+        dir.page("root/big.bin", big());
         let root = dir.path().display();
         // As root, nginx would drop to a user who cannot read the files of the test.
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Where they are: beside what was built, or, where other users may not go there, with everybody's.
 fn place() -> PathBuf {
@@ -39,6 +40,14 @@ impl TempDir {
         }
         std::fs::write(&path, content).expect("write a file of the test");
         path
+    }
+
+    /// A page of a website, which was there long before the test: two websites that are compared say the same of their pages,
+    /// in whatever second each was written.
+    pub fn page(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.write(name, content);
+        let file = std::fs::File::options().write(true).open(path).expect("a page of the test");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).expect("set a page's time");
     }
 }
 

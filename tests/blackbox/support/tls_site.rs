@@ -35,7 +35,7 @@ impl TlsSite {
         let dir = TempDir::new("tls-site");
         let [port, plain, h2] = [free_port(), free_port(), free_port()];
         let root = dir.path().display().to_string();
-        dir.write("root/index.html", page);
+        dir.page("root/index.html", page);
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let (cert, key) = (certificate.cert.display(), certificate.key.display());
         // Short time-outs: what a probe leaves open ends soon.

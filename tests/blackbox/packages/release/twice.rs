@@ -57,4 +57,17 @@ pub fn make_and_compare() {
     assert_eq!(child.wait_exit(secs(1100)), Exit::Code(0), "{}", child.show_log());
     let second = std::fs::read(second.join(&name)).expect("an archive");
     assert!(first == second, "{name} is another one when it is built in another folder");
+    // What was compiled for the commit before it is kept, and tells that one's time.
+    let format = ["--format=%cd", "--date=format-local:%Y-%m-%d %H:%M:%S"];
+    let dated = run("env", &["TZ=UTC", "git", "log", "-1", format[0], format[1]], root());
+    let unpacked = folder.path().join("unpacked");
+    std::fs::create_dir(&unpacked).expect("a folder");
+    run("tar", &["-xzf", &whole(&folder.path().join("dist").join(&name)), "--strip-components=1"], &unpacked);
+    let program = std::fs::read(unpacked.join("obfs-rs")).expect("a program");
+    for told in dated.split_whitespace() {
+        assert!(
+            program.windows(told.len()).any(|bytes| bytes == told.as_bytes()),
+            "the C of a dependency was not told the commit's time, {dated}"
+        );
+    }
 }
