@@ -175,7 +175,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 self.link.break_off(io::Error::other(error));
                 Vec::new()
             });
-            self.starts.sent(session.first.len());
+            self.starts.sent(session.start.first.len());
             self.begin_session(session, encoder, &frame);
             self.link.poll_flush(cx);
         }
@@ -187,18 +187,17 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         if !frame.is_empty() {
             self.link.queue_frame(frame);
         }
-        let NewSession { app, first, peer, began, place } = session;
+        let NewSession { app, start } = session;
         match app {
             App::Stream(socket) => {
-                let of = (peer, began);
-                self.sessions.add(Session::of_ours(self.next_id, socket, first.len(), of, place, encoder));
+                self.sessions.add(Session::of_ours(self.next_id, socket, start, encoder));
             }
             App::Packets(port) => {
                 if self.packets.is_empty() && !self.link.peer_is_ours() {
                     self.link.queue_question();
                     self.asked_who = Some(Instant::now());
                 }
-                self.packets.add(PacketSession::of_ours(self.next_id, peer, port));
+                self.packets.add(PacketSession::of_ours(self.next_id, start.peer, port));
             }
         }
         self.next_id = self.next_id.wrapping_add(1).max(1);
@@ -507,6 +506,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             if self.over.is_some() {
                 if self.timers.note_over() {
                     if matches!(self.over, Some(End::Closed)) {
+                        self.hand_on();
                         // Each socket is told the end behind what waits for it.
                         self.sessions.iter_mut().for_each(Session::peer_ends);
                     }
@@ -565,6 +565,18 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
                 self.sessions.check_silent(|| self.starts.source.connect());
             }
             self.poll(cx);
+        }
+    }
+
+    /// Hands on the sessions that were on their way when the peer closed the connection, as a server does that ends, and
+    /// every one that has long had no session.
+    fn hand_on(&mut self) {
+        if !I::IS_CLIENT {
+            return;
+        }
+        self.starts.source.close();
+        for session in self.sessions.take_back() {
+            self.starts.source.hand_on(session);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The connections of a client, and which of them carries which session.
 
 use super::engine::Engine;
-use super::source::{App, NewSession, SessionSource};
+use super::source::{App, NewSession, SessionSource, Start};
 use crate::metrics::{self, PacketDropped};
 use crate::net::conn_info::ConnInfo;
 use crate::relay::{Outcome, Timeouts};
@@ -166,7 +166,7 @@ impl<W> Health<W> {
     /// Has a session take the place that is counted with the connection, if that is free.
     fn place(&self, session: &mut NewSession) {
         if session.is_stream() {
-            session.place = Some(self.own.take().unwrap_or_else(SessionPlace::of_accepted));
+            session.start.place = Some(self.own.take().unwrap_or_else(SessionPlace::of_accepted));
         }
     }
 }
@@ -231,7 +231,7 @@ impl<O: OpenLink> Pool<O> {
 
     /// Carries a session in a connection that is younger than that.
     fn carry_in(self: &Arc<Self>, session: NewSession, younger_than: Option<Instant>) {
-        let peer = session.peer;
+        let peer = session.start.peer;
         if let Some(inbox) = self.place(Some(session), younger_than) {
             self.open_connection(inbox, peer);
         }
@@ -284,7 +284,7 @@ impl<O: OpenLink> Pool<O> {
             }
             // Sessions that came when there was no connection yet, or none any more.
             while let Some(session) = inbox.left().await {
-                let NewSession { app, peer, .. } = &session;
+                let NewSession { app, start: Start { peer, began, .. } } = &session;
                 match &result {
                     Ok(_) => pool.carry_in(session, None),
                     Err(error) => {
@@ -298,7 +298,7 @@ impl<O: OpenLink> Pool<O> {
                         }
                         app.refuse();
                         metrics::connection_failed(error.failure());
-                        pool.record(session.kind(), *peer, session.began).failed("failed", error);
+                        pool.record(session.kind(), *peer, *began).failed("failed", error);
                     }
                 }
             }
@@ -310,7 +310,7 @@ impl<O: OpenLink> Pool<O> {
         // head is not to be cut.
         let mut encoder = Encoder::client(1);
         let mut frame = match &inbox.first {
-            Some(session) if !session.first.is_empty() && self.early_data >= Encoder::HEAD => {
+            Some(session) if !session.start.first.is_empty() && self.early_data >= Encoder::HEAD => {
                 session.first_frame(&mut encoder).unwrap_or_default()
             }
             _ => Vec::new(),
@@ -431,6 +431,13 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
     fn give_back(&mut self, session: NewSession, asked: Instant) {
         self.ended();
         self.pool.carry_in(session, Some(asked));
+    }
+
+    fn hand_on(&mut self, session: NewSession) {
+        let peer = session.start.peer;
+        self.ended();
+        debug!(%peer, "the server was closing the connection: the session begins on another one");
+        self.pool.carry_in(session, None);
     }
 
     fn want_another(&mut self, asked: Instant, peer: SocketAddr) {

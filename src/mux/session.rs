@@ -1,6 +1,6 @@
 //! One session: a socket, what waits for it, and its [`State`].
 
-use super::source::Connecting;
+use super::source::{App, Connecting, NewSession, Start};
 use super::state::{State, Tell};
 use super::timers::Limits;
 use crate::metrics::{self, Direction, Failure, Flow, Open, TunnelKind};
@@ -15,12 +15,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// Bytes that wait for one session before the connection is read no further.
 pub(super) const SOFT: usize = 256 * 1024;
+
+/// How old a session may be that was on its way when the peer closed the connection.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
 /// Bytes that wait for a backend that is being dialled before the connection is read no further.
 pub(super) const DIALLING: usize = 64 * 1024;
@@ -63,6 +67,9 @@ pub(super) struct Session {
     /// Bytes that have come for the socket, and from it.
     pub(super) to_socket: u64,
     pub(super) from_socket: u64,
+    /// What an application has said first, until the peer answers.
+    said: Vec<u8>,
+    is_second_try: bool,
     /// Once it stands.
     open: Option<Open>,
     /// How it has ended, if not in order.
@@ -110,21 +117,17 @@ impl Session {
             full: None,
             to_socket: 0,
             from_socket: 0,
+            said: Vec::new(),
+            is_second_try: false,
             open: None,
             failure: None,
         }
     }
 
-    /// A session that this end has begun for an application, which has said so much: the peer is told by `encoder`.
-    pub(super) fn of_ours(
-        id: u16,
-        socket: TcpStream,
-        first: usize,
-        (peer, began): (SocketAddr, Instant),
-        place: Option<SessionPlace>,
-        encoder: Encoder,
-    ) -> Session {
-        count(Direction::Up, first);
+    /// A session that this end has begun for an application: the peer is told by `encoder`.
+    pub(super) fn of_ours(id: u16, socket: TcpStream, start: Start, encoder: Encoder) -> Session {
+        let Start { first, peer, began, place, is_second_try } = start;
+        count(Direction::Up, first.len());
         Session {
             began,
             open: Some(metrics::tunnel_opened(TunnelKind::Session, began.elapsed())),
@@ -133,18 +136,39 @@ impl Session {
             role: Role::Client,
             socket: Socket::Connected(socket),
             place,
-            from_socket: first as u64,
-            asking: first > 0,
+            from_socket: first.len() as u64,
+            asking: !first.is_empty(),
+            said: first,
+            is_second_try,
             ..Session::of_peer(id)
         }
     }
 
     /// The same of a session that is not begun.
     #[cfg(test)]
-    pub(super) fn of_new(id: u16, session: super::source::NewSession, encoder: Encoder) -> Session {
-        let super::source::NewSession { app, first, peer, began, place } = session;
-        let super::source::App::Stream(socket) = app else { panic!("it is one of UDP") };
-        Session::of_ours(id, socket, first.len(), (peer, began), place, encoder)
+    pub(super) fn of_new(id: u16, session: NewSession, encoder: Encoder) -> Session {
+        let NewSession { app: App::Stream(socket), start } = session else { panic!("it is one of UDP") };
+        Session::of_ours(id, socket, start, encoder)
+    }
+
+    /// The session as it was before it began, to begin it on another connection, where this one was closed by a peer
+    /// that cannot have taken it: it has neither answered nor ended it, and it is young.
+    pub(super) fn take_back(&mut self) -> Option<NewSession> {
+        let is_on_its_way = self.role == Role::Client
+            && self.state == State::Open
+            && self.to_socket == 0
+            && self.from_socket == self.said.len() as u64
+            && self.began.elapsed() < ON_ITS_WAY;
+        if !is_on_its_way || self.is_second_try {
+            return None;
+        }
+        let (peer, began) = (self.peer?, self.began);
+        let Socket::Connected(socket) = std::mem::replace(&mut self.socket, Socket::None) else {
+            return None;
+        };
+        let (first, place) = (std::mem::take(&mut self.said), self.place.take());
+        let start = Start { first, peer, began, place, is_second_try: true };
+        Some(NewSession { app: App::Stream(socket), start })
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -315,6 +339,7 @@ impl Session {
         }
         self.moved = true;
         self.asking = false;
+        self.said = Vec::new();
         if !data.fit(input.len()) {
             debug_assert!(false, "data of more than the {} bytes that have come", input.len());
             return self.abort();
@@ -432,6 +457,7 @@ impl Session {
             self.socket_ends();
         } else {
             self.from_socket += len as u64;
+            self.said = Vec::new();
             count(self.direction(Direction::Down), len);
             self.asking = true;
         }

@@ -1,7 +1,7 @@
 //! The sessions of a connection: how many there may be, how much may wait for them, whose turn it is.
 
 use super::session::{Failed, Full, SOFT, Session};
-use super::source::Connecting;
+use super::source::{Connecting, NewSession};
 use super::timers::{SILENCE, SILENT_MAX, STALL, STALL_ALONE};
 use crate::relay::{End, Pieces};
 use crate::runtime::buffers;
@@ -85,6 +85,18 @@ impl Sessions {
     pub(super) fn take_closed(&mut self) -> Option<Session> {
         let index = self.list.iter().position(Session::is_closed)?;
         Some(self.list.swap_remove(index))
+    }
+
+    /// Those that the peer, which has closed the connection, cannot have taken.
+    pub(super) fn take_back(&mut self) -> Vec<NewSession> {
+        let mut back = Vec::new();
+        self.list.retain_mut(|session| {
+            let taken = session.take_back();
+            let stays = taken.is_none();
+            back.extend(taken);
+            stays
+        });
+        back
     }
 
     pub(super) fn take_all(&mut self) -> Vec<Session> {

@@ -26,6 +26,12 @@ use tokio::time::Instant;
 pub(super) struct NewSession {
     /// Whose it is.
     pub(super) app: App,
+    pub(super) start: Start,
+}
+
+/// How a session begins.
+#[derive(Debug)]
+pub(super) struct Start {
     /// What has been read from its connection.
     pub(super) first: Vec<u8>,
     /// Who it is, for the log.
@@ -34,6 +40,8 @@ pub(super) struct NewSession {
     pub(super) began: Instant,
     /// That of its connection.
     pub(super) place: Option<SessionPlace>,
+    /// It began on a connection that the peer was just closing.
+    pub(super) is_second_try: bool,
 }
 
 /// Whose session it is.
@@ -66,18 +74,15 @@ impl NewSession {
     /// Of an application that has just said this.
     pub(super) fn new(socket: TcpStream, first: Vec<u8>, peer: SocketAddr) -> NewSession {
         let place = Some(SessionPlace::of_accepted());
-        NewSession { app: App::Stream(socket), first, peer, began: Instant::now(), place }
+        let start = Start { first, peer, began: Instant::now(), place, is_second_try: false };
+        NewSession { app: App::Stream(socket), start }
     }
 
     /// Of a source that has said something over UDP.
     pub(super) fn of_packets(port: Port, peer: SocketAddr) -> NewSession {
-        NewSession {
-            app: App::Packets(Box::new(port)),
-            first: Vec::new(),
-            peer,
-            began: Instant::now(),
-            place: None,
-        }
+        let (first, place) = (Vec::new(), None);
+        let start = Start { first, peer, began: Instant::now(), place, is_second_try: false };
+        NewSession { app: App::Packets(Box::new(port)), start }
     }
 
     /// What it is in the logs.
@@ -92,11 +97,11 @@ impl NewSession {
 
     /// The frame of Mux.Cool that opens the session, with what is said first.
     pub(super) fn first_frame(&self, encoder: &mut Encoder) -> Result<Vec<u8>, FrameSizeError> {
-        if self.first.is_empty() {
+        if self.start.first.is_empty() {
             return Ok(encoder.open().map(Vec::from).unwrap_or_default());
         }
         let mut frame = vec![0; Encoder::HEAD];
-        frame.extend_from_slice(&self.first);
+        frame.extend_from_slice(&self.start.first);
         let start = encoder.encode_in_place(&mut frame)?;
         Ok(frame.split_off(start))
     }
@@ -197,6 +202,9 @@ pub(super) trait SessionSource {
     /// A session that has not begun, since the ping that was sent at `asked` goes unanswered: for a
     /// connection that is younger.
     fn give_back(&mut self, _session: NewSession, _asked: Instant) {}
+
+    /// A session that the peer has not taken, since it was closing this connection: for another one.
+    fn hand_on(&mut self, _session: NewSession) {}
 
     /// There should be a connection that is younger than the ping of `asked`, to see whether the way works.
     /// `peer` is one of those who wait for this one, for the log.

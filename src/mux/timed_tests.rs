@@ -1,5 +1,6 @@
 //! Connections on a clock that the test turns: what their ends do when nobody says anything.
 
+mod closing;
 mod keep_alive;
 
 use super::engine::Engine;
@@ -11,7 +12,7 @@ use crate::relay::test_streams::connection;
 use crate::relay::{End, Outcome, Timeouts};
 use crate::transport::websocket::{OpenWebSocket, WebSocket};
 use crate::wire::mux;
-use crate::wire::websocket::{Control, Decoder, Encoder, Role, pong};
+use crate::wire::websocket::{Control, Decoder, Encoder, Role, close, pong};
 use crate::wire::{Decoder as _, Step};
 use std::future::pending;
 use std::net::SocketAddr;
@@ -55,6 +56,7 @@ fn timeouts() -> Timeouts {
 #[derive(Debug, Default)]
 struct Asked {
     given_back: Vec<NewSession>,
+    handed_on: Vec<NewSession>,
     wanted: usize,
     doubtful: bool,
     deaf: bool,
@@ -112,6 +114,10 @@ impl SessionSource for Own {
 
     fn give_back(&mut self, session: NewSession, _: Instant) {
         self.asked.lock().unwrap().given_back.push(session);
+    }
+
+    fn hand_on(&mut self, session: NewSession) {
+        self.asked.lock().unwrap().handed_on.push(session);
     }
 
     fn want_another(&mut self, _: Instant, _: SocketAddr) {
@@ -208,6 +214,11 @@ impl Server {
     async fn say(&mut self, id: u16, data: &[u8]) {
         self.stream.write_all(&message(Role::Server, &frame(id, data))).await.unwrap();
     }
+
+    /// Closes the connection in order.
+    async fn close(&mut self) {
+        self.stream.write_all(close(Role::Server, Some(1001), "").as_bytes()).await.unwrap();
+    }
 }
 
 fn frame(id: u16, data: &[u8]) -> Vec<u8> {
@@ -264,7 +275,7 @@ async fn a_session_goes_elsewhere_when_there_is_no_answer_and_the_others_live() 
         sleep(Duration::from_millis(50)).await;
     }
     assert!((1..=3).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    assert_eq!(client.asked().given_back[0].first, b"second");
+    assert_eq!(client.asked().given_back[0].start.first, b"second");
     assert!(client.asked().doubtful);
 
     // The network is away for all: nothing ends, and another connection is tried less and less often.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::relay::test_streams::connection;
-use tokio::io::AsyncReadExt as _;
+use crate::wire::websocket::close;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -200,4 +201,18 @@ async fn a_connection_whose_way_does_not_work_gets_no_sessions() {
     assert!(pool.place(Some(session().await.0), None).is_none());
     pool.opener.works.store(false, Ordering::Release);
     assert!(pool.place(Some(session().await.0), None).is_some(), "another connection");
+}
+
+#[tokio::test]
+async fn what_a_closing_connection_has_not_taken_begins_on_another() {
+    let (pool, mut connections) = pool(8, 0, None);
+    let mut app = app(&pool).await;
+    for _ in 0..2 {
+        let mut server = connections.recv().await.unwrap().0;
+        let mut bytes = [0; 64];
+        assert!(server.read(&mut bytes).await.unwrap() > 5, "the session begins");
+        server.write_all(close(Role::Server, Some(1001), "").as_bytes()).await.unwrap();
+    }
+    assert_eq!(app.read(&mut [0; 1]).await.unwrap(), 0);
+    assert!(connections.try_recv().is_err(), "it is tried twice");
 }

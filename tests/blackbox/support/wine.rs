@@ -87,6 +87,8 @@ impl Processor {
             .env("WINEDEBUG", "-all")
             // Neither .NET nor a browser is needed, for which it would ask.
             .env("WINEDLLOVERRIDES", "mscoree,mshtml=")
+            // By it, what is in the environment becomes Windows's letters.
+            .env("LC_ALL", "C.UTF-8")
             .env_remove("DISPLAY");
     }
 }

@@ -255,8 +255,9 @@ fn upgraded(root: &Root, machine: &Booted) {
         let before = done.load(Ordering::Relaxed);
         assert!(
             eventually(STEP, || done.load(Ordering::Relaxed) > before + 3),
-            "{what}: {}",
-            machine.journal(SERVER)
+            "{what}: {}{}",
+            machine.journal(SERVER),
+            machine.journal(CLIENT)
         );
     };
     std::thread::scope(|scope| {
