@@ -85,7 +85,8 @@ fn android_would_install_it() {
         assert_eq!(kinds, BTreeSet::from(["meta-data", "provider"]));
 
         let mut wanted = BTreeSet::from(
-            ["AndroidManifest.xml", "res/drawable/icon.xml", "resources.arsc"].map(str::to_owned),
+            ["AndroidManifest.xml", "assets/licenses.txt", "res/drawable/icon.xml", "resources.arsc"]
+                .map(str::to_owned),
         );
         wanted.extend(LIBRARIES.map(|library| library.path()));
         let names = run("unzip", &["-Z1", apk.name()]);

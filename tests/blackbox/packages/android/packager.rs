@@ -120,7 +120,7 @@ fn what_cannot_be_packaged_is_named() {
             assert!(!outdir.exists(), "{words:?}: {:?}", entries(&outdir));
         }
         for (name, value, said) in [
-            ("OBFS_RS_KEYSTORE", "/no/such/file", "there is no file /no/such/file"),
+            ("OBFS_RS_KEYSTORE", "/no/such/file", "OBFS_RS_KEYSTORE names no file that is there"),
             ("OBFS_RS_KEYSTORE", text.as_str(), "OBFS_RS_KEYSTORE_PASS is not set"),
             ("OBFS_RS_ANDROID_FRAMEWORK", "/no/such/file", "(Debian package android-framework-res)"),
             ("PATH", &few_tools(&folder), "aapt (Debian package aapt), zipalign (Debian package zipalign)"),

@@ -40,7 +40,10 @@ impl Archive {
         let outer = json(&folder.path().join("index.json"));
         let [list] = array(&outer["manifests"]) else { panic!("one list of images, not {outer}") };
         let tag = list["annotations"]["org.opencontainers.image.ref.name"].as_str();
-        assert_eq!(tag, Some(concat!("v", env!("CARGO_PKG_VERSION"))), "{outer}");
+        // By which Podman has it once it is loaded.
+        let name = file.file_name().and_then(|name| name.to_str()?.split_once("-image-v"));
+        let (name, _) = name.expect("an image's archive");
+        assert_eq!(tag, Some(format!("{name}:{}", env!("CARGO_PKG_VERSION")).as_str()), "{outer}");
         let list = json(&blob(folder.path(), list));
         let images = array(&list["manifests"]).iter().map(|entry| image(folder.path(), entry)).collect();
         Archive { folder, reference: format!("oci-archive:{}", file.display()), images }
