@@ -61,6 +61,8 @@ pub(super) struct Engine<S: RelayStream, F: Framing, I: SessionSource> {
     down: u64,
     /// The connection is over.
     over: Option<End>,
+    /// The peer has said that it is.
+    is_closed_by_peer: bool,
     /// The reactor that watches the connection.
     reactor: u32,
     /// Ready when the process only waits for its sessions to end.
@@ -91,6 +93,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             up: 0,
             down: 0,
             over: None,
+            is_closed_by_peer: false,
             reactor: turn::reactor(),
             drain: Box::pin(drain::begun()),
         }
@@ -257,7 +260,10 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         let end = loop {
             match self.link.next(input, cursor) {
                 Ok(None) => break None,
-                Ok(Some(Event::End)) => break Some(End::Closed),
+                Ok(Some(Event::End)) => {
+                    self.is_closed_by_peer = true;
+                    break Some(End::Closed);
+                }
                 Ok(Some(Event::Data(id, part))) => {
                     if self.packets.take_data(id, input.get(part.clone()).unwrap_or_default()) {
                         continue;
@@ -506,7 +512,7 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
             if self.over.is_some() {
                 if self.timers.note_over() {
                     if matches!(self.over, Some(End::Closed)) {
-                        self.hand_on();
+                        self.hand_on(cx);
                         // Each socket is told the end behind what waits for it.
                         self.sessions.iter_mut().for_each(Session::peer_ends);
                     }
@@ -569,15 +575,21 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
     }
 
     /// Hands on the sessions that were on their way when the peer closed the connection, as a server does that ends, and
-    /// every one that has long had no session.
-    fn hand_on(&mut self) {
-        if !I::IS_CLIENT {
+    /// every one that has long had no session. It has to have said so: what ends without a word may have been taken.
+    fn hand_on(&mut self, cx: &mut Context<'_>) {
+        if !I::IS_CLIENT || !self.is_closed_by_peer {
             return;
         }
-        self.starts.source.close();
+        let (since, source) = (Instant::now(), &mut self.starts.source);
+        source.close();
         for session in self.sessions.take_back() {
-            self.starts.source.hand_on(session);
+            source.hand_on(session, since);
         }
+        // Nor do those wait for the end that have not begun.
+        while let Poll::Ready(Some(session)) = source.poll_session(cx) {
+            source.hand_on(session, since);
+        }
+        self.starts.give_back();
     }
 
     /// Whether the process only waits for the sessions to end. If not, the task is woken when it does.

@@ -433,11 +433,11 @@ impl<O: OpenLink> SessionSource for &mut Inbox<O> {
         self.pool.carry_in(session, Some(asked));
     }
 
-    fn hand_on(&mut self, session: NewSession) {
+    fn hand_on(&mut self, session: NewSession, since: Instant) {
         let peer = session.start.peer;
         self.ended();
         debug!(%peer, "the server was closing the connection: the session begins on another one");
-        self.pool.carry_in(session, None);
+        self.pool.carry_in(session, Some(since));
     }
 
     fn want_another(&mut self, asked: Instant, peer: SocketAddr) {

@@ -127,7 +127,9 @@ impl Session {
     /// A session that this end has begun for an application: the peer is told by `encoder`.
     pub(super) fn of_ours(id: u16, socket: TcpStream, start: Start, encoder: Encoder) -> Session {
         let Start { first, peer, began, place, is_second_try } = start;
-        count(Direction::Up, first.len());
+        if !is_second_try {
+            count(Direction::Up, first.len());
+        }
         Session {
             began,
             open: Some(metrics::tunnel_opened(TunnelKind::Session, began.elapsed())),

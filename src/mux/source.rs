@@ -203,8 +203,9 @@ pub(super) trait SessionSource {
     /// connection that is younger.
     fn give_back(&mut self, _session: NewSession, _asked: Instant) {}
 
-    /// A session that the peer has not taken, since it was closing this connection: for another one.
-    fn hand_on(&mut self, _session: NewSession) {}
+    /// A session that the peer has not taken, since it was closing this connection, as it may be doing with others: for one
+    /// that is younger than `since`.
+    fn hand_on(&mut self, _session: NewSession, _since: Instant) {}
 
     /// There should be a connection that is younger than the ping of `asked`, to see whether the way works.
     /// `peer` is one of those who wait for this one, for the log.

@@ -116,7 +116,7 @@ impl SessionSource for Own {
         self.asked.lock().unwrap().given_back.push(session);
     }
 
-    fn hand_on(&mut self, session: NewSession) {
+    fn hand_on(&mut self, session: NewSession, _: Instant) {
         self.asked.lock().unwrap().handed_on.push(session);
     }
 
