@@ -106,7 +106,10 @@ fn a_pod_that_dies_costs_no_new_tunnel() {
         both_are_healthy(&envoy, &one, &other);
         let _client = client_at(machine, "client-http.json", 80, 31080);
         let _by_node = Exposed::new(&front, "envoy", By::Node, &[&envoy]);
-        one.container("obfs-rs").child.signal(Signal::KILL);
+        let dead = &one.container("obfs-rs").child;
+        dead.signal(Signal::KILL);
+        // (until it has gone, its system takes connections for it, and resets them then)
+        dead.wait_exit(STEP);
         for _ in 0..20 {
             assert_echo(&socks(local(1080), echo.addr), b"a new one");
         }
