@@ -1,9 +1,11 @@
 //! The task of a connection: it passes on what comes on the connection and from the sessions, and looks at
 //! the clock.
 
+mod ending;
+
 use super::link::{Cursor, Event, Link, READ};
-use super::packets::{ANSWER, FOREIGN_LONGEST, Longest, Over, PacketSession, PacketSessions, ROUND};
-use super::session::{Failed, Session};
+use super::packets::{ANSWER, FOREIGN_LONGEST, Longest, PacketSession, PacketSessions, ROUND};
+use super::session::Session;
 use super::sessions::{SESSIONS, Sessions};
 use super::source::{App, Backend, NewSession, SessionSource};
 use super::starts::Starts;
@@ -15,7 +17,6 @@ use crate::runtime::buffers;
 use crate::runtime::drain;
 use crate::runtime::turn::{self, TURN, end_turn, note_moved};
 use crate::runtime::watchdog;
-use crate::telemetry::Kind;
 use crate::transport::OpenMux;
 use crate::transport::framed::{Framed, Received};
 use crate::transport::framing::Framing;
@@ -465,47 +466,6 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         any
     }
 
-    /// The same of a session of UDP.
-    fn note_packets_end(&mut self, session: &PacketSession, end: End) {
-        let (up, down) = session.up_and_down();
-        self.up += up;
-        self.down += down;
-        let Some(record) = self.starts.source.record(Kind::UDP, session.peer, session.began) else { return };
-        let end = match session.over() {
-            Some(Over::Refused) => {
-                return record.failed("refused", &"there is no way to Shadowsocks over UDP for it");
-            }
-            Some(Over::NotTaken) => {
-                self.starts.source.refuses_packets();
-                return record.failed("refused", &"the server takes no UDP");
-            }
-            Some(Over::Idle) => End::Idle(crate::udp::IDLE),
-            Some(Over::Told | Over::Forgotten) | None => end,
-        };
-        record.ended(&Outcome { up, down, end, closing: None });
-    }
-
-    fn note_end(&mut self, mut session: Session, end: End) {
-        let (up, down) = Self::bytes(&session);
-        self.up += up;
-        self.down += down;
-        let Some(record) = self.starts.source.record(Kind::SESSION, session.peer, session.began) else {
-            return;
-        };
-        match session.take_failure() {
-            Some(Failed::NoTunnel(end, cause)) => record.failed(end, &cause),
-            _ if !session.has_stood() => record.failed("gone", &"it ended before there was a tunnel"),
-            Some(Failed::Ended(end)) => record.ended(&Outcome { up, down, end, closing: None }),
-            None => record.ended(&Outcome { up, down, end, closing: None }),
-        }
-    }
-
-    /// The bytes of a session, up and down.
-    fn bytes(session: &Session) -> (u64, u64) {
-        let (to_socket, from_socket) = (session.to_socket, session.from_socket);
-        if I::IS_CLIENT { (from_socket, to_socket) } else { (to_socket, from_socket) }
-    }
-
     /// Looks at the clock: ends sessions that stand still, and the connection when it is over.
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
@@ -574,41 +534,9 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         }
     }
 
-    /// Hands on the sessions that were on their way when the peer closed the connection, as a server does that ends, and
-    /// every one that has long had no session. It has to have said so: what ends without a word may have been taken.
-    fn hand_on(&mut self, cx: &mut Context<'_>) {
-        if !I::IS_CLIENT || !self.is_closed_by_peer {
-            return;
-        }
-        let (since, source) = (Instant::now(), &mut self.starts.source);
-        source.close();
-        for session in self.sessions.take_back() {
-            source.hand_on(session, since);
-        }
-        // Nor do those wait for the end that have not begun.
-        while let Poll::Ready(Some(session)) = source.poll_session(cx) {
-            source.hand_on(session, since);
-        }
-        self.starts.give_back();
-    }
-
     /// Whether the process only waits for the sessions to end. If not, the task is woken when it does.
     fn is_draining(&mut self, cx: &mut Context<'_>) -> bool {
         drain::is_draining() || self.drain.as_mut().poll(cx).is_ready()
-    }
-
-    /// Whether what has come is still delivered though the connection is over: after an end in order for as
-    /// long as it moves, as in a tunnel without mux; where the connection broke, to backends that are being
-    /// dialled and have got nothing of it yet.
-    fn is_delivering(&self) -> bool {
-        let in_order = matches!(self.over, Some(End::Closed));
-        let broken = matches!(self.over, Some(End::Reset(..)));
-        let gets_it = |session: &Session| !broken || session.is_connecting();
-        (in_order || !self.timers.drain_is_over())
-            && self
-                .sessions
-                .iter()
-                .any(|session| gets_it(session) && session.waiting() > 0 && !session.is_closed())
     }
 
     fn wants_ticks(&self) -> bool {
@@ -623,43 +551,5 @@ impl<S: RelayStream, F: Framing, I: SessionSource> Engine<S, F, I> {
         self.sessions.iter_mut().for_each(Session::change_reactor);
         self.starts.change_reactor();
         self.timers.change_reactor();
-    }
-
-    async fn close(mut self, end: End) -> Outcome {
-        if let End::Reset(..) | End::Malformed(..) = end {
-            // What they got is not all there was.
-            self.sessions.iter().for_each(Session::reset);
-        }
-        for session in self.sessions.take_all() {
-            let end = match &end {
-                End::Reset(side, error) => End::Reset(*side, error.kind().into()),
-                End::Idle(time) => End::Idle(*time),
-                End::Stalled(time) => End::Stalled(*time),
-                _ => End::Closed,
-            };
-            self.note_end(session, end);
-        }
-        for session in self.packets.take_all() {
-            self.note_packets_end(&session, End::Closed);
-        }
-        self.link.close(&end, self.timers.half_closed()).await;
-        Outcome { up: self.up, down: self.down, end, closing: None }
-    }
-}
-
-/// Sessions that are open when the process ends, or the code has a fault, have their lines in the access log, too.
-impl<S: RelayStream, F: Framing, I: SessionSource> Drop for Engine<S, F, I> {
-    fn drop(&mut self) {
-        for session in self.sessions.take_all() {
-            let bytes = Self::bytes(&session);
-            if let Some(record) = self.starts.source.record(Kind::SESSION, session.peer, session.began) {
-                record.cut(bytes);
-            }
-        }
-        for session in self.packets.take_all() {
-            if let Some(record) = self.starts.source.record(Kind::UDP, session.peer, session.began) {
-                record.cut(session.up_and_down());
-            }
-        }
     }
 }

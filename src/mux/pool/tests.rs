@@ -2,7 +2,7 @@ use super::*;
 use crate::relay::test_streams::connection;
 use crate::wire::websocket::close;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -208,11 +208,25 @@ async fn what_a_closing_connection_has_not_taken_begins_on_another() {
     let (pool, mut connections) = pool(8, 0, None);
     let mut app = app(&pool).await;
     for _ in 0..2 {
-        let mut server = connections.recv().await.unwrap().0;
+        let opened = timeout(30 * SECOND, connections.recv()).await;
+        let mut server = opened.expect("a connection").unwrap().0;
         let mut bytes = [0; 64];
         assert!(server.read(&mut bytes).await.unwrap() > 5, "the session begins");
         server.write_all(close(Role::Server, Some(1001), "").as_bytes()).await.unwrap();
     }
     assert_eq!(app.read(&mut [0; 1]).await.unwrap(), 0);
     assert!(connections.try_recv().is_err(), "it is tried twice");
+}
+
+/// A server that ends closes all its connections, of which the others may not have heard yet.
+#[tokio::test]
+async fn what_is_handed_on_goes_to_no_connection_of_before() {
+    let (pool, mut connections) = pool(8, 0, None);
+    let _app = app(&pool).await;
+    let _server = connections.recv().await.unwrap();
+    let mut closing = pool.place(Some(session().await.0), Some(Instant::now())).expect("another connection");
+    (&mut closing).close();
+    (&mut closing).hand_on(session().await.0, Instant::now());
+    let open = pool.members().iter().filter(|member| member.is_open()).count();
+    assert_eq!(open, 2, "the first, and one of its own");
 }
